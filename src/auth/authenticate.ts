@@ -1,0 +1,52 @@
+import { LRUCache } from "lru-cache";
+import type { Database } from "../db/client.ts";
+import { AppError } from "../errors.ts";
+import type { Viewer } from "./scopes.ts";
+import { hashToken, parseAuthorization } from "./token.ts";
+import { findToken, type TokenRecord } from "./tokens.ts";
+
+/**
+ * The viewer whom an `Authorization` header names; null without a header. Fails with UNAUTHENTICATED where the
+ * token is malformed, unknown, expired or revoked, with UNAVAILABLE where it can't be looked up.
+ */
+export type Authenticate = (header: string | undefined) => Promise<Viewer | null>;
+
+/** How long a look-up speaks for a token, counted from before it was asked. Milliseconds. */
+const FRESH_FOR = 900;
+const CACHED_TOKENS = 10_000;
+
+interface LookUp {
+  startedAt: number;
+  token: Promise<TokenRecord | undefined>;
+}
+
+/**
+ * An authenticator over the stored tokens. A look-up serves the requests of less than a second, so that a revoked
+ * token is refused within that second; one that found nothing serves only those that wait for it already.
+ */
+export function createAuthenticator(db: Database, now: () => number): Authenticate {
+  const lookUps = new LRUCache<string, LookUp>({ max: CACHED_TOKENS });
+
+  function lookUp(hash: string): Promise<TokenRecord | undefined> {
+    const known = lookUps.get(hash);
+    const startedAt = performance.now();
+    if (known && startedAt - known.startedAt < FRESH_FOR) return known.token;
+    const entry: LookUp = { startedAt, token: findToken(db, hash) };
+    lookUps.set(hash, entry);
+    const forget = () => {
+      if (lookUps.peek(hash) === entry) lookUps.delete(hash);
+    };
+    entry.token.then((token) => token ?? forget(), forget);
+    return entry.token;
+  }
+
+  return async (header) => {
+    if (header === undefined) return null;
+    const secret = parseAuthorization(header);
+    const token = secret === null ? undefined : await lookUp(hashToken(secret));
+    if (!token || token.revokedAt !== null || (token.expiresAt !== null && token.expiresAt <= now())) {
+      throw new AppError("UNAUTHENTICATED", "The token is malformed, unknown, expired or revoked.");
+    }
+    return { accountId: token.accountId, tokenId: token.id, scopes: token.scopes };
+  };
+}

@@ -1,0 +1,34 @@
+import { chmod, readFile, rename, writeFile } from "node:fs/promises";
+import type { Database } from "../db/client.ts";
+import { SCOPES } from "./scopes.ts";
+import { hashToken } from "./token.ts";
+import { findToken, issueToken } from "./tokens.ts";
+
+const ACCOUNT = "demo";
+const MODE = 0o600;
+
+/**
+ * Afterwards `file` (readable by its owner alone) holds a token of the account `demo` with every scope. A token
+ * that the file holds already is kept, also one that was revoked since: false comes back for that.
+ */
+export async function ensureDevToken(db: Database, file: string, now: number): Promise<boolean> {
+  const known = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return "";
+    throw error;
+  });
+  const token = await findToken(db, hashToken(known.trim()));
+  if (token) {
+    await chmod(file, MODE);
+    return token.revokedAt === null;
+  }
+  const secret = await issueToken(db, {
+    accountId: ACCOUNT,
+    name: "development",
+    scopes: SCOPES,
+    expiresAt: null,
+    now,
+  });
+  await writeFile(`${file}.new`, `${secret}\n`, { mode: MODE });
+  await rename(`${file}.new`, file);
+  return true;
+}

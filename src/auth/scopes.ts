@@ -1,0 +1,25 @@
+import { AppError } from "../errors.ts";
+
+/** Everything that a token can be allowed to do. */
+export const SCOPES = ["kyc:read", "kyc:write", "kyc:delete", "audit:read"] as const;
+export type Scope = (typeof SCOPES)[number];
+
+/** Who asks: one token of one account. */
+export interface Viewer {
+  accountId: string;
+  tokenId: string;
+  scopes: readonly Scope[];
+}
+
+/** The viewer. Fails with UNAUTHENTICATED where there is none. */
+export function requireViewer(viewer: Viewer | null): Viewer {
+  if (viewer) return viewer;
+  throw new AppError("UNAUTHENTICATED", "A token is needed: send it as Authorization: Bearer <token>.");
+}
+
+/** The viewer, known and allowed. Fails with UNAUTHENTICATED without one, with FORBIDDEN where the scope lacks. */
+export function requireScope(viewer: Viewer | null, scope: Scope): Viewer {
+  const known = requireViewer(viewer);
+  if (known.scopes.includes(scope)) return known;
+  throw new AppError("FORBIDDEN", `The token lacks the scope ${scope}.`);
+}

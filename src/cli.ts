@@ -1,0 +1,205 @@
+#!/usr/bin/env node
+import Table from "cli-table3";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import ms, { type StringValue } from "ms";
+import { SCOPES, type Scope } from "./auth/scopes.ts";
+import { issueToken, listTokens, revokeToken, type TokenRecord } from "./auth/tokens.ts";
+import { type Config, ConfigError, parseConfig } from "./config.ts";
+import type { Database } from "./db/client.ts";
+import { DataDirInUseError } from "./db/embedded.ts";
+import { migrate } from "./db/migrate.ts";
+import { borrowDatabase } from "./db/open.ts";
+import { AppError } from "./errors.ts";
+
+const EXIT_FAILURE = 1;
+const EXIT_USAGE = 2;
+
+/** A command could not do what it was asked to; its message is all that there is to say. */
+class CommandFailure extends Error {}
+
+const say = (line: string) => process.stderr.write(`${line}\n`);
+const print = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+/** Does `work` on the configured database, migrated, and closes it whatever happens. */
+async function withDatabase<T>(work: (db: Database, config: Config) => Promise<T>): Promise<T> {
+  const config = parseConfig(process.env);
+  const { db, close } = await borrowDatabase(config, say);
+  try {
+    await migrate(db);
+    return await work(db, config);
+  } finally {
+    await close();
+  }
+}
+
+function parseScopes(list: string): Scope[] {
+  const scopes = [...new Set(list.split(",").map((scope) => scope.trim()))];
+  const unknown = scopes.filter((scope) => !(SCOPES as readonly string[]).includes(scope));
+  if (unknown.length === 0) return scopes as Scope[];
+  throw new InvalidArgumentError(`Known are ${SCOPES.join(", ")}.`);
+}
+
+function parseDuration(text: string): number {
+  const duration = /^\d+(\.\d+)?[a-z]+$/i.test(text) ? ms(text as StringValue) : undefined;
+  if (duration && Number.isFinite(new Date(Date.now() + duration).getTime())) return duration;
+  throw new InvalidArgumentError("It must be a time span such as 12h or 90d.");
+}
+
+const parseName = (pattern: RegExp, rule: string) => (text: string) => {
+  if (pattern.test(text)) return text;
+  throw new InvalidArgumentError(rule);
+};
+
+function stateOf(token: TokenRecord, now: number): string {
+  if (token.revokedAt !== null) return "revoked";
+  return token.expiresAt !== null && token.expiresAt <= now ? "expired" : "good";
+}
+
+function printTokens(tokens: readonly TokenRecord[], json: boolean): void {
+  const day = (millis: number | null) => (millis === null ? null : new Date(millis).toISOString());
+  const rows = tokens.map((token) => ({
+    id: token.id,
+    account: token.accountId,
+    name: token.name,
+    scopes: token.scopes,
+    state: stateOf(token, Date.now()),
+    created: day(token.createdAt),
+    expires: day(token.expiresAt),
+    revoked: day(token.revokedAt),
+  }));
+  if (json) {
+    print(JSON.stringify(rows, null, 2));
+    return;
+  }
+  const table = new Table({
+    head: ["id", "account", "name", "scopes", "state", "created", "expires"],
+    style: { head: [], border: [] },
+  });
+  for (const row of rows) {
+    table.push([
+      row.id,
+      row.account,
+      row.name,
+      row.scopes.join(" "),
+      row.state,
+      row.created,
+      row.expires ?? "never",
+    ]);
+  }
+  print(table.toString());
+}
+
+function tokenCommands(): Command {
+  const token = new Command("token").description("make, list and revoke tokens");
+  token
+    .command("create")
+    .description("make a token, and print it: it can't be shown again")
+    .requiredOption(
+      "--account <account>",
+      "whose records it opens",
+      parseName(/^[\w.:-]{1,64}$/, "It has 1 to 64 of A-Z a-z 0-9 _ . : -"),
+    )
+    .requiredOption(
+      "--name <name>",
+      "what you will know it by",
+      parseName(/^\P{C}{1,100}$/u, "It has 1 to 100 printable characters."),
+    )
+    .requiredOption("--scopes <scopes>", `what it may do: ${SCOPES.join(",")}`, parseScopes)
+    .option(
+      "--expires <span>",
+      "how long it works, such as 12h or 90d (default: until it is revoked)",
+      parseDuration,
+    )
+    .action(async (options: { account: string; name: string; scopes: Scope[]; expires?: number }) => {
+      const now = Date.now();
+      const expiresAt = options.expires === undefined ? null : now + options.expires;
+      const { account: accountId, name, scopes } = options;
+      print(await withDatabase((db) => issueToken(db, { accountId, name, scopes, expiresAt, now })));
+      say("Keep it safe: it is stored only as a hash, and can't be shown again.");
+    });
+  token
+    .command("list")
+    .description("list the tokens, without their secrets")
+    .option("--account <account>", "only those of this account")
+    .addOption(new Option("--json", "print JSON").default(false))
+    .action(async (options: { account?: string; json: boolean }) => {
+      printTokens(await withDatabase((db) => listTokens(db, options.account)), options.json);
+    });
+  token
+    .command("revoke")
+    .description("revoke a token: within a second no gateway takes it any more")
+    .argument("<id>", "its id, as `token list` shows it")
+    .action(async (id: string) => {
+      if (!(await withDatabase((db) => revokeToken(db, id, Date.now())))) {
+        throw new CommandFailure(`there is no token ${id}`);
+      }
+      say(`${id} is revoked.`);
+    });
+  return token;
+}
+
+function createProgram(): Command {
+  const program = new Command("kyc-gateway")
+    .description(
+      "The GraphQL front door to KYC records on PostgreSQL. Its configuration is in the environment: see the README.",
+    )
+    .exitOverride()
+    .showHelpAfterError();
+  program
+    .command("serve")
+    .description("run the gateway")
+    .action(async () => {
+      const { serve } = await import("./server/serve.ts");
+      process.exitCode = await serve(parseConfig(process.env), print);
+    });
+  program
+    .command("migrate")
+    .description("bring the database up to this release")
+    .action(async () => {
+      await withDatabase(async () => undefined);
+      say("The database is up to date.");
+    });
+  program
+    .command("schema")
+    .description("print the GraphQL schema")
+    .action(async () => {
+      const { printSdl } = await import("./graphql/schema.ts");
+      process.stdout.write(printSdl());
+    });
+  program.addCommand(tokenCommands());
+  for (const command of [program, ...program.commands, ...program.commands.flatMap((c) => c.commands)]) {
+    command.exitOverride();
+  }
+  return program;
+}
+
+/** Says what failed, and answers the exit code. */
+function report(error: unknown): number {
+  // Commander has said what is wrong with the usage, or has printed the help that was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+  if (error instanceof ConfigError) {
+    for (const fault of error.faults) say(`configuration: ${fault}`);
+    return EXIT_USAGE;
+  }
+  for (const line of explain(error)) say(`error: ${line}`);
+  return EXIT_FAILURE;
+}
+
+function explain(error: unknown): string[] {
+  if (error instanceof AppError && error.code === "UNAVAILABLE") {
+    const { code, message } = (error.cause ?? {}) as { code?: string; message?: string };
+    return [`the database can't be reached: ${message || code || "no answer"}`];
+  }
+  if (error instanceof CommandFailure || error instanceof DataDirInUseError) return [error.message];
+  if (!(error instanceof Error)) return [String(error)];
+  // A failure of the system, such as a port in use, says all in its message.
+  return ["syscall" in error ? error.message : (error.stack ?? error.message)];
+}
+
+try {
+  await createProgram().parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}

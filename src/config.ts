@@ -1,0 +1,120 @@
+import { z } from "zod";
+
+/** The configuration has faults: one line for each, without the values, which can be secret. */
+export class ConfigError extends Error {
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super(faults.join("\n"));
+    this.name = "ConfigError";
+    this.faults = faults;
+  }
+}
+
+const integer = (min: number, max: number) => {
+  const message = `must be an integer from ${min} to ${max}`;
+  return z
+    .string()
+    .regex(/^\d{1,15}$/, message)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, message);
+};
+
+const WORDS: Record<string, boolean> = { true: true, 1: true, on: true, false: false, 0: false, off: false };
+const flag = z
+  .string()
+  .transform((word) => WORDS[word.toLowerCase()])
+  .pipe(z.boolean("must be true or false"));
+
+const isOrigin = (text: string) => URL.canParse(text) && new URL(text).origin === text;
+const origins = z
+  .string()
+  .transform((list) => list.split(",").map((origin) => origin.trim()))
+  .refine(
+    (list) => list.every(isOrigin),
+    "must be origins such as https://app.example.com, with commas between",
+  );
+
+function isDatabaseUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, username, password, pathname } = new URL(text);
+  try {
+    // The driver decodes them, and fails only later.
+    for (const part of [username, password, pathname]) decodeURIComponent(part);
+  } catch {
+    return false;
+  }
+  return protocol === "postgres:" || protocol === "postgresql:";
+}
+
+const UNITS: Record<string, number> = { "": 1, kib: 1024, mib: 1024 ** 2 };
+const bytes = z
+  .string()
+  .regex(/^\d{1,9} *(KiB|MiB)?$/i, "must be a size such as 102400, 100 KiB or 1 MiB")
+  .transform((text) => Number.parseInt(text, 10) * (UNITS[text.replace(/[\d ]/g, "").toLowerCase()] ?? 1))
+  .refine((size) => size > 0, "must be above zero");
+
+const variables = z.object({
+  PORT: integer(0, 65_535).default(4000),
+  HOST: z.string().default("127.0.0.1"),
+  DATABASE_URL: z
+    .string()
+    .refine(isDatabaseUrl, "must be a URL such as postgres://user@host:5432/name")
+    .optional(),
+  DATABASE_POOL_SIZE: integer(1, 1000).default(10),
+  DATABASE_PREPARE: flag.default(true),
+  DATA_DIR: z.string().default(".data"),
+  CORS_ORIGINS: origins.default([]),
+  GRAPHIQL: flag.default(true),
+  INTROSPECTION: flag.default(true),
+  LOG_LEVEL: z
+    .enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"], {
+      error: "must be one of trace, debug, info, warn, error, fatal, silent",
+    })
+    .default("info"),
+  BODY_LIMIT: bytes.default(100 * 1024),
+  QUERY_COST_LIMIT: integer(1, 1_000_000).default(10_000),
+});
+
+/** Everything that can be set, read once at the start. */
+export interface Config {
+  port: number;
+  host: string;
+  /** Undefined: the embedded database under `dataDir`. */
+  databaseUrl: string | undefined;
+  databasePoolSize: number;
+  databasePrepare: boolean;
+  dataDir: string;
+  corsOrigins: string[];
+  graphiql: boolean;
+  introspection: boolean;
+  logLevel: string;
+  /** Bytes. */
+  bodyLimit: number;
+  /** What a GraphQL operation may cost: about one for each value that it can answer with. */
+  queryCostLimit: number;
+}
+
+/**
+ * The configuration that these variables make. One that is empty counts as not set. Fails with a ConfigError that
+ * lists every fault.
+ */
+export function parseConfig(env: Record<string, string | undefined>): Config {
+  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
+  const { data, error } = variables.safeParse(set);
+  if (error) throw new ConfigError(error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`));
+  return {
+    port: data.PORT,
+    host: data.HOST,
+    databaseUrl: data.DATABASE_URL,
+    databasePoolSize: data.DATABASE_POOL_SIZE,
+    databasePrepare: data.DATABASE_PREPARE,
+    dataDir: data.DATA_DIR,
+    corsOrigins: data.CORS_ORIGINS,
+    graphiql: data.GRAPHIQL,
+    introspection: data.INTROSPECTION,
+    logLevel: data.LOG_LEVEL,
+    bodyLimit: data.BODY_LIMIT,
+    queryCostLimit: data.QUERY_COST_LIMIT,
+  };
+}

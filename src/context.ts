@@ -1,0 +1,14 @@
+import type { Viewer } from "./auth/scopes.ts";
+import type { Database } from "./db/client.ts";
+import type { FailureLog } from "./log.ts";
+
+/** What an operation may know of the request that it serves. */
+export interface OperationContext {
+  db: Database;
+  /** Null: the request carries no token. */
+  viewer: Viewer | null;
+  requestId: string;
+  log: FailureLog;
+  /** Epoch milliseconds. */
+  now: () => number;
+}

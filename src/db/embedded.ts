@@ -1,0 +1,197 @@
+import { once } from "node:events";
+import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { join, resolve } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import type { PGlite } from "@electric-sql/pglite";
+import { lockFolder } from "./folder-lock.ts";
+import { type Engine, Multiplexer } from "./multiplexer.ts";
+
+export { DataDirInUseError } from "./folder-lock.ts";
+
+/** A PostgreSQL that runs in this process and is served on a Unix socket. */
+export interface EmbeddedDatabase {
+  /** What `psql -h` takes. */
+  socketDir: string;
+  socketPath: string;
+  /**
+   * Lets nobody in any more. Connections may stay for `guestsMs` milliseconds (default 0) and transactions under way
+   * for some seconds; then everything is closed and the folder given back.
+   */
+  close(guestsMs?: number): Promise<void>;
+}
+
+const IDLE_TRANSACTION_MS = 10_000;
+const CLOSE_GRACE_MS = 2000;
+
+/** What a server reports to each client that connects. */
+const REPORTED_SETTINGS = [
+  ...["server_version", "server_encoding", "client_encoding", "DateStyle", "IntervalStyle", "TimeZone"],
+  ...["integer_datetimes", "standard_conforming_strings", "is_superuser", "in_hot_standby"],
+  ...["default_transaction_read_only"],
+];
+
+/**
+ * The least that PostgreSQL allows. Its calls also take the stack of JavaScript, which ends sooner than what the
+ * default of 2 MB guards: there deep recursion would crash the engine instead of failing with an error.
+ */
+const STACK_DEPTH = ["-c", "max_stack_depth=100kB"];
+
+/** The exit status with which the engine leaves a statement that fails. Any other throw is a crash. */
+const STATEMENT_FAILED = 100;
+
+/** The path of the socket in a data folder: absolute. */
+export function socketPathOf(dataDir: string): string {
+  return join(resolve(dataDir), ".s.PGSQL.5432");
+}
+
+/**
+ * Opens the database in `dataDir`, made if need be, for this user alone, and serves it on a socket there until it is
+ * closed: any number of clients, one transaction at a time. `idleTransactionMs` bounds how long a client may do
+ * nothing inside a transaction (default 10 s). Whatever a client was told is committed survives the death of the
+ * process, not that of the machine: nothing waits for the disk. Fails with DataDirInUseError while another process
+ * has the folder.
+ *
+ * The clients share one session: what they SET lasts until another one has its turn, startup parameters have no
+ * effect, temporary tables and advisory locks belong to all. There is no LISTEN, no COPY FROM STDIN and no cancelling.
+ */
+export async function openEmbedded(
+  dataDir: string,
+  options: { idleTransactionMs?: number; onWarning?: (message: string) => void },
+): Promise<EmbeddedDatabase> {
+  const { idleTransactionMs = IDLE_TRANSACTION_MS, onWarning = (text) => process.emitWarning(text) } =
+    options;
+  const socketDir = resolve(dataDir);
+  const socketPath = socketPathOf(dataDir);
+  requireShort(socketPath);
+  mkdirSync(socketDir, { recursive: true, mode: 0o700 });
+  const unlock = await lockFolder(socketDir);
+  try {
+    const pgdata = join(socketDir, "pgdata");
+    await initialise(pgdata);
+    const open = () => openEngine(pgdata);
+    const multiplexer = new Multiplexer(await open(), open, { idleTransactionMs, onWarning });
+    const server = await listen(multiplexer, socketPath).catch(async (error) => {
+      await multiplexer.close(0);
+      throw error;
+    });
+    const close = async (guestsMs: number) => {
+      const empty = once(server, "close");
+      server.close();
+      await Promise.race([empty, wait(guestsMs, undefined, { ref: false })]);
+      await multiplexer.close(CLOSE_GRACE_MS);
+      unlock();
+    };
+    let closed: Promise<void> | undefined;
+    return {
+      socketDir,
+      socketPath,
+      close: (guestsMs = 0) => {
+        closed ??= close(guestsMs);
+        return closed;
+      },
+    };
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
+
+/** A longer path is cut by the operating system without a word, and the socket lies elsewhere. */
+function requireShort(socketPath: string): void {
+  const length = Buffer.byteLength(socketPath);
+  const limit = process.platform === "darwin" ? 103 : 107;
+  if (length <= limit) return;
+  throw new Error(
+    `The path of the database's socket is ${length} bytes long and may have ${limit}: ${socketPath}. ` +
+      "Set DATA_DIR to a folder with a shorter path.",
+  );
+}
+
+/** Makes a new database aside and moves it into place: one that was interrupted would never open again. */
+async function initialise(pgdata: string): Promise<void> {
+  if (existsSync(join(pgdata, "PG_VERSION"))) return;
+  const { PGlite } = await import("@electric-sql/pglite");
+  const unfinished = `${pgdata}.new`;
+  rmSync(unfinished, { recursive: true, force: true });
+  mkdirSync(unfinished, { mode: 0o700 });
+  await (await PGlite.create(unfinished)).close();
+  renameSync(unfinished, pgdata);
+}
+
+async function openEngine(pgdata: string): Promise<Engine> {
+  const { PGlite } = await import("@electric-sql/pglite");
+  const database = await PGlite.create(pgdata, {
+    startParams: [...PGlite.defaultStartParams, ...STACK_DEPTH],
+  });
+  throwCrashes(database);
+  const { rows } = await database.query<{ name: string; value: string }>(
+    "select name, current_setting(name) as value from unnest($1::text[]) as name",
+    [REPORTED_SETTINGS],
+  );
+  return {
+    parameters: Object.fromEntries(rows.map(({ name, value }) => [name, value])),
+    run: async (messages) => {
+      const answer: Buffer[] = [];
+      // The variant that streams: the plain one also keeps every answer, parsed, for as long as the process lives.
+      await database.execProtocolRawStream(messages, {
+        onRawData: (bytes) => {
+          answer.push(Buffer.from(bytes));
+        },
+      });
+      return answer;
+    },
+    close: () => database.close(),
+    abandon: () => {
+      try {
+        // Stops its timers, which would call into the broken engine, and closes its files without writing to them.
+        database.Module._emscripten_force_exit(1);
+      } catch {
+        // It throws the exit status.
+      }
+    },
+  };
+}
+
+/**
+ * PGlite swallows whatever its engine throws and goes on: a crash is answered with silence, or by an endless loop
+ * over input that nobody reads any more. After this, a crash rejects the call in which it happens and all later ones.
+ */
+function throwCrashes(database: PGlite): void {
+  const engine = database.Module;
+  const { _PostgresMainLoopOnce: runOnce, stackRestore } = engine;
+  let crash: Error | undefined;
+  engine._PostgresMainLoopOnce = () => {
+    try {
+      if (!crash) runOnce();
+    } catch (error) {
+      const { status, message } = error as { status?: number; message?: string };
+      if (status !== STATEMENT_FAILED)
+        crash = new Error(message ?? `exit status ${status}`, { cause: error });
+      throw error;
+    }
+    if (crash) throw crash;
+  };
+  // What PGlite's loop calls after each throw, and the only way out of it.
+  engine.stackRestore = (pointer) => {
+    if (crash) throw crash;
+    return stackRestore(pointer);
+  };
+}
+
+/** Listens where only this user can connect. A socket file that is there has lost its process: the lock says so. */
+function listen(multiplexer: Multiplexer, socketPath: string): Promise<Server> {
+  rmSync(socketPath, { force: true });
+  const server = createServer((socket) => multiplexer.accept(socket));
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.once("listening", () => resolve(server));
+    // The file is made before `listen` returns: there is no moment in which it has other permissions.
+    const umask = process.umask(0o177);
+    try {
+      server.listen(socketPath);
+    } finally {
+      process.umask(umask);
+    }
+  });
+}

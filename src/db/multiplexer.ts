@@ -1,0 +1,214 @@
+import type { Socket } from "node:net";
+import { setImmediate as nextRound, setTimeout as wait } from "node:timers/promises";
+import { ClientConnection } from "./client-connection.ts";
+import { message, query, readyStatus } from "./wire.ts";
+
+/** A PostgreSQL backend that runs inside this process: one session, one call at a time. */
+export interface Engine {
+  /** What a client is told of the server's settings when it connects. */
+  readonly parameters: Record<string, string>;
+  /** Runs messages and returns the answer to all of them. Rejects where the engine has crashed: it can't go on. */
+  run(messages: Buffer): Promise<Buffer[]>;
+  /** Shuts the engine down in good order. */
+  close(): Promise<void>;
+  /** Lets go of an engine that has crashed, without another word to it. */
+  abandon(): void;
+}
+
+export interface MultiplexerOptions {
+  /** How long a connection may do nothing while it keeps the engine from others. Milliseconds. */
+  idleTransactionMs: number;
+  onWarning(message: string): void;
+}
+
+const SYNC = message("S");
+const SHUTTING_DOWN = ["57P01", "the embedded database is shutting down"] as const;
+
+/** What a session setting, a role or a cursor of the last connection would otherwise do to the next. */
+const RESET_SESSION = query("set session authorization default; reset all; close all");
+
+/**
+ * Ends any transaction, implicit or explicit, without committing it. A bare Sync would commit what an unfinished
+ * batch did; after an error inside a batch all but Sync is skipped, and the second ROLLBACK is the one that counts.
+ */
+const ROLL_BACK = Buffer.concat([query("rollback"), SYNC, query("rollback")]);
+
+/**
+ * Shares one engine between connections. A connection has the engine to itself from the first message of a batch
+ * until the engine is outside a transaction again; the others wait in the order in which they came. A connection
+ * that goes away or idles in that time is rolled back. Session settings last until another connection has its turn;
+ * prepared statements belong to their connection. A crash of the engine ends all connections and opens it anew.
+ */
+export class Multiplexer {
+  readonly #connections = new Set<ClientConnection>();
+  /** Connections with something to run and the departed ones whose remains are to be cleared, in order. */
+  readonly #queue = new Set<ClientConnection>();
+  readonly #reopen: () => Promise<Engine>;
+  readonly #options: MultiplexerOptions;
+  /** Undefined once it has crashed and could not be opened again. */
+  #engine: Engine | undefined;
+  #parameters: Record<string, string>;
+  #holder: ClientConnection | undefined;
+  #lastHolder: ClientConnection | undefined;
+  #working = false;
+  #closing = false;
+  #accepted = 0;
+
+  /** `reopen` is called after a crash of the engine. */
+  constructor(engine: Engine, reopen: () => Promise<Engine>, options: MultiplexerOptions) {
+    this.#engine = engine;
+    this.#parameters = engine.parameters;
+    this.#reopen = reopen;
+    this.#options = options;
+  }
+
+  /** Serves the client behind a socket until either side ends the connection. */
+  accept(socket: Socket): void {
+    this.#accepted += 1;
+    const connection = new ClientConnection(this.#accepted, socket, this.#parameters, {
+      ready: (it) => this.#enqueue(it),
+      gone: (it) => this.#depart(it),
+      idle: (it) => this.#evict(it),
+    });
+    this.#connections.add(connection);
+    if (this.#closing) connection.dismiss(...SHUTTING_DOWN);
+  }
+
+  /**
+   * Ends every connection, those with a batch or transaction under way when it is finished, at the latest after
+   * `graceMs` milliseconds, and closes the engine.
+   */
+  async close(graceMs: number): Promise<void> {
+    this.#closing = true;
+    const deadline = Date.now() + graceMs;
+    for (const connection of this.#connections) this.#dismissIfIdle(connection);
+    while (this.#isBusy() && Date.now() < deadline) await wait(5);
+    for (const connection of this.#connections) connection.dismiss(...SHUTTING_DOWN);
+    while (this.#isBusy()) await wait(5);
+    await this.#engine?.close();
+  }
+
+  #isBusy(): boolean {
+    return this.#working || this.#holder !== undefined || this.#queue.size > 0;
+  }
+
+  #dismissIfIdle(connection: ClientConnection): void {
+    if (connection === this.#holder || this.#queue.has(connection) || connection.hasWork) return;
+    connection.dismiss(...SHUTTING_DOWN);
+  }
+
+  #enqueue(connection: ClientConnection): void {
+    if (connection !== this.#holder && (connection.gone || connection.hasWork)) this.#queue.add(connection);
+    void this.#work();
+  }
+
+  #depart(connection: ClientConnection): void {
+    if (this.#connections.delete(connection)) this.#enqueue(connection);
+  }
+
+  #evict(connection: ClientConnection): void {
+    if (connection !== this.#holder) return;
+    const { idleTransactionMs, onWarning } = this.#options;
+    onWarning(
+      `A database connection was ended and rolled back: idle in a transaction for ${idleTransactionMs} ms`,
+    );
+    connection.dismiss("25P03", "terminating connection due to idle-in-transaction timeout");
+  }
+
+  /** The one place that runs the engine: turn by turn, until nobody has anything to run. */
+  async #work(): Promise<void> {
+    if (this.#working) return;
+    this.#working = true;
+    for (let connection = this.#next(); connection; connection = this.#next()) {
+      this.#queue.delete(connection);
+      try {
+        if (this.#engine) await this.#serve(connection, this.#engine);
+        else connection.dismiss("57P03", "the embedded database has failed");
+      } catch (crash) {
+        await this.#restart(crash);
+      }
+      // The engine blocks the whole process while it runs: let everything else have a go in between.
+      await nextRound();
+    }
+    this.#working = false;
+  }
+
+  #next(): ClientConnection | undefined {
+    const holder = this.#holder;
+    if (holder) return holder.gone || holder.hasWork ? holder : undefined;
+    const [first] = this.#queue;
+    return first;
+  }
+
+  async #serve(connection: ClientConnection, engine: Engine): Promise<void> {
+    if (connection.gone) return this.#clearUp(connection, engine);
+    const batch = connection.take();
+    if (!batch) return;
+    if (batch.leaves) return connection.leave();
+
+    if (connection !== this.#lastHolder) await engine.run(RESET_SESSION);
+    this.#holder = connection;
+    this.#lastHolder = connection;
+    connection.expectWithin(0);
+    const answer = await engine.run(Buffer.concat(batch.messages));
+    const status = batch.endsReady ? readyStatus(answer) : undefined;
+    connection.send(answer, status !== undefined);
+    if (status) await this.#closeStatements(batch.stale, engine);
+    if (status === "I") this.#release(connection);
+    else connection.expectWithin(this.#options.idleTransactionMs);
+  }
+
+  #release(connection: ClientConnection): void {
+    this.#holder = undefined;
+    if (connection.hasWork) this.#queue.add(connection);
+    else if (this.#closing) connection.dismiss(...SHUTTING_DOWN);
+  }
+
+  async #closeStatements(names: string[], engine: Engine): Promise<void> {
+    if (names.length > 0) await engine.run(Buffer.concat(names.map((name) => message("C", `S${name}`))));
+  }
+
+  /** Leaves nothing of a departed connection in the engine: no transaction, no prepared statement. */
+  async #clearUp(connection: ClientConnection, engine: Engine): Promise<void> {
+    const remains: Buffer[] = [];
+    if (connection === this.#holder) remains.push(ROLL_BACK);
+    if (connection.hasStatements) remains.push(RESET_SESSION, dropStatements(connection.prefix));
+    if (remains.length > 0) {
+      const status = readyStatus(await engine.run(Buffer.concat(remains)));
+      if (status !== "I") throw new Error("the engine is not ready after a rollback");
+    }
+    if (connection === this.#holder) this.#holder = undefined;
+  }
+
+  async #restart(crash: unknown): Promise<void> {
+    const { onWarning } = this.#options;
+    onWarning(`The embedded database has crashed and is opened again: ${reasonOf(crash)}`);
+    const crashed = this.#engine;
+    this.#engine = undefined;
+    this.#holder = undefined;
+    this.#lastHolder = undefined;
+    for (const connection of this.#connections) {
+      connection.dismiss("57P02", "terminating connection because the embedded database has crashed");
+    }
+    this.#queue.clear();
+    try {
+      crashed?.abandon();
+      this.#engine = await this.#reopen();
+    } catch (error) {
+      onWarning(`The embedded database can't be opened again, start the process anew: ${reasonOf(error)}`);
+    }
+  }
+}
+
+/** SQL that closes all statements whose name begins with `prefix`, which holds no quotes. */
+function dropStatements(prefix: string): Buffer {
+  return query(`do $$ declare statement text; begin
+    for statement in select name from pg_prepared_statements where starts_with(name, '${prefix}') loop
+      execute format('deallocate %I', statement);
+    end loop;
+  end $$`);
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,84 @@
+import { setTimeout as wait } from "node:timers/promises";
+import type { Config } from "../config.ts";
+import { connect, type Database, disconnect } from "./client.ts";
+import { DataDirInUseError, openEmbedded, socketPathOf } from "./embedded.ts";
+
+/** A database that is open until it is closed. */
+export interface OpenDatabase {
+  db: Database;
+  /** Ends the pool, and the embedded engine where this process runs it. */
+  close(): Promise<void>;
+}
+
+/** More connections would only wait for one another: the embedded engine serves one at a time. */
+const EMBEDDED_POOL_SIZE = 2;
+/** How long a command waits for a holder of the embedded database that is only starting or ending. Milliseconds. */
+const HANDOVER_TIMEOUT = 30_000;
+/** How long a command that opened the embedded database itself lets others finish that joined it. Milliseconds. */
+const GUESTS_TIMEOUT = 10_000;
+
+type Settings = Pick<Config, "databaseUrl" | "databasePoolSize" | "databasePrepare" | "dataDir">;
+
+/**
+ * Opens the configured database for a gateway. Fails with DataDirInUseError where the embedded one is held. At the
+ * end, those who joined the embedded one may stay for `guestsMs` milliseconds.
+ */
+export async function openDatabase(
+  config: Settings,
+  onWarning: (message: string) => void,
+  guestsMs = 0,
+): Promise<OpenDatabase> {
+  if (config.databaseUrl !== undefined) return connectTo(config.databaseUrl, config);
+  const embedded = await openEmbedded(config.dataDir, { onWarning });
+  const db = connect({
+    address: { socketPath: embedded.socketPath },
+    poolSize: EMBEDDED_POOL_SIZE,
+    prepare: true,
+  });
+  return {
+    db,
+    close: async () => {
+      await disconnect(db);
+      await embedded.close(guestsMs);
+    },
+  };
+}
+
+/** As `openDatabase`, for a command: where a gateway holds the embedded database, it is used through the gateway. */
+export async function borrowDatabase(
+  config: Settings,
+  onWarning: (message: string) => void,
+): Promise<OpenDatabase> {
+  const deadline = Date.now() + HANDOVER_TIMEOUT;
+  for (;;) {
+    try {
+      return await openDatabase(config, onWarning, GUESTS_TIMEOUT);
+    } catch (error) {
+      if (!(error instanceof DataDirInUseError)) throw error;
+      const guest = await visit(socketPathOf(config.dataDir));
+      if (guest) return guest;
+      if (Date.now() > deadline) throw error;
+      await wait(100);
+    }
+  }
+}
+
+function connectTo(url: string, config: Settings): OpenDatabase {
+  const db = connect({
+    address: { url },
+    poolSize: config.databasePoolSize,
+    prepare: config.databasePrepare,
+  });
+  return { db, close: () => disconnect(db) };
+}
+
+async function visit(socketPath: string): Promise<OpenDatabase | null> {
+  const db = connect({ address: { socketPath }, poolSize: 1, prepare: true });
+  try {
+    await db.execute("select 1");
+    return { db, close: () => disconnect(db) };
+  } catch {
+    await disconnect(db);
+    return null;
+  }
+}

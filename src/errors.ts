@@ -1,0 +1,96 @@
+/** The closed list of ways to fail, each with its status on REST. GraphQL carries the code itself. */
+const ERROR_STATUS = {
+  UNAUTHENTICATED: 401,
+  FORBIDDEN: 403,
+  BAD_USER_INPUT: 400,
+  NOT_FOUND: 404,
+  VERSION_CONFLICT: 412,
+  UNAVAILABLE: 503,
+  INTERNAL: 500,
+} as const;
+export type ErrorCode = keyof typeof ERROR_STATUS;
+
+/** What is wrong with a field: it lacks, nobody knows it, or its value is refused. */
+type FaultKind = "missing" | "unknown" | "invalid";
+
+/** One fault of an input. `path` names the field as the operation's input does, `message` never repeats its value. */
+export interface FieldFault {
+  path: readonly (string | number)[];
+  kind: FaultKind;
+  message: string;
+}
+
+/** Seconds after which a client may try again when the gateway or its database could not answer. */
+const RETRY_AFTER_SECONDS = 1;
+
+/** A failure that its user is told about, in words that carry no record's data. */
+export class AppError extends Error {
+  readonly code: ErrorCode;
+  readonly faults: readonly FieldFault[];
+  /** Seconds; set where trying again makes sense. */
+  readonly retryAfter: number | undefined;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { faults?: readonly FieldFault[]; cause?: unknown } = {},
+  ) {
+    super(message, { cause: options.cause });
+    this.name = "AppError";
+    this.code = code;
+    this.faults = options.faults ?? [];
+    this.retryAfter = code === "UNAVAILABLE" ? RETRY_AFTER_SECONDS : undefined;
+  }
+}
+
+/** The error for input with these faults; its message names them all. */
+export function badUserInput(faults: readonly FieldFault[]): AppError {
+  const message = faults.map((fault) => `${fault.path.join(".")}: ${fault.message}`).join("; ");
+  return new AppError("BAD_USER_INPUT", message, { faults });
+}
+
+/** The error for a database that can't be reached or can't answer now. */
+export function unavailable(cause?: unknown): AppError {
+  return new AppError("UNAVAILABLE", "The service is unavailable for the moment. Try again shortly.", {
+    cause,
+  });
+}
+
+/**
+ * What a surface may show of any error: an AppError as it is, everything else as INTERNAL, with the cause kept for
+ * the log.
+ */
+export function toAppError(error: unknown): AppError {
+  if (error instanceof AppError) return error;
+  return new AppError("INTERNAL", "Something went wrong on our side.", { cause: error });
+}
+
+/** A request that no operation sees: its route, its method or the form of its body is refused. */
+export class RequestRefusal extends Error {
+  readonly status: number;
+  /** What REST calls the refusal. */
+  readonly code: string;
+
+  constructor(status: number, code: string, message: string) {
+    super(message);
+    this.name = "RequestRefusal";
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/** The HTTP status and headers of a request that fails as a whole; the same on both surfaces. */
+export function toHttp(failure: AppError | RequestRefusal): {
+  status: number;
+  headers: Record<string, string>;
+} {
+  if (failure instanceof RequestRefusal) return { status: failure.status, headers: {} };
+  const { code, retryAfter } = failure;
+  return {
+    status: ERROR_STATUS[code],
+    headers: {
+      ...(code === "UNAUTHENTICATED" && { "www-authenticate": "Bearer" }),
+      ...(retryAfter !== undefined && { "retry-after": String(retryAfter) }),
+    },
+  };
+}

@@ -1,0 +1,49 @@
+import SchemaBuilder from "@pothos/core";
+import RelayPlugin from "@pothos/plugin-relay";
+import { DateTimeResolver } from "graphql-scalars";
+import type { OperationContext } from "../context.ts";
+
+/** What the schema's modules add their types and fields to. */
+export const builder = new SchemaBuilder<{
+  Context: OperationContext;
+  DefaultFieldNullability: false;
+  Scalars: {
+    DateTime: { Input: Date; Output: number };
+    ID: { Input: string; Output: string };
+  };
+}>({
+  plugins: [RelayPlugin],
+  defaultFieldNullability: false,
+  relay: {
+    // A record has one id on both surfaces: its own.
+    encodeGlobalID: (_typename, id) => String(id),
+    decodeGlobalID: (id) => ({ typename: "Kyc", id }),
+    clientMutationId: "omit",
+    idFieldOptions: {
+      description: "The object's id. It is the same on GraphQL and REST, and never changes.",
+    },
+    nodeTypeOptions: { description: "An object that can be fetched again by its id alone." },
+    nodeQueryOptions: {
+      description:
+        "The object with this id, or null where your account has none. Relay clients use it to refetch. Needs the scope `kyc:read`.",
+      args: { id: { description: "The id of the object." } },
+    },
+    nodesQueryOptions: {
+      description:
+        "The objects with these ids, in their order: null for each that your account does not have. At most 100 at once. Needs the scope `kyc:read`.",
+      args: { ids: { description: "The ids of the objects, at most 100." } },
+    },
+  },
+});
+
+builder.scalarType("DateTime", {
+  parseValue: DateTimeResolver.parseValue,
+  parseLiteral: DateTimeResolver.parseLiteral,
+  // Records keep their times as epoch milliseconds.
+  serialize: (millis) => new Date(millis as number).toISOString(),
+  description:
+    "An instant as ISO 8601 with a zone, such as `2026-03-01T12:30:00.000Z`. Answers are in UTC with milliseconds.",
+});
+
+builder.queryType({ description: "Everything that can be read. Each record needs a token of its account." });
+builder.mutationType({ description: "Everything that changes records. Each mutation is one transaction." });

@@ -1,0 +1,166 @@
+import {
+  type ASTVisitor,
+  GraphQLError,
+  type GraphQLErrorExtensions,
+  getNamedType,
+  isInputObjectType,
+  Kind,
+  NoSchemaIntrospectionCustomRule,
+  specifiedRules,
+  type ValidationContext,
+  type ValidationRule,
+  ValuesOfCorrectTypeRule,
+} from "graphql";
+import { AppError, badUserInput, toAppError } from "../errors.ts";
+import { type FailureLog, logFailure } from "../log.ts";
+import { limitCost } from "./cost.ts";
+import { describe } from "./variables.ts";
+
+/** How one request's errors are rendered. */
+export interface ErrorScene {
+  requestId: string;
+  log: FailureLog;
+}
+
+/**
+ * The errors of an answer as clients see them: each with a code of the catalogue and the request's id, none with a
+ * value, and with the HTTP status it asks for. What was unforeseen is in the log.
+ */
+export function renderErrors(errors: readonly GraphQLError[], scene: ErrorScene): GraphQLError[] {
+  return errors.map((error) => {
+    const failure = findAppError(error);
+    const rendered = failure ? renderAppError(failure, error, scene) : renderRequestError(error, scene);
+    // Always a new error: the caches of parsed and validated documents share theirs between requests.
+    return new GraphQLError(rendered.message, {
+      nodes: error.nodes ?? null,
+      source: error.source ?? null,
+      positions: error.positions ?? null,
+      path: error.path ?? null,
+      extensions: { ...rendered.extensions, requestId: scene.requestId },
+    });
+  });
+}
+
+/** The errors by their places in the document and in the answer, whichever field failed first. */
+export function inDocumentOrder(errors: readonly GraphQLError[]): GraphQLError[] {
+  return [...errors].sort((a, b) => compare(placeOf(a), placeOf(b)));
+}
+
+const placeOf = ({ locations, path }: GraphQLError) => [
+  locations?.[0]?.line ?? 0,
+  locations?.[0]?.column ?? 0,
+  ...(path ?? []),
+];
+
+function compare(a: readonly (string | number)[], b: readonly (string | number)[]): number {
+  const index = a.findIndex((part, at) => part !== b[at]);
+  const [left, right] = [a[index], b[index]];
+  if (left === undefined || right === undefined) return a.length - b.length;
+  return left < right ? -1 : 1;
+}
+
+interface Rendered {
+  message: string;
+  extensions: GraphQLErrorExtensions;
+}
+
+function renderAppError(failure: AppError, error: GraphQLError, { log }: ErrorScene): Rendered {
+  logFailure(log, failure);
+  const { code, message, faults, retryAfter } = failure;
+  const fields = faults.map((fault) => ({ path: fault.path.join("."), message: fault.message }));
+  return {
+    message,
+    extensions: {
+      code,
+      ...(fields.length > 0 && { fields }),
+      ...httpOf(code, retryAfter, error),
+    },
+  };
+}
+
+/** The status is 200 for an operation's errors; these are the exceptions. */
+function httpOf(code: string, retryAfter: number | undefined, error: GraphQLError): GraphQLErrorExtensions {
+  if (code === "UNAVAILABLE")
+    return { http: { status: 503, headers: { "Retry-After": String(retryAfter) } } };
+  if (error.path) return {};
+  if (code === "INTERNAL") return { http: { status: 500 } };
+  return BAD_REQUEST;
+}
+
+// `spec`: as GraphQL over HTTP has it, 400 for `application/graphql-response+json`, 200 for `application/json`.
+const BAD_REQUEST = { http: { status: 400, spec: true } };
+
+/** An error of a request that never became an operation's: written by graphql-js or Yoga. */
+function renderRequestError(error: GraphQLError, scene: ErrorScene): Rendered {
+  const { message, extensions } = error;
+  const http = extensions.http ? { http: extensions.http } : BAD_REQUEST;
+  if (message.startsWith("Syntax Error")) {
+    return { message: withoutTokens(message), extensions: { code: "GRAPHQL_PARSE_FAILED", ...http } };
+  }
+  if (extensions.code === "QUERY_TOO_COMPLEX") {
+    return { message, extensions: { code: "QUERY_TOO_COMPLEX", cost: extensions.cost, ...http } };
+  }
+  if (extensions.code === "GRAPHQL_VALIDATION_FAILED") {
+    return { message, extensions: { code: "GRAPHQL_VALIDATION_FAILED", ...http } };
+  }
+  // JSON's parser quotes its input. GraphQL over HTTP has 400 here for every media type.
+  if (error.originalError?.name === "SyntaxError" || "originalError" in extensions) {
+    return {
+      message: "The request holds something that is not JSON.",
+      extensions: { code: "BAD_USER_INPUT", http: { status: 400 } },
+    };
+  }
+  if (error.originalError) return renderAppError(toAppError(error.originalError), error, scene);
+  return { message, extensions: { code: "BAD_USER_INPUT", ...http } };
+}
+
+function findAppError(error: GraphQLError): AppError | undefined {
+  let cause: unknown = error;
+  while (cause instanceof GraphQLError && cause.originalError) cause = cause.originalError;
+  if (cause instanceof AppError) return cause;
+  if (!error.path) return undefined;
+  // Inside an operation the only fault of a client's that graphql-js finds itself is a null variable in an
+  // argument's place. Its text can quote the document.
+  const argument = cause instanceof GraphQLError && /^Argument "(\w+)"/.exec(cause.message)?.[1];
+  if (argument) return badUserInput([{ path: [argument], kind: "invalid", message: "must not be null" }]);
+  return toAppError(cause);
+}
+
+/** graphql-js quotes what it stumbled on, which can be a value: only punctuation and kinds of tokens stay. */
+function withoutTokens(message: string): string {
+  const [expected, found] = message.split(/(?<=^Syntax Error: Expected .*), found /s, 2) as [string, string?];
+  if (found === undefined)
+    return expected.startsWith("Syntax Error: Expected ") ? expected : withoutQuotes(expected);
+  return `${expected}, found ${/^"[^\w"]+"\.$/.test(found) ? found : withoutQuotes(found)}`;
+}
+
+function withoutQuotes(text: string): string {
+  return text.replace(/:? ?".*"/s, "");
+}
+
+/** Validation as graphql-js does it, with texts that repeat no value of the document. */
+export function validationRules(options: {
+  introspection: boolean;
+  queryCostLimit: number;
+}): ValidationRule[] {
+  const quiet = specifiedRules.map((rule) => (rule === ValuesOfCorrectTypeRule ? QuietValuesRule : rule));
+  const rules = [...quiet, limitCost(options.queryCostLimit)];
+  return options.introspection ? rules : [...rules, NoSchemaIntrospectionCustomRule];
+}
+
+/** Faults of an object name its fields, which are the schema's or the client's; all others quote a value. */
+function QuietValuesRule(context: ValidationContext): ASTVisitor {
+  const quiet: ValidationContext = Object.create(context, {
+    reportError: {
+      value: (error: GraphQLError) => {
+        const type = context.getInputType();
+        const [node] = error.nodes ?? [];
+        const isObject = node?.kind === Kind.OBJECT && isInputObjectType(getNamedType(type));
+        const quotes = node !== undefined && node.kind !== Kind.OBJECT_FIELD && !isObject;
+        const message = quotes ? `A value ${type ? describe(type) : "is of the wrong type"}.` : error.message;
+        context.reportError(new GraphQLError(message, error));
+      },
+    },
+  });
+  return ValuesOfCorrectTypeRule(quiet);
+}

@@ -1,0 +1,102 @@
+import { AppError, badUserInput } from "../errors.ts";
+import { createKyc } from "../kyc/create-kyc.ts";
+import { deleteKyc } from "../kyc/delete-kyc.ts";
+import type { Kyc } from "../kyc/kyc.ts";
+import { updateKyc } from "../kyc/update-kyc.ts";
+import { builder } from "./builder.ts";
+import { DocumentType, KycType, VerificationStatus } from "./kyc.ts";
+
+const EXPECTED_VERSION =
+  "The version that you saw. Where the record has changed since, nothing happens and the error is `VERSION_CONFLICT`.";
+
+const CreateKycInput = builder.inputType("CreateKycInput", {
+  description: "A new record.",
+  fields: (t) => ({
+    customerId: t.string({
+      required: true,
+      description: "Your own identifier of the customer, 1 to 128 printable characters.",
+    }),
+    verificationStatus: t.field({
+      type: VerificationStatus,
+      required: true,
+      description: "How far the verification is.",
+    }),
+    documentType: t.field({ type: DocumentType, required: true, description: "The kind of document." }),
+    documentNumber: t.string({
+      required: true,
+      description: "The number of the document, 1 to 64 printable characters; space around it is removed.",
+    }),
+  }),
+});
+
+const UpdateKycInput = builder.inputType("UpdateKycInput", {
+  description: "Changes to a record. Fields that are absent stay as they are; null is an error.",
+  fields: (t) => ({
+    id: t.id({ required: true, description: "The id of the record." }),
+    verificationStatus: t.field({ type: VerificationStatus, description: "The new status." }),
+    documentType: t.field({ type: DocumentType, description: "The new kind of document." }),
+    documentNumber: t.string({
+      description:
+        "The new number of the document, 1 to 64 printable characters; space around it is removed.",
+    }),
+    expectedVersion: t.int({ description: EXPECTED_VERSION }),
+  }),
+});
+
+const DeleteKycInput = builder.inputType("DeleteKycInput", {
+  description: "Which record to delete.",
+  fields: (t) => ({
+    id: t.id({ required: true, description: "The id of the record." }),
+    expectedVersion: t.int({ description: EXPECTED_VERSION }),
+  }),
+});
+
+const CreateKycPayload = builder.objectRef<{ kyc: Kyc }>("CreateKycPayload").implement({
+  description: "What `createKyc` did.",
+  fields: (t) => ({ kyc: t.expose("kyc", { type: KycType, description: "The new record." }) }),
+});
+
+const UpdateKycPayload = builder.objectRef<{ kyc: Kyc }>("UpdateKycPayload").implement({
+  description: "What `updateKyc` did.",
+  fields: (t) => ({ kyc: t.expose("kyc", { type: KycType, description: "The record as it is now." }) }),
+});
+
+const DeleteKycPayload = builder.objectRef<{ deletedId: string }>("DeleteKycPayload").implement({
+  description: "What `deleteKyc` did.",
+  fields: (t) => ({
+    deletedId: t.exposeID("deletedId", { description: "The id of the record that is gone." }),
+  }),
+});
+
+builder.mutationFields((t) => ({
+  createKyc: t.field({
+    type: CreateKycPayload,
+    description: "Adds a record to your account. Sending it again adds another. Needs the scope `kyc:write`.",
+    args: { input: t.arg({ type: CreateKycInput, required: true, description: "The new record." }) },
+    resolve: (_root, { input }, ctx) => underInput(async () => ({ kyc: await createKyc(ctx, input) })),
+  }),
+  updateKyc: t.field({
+    type: UpdateKycPayload,
+    description:
+      "Changes a record. A change of any value makes a new version; sending the same again changes nothing. Needs the scope `kyc:write`.",
+    args: { input: t.arg({ type: UpdateKycInput, required: true, description: "The changes." }) },
+    resolve: (_root, { input }, ctx) => underInput(async () => ({ kyc: await updateKyc(ctx, input) })),
+  }),
+  deleteKyc: t.field({
+    type: DeleteKycPayload,
+    description:
+      "Deletes a record and all its data for good. This can't be undone. Needs the scope `kyc:delete`.",
+    args: { input: t.arg({ type: DeleteKycInput, required: true, description: "Which record." }) },
+    resolve: (_root, { input }, ctx) => underInput(async () => ({ deletedId: await deleteKyc(ctx, input) })),
+  }),
+}));
+
+/** Faults of an operation's input are faults of the argument `input`. */
+async function underInput<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof AppError) || error.faults.length === 0) throw error;
+    throw badUserInput(error.faults.map((fault) => ({ ...fault, path: ["input", ...fault.path] })));
+  }
+}

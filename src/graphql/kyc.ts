@@ -1,0 +1,173 @@
+import { toCursor } from "../kyc/cursor.ts";
+import { getKyc, getKycs } from "../kyc/get-kyc.ts";
+import type { Kyc, VerificationStatus as Status } from "../kyc/kyc.ts";
+import { type KycList, listKycs } from "../kyc/list-kycs.ts";
+import { builder } from "./builder.ts";
+
+export const VerificationStatus = builder.enumType("VerificationStatus", {
+  description: "How far a verification is. Any status may follow any other.",
+  values: {
+    PENDING: { value: "pending", description: "Nobody has looked at it yet." },
+    IN_REVIEW: { value: "in_review", description: "Someone is looking at it." },
+    VERIFIED: { value: "verified", description: "The identity is proven." },
+    FAILED: { value: "failed", description: "The identity could not be proven." },
+    EXPIRED: { value: "expired", description: "It was proven once, and has to be proven again." },
+  } as const satisfies Record<string, { value: Status; description: string }>,
+});
+
+export const DocumentType = builder.enumType("DocumentType", {
+  description: "The kind of document that the verification is based on.",
+  values: {
+    PASSPORT: { value: "passport", description: "A passport." },
+    DRIVERS_LICENSE: { value: "drivers_license", description: "A driver's license." },
+    ID_CARD: { value: "id_card", description: "A national identity card." },
+    RESIDENCE_PERMIT: { value: "residence_permit", description: "A residence permit." },
+    VISA: { value: "visa", description: "A visa." },
+    OTHER: { value: "other", description: "Any other document." },
+  } as const,
+});
+
+export const KycType = builder.node(builder.objectRef<Kyc>("Kyc"), {
+  description: "One Know-Your-Customer record: a customer, a document, and how far its verification is.",
+  id: { resolve: (kyc) => kyc.id },
+  loadManyWithoutCache: (ids, ctx) => getKycs(ctx, ids),
+  fields: (t) => ({
+    customerId: t.exposeString("customerId", { description: "Your own identifier of the customer." }),
+    verificationStatus: t.expose("verificationStatus", {
+      type: VerificationStatus,
+      description: "How far the verification is.",
+    }),
+    documentType: t.expose("documentType", { type: DocumentType, description: "The kind of document." }),
+    documentNumber: t.exposeString("documentNumber", {
+      description: "The number of the document. Personal data: don't log it, and don't put it in URLs.",
+    }),
+    createdAt: t.expose("createdAt", { type: "DateTime", description: "When the record was created." }),
+    updatedAt: t.expose("updatedAt", {
+      type: "DateTime",
+      description: "When a value of the record last changed. It never goes back.",
+    }),
+    version: t.exposeInt("version", {
+      description:
+        "1 for a new record, up by one with each change. Send it as `expectedVersion` to change only what you saw.",
+    }),
+  }),
+});
+
+const KycEdge = builder.objectRef<Kyc>("KycEdge").implement({
+  description: "A record and its place in the list.",
+  fields: (t) => ({
+    cursor: t.string({
+      description:
+        "The place in the list, for `after` and `before`. It works even when the record has been deleted since.",
+      resolve: toCursor,
+    }),
+    node: t.field({ type: KycType, description: "The record.", resolve: (kyc) => kyc }),
+  }),
+});
+
+const cursorAt = async (list: KycList, index: 0 | -1) => {
+  const kyc = (await list.page()).records.at(index);
+  return kyc ? toCursor(kyc) : null;
+};
+
+const PageInfo = builder.objectRef<KycList>("PageInfo").implement({
+  description: "Where a page stands in its list.",
+  fields: (t) => ({
+    hasNextPage: t.boolean({
+      description: "Whether the list goes on behind this page, with older records.",
+      resolve: (list) => list.hasNextPage(),
+    }),
+    hasPreviousPage: t.boolean({
+      description: "Whether newer records stand before this page.",
+      resolve: (list) => list.hasPreviousPage(),
+    }),
+    startCursor: t.string({
+      nullable: true,
+      description: "The cursor of the page's first edge; null where the page is empty.",
+      resolve: (list) => cursorAt(list, 0),
+    }),
+    endCursor: t.string({
+      nullable: true,
+      description: "The cursor of the page's last edge; null where the page is empty.",
+      resolve: (list) => cursorAt(list, -1),
+    }),
+  }),
+});
+
+const KycConnection = builder.objectRef<KycList>("KycConnection").implement({
+  description: "A page of records, newest first.",
+  fields: (t) => ({
+    edges: t.field({
+      type: [KycEdge],
+      description: "The page's records with their cursors.",
+      resolve: async (list) => (await list.page()).records,
+    }),
+    nodes: t.field({
+      type: [KycType],
+      description: "The page's records, without their cursors.",
+      resolve: async (list) => (await list.page()).records,
+    }),
+    pageInfo: t.field({
+      type: PageInfo,
+      description: "Where the page stands in its list.",
+      resolve: (list) => list,
+    }),
+    totalCount: t.int({
+      description:
+        "How many records match the filter, on whatever page. It costs a query of its own, and only when selected.",
+      resolve: (list) => list.totalCount(),
+    }),
+  }),
+});
+
+const DateTimeRange = builder.inputType("DateTimeRange", {
+  description: "A span of time.",
+  fields: (t) => ({
+    from: t.field({
+      type: "DateTime",
+      description: "Its start, included. Without it the span has no start.",
+    }),
+    to: t.field({ type: "DateTime", description: "Its end, excluded. Without it the span has no end." }),
+  }),
+});
+
+const KycFilter = builder.inputType("KycFilter", {
+  description: "Which records to list: those that match every field given. Null means the same as absent.",
+  fields: (t) => ({
+    customerId: t.string({ description: "Only records of this customer." }),
+    verificationStatus: t.field({ type: VerificationStatus, description: "Only records with this status." }),
+    documentType: t.field({ type: DocumentType, description: "Only records with this kind of document." }),
+    createdAt: t.field({ type: DateTimeRange, description: "Only records created in this span." }),
+  }),
+});
+
+builder.queryFields((t) => ({
+  kyc: t.field({
+    type: KycType,
+    nullable: true,
+    description: "The record with this id, or null where your account has none. Needs the scope `kyc:read`.",
+    args: { id: t.arg.id({ required: true, description: "The id of the record." }) },
+    resolve: (_root, { id }, ctx) => getKyc(ctx, id),
+  }),
+  kycs: t.field({
+    type: KycConnection,
+    description:
+      "Your account's records, newest first: the first ten where neither `first` nor `last` is given. Needs the scope `kyc:read`.",
+    args: {
+      first: t.arg.int({
+        description: "So many records from the start of the range, 0 to 100. Not together with `last`.",
+      }),
+      after: t.arg.string({ description: "Only records behind this cursor, that is, older ones." }),
+      last: t.arg.int({
+        description: "So many records from the end of the range, 0 to 100. Not together with `first`.",
+      }),
+      before: t.arg.string({ description: "Only records before this cursor, that is, newer ones." }),
+      filter: t.arg({ type: KycFilter, description: "Only records that match it." }),
+    },
+    resolve: (_root, { filter, ...page }, ctx) => {
+      const { from, to } = filter?.createdAt ?? {};
+      const createdAt = { from: from?.getTime(), to: to?.getTime() };
+      return listKycs(ctx, { ...page, filter: { ...filter, createdAt } });
+    },
+  }),
+}));

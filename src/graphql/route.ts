@@ -1,0 +1,68 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { type AppError, RequestRefusal, toHttp } from "../errors.ts";
+import { validationRules } from "./errors.ts";
+import { createFastPath } from "./fast-path.ts";
+import { sendGraphiql, wantsGraphiql } from "./graphiql.ts";
+import { createGraphqlServer } from "./yoga.ts";
+
+/** Adds `/graphql`: Yoga's answers, and GraphiQL for a browser that asks for a page. */
+export function registerGraphql(
+  app: FastifyInstance,
+  options: { graphiql: boolean; introspection: boolean; queryCostLimit: number },
+): void {
+  const yoga = createGraphqlServer(options);
+  const fastPath = createFastPath(validationRules(options));
+  app.route({
+    method: ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+    url: "/graphql",
+    handler: async (request, reply) => {
+      const fast = await fastPath(request);
+      if (fast) {
+        const { status, headers, mediaType, body } = fast;
+        return reply.code(status).headers(headers).type(`${mediaType}; charset=utf-8`).send(body);
+      }
+      if (options.graphiql && wantsGraphiql(request)) return sendGraphiql(reply);
+      requireJson(request);
+      const response = await yoga.fetch(
+        new Request(new URL(request.url, "http://gateway"), toInit(request)),
+        {
+          ...request.operationContext,
+        },
+      );
+      reply.code(response.status);
+      for (const [name, value] of response.headers) reply.header(name, value);
+      return reply.send(Buffer.from(await response.arrayBuffer()));
+    },
+  });
+}
+
+/** Browsers post forms and plain text across origins without asking; nothing else needs those types here. */
+function requireJson(request: FastifyRequest): void {
+  if (!Buffer.isBuffer(request.body) || request.body.length === 0) return;
+  const type = request.headers["content-type"]?.split(";")[0]?.trim().toLowerCase();
+  if (type === "application/json") return;
+  throw new RequestRefusal(415, "content_type_unsupported", "The body must be application/json.");
+}
+
+function toInit(request: FastifyRequest): RequestInit {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(request.headers)) headers.set(name, String(value));
+  const init: RequestInit = { method: request.method, headers };
+  if (Buffer.isBuffer(request.body)) init.body = new Uint8Array(request.body);
+  return init;
+}
+
+/** Answers a request that failed as a whole, before there was an operation. */
+export function sendGraphqlFailure(
+  failure: AppError | RequestRefusal,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  const { status, headers } = toHttp(failure);
+  const code = failure instanceof RequestRefusal ? "BAD_USER_INPUT" : failure.code;
+  const error = { message: failure.message, extensions: { code, requestId: request.id } };
+  return reply
+    .code(status)
+    .headers(headers)
+    .send({ errors: [error] });
+}

@@ -1,0 +1,29 @@
+import { isKycId } from "./kyc.ts";
+
+/** A place in the list of records, `(created_at, id)`: it stays meaningful when its record is gone. */
+export interface Position {
+  /** Epoch milliseconds. */
+  createdAt: number;
+  id: string;
+}
+
+const SHAPE = /^(-?\d{1,16}):(.*)$/;
+
+/** The opaque cursor of a position. */
+export function toCursor({ createdAt, id }: Position): string {
+  return Buffer.from(`${createdAt}:${id}`, "latin1").toString("base64url");
+}
+
+/** The position of a cursor as `toCursor` makes them, or null for any other string. */
+export function fromCursor(cursor: string): Position | null {
+  const [, createdAt, id] = SHAPE.exec(Buffer.from(cursor, "base64url").toString("latin1")) ?? [];
+  if (createdAt === undefined || id === undefined || !isKycId(id)) return null;
+  const position = { createdAt: Number(createdAt), id };
+  return toCursor(position) === cursor ? position : null;
+}
+
+/** Below zero where `a` is older than `b`, above where it is newer. */
+export function comparePositions(a: Position, b: Position): number {
+  if (a.createdAt !== b.createdAt) return a.createdAt - b.createdAt;
+  return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
+}

@@ -1,0 +1,111 @@
+import { requireScope } from "../auth/scopes.ts";
+import type { OperationContext } from "../context.ts";
+import { badUserInput, type FieldFault } from "../errors.ts";
+import { comparePositions, fromCursor, type Position } from "./cursor.ts";
+import { DEFAULT_PAGE_SIZE, type KycFilter, type ListKycsInput, listKycsInput, readInput } from "./input.ts";
+import { isKycId, type Kyc } from "./kyc.ts";
+import { countKycs, type Selection, listKycs as selectKycs } from "./list-store.ts";
+import { findPosition } from "./store.ts";
+
+/** A list that was asked for. Each part is read when it is called for, and once. */
+export interface KycList {
+  /** The records, newest first, and whether there are more of the range in the direction of travel. */
+  page(): Promise<{ records: Kyc[]; more: boolean }>;
+  /** Whether the list goes on, with older records, behind the page. */
+  hasNextPage(): Promise<boolean>;
+  /** Whether newer records stand before the page. */
+  hasPreviousPage(): Promise<boolean>;
+  /** How many records the filter has, on whatever page. */
+  totalCount(): Promise<number>;
+}
+
+/**
+ * The viewer's records that match the filter, newest first: `first` of them from the newest end of what lies
+ * between `after` and `before`, or `last` of them from its oldest end; ten where neither is given. `after` and
+ * `before` take a cursor or the id of a record, which may be deleted since. Needs `kyc:read`. Fails with
+ * BAD_USER_INPUT, naming every fault; `found` are those that the surface met already.
+ */
+export async function listKycs(
+  ctx: OperationContext,
+  input: ListKycsInput,
+  found: readonly FieldFault[] = [],
+): Promise<KycList> {
+  const { accountId } = requireScope(ctx.viewer, "kyc:read");
+  const { value, faults } = readInput(listKycsInput, input, found);
+  const { positions, misses } = await findPositions(ctx, accountId, input);
+  if (!value || misses.length > 0) throw badUserInput([...faults, ...misses]);
+  const { first, last, filter } = value;
+  const { after, before } = positions;
+  const filtered = toSelection(filter ?? {});
+  const range = between(filtered, after, before);
+  const backward = last != null;
+  const limit = first ?? last ?? DEFAULT_PAGE_SIZE;
+
+  const some = async (selection: Selection) =>
+    (await selectKycs(ctx.db, accountId, selection, { from: "newest", limit: 1 })).length > 0;
+  const page = once(async () => {
+    const from = backward ? "oldest" : "newest";
+    const read = await selectKycs(ctx.db, accountId, range, { from, limit: limit + 1 });
+    const records = read.slice(0, limit);
+    return { records: backward ? records.reverse() : records, more: read.length > limit };
+  });
+  return {
+    page,
+    hasNextPage: once(async () => {
+      if (!backward && (await page()).more) return true;
+      return before !== undefined && some({ ...filtered, fromHereOlder: before });
+    }),
+    hasPreviousPage: once(async () => {
+      if (backward && (await page()).more) return true;
+      return after !== undefined && some({ ...filtered, fromHereNewer: after });
+    }),
+    totalCount: once(() => countKycs(ctx.db, accountId, filtered)),
+  };
+}
+
+/** Where the cursors stand, and a fault for each that is the id of no record. Other bad cursors are left out. */
+async function findPositions(
+  ctx: OperationContext,
+  accountId: string,
+  cursors: Pick<ListKycsInput, "after" | "before">,
+): Promise<{ positions: { after?: Position; before?: Position }; misses: FieldFault[] }> {
+  const positions: { after?: Position; before?: Position } = {};
+  const misses: FieldFault[] = [];
+  for (const name of ["after", "before"] as const) {
+    const cursor = cursors[name];
+    if (typeof cursor !== "string") continue;
+    const isId = isKycId(cursor);
+    const position = isId ? await findPosition(ctx.db, accountId, cursor) : fromCursor(cursor);
+    if (position) positions[name] = position;
+    else if (isId) misses.push({ path: [name], kind: "invalid", message: "is no cursor of this list" });
+  }
+  return { positions, misses };
+}
+
+// No id is empty: `(time, "")` stands right before the oldest-sorting record of its millisecond.
+const startOf = (createdAt: number): Position => ({ createdAt, id: "" });
+
+function toSelection({ customerId, verificationStatus, documentType, createdAt }: KycFilter): Selection {
+  return {
+    ...(customerId != null && { customerId }),
+    ...(verificationStatus != null && { verificationStatus }),
+    ...(documentType != null && { documentType }),
+    ...(createdAt?.from != null && { newerThan: startOf(createdAt.from) }),
+    ...(createdAt?.to != null && { olderThan: startOf(createdAt.to) }),
+  };
+}
+
+function between(filtered: Selection, after?: Position, before?: Position): Selection {
+  const range = { ...filtered };
+  if (after && !(range.olderThan && comparePositions(range.olderThan, after) < 0)) range.olderThan = after;
+  if (before && !(range.newerThan && comparePositions(range.newerThan, before) > 0)) range.newerThan = before;
+  return range;
+}
+
+function once<T>(read: () => Promise<T>): () => Promise<T> {
+  let reading: Promise<T> | undefined;
+  return () => {
+    reading ??= read();
+    return reading;
+  };
+}

@@ -1,0 +1,57 @@
+import pino, { type Logger } from "pino";
+import pretty from "pino-pretty";
+import { AppError } from "./errors.ts";
+
+/**
+ * A log of JSON lines, on stdout or where it is sent; readable text where stdout is a terminal. Nothing of a
+ * request's content is ever handed to it: callers log ids, codes and times.
+ */
+export function createLog(level: string, destination?: NodeJS.WritableStream): Logger {
+  const options = {
+    level,
+    base: undefined,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    serializers: { err: describeError },
+  };
+  if (destination) return pino(options, destination);
+  // Not waiting for the reader of the pipe: lines gather while one write is under way, and are flushed at the exit.
+  if (!process.stdout.isTTY) return pino(options, pino.destination({ dest: 1, sync: false }));
+  return pino(options, pretty({ colorize: true, sync: true, translateTime: "SYS:HH:MM:ss" }));
+}
+
+// Errors whose texts are written by Node or by us. Those of parsers and drivers can quote what they were given.
+const SPEAKS_SAFELY = new Set([
+  "TypeError",
+  "ReferenceError",
+  "RangeError",
+  "AssertionError",
+  "DatabaseError",
+]);
+const SYSTEM_ERROR = /^(E[A-Z]+|CONNECT\w*)$/;
+
+/** What the log keeps of an error: where it happened, and its words only where they can't quote a record. */
+export function describeError(error: unknown): Record<string, unknown> {
+  if (!(error instanceof Error)) return { type: typeof error };
+  const { code } = error as { code?: unknown };
+  const safe =
+    error instanceof AppError ||
+    SPEAKS_SAFELY.has(error.name) ||
+    (typeof code === "string" && SYSTEM_ERROR.test(code));
+  const frames = error.stack?.split("\n").filter((line) => /^ {4}at /.test(line)) ?? [];
+  return {
+    type: error.name,
+    ...(typeof code === "string" && { code }),
+    ...(safe && { message: error.message }),
+    stack: frames.join("\n"),
+    ...(error.cause !== undefined && { cause: describeError(error.cause) }),
+  };
+}
+
+/** The part of a log that failures go to. */
+export type FailureLog = Pick<Logger, "error" | "warn">;
+
+/** Afterwards what a user is not told of a failure is in the log, under the request's id. */
+export function logFailure(log: FailureLog, failure: AppError): void {
+  if (failure.code === "INTERNAL") log.error({ err: failure.cause }, "unforeseen failure");
+  if (failure.code === "UNAVAILABLE") log.warn({ err: failure.cause }, "unavailable");
+}

@@ -1,0 +1,59 @@
+import { type AppError, type ErrorCode, type FieldFault, RequestRefusal } from "../errors.ts";
+
+/** The wire shape of every failure. */
+export interface ErrorBody {
+  error: { type: string; code: string; message: string; param?: string };
+}
+
+const TYPES: Record<ErrorCode, string> = {
+  UNAUTHENTICATED: "authentication_error",
+  FORBIDDEN: "permission_error",
+  BAD_USER_INPUT: "invalid_request_error",
+  NOT_FOUND: "invalid_request_error",
+  VERSION_CONFLICT: "conflict_error",
+  UNAVAILABLE: "api_error",
+  INTERNAL: "api_error",
+};
+
+/** What the wire calls the fields of the operations' inputs, where it is another name. */
+const WIRE_NAMES: Record<string, string> = {
+  customerId: "customer_id",
+  verificationStatus: "verification_status",
+  documentType: "document_type",
+  documentNumber: "document_number",
+  "filter.customerId": "customer_id",
+  "filter.verificationStatus": "verification_status",
+  first: "limit",
+  last: "limit",
+  after: "starting_after",
+  before: "ending_before",
+};
+
+/** What the body of an answer says of a failure. */
+export function renderFailure(failure: AppError | RequestRefusal): ErrorBody {
+  if (failure instanceof RequestRefusal) {
+    return { error: { type: "invalid_request_error", code: failure.code, message: failure.message } };
+  }
+  const { code, message } = failure;
+  const type = TYPES[code];
+  const faults = onePerField(failure.faults);
+  const [first] = faults;
+  if (first) {
+    const said = faults.map((fault) => `${wireName(fault)} ${fault.message}`).join("; ");
+    return { error: { type, code: `parameter_${first.kind}`, message: said, param: wireName(first) } };
+  }
+  return { error: { type, code: code === "NOT_FOUND" ? "resource_missing" : code.toLowerCase(), message } };
+}
+
+/** What this surface found wrong with a field goes before what the operation says of the same field. */
+function onePerField(faults: readonly FieldFault[]): FieldFault[] {
+  const byName = new Map<string, FieldFault>();
+  for (const fault of faults) if (!byName.has(wireName(fault))) byName.set(wireName(fault), fault);
+  return [...byName.values()];
+}
+
+function wireName({ path, kind }: FieldFault): string {
+  const name = path.join(".");
+  // An unknown parameter is called what its sender calls it.
+  return kind === "unknown" ? name : (WIRE_NAMES[name] ?? name);
+}

@@ -1,0 +1,197 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { FieldFault } from "../errors.ts";
+import { createKyc } from "../kyc/create-kyc.ts";
+import { deleteKyc } from "../kyc/delete-kyc.ts";
+import { getKyc, kycNotFound } from "../kyc/get-kyc.ts";
+import { DEFAULT_PAGE_SIZE, type ListKycsInput, MAX_PAGE_SIZE } from "../kyc/input.ts";
+import { type DocumentType, isKycId, type Kyc, type VerificationStatus } from "../kyc/kyc.ts";
+import { listKycs } from "../kyc/list-kycs.ts";
+import { updateKyc } from "../kyc/update-kyc.ts";
+import { parseEtags, toEtag } from "./etag.ts";
+import { allowOnly, parseBody, parseForm, type WireParams } from "./params.ts";
+
+type RecordRequest = FastifyRequest<{ Params: { id: string } }>;
+
+/** The record as legacy clients know it: seven fields, times in whole Unix seconds. */
+function renderKyc(kyc: Kyc) {
+  return {
+    id: kyc.id,
+    customer_id: kyc.customerId,
+    verification_status: kyc.verificationStatus,
+    document_type: kyc.documentType,
+    document_number: kyc.documentNumber,
+    created_at: Math.floor(kyc.createdAt / 1000),
+    updated_at: Math.floor(kyc.updatedAt / 1000),
+  };
+}
+
+/** Adds the routes of records below the prefix that the app is registered under. */
+export function registerKycRoutes(app: FastifyInstance): void {
+  app.addHook("onRequest", async ({ headers }) => {
+    // Fastify refuses a malformed content type before it looks whether there is a body at all.
+    const hasBody = headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+    if (!hasBody) delete headers["content-type"];
+  });
+  app.get("/", list);
+  app.post("/", create);
+  app.get<{ Params: { id: string } }>("/:id", get);
+  app.route<{ Params: { id: string } }>({ method: ["PUT", "PATCH", "POST"], url: "/:id", handler: update });
+  app.delete<{ Params: { id: string } }>("/:id", remove);
+}
+
+async function list(request: FastifyRequest) {
+  const { input, faults } = readList(readQuery(request, LIST_PARAMS));
+  const { records, more } = await (await listKycs(request.operationContext, input, faults)).page();
+  return { has_more: more, data: records.map(renderKyc) };
+}
+
+async function create(request: FastifyRequest, reply: FastifyReply) {
+  const { values, faults } = withQueryFaults(request, readBody(request, CREATE_PARAMS));
+  const kyc = await createKyc(
+    request.operationContext,
+    { customerId: values.get("customer_id") as string, ...readChanges(values) },
+    faults,
+  );
+  return reply
+    .code(201)
+    .header("location", `/v1/kyc/${kyc.id}`)
+    .header("etag", toEtag(kyc.version))
+    .send(renderKyc(kyc));
+}
+
+async function get(request: RecordRequest, reply: FastifyReply) {
+  const known = readTags(request, "If-None-Match", []);
+  const faults = [...readQuery(request, []).faults, ...known.faults];
+  const kyc = await getKyc(request.operationContext, request.params.id, faults);
+  if (!kyc) throw kycNotFound();
+  reply.header("etag", toEtag(kyc.version));
+  if (known.versions === "any" || known.versions.includes(kyc.version)) return reply.code(304).send();
+  return renderKyc(kyc);
+}
+
+async function update(request: RecordRequest, reply: FastifyReply) {
+  const { values, faults } = withQueryFaults(request, readBody(request, [...CHANGEABLE, ...FIXED]));
+  const ifMatch = readTags(request, "If-Match", "any");
+  const kyc = await updateKyc(
+    request.operationContext,
+    { id: request.params.id, ...readChanges(values), ...expect(ifMatch.versions) },
+    [...faults, ...ifMatch.faults],
+    (stored) => findChangedFixed(values, stored),
+  );
+  return reply.header("etag", toEtag(kyc.version)).send(renderKyc(kyc));
+}
+
+async function remove(request: RecordRequest) {
+  const { faults } = withQueryFaults(request, readBody(request, []));
+  const ifMatch = readTags(request, "If-Match", "any");
+  const id = await deleteKyc(
+    request.operationContext,
+    { id: request.params.id, ...expect(ifMatch.versions) },
+    [...faults, ...ifMatch.faults],
+  );
+  return { id, deleted: true };
+}
+
+const LIST_PARAMS = ["limit", "customer_id", "verification_status", "starting_after", "ending_before"];
+const CHANGEABLE = ["verification_status", "document_type", "document_number"];
+const CREATE_PARAMS = ["customer_id", ...CHANGEABLE];
+/** What a client may send back of a record that it fetched, but not change. */
+const FIXED = ["id", "customer_id", "created_at", "updated_at"] as const;
+
+function readQuery(request: FastifyRequest, known: readonly string[]): WireParams {
+  const start = request.url.indexOf("?");
+  return allowOnly(parseForm(start < 0 ? "" : request.url.slice(start + 1)), known, "query");
+}
+
+function readBody(request: FastifyRequest, known: readonly string[]): WireParams {
+  return allowOnly(parseBody(request.headers["content-type"], request.body), known, "body");
+}
+
+function withQueryFaults(request: FastifyRequest, params: WireParams): WireParams {
+  return { ...params, faults: [...params.faults, ...readQuery(request, []).faults] };
+}
+
+function readChanges(values: WireParams["values"]) {
+  const type = values.get("document_type");
+  return {
+    verificationStatus: values.get("verification_status") as VerificationStatus,
+    documentType: (typeof type === "string" ? canonicalDocumentType(type) : type) as DocumentType,
+    documentNumber: values.get("document_number") as string,
+  };
+}
+
+type Versions = number[] | "any";
+
+function readTags(
+  request: FastifyRequest,
+  name: "If-Match" | "If-None-Match",
+  absent: Versions,
+): { versions: Versions; faults: FieldFault[] } {
+  const header = request.headers[name.toLowerCase()];
+  if (header === undefined) return { versions: absent, faults: [] };
+  const versions = parseEtags(String(header));
+  if (versions !== null) return { versions, faults: [] };
+  const message = 'must be * or a list of entity tags such as "1"';
+  return { versions: absent, faults: [{ path: [name], kind: "invalid", message }] };
+}
+
+function expect(versions: Versions): { expectedVersion?: number[] } {
+  return versions === "any" ? {} : { expectedVersion: versions };
+}
+
+function readList({ values, faults }: WireParams): { input: ListKycsInput; faults: FieldFault[] } {
+  const found = [...faults];
+  const limit = values.get("limit") as string | undefined;
+  const size = limit === undefined ? DEFAULT_PAGE_SIZE : /^\d{1,9}$/.test(limit) ? Number(limit) : 0;
+  if (size < 1 || size > MAX_PAGE_SIZE) {
+    found.push({
+      path: ["first"],
+      kind: "invalid",
+      message: `must be an integer from 1 to ${MAX_PAGE_SIZE}`,
+    });
+  }
+  const after = values.get("starting_after") as string | undefined;
+  const before = values.get("ending_before") as string | undefined;
+  for (const [name, id] of Object.entries({ after, before })) {
+    if (id === undefined || isKycId(id)) continue;
+    found.push({ path: [name], kind: "invalid", message: "must be the id of a record" });
+  }
+  if (after !== undefined && before !== undefined) {
+    found.push({ path: ["before"], kind: "invalid", message: "can't be used together with starting_after" });
+  }
+  const filter = {
+    customerId: values.get("customer_id") as string | undefined,
+    verificationStatus: values.get("verification_status") as VerificationStatus | undefined,
+  };
+  return { input: { [before === undefined ? "first" : "last"]: size, after, before, filter }, faults: found };
+}
+
+function findChangedFixed(values: WireParams["values"], stored: Kyc): FieldFault[] {
+  const rendered = renderKyc(stored);
+  const equals = (value: unknown, field: string | number) =>
+    value === field || (typeof field === "number" && value === String(field));
+  return FIXED.filter((name) => values.has(name) && !equals(values.get(name), rendered[name])).map(
+    (name) => ({
+      path: [name],
+      kind: "invalid",
+      message: "can't be changed: leave it out, or send the stored value",
+    }),
+  );
+}
+
+/** The spellings that other providers use, by what they mean. */
+const DOCUMENT_TYPE_ALIASES: Record<string, DocumentType> = {
+  "driver's license": "drivers_license",
+  "driver’s license": "drivers_license",
+  driver_license: "drivers_license",
+  driving_license: "drivers_license",
+  driving_licence: "drivers_license",
+  national_id: "id_card",
+  national_identity_card: "id_card",
+  identity_card: "id_card",
+};
+
+function canonicalDocumentType(text: string): string {
+  const word = text.toLowerCase();
+  return Object.hasOwn(DOCUMENT_TYPE_ALIASES, word) ? (DOCUMENT_TYPE_ALIASES[word] as string) : word;
+}

@@ -1,0 +1,94 @@
+import { badUserInput, type FieldFault, RequestRefusal } from "../errors.ts";
+
+/** Parameters as they came in, by their wire names, with what is wrong with them already. */
+export interface WireParams {
+  values: ReadonlyMap<string, unknown>;
+  faults: readonly FieldFault[];
+}
+
+/** The parameters of a query string or of a form-encoded body. */
+export function parseForm(text: string): WireParams {
+  const values = new Map<string, string>();
+  const faults = new Map<string, FieldFault>();
+  for (const pair of text.split("&")) {
+    if (pair === "") continue;
+    const [, rawName = "", rawValue = ""] = /^([^=]*)=?(.*)$/s.exec(pair) ?? [];
+    const name = decode(rawName) ?? rawName;
+    const value = decode(rawValue);
+    const fault = (message: string) => faults.set(name, { path: [name], kind: "invalid", message });
+    if (value === undefined) fault("is not percent-encoded UTF-8");
+    else if (values.has(name)) fault("must be given once");
+    values.set(name, value ?? "");
+  }
+  return { values, faults: [...faults.values()] };
+}
+
+function decode(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text.replaceAll("+", " "));
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The parameters of a body: form-encoded or JSON, as its content type says; none where it is empty. Fails with a
+ * RequestRefusal for another content type, with BAD_USER_INPUT where the body is not what its type says.
+ */
+export function parseBody(contentType: string | undefined, body: unknown): WireParams {
+  if (!Buffer.isBuffer(body) || body.length === 0) return parseForm("");
+  const type = contentType?.split(";")[0]?.trim().toLowerCase();
+  if (type !== "application/x-www-form-urlencoded" && type !== "application/json") {
+    throw new RequestRefusal(
+      415,
+      "content_type_unsupported",
+      "The body must be application/x-www-form-urlencoded or application/json.",
+    );
+  }
+  const text = toText(body);
+  if (type === "application/json") return { values: parseJson(text), faults: [] };
+  return parseForm(text);
+}
+
+const bodyFault = (message: string) => badUserInput([{ path: ["body"], kind: "invalid", message }]);
+
+function toText(body: Buffer): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(body);
+  } catch {
+    throw bodyFault("is not UTF-8");
+  }
+}
+
+function parseJson(text: string): Map<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    // The parser's own words quote the body.
+    throw bodyFault("is not valid JSON");
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw bodyFault("must be a JSON object");
+  }
+  return new Map(Object.entries(value));
+}
+
+// Letters alone, with indexes as SDKs write lists: of what a sender got wrong, a document number mostly has digits.
+const SHOWABLE_NAME = /^[a-z_-]{1,64}(\[\w{0,64}\]){0,4}$/i;
+
+/**
+ * `params` as well, with a fault for each of them that is not among the known ones. A name that does not look like
+ * one is not repeated: where the form of a query or body is broken, parts of a record stand in its place.
+ */
+export function allowOnly(params: WireParams, known: readonly string[], where: "query" | "body"): WireParams {
+  const names = [...params.values.keys()].filter((name) => !known.includes(name));
+  const unknown = names.map((name): FieldFault => {
+    if (SHOWABLE_NAME.test(name))
+      return { path: [name], kind: "unknown", message: "is not a parameter of this request" };
+    return { path: [where], kind: "unknown", message: "has names that are no parameters of this request" };
+  });
+  const strange = new Set(names);
+  const faults = params.faults.filter(({ path }) => !strange.has(String(path[0])));
+  return { ...params, faults: [...faults, ...unknown] };
+}

@@ -1,0 +1,220 @@
+import { randomUUID } from "node:crypto";
+import { STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
+import cors from "@fastify/cors";
+import Fastify, {
+  type ConnectionError,
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from "fastify";
+import type { Logger } from "pino";
+import type { Authenticate } from "../auth/authenticate.ts";
+import { requireViewer } from "../auth/scopes.ts";
+import type { Config } from "../config.ts";
+import type { OperationContext } from "../context.ts";
+import type { Database } from "../db/client.ts";
+import { type AppError, RequestRefusal, toAppError, toHttp } from "../errors.ts";
+import { registerGraphiql } from "../graphql/graphiql.ts";
+import { registerGraphql, sendGraphqlFailure } from "../graphql/route.ts";
+import { logFailure } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import { renderFailure } from "../rest/errors.ts";
+import { registerKycRoutes } from "../rest/kyc.ts";
+import { registerHealth } from "./health.ts";
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Set on the routes of both surfaces, once the request's token is known to be good or absent. */
+    operationContext: OperationContext;
+  }
+}
+
+/** What the server is made of; everything is handed in, nothing is read from the environment. */
+export interface AppParts {
+  config: Pick<Config, "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryCostLimit">;
+  db: Database;
+  authenticate: Authenticate;
+  log: Logger;
+  metrics: Metrics;
+  /** Whether the database is reachable and migrated. */
+  isReady: () => Promise<boolean>;
+  isDraining: () => boolean;
+  /** Epoch milliseconds. */
+  now: () => number;
+}
+
+/** How long a client may take to send a request. Milliseconds. */
+const REQUEST_TIMEOUT = 30_000;
+/** Of the request line and the headers together. Bytes. */
+const MAX_HEADER_SIZE = 16 * 1024;
+
+const newRequestId = () => `req_${randomUUID()}`;
+
+/** The HTTP server with both surfaces, ready to listen. */
+export async function createApp(parts: AppParts): Promise<FastifyInstance> {
+  const { config, log } = parts;
+  const app: FastifyInstance = Fastify({
+    loggerInstance: log as FastifyBaseLogger,
+    bodyLimit: config.bodyLimit,
+    requestTimeout: REQUEST_TIMEOUT,
+    genReqId: newRequestId,
+    // Fastify's own lines hold the URL, and a URL can hold anything.
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "requestId" }),
+    // Longer than any URL that Node takes: an id of whatever length is an id that nobody has.
+    routerOptions: { maxParamLength: MAX_HEADER_SIZE },
+    // No hook runs for these.
+    frameworkErrors: (error, request, reply) =>
+      sendRestFailure(error, request, reply.header("request-id", request.id)),
+    clientErrorHandler: refuseConnection,
+    http: { maxHeaderSize: MAX_HEADER_SIZE },
+  });
+  // Bodies reach the adapters as bytes: each surface reads its own content types.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+  app.decorateRequest("operationContext");
+  addRequestHooks(app, parts);
+  app.setErrorHandler(sendRestFailure);
+  app.setNotFoundHandler(() => {
+    throw new RequestRefusal(404, "route_unknown", "There is nothing at this address.");
+  });
+  if (config.corsOrigins.length > 0) {
+    await app.register(cors, {
+      origin: config.corsOrigins,
+      methods: ["GET", "POST", "PUT", "PATCH", "DELETE"],
+      exposedHeaders: ["ETag", "Location", "Request-Id", "Retry-After"],
+      maxAge: 86_400,
+    });
+  }
+  registerHealth(app, parts);
+  await registerSurfaces(app, parts);
+  return app;
+}
+
+function addRequestHooks(app: FastifyInstance, { metrics, isDraining }: AppParts): void {
+  app.addHook("onRequest", async (request, reply) => {
+    reply.header("request-id", request.id);
+  });
+  app.addHook("onSend", async (_request, reply) => {
+    // While the gateway drains, each connection ends with the answer that it waits for.
+    if (isDraining()) reply.header("connection", "close");
+  });
+  app.addHook("onResponse", async (request, reply) => {
+    const { method, log } = request;
+    const status = reply.statusCode;
+    // The pattern of the route, never the path or the query: those can hold anything.
+    const route = request.routeOptions.url ?? "unmatched";
+    const viewer = request.operationContext?.viewer;
+    metrics.observeRequest({ method, route, status }, reply.elapsedTime / 1000);
+    log.info(
+      {
+        method,
+        route,
+        status,
+        ms: Math.round(reply.elapsedTime * 100) / 100,
+        account: viewer?.accountId,
+        token: viewer?.tokenId,
+      },
+      "answered",
+    );
+  });
+}
+
+async function registerSurfaces(app: FastifyInstance, parts: AppParts): Promise<void> {
+  const { authenticate, config, db, now } = parts;
+  const enter = async (request: FastifyRequest, reply: FastifyReply) => {
+    reply.header("cache-control", "no-store");
+    const viewer = await authenticate(request.headers.authorization);
+    request.operationContext = { db, viewer, requestId: request.id, log: request.log, now };
+  };
+  // A body can take its time: what counts is that the token is good when the work begins.
+  const reenter = async (request: FastifyRequest) => {
+    if (request.body !== undefined) await authenticate(request.headers.authorization);
+  };
+  if (config.graphiql) await registerGraphiql(app);
+  await app.register(async (graphql) => {
+    graphql.addHook("onRequest", enter);
+    graphql.addHook("preHandler", reenter);
+    graphql.setErrorHandler((error, request, reply) =>
+      sendGraphqlFailure(readFailure(error, request), request, reply),
+    );
+    registerGraphql(graphql, config);
+  });
+  await app.register(
+    async (rest) => {
+      rest.addHook("onRequest", enter);
+      rest.addHook("preHandler", reenter);
+      rest.addHook("onRequest", async (request) => void requireViewer(request.operationContext.viewer));
+      registerKycRoutes(rest);
+    },
+    { prefix: "/v1/kyc" },
+  );
+  refuseOtherMethods(app, "/v1/kyc", ["GET", "HEAD", "POST"]);
+  refuseOtherMethods(app, "/v1/kyc/:id", ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"]);
+}
+
+function refuseOtherMethods(app: FastifyInstance, url: string, allowed: string[]): void {
+  const others = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS", "TRACE"];
+  app.route({
+    method: others.filter((method) => !allowed.includes(method)),
+    url,
+    handler: (_request, reply) => {
+      reply.header("allow", allowed.join(", "));
+      throw new RequestRefusal(405, "method_not_allowed", `Only ${allowed.join(", ")} can be used here.`);
+    },
+  });
+}
+
+function sendRestFailure(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const failure = readFailure(error, request);
+  const { status, headers } = toHttp(failure);
+  return reply.code(status).headers(headers).send(renderFailure(failure));
+}
+
+function readFailure(error: unknown, request: FastifyRequest): AppError | RequestRefusal {
+  const failure = toFailure(error);
+  if (!(failure instanceof RequestRefusal)) logFailure(request.log, failure);
+  return failure;
+}
+
+/** Answers what is not HTTP, or has too large headers: there is no request then, and the connection can't go on. */
+function refuseConnection(error: ConnectionError, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) return;
+  const failure =
+    error.code === "HPE_HEADER_OVERFLOW"
+      ? new RequestRefusal(
+          431,
+          "headers_too_large",
+          "The request line and headers are larger than this server takes.",
+        )
+      : new RequestRefusal(400, "request_malformed", "The request is malformed.");
+  const body = JSON.stringify(renderFailure(failure));
+  socket.end(
+    [
+      `HTTP/1.1 ${failure.status} ${STATUS_CODES[failure.status]}`,
+      "connection: close",
+      "content-type: application/json; charset=utf-8",
+      `content-length: ${Buffer.byteLength(body)}`,
+      `request-id: ${newRequestId()}`,
+      "",
+      body,
+    ].join("\r\n"),
+  );
+}
+
+/** Fastify's own refusals of a request, in our words: its texts quote the request. */
+function toFailure(error: unknown): AppError | RequestRefusal {
+  if (error instanceof RequestRefusal) return error;
+  const { code, statusCode } = error as Partial<FastifyError>;
+  // The client went away before it had sent all: nobody reads the answer.
+  if (code === "ECONNRESET") return new RequestRefusal(400, "request_malformed", "The request ended early.");
+  if (!code?.startsWith("FST_") || statusCode === undefined || statusCode >= 500) return toAppError(error);
+  if (statusCode === 413)
+    return new RequestRefusal(413, "body_too_large", "The body is larger than this server takes.");
+  if (statusCode === 415)
+    return new RequestRefusal(415, "content_type_unsupported", "The content type is malformed.");
+  return new RequestRefusal(statusCode, "request_malformed", "The request is malformed.");
+}

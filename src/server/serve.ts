@@ -1,0 +1,106 @@
+import { join, resolve } from "node:path";
+import type { FastifyInstance } from "fastify";
+import { createAuthenticator } from "../auth/authenticate.ts";
+import { ensureDevToken } from "../auth/dev-token.ts";
+import type { Config } from "../config.ts";
+import type { Database } from "../db/client.ts";
+import { isMigrated, migrate } from "../db/migrate.ts";
+import { type OpenDatabase, openDatabase } from "../db/open.ts";
+import { createLog } from "../log.ts";
+import { createMetrics } from "../metrics.ts";
+import { createApp } from "./app.ts";
+import { prepareDrain } from "./shutdown.ts";
+
+/**
+ * Runs the gateway until SIGTERM or SIGINT, then resolves with the exit code: 0 when everything that was asked was
+ * answered. Fails where the database or the address can't be had; nothing stays open then.
+ */
+export async function serve(config: Config, say: (line: string) => void): Promise<number> {
+  const log = createLog(config.logLevel);
+  const database = await openDatabase(config, (message) => log.warn(message));
+  try {
+    return await run(config, database, log, say);
+  } finally {
+    await database.close();
+  }
+}
+
+async function run(
+  config: Config,
+  { db }: OpenDatabase,
+  log: ReturnType<typeof createLog>,
+  say: (line: string) => void,
+): Promise<number> {
+  let draining = false;
+  const stop = stopSignal();
+  await migrate(db);
+  const app = await createApp({
+    config,
+    db,
+    authenticate: createAuthenticator(db, Date.now),
+    log,
+    metrics: createMetrics(),
+    isReady: () => isMigrated(db),
+    isDraining: () => draining,
+    now: Date.now,
+  });
+  const hint = await tokenHint(config, db);
+  const drain = prepareDrain(app);
+  await app.listen({ port: config.port, host: config.host });
+  for (const line of welcome(baseUrl(app, config.host), config.graphiql, hint)) say(line);
+  const signal = await stop;
+  draining = true;
+  log.info({ signal }, "stopping");
+  if (!(await drain())) log.warn("requests that did not end in time were cut");
+  log.info("stopped");
+  return 0;
+}
+
+/** Signals so close together are one wish to stop: npm passes on what reached the gateway already. Milliseconds. */
+const SAME_WISH = 500;
+
+/** The first signal to stop. The listeners stay: without them another signal would end the process on the spot. */
+function stopSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    let askedAt: number | undefined;
+    const onSignal = (signal: string) => {
+      askedAt ??= performance.now();
+      // Whoever presses Ctrl-C again does not want to wait.
+      if (signal === "SIGINT" && performance.now() - askedAt > SAME_WISH) process.exit(130);
+      resolve(signal);
+    };
+    process.on("SIGTERM", onSignal);
+    process.on("SIGINT", onSignal);
+  });
+}
+
+type TokenHint = { header: string } | { command: string };
+
+async function tokenHint(config: Config, db: Database): Promise<TokenHint> {
+  const command = `npx kyc-gateway token create --account demo --name first --scopes kyc:read,kyc:write`;
+  if (config.databaseUrl !== undefined) return { command };
+  const file = join(resolve(config.dataDir), "dev-token");
+  if (!(await ensureDevToken(db, file, Date.now()))) return { command };
+  return { header: `-H "Authorization: Bearer $(cat '${file.replaceAll("'", "'\\''")}')"` };
+}
+
+function baseUrl(app: FastifyInstance, host: string): string {
+  const address = app.server.address();
+  const port = typeof address === "object" ? address?.port : undefined;
+  const name = host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host;
+  return `http://${name}:${port}`;
+}
+
+function welcome(url: string, graphiql: boolean, hint: TokenHint): string[] {
+  return [
+    "",
+    `  GraphQL   ${url}/graphql${graphiql ? "   (GraphiQL in a browser)" : ""}`,
+    `  REST      ${url}/v1/kyc`,
+    `  Health    ${url}/health  ${url}/ready  ${url}/metrics`,
+    "",
+    ...("header" in hint
+      ? ["  Try it:", "", `curl ${url}/v1/kyc ${hint.header}`]
+      : ["  Requests need a token. Make one:", "", hint.command]),
+    "",
+  ];
+}

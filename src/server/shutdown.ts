@@ -1,0 +1,51 @@
+import { once } from "node:events";
+import { Server, type Socket } from "node:net";
+import { setTimeout as wait } from "node:timers/promises";
+import type { FastifyInstance } from "fastify";
+
+/** A client that has just been answered may be sending its next request already. Milliseconds. */
+const IDLE_GRACE = 500;
+/** How often connections are looked for that have become idle. Milliseconds. */
+const SWEEP = 100;
+/** Leaves the database time to close within the ten seconds that an operator's stop allows. Milliseconds. */
+const REQUESTS_DEADLINE = 5000;
+
+/**
+ * To be called before the app listens. The function that comes back drains it: afterwards nothing listens and no
+ * connection is open. Requests that are under way, or that arrive on an open connection while it drains, are
+ * answered; what has not ended after some seconds is cut, and false comes back. The app must send
+ * `Connection: close` with each answer from then on.
+ */
+export function prepareDrain(app: FastifyInstance): () => Promise<boolean> {
+  const { server } = app;
+  const sockets = new Set<Socket>();
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  const closeIdle = () => {
+    server.closeIdleConnections();
+    // To Node, a connection on which nothing was ever asked is busy: browsers open such ones in advance.
+    for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+  };
+  return async () => {
+    const closed = once(server, "close");
+    // The HTTP server's own close() also cuts idle connections, and with them requests that are on their way.
+    Server.prototype.close.call(server);
+    let sweep: NodeJS.Timeout | undefined;
+    const grace = setTimeout(() => {
+      closeIdle();
+      sweep = setInterval(closeIdle, SWEEP);
+    }, IDLE_GRACE);
+    const inTime = await Promise.race([
+      closed.then(() => true),
+      // Does not keep the process alive once everything has ended.
+      wait(REQUESTS_DEADLINE, false, { ref: false }),
+    ]);
+    clearTimeout(grace);
+    clearInterval(sweep);
+    server.closeAllConnections();
+    await app.close();
+    return inTime;
+  };
+}

@@ -1,0 +1,117 @@
+// What is measured, and for how long: the command line.
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { SERVER_NAMES } from "./servers.mjs";
+import { WORKLOADS, workload } from "./workloads.mjs";
+
+export const HELP = `npm run bench -- [options]
+
+Measures the gateway against the references, and prints a table. Writes it as bench.json and bench.svg too: a full
+run into test/bench/results, one with options into the cache folder, or either where --out says.
+
+  --quick              shorter: 2 s of warm-up, 3 rounds of 1 s; the figures are rough
+  --only W1,W5         these workloads alone
+  --servers bare,…     these servers alone, of ${SERVER_NAMES.join(", ")}
+  --rounds N           rounds of a server in a workload (default 3)
+  --warmup S           seconds of load before a server's first round (default 30)
+  --duration S         seconds of a round (default 10)
+  --repeats N          starts each workload so often with new processes, and takes all rounds together (default 1)
+  --records N          in the table, over ten accounts (default 1,000,000)
+  --connections N      of the load (default 50)
+  --pool N             connections of each server to PostgreSQL (default 4)
+  --out FOLDER         where the results go
+
+  --growth             instead: the gateway's W1, W2 and W6 with --sizes 10000,1000000,5000000
+  --soak               instead: its rate after 300,000 requests, and its memory over --minutes 10 of W8
+  --start              instead: how long it takes to be ready on a migrated database
+
+BENCH_DIR is the cache folder, where the records are kept between runs (default ${defaultFolder()}).
+BENCH_DATABASE_URL takes a PostgreSQL of yours, 15 or newer, as a superuser, in place of the bench's own.`;
+
+/** A closed home folder, as root has one, can't be entered by the user that PostgreSQL runs as. */
+function defaultFolder() {
+  if (process.getuid?.() === 0) return "/var/tmp/kyc-gateway-bench";
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "kyc-gateway-bench");
+}
+
+/**
+ * @typedef {object} Options
+ * @property {"compare" | "growth" | "soak" | "start" | "help"} mode
+ * @property {import("./workloads.mjs").Workload[]} workloads
+ * @property {import("./servers.mjs").ServerName[]} servers
+ * @property {number} rounds
+ * @property {number} warmup
+ * @property {number} duration
+ * @property {number} repeats
+ * @property {number} records
+ * @property {number[]} sizes
+ * @property {number} connections
+ * @property {number} pool
+ * @property {number} minutes
+ * @property {string} folder the cache
+ * @property {string} out
+ * @property {string} setting the options that were given, as they were given
+ */
+
+/** Fails with one line where an option makes no sense. @param {string[]} args @returns {Options} */
+export function parseOptions(args) {
+  const text = /** @type {const} */ ({ type: "string" });
+  const flag = /** @type {const} */ ({ type: "boolean", default: false });
+  const { values } = parseArgs({
+    args,
+    options: {
+      ...{
+        only: text,
+        servers: text,
+        rounds: text,
+        warmup: text,
+        duration: text,
+        repeats: text,
+        records: text,
+      },
+      ...{ connections: text, pool: text, out: text, sizes: text, minutes: text },
+      ...{ quick: flag, growth: flag, soak: flag, start: flag, help: flag },
+    },
+  });
+  const { quick } = values;
+  const folder = process.env.BENCH_DIR || defaultFolder();
+  const modes = /** @type {const} */ (["help", "growth", "soak", "start"]);
+  const full = args.every((argument) => modes.some((mode) => argument === `--${mode}`));
+  const results = full ? fileURLToPath(new URL("results", import.meta.url)) : join(folder, "results");
+  return {
+    mode: modes.find((mode) => values[mode]) ?? "compare",
+    workloads: values.only === undefined ? WORKLOADS : values.only.split(",").map(workload),
+    servers: readServers(values.servers),
+    rounds: readCount("rounds", values.rounds, 3),
+    warmup: readCount("warmup", values.warmup, quick ? 2 : 30),
+    duration: readCount("duration", values.duration, quick ? 1 : 10),
+    repeats: readCount("repeats", values.repeats, 1),
+    records: readCount("records", values.records, 1_000_000),
+    sizes: (values.sizes ?? "10000,1000000,5000000").split(",").map((size) => readCount("sizes", size, 0)),
+    connections: readCount("connections", values.connections, 50),
+    pool: readCount("pool", values.pool, 4),
+    minutes: readCount("minutes", values.minutes, quick ? 1 : 10),
+    folder,
+    out: values.out ?? results,
+    setting: args.join(" "),
+  };
+}
+
+/** @param {string | undefined} list */
+function readServers(list) {
+  if (list === undefined) return SERVER_NAMES;
+  return list.split(",").map((name) => {
+    const known = SERVER_NAMES.find((one) => one === name);
+    if (!known) throw new Error(`--servers: ${name} is none of ${SERVER_NAMES.join(", ")}`);
+    return known;
+  });
+}
+
+/** @param {string} name @param {string | undefined} text @param {number} absent */
+function readCount(name, text, absent) {
+  if (text === undefined) return absent;
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new Error(`--${name}: ${text} is no whole number above zero`);
+  return Number(text);
+}

@@ -1,0 +1,76 @@
+// The servers under measurement, each a process of its own on the same database.
+import { closeSync, openSync, readFileSync, rmSync, truncateSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { startChild, waitFor } from "./children.mjs";
+import { environment, GATEWAY } from "./gateway.mjs";
+import { ACCOUNT } from "./seed.mjs";
+
+/** @typedef {"gateway" | "bare" | "mercurius"} ServerName */
+
+/** @type {ServerName[]} */
+export const SERVER_NAMES = ["gateway", "bare", "mercurius"];
+
+const local = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
+const reference = (/** @type {string} */ name) => [
+  ...["--import", local("servers/mend-driver.mjs")],
+  local(`servers/${name}.mjs`),
+];
+
+/** What `node` is given: for the gateway the same as by `npm start`. */
+const PROGRAMS = {
+  gateway: [GATEWAY, "serve"],
+  bare: reference("bare"),
+  mercurius: reference("mercurius"),
+};
+
+/**
+ * @typedef {object} Server
+ * @property {ServerName} name
+ * @property {string} url
+ * @property {number} pid
+ * @property {() => void} trimLog empties its log, which grows with every request
+ * @property {() => Promise<void>} stop
+ */
+
+/**
+ * Starts a server, and gives it once it listens. Its output, for the gateway a line a request, goes to a file.
+ *
+ * @param {ServerName} name
+ * @param {{ database: string, pool: number, folder: string }} options
+ * @returns {Promise<Server>}
+ */
+export async function startServer(name, { database, pool, folder }) {
+  const log = join(folder, `${name}-${process.pid}-${Math.random().toString(36).slice(2)}.log`);
+  const output = openSync(log, "a");
+  const child = await startChild(process.execPath, PROGRAMS[name], {
+    cwd: folder,
+    env: environment({
+      DATABASE_URL: database,
+      DATABASE_POOL_SIZE: String(pool),
+      PORT: "0",
+      ...(name === "gateway" ? {} : { ACCOUNT }),
+    }),
+    stdio: ["ignore", output, output],
+  });
+  closeSync(output);
+  const url = await waitFor(
+    () => {
+      const text = readFileSync(log, "utf8");
+      if (child.process.exitCode !== null) throw new Error(`${name} did not start:\n${text}`);
+      // The end of the line, so that a port of which only the first digits are written yet is not taken.
+      return /http:\/\/127\.0\.0\.1:\d+(?=[/\n])/.exec(text)?.[0];
+    },
+    { timeout: 20_000, what: `${name} to listen` },
+  );
+  return {
+    name,
+    url,
+    pid: child.pid,
+    trimLog: () => truncateSync(log),
+    stop: async () => {
+      await child.stop();
+      rmSync(log, { force: true });
+    },
+  };
+}

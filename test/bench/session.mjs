@@ -1,0 +1,83 @@
+// A copy of the seeded database, with all that asking about it takes: a token, and the ids that exist.
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import postgres from "postgres";
+import { runGateway } from "./gateway.mjs";
+import { ACCOUNT, copySeeded, dropCopy, END } from "./seed.mjs";
+import { toCursor } from "./servers/records.mjs";
+
+const CURSOR_DEPTH = 50_000;
+const CURSORS = 1000;
+
+/**
+ * @typedef {object} Session
+ * @property {string} database its URL
+ * @property {number} records
+ * @property {string} token
+ * @property {string} folder for scripts and logs
+ * @property {{ id: string[], customer: string[], cursor: string[] }} samples
+ * @property {{ id: string, customer: string, cursor: string }} files the samples, one a line
+ * @property {() => Promise<number>} clean removes what a measurement created, and tells how much that was
+ * @property {() => Promise<void>} close
+ */
+
+/**
+ * @param {string} server a superuser's URL
+ * @param {{ records: number, folder: string, say: (line: string) => void }} options
+ * @returns {Promise<Session>}
+ */
+export async function openSession(server, { records, folder, say }) {
+  const database = await copySeeded(server, records, say);
+  await runGateway(["migrate"], database);
+  const token = await runGateway(
+    ["token", "create", "--account", ACCOUNT, "--name", "bench", "--scopes", "kyc:read,kyc:write"],
+    database,
+  );
+  const home = join(folder, String(records));
+  mkdirSync(home, { recursive: true });
+  const sql = postgres(database, { max: 1, onnotice: () => {} });
+  const samples = await readSamples(sql);
+  const files = { id: join(home, "ids"), customer: join(home, "customers"), cursor: join(home, "cursors") };
+  for (const name of /** @type {const} */ (["id", "customer", "cursor"])) {
+    writeFileSync(files[name], samples[name].join("\n"));
+  }
+  return {
+    ...{ database, records, token, folder: home, samples, files },
+    clean: () => clean(sql),
+    close: async () => {
+      await sql.end({ timeout: 5 });
+      await dropCopy(server, database);
+      rmSync(home, { recursive: true, force: true });
+    },
+  };
+}
+
+/** @param {postgres.Sql} sql */
+async function readSamples(sql) {
+  const ids = await sql`select id from kycs where account_id = ${ACCOUNT}`;
+  const customers = await sql`select distinct customer_id from kycs where account_id = ${ACCOUNT}`;
+  // Several cursors about the depth, so that no cache can answer for all of them.
+  const depth = Math.min(CURSOR_DEPTH, Math.floor(ids.length / 2));
+  const deep = await sql`
+    select id, (extract(epoch from kycs.created_at) * 1000)::float8 as created_at
+    from kycs where account_id = ${ACCOUNT}
+    order by kycs.created_at desc, id desc offset ${depth} limit ${Math.min(CURSORS, Math.ceil(depth / 4))}`;
+  return {
+    id: ids.map((row) => row.id),
+    customer: customers.map((row) => row.customer_id),
+    cursor: deep.map((row) => toCursor(/** @type {{ id: string, created_at: number }} */ (row))),
+  };
+}
+
+/** @param {postgres.Sql} sql */
+async function clean(sql) {
+  // Requests that were under way when the load ended are still being answered.
+  await wait(200);
+  const { count } = await sql`
+    delete from kycs where account_id = ${ACCOUNT} and created_at >= ${new Date(END)}`;
+  // Left to itself, VACUUM may skip the indexes, and the first page would step over every record that was there.
+  await sql.unsafe("vacuum (analyze, index_cleanup on) kycs");
+  await sql.unsafe("checkpoint");
+  return count;
+}

@@ -1,0 +1,95 @@
+import { expect, test } from "vitest";
+import { ConfigError, parseConfig } from "../src/config.ts";
+
+function faultsOf(env: Record<string, string>): readonly string[] {
+  try {
+    parseConfig(env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults;
+    throw error;
+  }
+  return [];
+}
+
+test("nothing has to be set, and what is empty counts as not set", () => {
+  const defaults = parseConfig({});
+  expect(defaults).toEqual({
+    port: 4000,
+    host: "127.0.0.1",
+    databaseUrl: undefined,
+    databasePoolSize: 10,
+    databasePrepare: true,
+    dataDir: ".data",
+    corsOrigins: [],
+    graphiql: true,
+    introspection: true,
+    logLevel: "info",
+    bodyLimit: 102_400,
+    queryCostLimit: 10_000,
+  });
+  expect(parseConfig({ PORT: "", DATABASE_URL: "", GRAPHIQL: "", CORS_ORIGINS: "" })).toEqual(defaults);
+});
+
+test("every variable is read", () => {
+  expect(
+    parseConfig({
+      PORT: "0",
+      HOST: "0.0.0.0",
+      DATABASE_URL: "postgresql://u:p@h:5433/n",
+      DATABASE_POOL_SIZE: "3",
+      DATABASE_PREPARE: "false",
+      DATA_DIR: "/var/lib/kyc",
+      CORS_ORIGINS: "https://a.example, http://localhost:3000",
+      GRAPHIQL: "off",
+      INTROSPECTION: "0",
+      LOG_LEVEL: "warn",
+      BODY_LIMIT: "1 MiB",
+      QUERY_COST_LIMIT: "500",
+    }),
+  ).toEqual({
+    port: 0,
+    host: "0.0.0.0",
+    databaseUrl: "postgresql://u:p@h:5433/n",
+    databasePoolSize: 3,
+    databasePrepare: false,
+    dataDir: "/var/lib/kyc",
+    corsOrigins: ["https://a.example", "http://localhost:3000"],
+    graphiql: false,
+    introspection: false,
+    logLevel: "warn",
+    bodyLimit: 1_048_576,
+    queryCostLimit: 500,
+  });
+});
+
+test("every fault is told at once, in a line that starts with the variable and repeats no value", () => {
+  const env = {
+    PORT: "65536",
+    DATABASE_URL: "mysql://root:hunter2@h/n",
+    DATABASE_POOL_SIZE: "0",
+    DATABASE_PREPARE: "maybe",
+    CORS_ORIGINS: "https://a.example/path",
+    GRAPHIQL: "2",
+    INTROSPECTION: "no way",
+    LOG_LEVEL: "loud",
+    BODY_LIMIT: "-5",
+    QUERY_COST_LIMIT: "0",
+  };
+  const faults = faultsOf(env);
+  expect(faults.map((fault) => fault.split(" ")[0]).sort()).toEqual(Object.keys(env).sort());
+  expect(faults.join()).not.toMatch(/hunter2|maybe|loud|no way/);
+});
+
+test.each([
+  ["PORT", "4e3"],
+  ["PORT", " 80"],
+  ["PORT", "-1"],
+  ["BODY_LIMIT", "0"],
+  ["BODY_LIMIT", "5 GiB"],
+  ["CORS_ORIGINS", "*"],
+  ["CORS_ORIGINS", "https://a.example,,"],
+  ["DATABASE_URL", "localhost:5432"],
+  ["DATABASE_URL", "postgres://u:p%zz@h/db"],
+])("%s=%s makes no sense", (name, value) => {
+  expect(faultsOf({ [name]: value })).toHaveLength(1);
+});

@@ -1,0 +1,108 @@
+import { setImmediate as nextRound } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { batched } from "../../src/db/batch.ts";
+import type { Database } from "../../src/db/client.ts";
+import { AppError } from "../../src/errors.ts";
+
+interface Key {
+  account: string;
+  number: number;
+}
+
+/** A database that nothing is asked of: reads are told apart by it, and only by it. */
+const database = () => ({}) as Database;
+
+/** A reader that answers when it is let, and what it was asked. */
+function recorder(
+  answer: (keys: Key[]) => Promise<number[]> = async (keys) => keys.map(({ number }) => number * 2),
+) {
+  const asked: Key[][] = [];
+  const read = batched<Key, number>(
+    ({ account }) => account,
+    (_db, keys) => {
+      asked.push([...keys]);
+      return answer(keys);
+    },
+  );
+  return { asked, read };
+}
+
+test("what is asked in one turn is one read for each lane, and each asker gets its own answer", async () => {
+  const { asked, read } = recorder();
+  const db = database();
+  const keys = Array.from({ length: 20 }, (_, number) => ({ account: number % 2 ? "odd" : "even", number }));
+  expect(await Promise.all(keys.map((key) => read(db, key)))).toEqual(keys.map(({ number }) => number * 2));
+  expect(asked).toHaveLength(2);
+  for (const batch of asked) expect(new Set(batch.map(({ account }) => account)).size).toBe(1);
+});
+
+test("who asks the same shares one key", async () => {
+  const { asked, read } = recorder();
+  const db = database();
+  const answers = await Promise.all(Array.from({ length: 5 }, () => read(db, { account: "a", number: 4 })));
+  expect(answers).toEqual([8, 8, 8, 8, 8]);
+  expect(asked).toEqual([[{ account: "a", number: 4 }]]);
+});
+
+test("databases share nothing", async () => {
+  const { asked, read } = recorder();
+  await Promise.all([
+    read(database(), { account: "a", number: 1 }),
+    read(database(), { account: "a", number: 1 }),
+  ]);
+  expect(asked).toHaveLength(2);
+});
+
+test("at most two reads of a lane are under way, of at most a hundred keys, and what waits goes with the next", async () => {
+  let underWay = 0;
+  let most = 0;
+  const { asked, read } = recorder(async (keys) => {
+    underWay += 1;
+    most = Math.max(most, underWay);
+    await nextRound();
+    underWay -= 1;
+    return keys.map(({ number }) => number);
+  });
+  const db = database();
+  const answers = await Promise.all(
+    Array.from({ length: 450 }, (_, number) => read(db, { account: "a", number })),
+  );
+  expect(answers).toEqual(Array.from({ length: 450 }, (_, number) => number));
+  expect(most).toBe(2);
+  expect(asked.map((keys) => keys.length)).toEqual([100, 100, 100, 100, 50]);
+});
+
+test("a read joins only what was not sent yet", async () => {
+  const { asked, read } = recorder();
+  const db = database();
+  const first = read(db, { account: "a", number: 1 });
+  await nextRound();
+  await nextRound();
+  const second = read(db, { account: "a", number: 1 });
+  expect(await Promise.all([first, second])).toEqual([2, 2]);
+  expect(asked).toHaveLength(2);
+});
+
+test("nobody fails for what another one asked", async () => {
+  const { read } = recorder(async (keys) => {
+    if (keys.some(({ number }) => number === 3)) throw new RangeError("three");
+    return keys.map(({ number }) => number);
+  });
+  const db = database();
+  const answers = await Promise.allSettled([1, 2, 3, 4].map((number) => read(db, { account: "a", number })));
+  expect(answers.map(({ status }) => status)).toEqual(["fulfilled", "fulfilled", "rejected", "fulfilled"]);
+});
+
+test("a database that can't be reached fails for all alike, without another try, and later reads work", async () => {
+  let reachable = false;
+  const { asked, read } = recorder(async (keys) => {
+    if (!reachable) throw new AppError("UNAVAILABLE", "no");
+    return keys.map(({ number }) => number);
+  });
+  const db = database();
+  const answers = await Promise.allSettled([1, 2, 3].map((number) => read(db, { account: "a", number })));
+  expect(answers.every(({ status }) => status === "rejected")).toBe(true);
+  expect(asked).toHaveLength(1);
+  reachable = true;
+  expect(await read(db, { account: "a", number: 7 })).toBe(7);
+});

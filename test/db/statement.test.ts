@@ -1,0 +1,64 @@
+import { inspect } from "node:util";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { run, transaction } from "../../src/db/statement.ts";
+import { insertKyc } from "../../src/kyc/store.ts";
+import { describeError } from "../../src/log.ts";
+import { createTestDatabase } from "../support/database.ts";
+
+const CANARY = "CANARY47110815";
+const kyc = {
+  id: "0000000000000001",
+  customerId: CANARY,
+  verificationStatus: "pending",
+  documentType: "passport",
+  documentNumber: CANARY,
+  createdAt: 1,
+  updatedAt: 1,
+  version: 1,
+} as const;
+
+let database: Awaited<ReturnType<typeof createTestDatabase>>;
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+afterAll(() => database.drop());
+
+const failureOf = async (work: Promise<unknown>) => {
+  const failure = await work.catch((error: unknown) => error);
+  expect(failure).toBeInstanceOf(Error);
+  return failure;
+};
+
+test("a statement that the server refuses fails with its SQLSTATE and none of its values", async () => {
+  await insertKyc(database.db, "acme", kyc);
+  const failures = [
+    await failureOf(insertKyc(database.db, "acme", kyc)),
+    await failureOf(transaction(database.db, (tx) => insertKyc(tx, "acme", kyc))),
+    await failureOf(insertKyc(database.db, "acme", { ...kyc, version: Number.NaN })),
+    await failureOf(insertKyc(database.db, "acme", { ...kyc, documentType: CANARY as "passport" })),
+    await failureOf(run(database.db.execute(`select '${CANARY}'::int`))),
+  ];
+  expect(failures.map((failure) => (failure as { code: string }).code)).toEqual([
+    "23505",
+    "23505",
+    "22P02",
+    "22P02",
+    "22P02",
+  ]);
+  for (const failure of failures) {
+    expect(inspect(failure, { depth: 10, showHidden: true })).not.toContain(CANARY);
+    expect(JSON.stringify(describeError(failure))).not.toContain(CANARY);
+  }
+});
+
+test("a transaction that fails leaves nothing behind", async () => {
+  const other = { ...kyc, id: "0000000000000002" };
+  const failure = await failureOf(
+    transaction(database.db, async (tx) => {
+      await insertKyc(tx, "acme", other);
+      throw new RangeError("no");
+    }),
+  );
+  expect(failure).toBeInstanceOf(RangeError);
+  expect(await database.db.execute(`select id from kycs where id = '${other.id}'`)).toEqual([]);
+});

@@ -1,0 +1,109 @@
+import { serverAudits } from "graphql-http";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createTestApp, type TestApp } from "../support/app.ts";
+
+let gateway: TestApp;
+let token: string;
+let url: string;
+
+beforeAll(async () => {
+  gateway = await createTestApp();
+  token = await gateway.token("acme");
+  url = `${await gateway.app.listen({ port: 0, host: "127.0.0.1" })}/graphql`;
+});
+afterAll(() => gateway.close());
+
+describe("GraphQL over HTTP", () => {
+  for (const audit of serverAudits({ url: () => url })) {
+    test(audit.name, async () => {
+      const result = await audit.fn();
+      expect(result).toMatchObject({ status: "ok" });
+    });
+  }
+});
+
+const post = (body: unknown, headers: Record<string, string> = {}) =>
+  fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: typeof body === "string" ? body : JSON.stringify(body),
+  });
+
+test("a token that is present but invalid answers 401 for the whole request, introspection included", async () => {
+  for (const authorization of [
+    "Bearer nonsense",
+    `Bearer kycgw_${"a".repeat(43)}`,
+    "Basic YTpi",
+    "Bearer",
+    token,
+  ]) {
+    const answer = await post({ query: "{ __typename }" }, { authorization });
+    expect(answer.status).toBe(401);
+    expect(answer.headers.get("www-authenticate")).toBe("Bearer");
+    expect(await answer.json()).toMatchObject({
+      errors: [{ extensions: { code: "UNAUTHENTICATED", requestId: answer.headers.get("request-id") } }],
+    });
+  }
+});
+
+test("introspection needs no token, and can be turned off", async () => {
+  const query = "{ __schema { queryType { name } } }";
+  expect(await (await post({ query })).json()).toEqual({
+    data: { __schema: { queryType: { name: "Query" } } },
+  });
+  const closed = await createTestApp({ INTROSPECTION: "false" });
+  const { errors } = await closed.graphql(null, query);
+  await closed.close();
+  expect(errors?.[0]?.extensions.code).toBe("GRAPHQL_VALIDATION_FAILED");
+});
+
+test("a body over the limit is refused with 413 and another content type with 415", async () => {
+  const large = await post({ query: `{ __typename } #${"x".repeat(110_000)}` });
+  expect(large.status).toBe(413);
+  expect(await large.json()).toMatchObject({ errors: [{ extensions: { code: "BAD_USER_INPUT" } }] });
+  for (const type of ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]) {
+    expect((await post("query=%7B__typename%7D", { "content-type": type })).status, type).toBe(415);
+  }
+});
+
+test("queries work over GET, mutations don't", async () => {
+  const query = await fetch(`${url}?query=${encodeURIComponent("{ __typename }")}`);
+  expect(await query.json()).toEqual({ data: { __typename: "Query" } });
+  const mutation = await fetch(
+    `${url}?query=${encodeURIComponent('mutation { deleteKyc(input: { id: "x" }) { deletedId } }')}`,
+  );
+  expect(mutation.status).toBe(405);
+  expect(mutation.headers.get("allow")).toBe("POST");
+});
+
+test("batches are refused", async () => {
+  const answer = await post([{ query: "{ __typename }" }, { query: "{ __typename }" }]);
+  expect(answer.status).toBe(400);
+});
+
+test("answers are never cached, and carry the request's id", async () => {
+  const answer = await post({ query: "{ __typename }" });
+  expect(answer.headers.get("cache-control")).toBe("no-store");
+  expect(answer.headers.get("request-id")).toMatch(/^req_/);
+});
+
+test("no origin is allowed unless it is configured", async () => {
+  const foreign = await post({ query: "{ __typename }" }, { origin: "https://app.example" });
+  expect(foreign.headers.get("access-control-allow-origin")).toBeNull();
+  const open = await createTestApp({ CORS_ORIGINS: "https://app.example" });
+  const preflight = async (origin: string) =>
+    (
+      await open.app.inject({
+        method: "OPTIONS",
+        url: "/graphql",
+        headers: {
+          origin,
+          "access-control-request-method": "POST",
+          "access-control-request-headers": "authorization",
+        },
+      })
+    ).headers["access-control-allow-origin"];
+  const allowed = [await preflight("https://app.example"), await preflight("https://evil.example")];
+  await open.close();
+  expect(allowed).toEqual(["https://app.example", undefined]);
+});

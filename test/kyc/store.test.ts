@@ -1,0 +1,184 @@
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import * as lists from "../../src/kyc/list-store.ts";
+import * as records from "../../src/kyc/store.ts";
+import { createTestDatabase } from "../support/database.ts";
+
+let database: Awaited<ReturnType<typeof createTestDatabase>>;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  await database.db.execute(`
+    insert into kycs
+    select 'account' || g % 40, lpad(g::text, 16, '0'), 'customer' || g % 90,
+      (enum_range(null::verification_status))[1 + g % 5], (enum_range(null::document_type))[1 + g % 6],
+      'N' || g, t, t, 1
+    from generate_series(1, 60000) g, lateral (select timestamptz '2025-01-01' + g / 7 * interval '1 second' as t) times`);
+  await database.db.execute("vacuum analyze kycs");
+});
+afterAll(() => database.drop());
+
+const here = { createdAt: Date.parse("2025-01-01T00:30:00Z"), id: "0000000000012345" };
+const conditions: [keyof lists.Selection, unknown][] = [
+  ["customerId", "customer7"],
+  ["verificationStatus", "failed"],
+  ["documentType", "visa"],
+  ["newerThan", { ...here, createdAt: here.createdAt - 600_000 }],
+  ["olderThan", here],
+  ["fromHereNewer", here],
+  ["fromHereOlder", here],
+];
+const selections = Array.from({ length: 2 ** conditions.length }, (_, bits) =>
+  Object.fromEntries(conditions.filter((_condition, index) => bits & (1 << index))),
+) as lists.Selection[];
+
+type Plan = { "Node Type": string; "Relation Name"?: string; "Index Cond"?: string; Plans?: Plan[] };
+const nodesOf = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(nodesOf)];
+
+/** The statements that `work` sends. */
+async function sentBy(work: () => Promise<unknown>): Promise<string[]> {
+  const sent = vi.spyOn(database.db.$client, "unsafe");
+  await work();
+  const texts = sent.mock.calls.map(([text]) => text);
+  sent.mockRestore();
+  return texts;
+}
+
+/** The plan for whatever values may come, as a statement gets it that is prepared and often used. */
+async function planOf(text: string): Promise<Plan[]> {
+  const [row] = await database.db.execute<{ "QUERY PLAN": [{ Plan: Plan }] }>(
+    `explain (generic_plan, format json) ${text}`,
+  );
+  return nodesOf((row as { "QUERY PLAN": [{ Plan: Plan }] })["QUERY PLAN"][0].Plan);
+}
+
+async function expectIndexRanges(texts: string[]) {
+  expect(texts.length).toBeGreaterThan(0);
+  for (const text of texts) {
+    for (const node of await planOf(text)) {
+      if (node["Relation Name"] === undefined || node["Node Type"] === "ModifyTable") continue;
+      expect(node["Node Type"], text).toMatch(/^(Index Scan|Index Only Scan|Bitmap Heap Scan)$/);
+      if (node["Node Type"] !== "Bitmap Heap Scan") expect(node["Index Cond"], text).toContain("account_id");
+    }
+  }
+}
+
+describe("each statement reads ranges of an index, and never the table", () => {
+  test.each(["newest", "oldest"] as const)("pages from the %s end", async (from) => {
+    const texts = await sentBy(async () => {
+      for (const selection of selections) {
+        await lists.listKycs(database.db, "account1", selection, { from, limit: 11 });
+      }
+    });
+    expect(new Set(texts).size).toBe(selections.length);
+    await expectIndexRanges([...new Set(texts)]);
+  });
+
+  test("pages of many at once", async () => {
+    const texts = await sentBy(async () => {
+      for (const selection of selections.filter((selection) => Object.keys(selection).length > 0)) {
+        const other = { ...selection };
+        if (other.customerId) other.customerId = "customer8";
+        else if (other.documentType) other.documentType = "passport";
+        else if (other.verificationStatus) other.verificationStatus = "pending";
+        else
+          for (const [name, value] of Object.entries(other))
+            Object.assign(other, { [name]: { ...(value as object), id: "0000000000000001" } });
+        await Promise.all(
+          [selection, other].map((one) =>
+            lists.listKycs(database.db, "account1", one, { from: "newest", limit: 11 }),
+          ),
+        );
+      }
+    });
+    expect(texts.every((text) => text.includes("wanted"))).toBe(true);
+    await expectIndexRanges([...new Set(texts)]);
+  });
+
+  test("counts, single records, places and writes", async () => {
+    const kyc = {
+      id: "zzzzzzzzzzzzzzzz",
+      customerId: "c",
+      verificationStatus: "pending",
+      documentType: "visa",
+      documentNumber: "1",
+      createdAt: 1,
+      updatedAt: 1,
+      version: 1,
+    } as const;
+    const texts = await sentBy(async () => {
+      for (const selection of selections) await lists.countKycs(database.db, "account1", selection);
+      await records.findKyc(database.db, "account1", here.id);
+      await records.findKycs(database.db, "account1", [here.id, "0000000000000001"]);
+      await records.lockKyc(database.db, "account1", here.id);
+      await records.findPosition(database.db, "account1", here.id);
+      await records.insertKyc(database.db, "account1", kyc);
+      await records.updateKyc(database.db, "account1", kyc);
+      await records.deleteKyc(database.db, "account1", kyc);
+    });
+    await expectIndexRanges([...new Set(texts.filter((text) => !text.startsWith("insert")))]);
+  });
+
+  test("a page is read in the order of its index: nothing is sorted but pages of many", async () => {
+    const texts = await sentBy(() =>
+      lists.listKycs(database.db, "account1", { olderThan: here }, { from: "newest", limit: 11 }),
+    );
+    for (const text of texts)
+      expect((await planOf(text)).map((node) => node["Node Type"])).not.toContain("Sort");
+  });
+});
+
+test("reads that are asked for at once are one statement for each account, and each gets its own answer", async () => {
+  const ids = Array.from({ length: 90 }, (_, index) => String(index + 1).padStart(16, "0"));
+  const accounts = ["account0", "account1", "account2", "account3"];
+  let answers: unknown[] = [];
+  const texts = await sentBy(async () => {
+    answers = await Promise.all(
+      ids.flatMap((id) =>
+        accounts.map(async (account) => (await records.findKyc(database.db, account, id))?.documentNumber),
+      ),
+    );
+  });
+  expect(texts).toHaveLength(accounts.length);
+  const expected = ids.flatMap((id) =>
+    accounts.map((_, account) => (Number(id) % 40 === account ? `N${Number(id)}` : undefined)),
+  );
+  expect(answers).toEqual(expected);
+});
+
+test("pages that are asked for at once are those that each would be alone", async () => {
+  const requests = Array.from({ length: 40 }, (_, index) => ({
+    account: `account${index % 3}`,
+    selection: {
+      customerId: `customer${index % 9}`,
+      ...(index % 2 === 0 && { olderThan: { ...here, id: String(index).padStart(16, "0") } }),
+    },
+    from: index % 5 === 0 ? ("oldest" as const) : ("newest" as const),
+  }));
+  const read = ({ account, selection, from }: (typeof requests)[number]) =>
+    lists.listKycs(database.db, account, selection, { from, limit: 4 });
+  const together = await Promise.all(requests.map(read));
+  const alone = [];
+  for (const request of requests) alone.push(await read(request));
+  expect(together).toEqual(alone);
+  expect(together.flat().length).toBeGreaterThan(50);
+});
+
+test("a read that starts after a write was acknowledged sees the write", async () => {
+  const reading = Array.from({ length: 200 }, async (_, index) => {
+    const id = `W${String(index).padStart(15, "0")}`;
+    const kyc = {
+      ...({
+        id,
+        customerId: "w",
+        verificationStatus: "pending",
+        documentType: "visa",
+        documentNumber: id,
+      } as const),
+      ...{ createdAt: index, updatedAt: index, version: 1 },
+    };
+    await records.insertKyc(database.db, "writers", kyc);
+    return records.findKyc(database.db, "writers", id);
+  });
+  for (const [index, kyc] of (await Promise.all(reading)).entries()) {
+    expect(kyc?.documentNumber).toBe(`W${String(index).padStart(15, "0")}`);
+  }
+});

