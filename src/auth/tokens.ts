@@ -1,10 +1,12 @@
 import { randomBytes } from "node:crypto";
-import { and, asc, eq, isNull, sql } from "drizzle-orm";
+import { asc, eq, sql } from "drizzle-orm";
 import type { Database } from "../db/client.ts";
 import { epochMillis, tokens, toTimestamptz } from "../db/schema.ts";
-import { run, statement } from "../db/statement.ts";
+import { statement } from "../db/statement.ts";
 import type { Scope } from "./scopes.ts";
 import { hashToken, mintToken } from "./token.ts";
+
+const given = sql.placeholder;
 
 /** A token as its operators see it: everything but the secret. Times are epoch milliseconds. */
 export interface TokenRecord {
@@ -21,11 +23,29 @@ const columns = {
   id: tokens.id,
   accountId: tokens.accountId,
   name: tokens.name,
-  scopes: sql<Scope[]>`${tokens.scopes}`,
+  scopes: tokens.scopes,
   createdAt: epochMillis(tokens.createdAt),
   expiresAt: epochMillis<number | null>(tokens.expiresAt),
   revokedAt: epochMillis<number | null>(tokens.revokedAt),
 };
+
+type TokenRow = [string, string, string, Scope[], number, number | null, number | null];
+
+function toToken([id, accountId, name, scopes, createdAt, expiresAt, revokedAt]: TokenRow): TokenRecord {
+  return { id, accountId, name, scopes, createdAt, expiresAt, revokedAt };
+}
+
+const insertToken = statement((db) =>
+  db.insert(tokens).values({
+    accountId: given("accountId"),
+    id: given("id"),
+    name: given("name"),
+    hash: given("hash"),
+    scopes: given("scopes"),
+    createdAt: given("createdAt"),
+    expiresAt: given("expiresAt"),
+  }),
+);
 
 /**
  * Afterwards the account has one token more, and the answer is its secret, which can't be had again.
@@ -36,50 +56,55 @@ export async function issueToken(
   token: { accountId: string; name: string; scopes: readonly Scope[]; expiresAt: number | null; now: number },
 ): Promise<string> {
   const secret = mintToken();
-  await run(
-    db.insert(tokens).values({
-      accountId: token.accountId,
-      id: `tok_${randomBytes(8).toString("hex")}`,
-      name: token.name,
-      hash: hashToken(secret),
-      scopes: [...token.scopes],
-      createdAt: toTimestamptz(token.now),
-      expiresAt: token.expiresAt === null ? null : toTimestamptz(token.expiresAt),
-    }),
-  );
+  await insertToken(db, {
+    accountId: token.accountId,
+    id: `tok_${randomBytes(8).toString("hex")}`,
+    name: token.name,
+    hash: hashToken(secret),
+    scopes: token.scopes,
+    createdAt: toTimestamptz(token.now),
+    expiresAt: token.expiresAt === null ? null : toTimestamptz(token.expiresAt),
+  });
   return secret;
 }
 
-/** Every token of every account, or of one; revoked and expired ones too, the oldest first. */
-export function listTokens(db: Database, accountId?: string): Promise<TokenRecord[]> {
-  return run(
+const selectTokens = statement(
+  (db) =>
     db
       .select(columns)
       .from(tokens)
-      .where(accountId === undefined ? undefined : eq(tokens.accountId, accountId))
+      .where(sql`coalesce(${tokens.accountId} = ${given("accountId")}, true)`)
       .orderBy(asc(tokens.createdAt), asc(tokens.id)),
-  );
+  toToken,
+);
+
+/** Every token of every account, or of one; revoked and expired ones too, the oldest first. */
+export function listTokens(db: Database, accountId?: string): Promise<TokenRecord[]> {
+  return selectTokens(db, { accountId: accountId ?? null });
 }
+
+const revoke = statement(
+  (db) =>
+    db
+      .update(tokens)
+      .set({ revokedAt: sql`coalesce(${tokens.revokedAt}, ${given("now")})` })
+      .where(eq(tokens.id, given("id")))
+      .returning({ id: tokens.id }),
+  ([id]: [string]) => id,
+);
 
 /** Afterwards the token is revoked; it stays in the list. Repeating is safe. False where no token has this id. */
 export async function revokeToken(db: Database, id: string, now: number): Promise<boolean> {
-  const revoked = await run(
-    db
-      .update(tokens)
-      .set({ revokedAt: toTimestamptz(now) })
-      .where(and(eq(tokens.id, id), isNull(tokens.revokedAt)))
-      .returning({ id: tokens.id }),
-  );
-  if (revoked.length > 0) return true;
-  return (await run(db.select({ id: tokens.id }).from(tokens).where(eq(tokens.id, id)))).length > 0;
+  return (await revoke(db, { id, now: toTimestamptz(now) })).length > 0;
 }
 
-const selectByHash = statement((db) =>
-  db
-    .select(columns)
-    .from(tokens)
-    .where(eq(tokens.hash, sql.placeholder("hash")))
-    .prepare("find_token"),
+const selectByHash = statement(
+  (db) =>
+    db
+      .select(columns)
+      .from(tokens)
+      .where(eq(tokens.hash, given("hash"))),
+  toToken,
 );
 
 /** The token with this hash, whether it still is good or not. */

@@ -1,5 +1,5 @@
 import { AppError } from "../errors.ts";
-import type { Database } from "./client.ts";
+import type { Executor } from "./client.ts";
 
 /** Statements of one lane that may be on their way at once: one that runs, and one that waits behind it. */
 const IN_FLIGHT = 2;
@@ -30,11 +30,12 @@ interface Lane<Key, Value> {
  */
 export function batched<Key extends object, Value>(
   laneOf: (key: Key) => string,
-  read: (db: Database, keys: [Key, ...Key[]]) => Promise<Value[]>,
-): (db: Database, key: Key) => Promise<Value> {
-  const lanesOf = new WeakMap<Database, Map<string, Lane<Key, Value>>>();
+  textOf: (key: Key) => string,
+  read: (db: Executor, keys: [Key, ...Key[]]) => Promise<Value[]>,
+): (db: Executor, key: Key) => Promise<Value> {
+  const lanesOf = new WeakMap<Executor, Map<string, Lane<Key, Value>>>();
 
-  async function send(db: Database, batch: Entry<Key, Value>[]): Promise<void> {
+  async function send(db: Executor, batch: Entry<Key, Value>[]): Promise<void> {
     try {
       const values = await read(db, batch.map(({ key }) => key) as [Key, ...Key[]]);
       for (const [index, { askers }] of batch.entries()) {
@@ -49,7 +50,7 @@ export function batched<Key extends object, Value>(
   }
 
   function flush(
-    db: Database,
+    db: Executor,
     lanes: Map<string, Lane<Key, Value>>,
     name: string,
     lane: Lane<Key, Value>,
@@ -82,7 +83,7 @@ export function batched<Key extends object, Value>(
       lanes.set(name, lane);
     }
     const { waiting } = lane;
-    const text = JSON.stringify(key);
+    const text = textOf(key);
     return new Promise((resolve, reject) => {
       if (waiting.size === 0) setImmediate(flush, db, lanes, name, lane);
       const entry = waiting.get(text);

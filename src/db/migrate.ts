@@ -1,8 +1,6 @@
 import { fileURLToPath } from "node:url";
-import { sql } from "drizzle-orm";
 import { type MigrationMeta, readMigrationFiles } from "drizzle-orm/migrator";
 import type { Database, Executor } from "./client.ts";
-import { run, transaction } from "./statement.ts";
 
 const FOLDER = fileURLToPath(new URL("./migrations", import.meta.url));
 const LOCK_KEY = 5_492_311_080;
@@ -15,44 +13,42 @@ const LOCK_KEY = 5_492_311_080;
 export async function migrate(db: Database): Promise<void> {
   if (await isMigrated(db)) return;
   const steps = async (tx: Executor) => {
-    await tx.execute(sql`select pg_advisory_xact_lock(${LOCK_KEY})`);
-    await tx.execute(sql`create schema if not exists drizzle`);
+    await tx.execute(`select pg_advisory_xact_lock(${LOCK_KEY})`);
+    await tx.execute("create schema if not exists drizzle");
     await tx.execute(
-      sql`create table if not exists drizzle.__drizzle_migrations (id serial primary key, hash text not null, created_at bigint)`,
+      "create table if not exists drizzle.__drizzle_migrations (id serial primary key, hash text not null, created_at bigint)",
     );
     await applyPending(tx);
   };
   // However long another replica or a large table takes.
-  await transaction(db, steps, Number.POSITIVE_INFINITY);
+  await db.transaction(steps, Number.POSITIVE_INFINITY);
 }
 
 async function applyPending(tx: Executor): Promise<void> {
   const rows = await tx.execute<{ last: string | null }>(
-    sql`select max(created_at) as last from drizzle.__drizzle_migrations`,
+    "select max(created_at) as last from drizzle.__drizzle_migrations",
   );
   const last = Number(rows[0]?.last ?? 0);
   for (const { sql: statements, hash, folderMillis } of readMigrations()) {
     if (folderMillis <= last) continue;
-    for (const statement of statements) await tx.execute(sql.raw(statement));
-    await tx.execute(
-      sql`insert into drizzle.__drizzle_migrations (hash, created_at) values (${hash}, ${folderMillis})`,
-    );
+    for (const statement of statements) await tx.execute(statement);
+    await tx.execute("insert into drizzle.__drizzle_migrations (hash, created_at) values ($1, $2)", [
+      hash,
+      folderMillis,
+    ]);
   }
 }
 
 /** Whether the database has every migration of this release. Fails when it can't be reached. */
 export async function isMigrated(db: Database): Promise<boolean> {
-  const [found] = await run(
-    db.execute<{ exists: boolean }>(
-      sql`select to_regclass('drizzle.__drizzle_migrations') is not null as exists`,
-    ),
+  const [found] = await db.execute<{ exists: boolean }>(
+    "select to_regclass('drizzle.__drizzle_migrations') is not null as exists",
   );
   if (!found?.exists) return false;
   const newest = Math.max(...readMigrations().map((migration) => migration.folderMillis));
-  const [row] = await run(
-    db.execute<{ applied: boolean }>(
-      sql`select exists (select from drizzle.__drizzle_migrations where created_at >= ${newest}) as applied`,
-    ),
+  const [row] = await db.execute<{ applied: boolean }>(
+    "select exists (select from drizzle.__drizzle_migrations where created_at >= $1) as applied",
+    [newest],
   );
   return row?.applied ?? false;
 }

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { Config } from "../config.ts";
-import { connect, type Database, disconnect } from "./client.ts";
+import { connect, type Database } from "./client.ts";
 import { DataDirInUseError, openEmbedded, socketPathOf } from "./embedded.ts";
 
 /** A database that is open until it is closed. */
@@ -38,7 +38,7 @@ export async function openDatabase(
   return {
     db,
     close: async () => {
-      await disconnect(db);
+      await db.close();
       await embedded.close(guestsMs);
     },
   };
@@ -69,16 +69,16 @@ function connectTo(url: string, config: Settings): OpenDatabase {
     poolSize: config.databasePoolSize,
     prepare: config.databasePrepare,
   });
-  return { db, close: () => disconnect(db) };
+  return { db, close: () => db.close() };
 }
 
 async function visit(socketPath: string): Promise<OpenDatabase | null> {
   const db = connect({ address: { socketPath }, poolSize: 1, prepare: true });
   try {
     await db.execute("select 1");
-    return { db, close: () => disconnect(db) };
+    return { db, close: () => db.close() };
   } catch {
-    await disconnect(db);
+    await db.close();
     return null;
   }
 }

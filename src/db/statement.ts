@@ -1,96 +1,45 @@
-import { DrizzleQueryError } from "drizzle-orm/errors";
-import { AppError, unavailable } from "../errors.ts";
-import type { Database, Executor } from "./client.ts";
+import { is, Param, Placeholder } from "drizzle-orm";
+import { drizzle } from "drizzle-orm/postgres-js";
+import type { Executor } from "./client.ts";
 
-/** A statement that the server refused. It keeps the SQLSTATE and names of the schema: what the server says besides quotes values. */
-export class DatabaseError extends Error {
-  readonly code: string;
-  readonly constraint: string | undefined;
-
-  constructor(code: string, constraint?: string) {
-    super(`the database refused a statement: SQLSTATE ${code}${constraint ? ` (${constraint})` : ""}`);
-    this.name = "DatabaseError";
-    this.code = code;
-    this.constraint = constraint;
-  }
-}
-
-/** A query that Drizzle has built with placeholders and made ready under a name. */
-interface Prepared<Row> {
-  execute(values: Record<string, unknown>): Promise<Row[]>;
-}
+/** Writes SQL, and sends none. */
+const writer = drizzle.mock();
 
 /**
- * A statement of the store. Its SQL is written once for each pool, and postgres.js prepares it once on each
- * connection, so that a call costs one round trip.
+ * A statement of a store: its SQL, with placeholders, is written once by `build`; each call costs one round trip.
+ * `read` makes a row of the values, which come in the order of the columns.
  */
-export function statement<Values extends Record<string, unknown>, Row>(
-  build: (executor: Executor) => Prepared<Row>,
+export function statement<Values extends Record<string, unknown>, Row = never>(
+  build: (sql: typeof writer) => { toSQL(): { sql: string; params: unknown[] } },
+  // biome-ignore lint/suspicious/noExplicitAny: what the columns hold is known to the one who names them.
+  read: (values: any) => Row = neverRead,
 ): (executor: Executor, values: Values) => Promise<Row[]> {
-  const built = new WeakMap<Executor, Prepared<Row>>();
-  return (executor, values) => {
-    let prepared = built.get(executor);
-    if (!prepared) {
-      prepared = build(executor);
-      built.set(executor, prepared);
+  let written: { sql: string; params: Bind[] } | undefined;
+  return async (executor, values) => {
+    if (!written) {
+      const { sql, params } = build(writer).toSQL();
+      written = { sql, params: params.map(toBind) };
     }
-    return run(inTime(prepared.execute(values), STATEMENT_DEADLINE));
+    const bound = written.params.map((bind) => bind(values));
+    const rows = await executor.send(written.sql, bound);
+    return rows.map((row) => read(row));
   };
 }
 
-/**
- * One transaction: committed when `work` resolves, rolled back when it fails. Fails with UNAVAILABLE where it takes
- * longer than `deadline` milliseconds: whether it was committed is unknown then.
- */
-export function transaction<T>(
-  db: Database,
-  work: (tx: Executor) => Promise<T>,
-  deadline = TRANSACTION_DEADLINE,
-): Promise<T> {
-  return run(inTime(db.transaction(work), deadline));
+function neverRead(): never {
+  throw new Error("a statement that returns rows must say how to read them");
 }
 
-/** A database that does not answer must not keep requests waiting. Milliseconds. */
-const STATEMENT_DEADLINE = 5000;
-const TRANSACTION_DEADLINE = 8000;
+type Bind = (values: Record<string, unknown>) => unknown;
 
-async function inTime<T>(work: Promise<T>, deadline: number): Promise<T> {
-  if (deadline === Number.POSITIVE_INFINITY) return work;
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(unavailable(new Error("the database did not answer in time"))), deadline);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
+function toBind(param: unknown): Bind {
+  if (is(param, Placeholder)) {
+    const { name } = param as { name: string };
+    return (values) => values[name];
   }
-}
-
-/** Awaits a statement and lets no driver's error out: their texts carry bound values. */
-export async function run<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    throw withoutValues(error);
+  if (is(param, Param) && is(param.value, Placeholder)) {
+    const { name } = param.value as { name: string };
+    return (values) => values[name];
   }
-}
-
-// Each has a digit, which EPIPE has not.
-const SQLSTATE = /^(?=.*\d)[0-9A-Z]{5}$/;
-// Connection, authorization, no such database, resources, operator intervention, rolled back for others, a lock
-// not had in time, read-only after a failover: the request may be right, and the database can't serve it now.
-const PASSING_SQLSTATE = /^(08|28|3D|40|53|57)|^(25006|55P03)$/;
-const BROKEN_CONNECTION = /^(CONNECT|E[A-Z]+$)/;
-
-function withoutValues(error: unknown): unknown {
-  const cause = error instanceof DrizzleQueryError ? error.cause : error;
-  if (cause instanceof AppError || cause instanceof DatabaseError) return cause;
-  const { code, constraint_name } = (cause ?? {}) as { code?: unknown; constraint_name?: string };
-  if (typeof code !== "string") return cause;
-  if (SQLSTATE.test(code)) {
-    const refusal = new DatabaseError(code, constraint_name);
-    return PASSING_SQLSTATE.test(code) ? unavailable(refusal) : refusal;
-  }
-  return BROKEN_CONNECTION.test(code) ? unavailable(cause) : cause;
+  return () => param;
 }

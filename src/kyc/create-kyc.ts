@@ -1,6 +1,6 @@
 import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
-import { DatabaseError } from "../db/statement.ts";
+import { DatabaseError } from "../db/database-error.ts";
 import type { FieldFault } from "../errors.ts";
 import { type CreateKycInput, createKycInput, parseInput } from "./input.ts";
 import { type Kyc, newKycId } from "./kyc.ts";

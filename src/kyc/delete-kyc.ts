@@ -1,6 +1,5 @@
 import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
-import { transaction } from "../db/statement.ts";
 import type { FieldFault } from "../errors.ts";
 import { kycNotFound } from "./get-kyc.ts";
 import { type DeleteKycInput, deleteKycInput, parseInput } from "./input.ts";
@@ -21,7 +20,7 @@ export async function deleteKyc(
   const { accountId } = requireScope(ctx.viewer, "kyc:delete");
   const { id, expectedVersion } = parseInput(deleteKycInput, input, found);
   if (!isKycId(id)) throw kycNotFound();
-  return transaction(ctx.db, async (tx) => {
+  return ctx.db.transaction(async (tx) => {
     const stored = await lockKyc(tx, accountId, id);
     if (!stored) throw kycNotFound();
     requireVersion(stored, expectedVersion);

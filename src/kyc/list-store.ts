@@ -1,11 +1,11 @@
 import { and, asc, count, desc, eq, type SQL, sql } from "drizzle-orm";
 import { batched } from "../db/batch.ts";
-import type { Database, Executor } from "../db/client.ts";
+import type { Executor } from "../db/client.ts";
 import { kycs, toTimestamptz } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
-import type { Position } from "./cursor.ts";
+import { comparePositions, type Position } from "./cursor.ts";
 import type { DocumentType, Kyc, VerificationStatus } from "./kyc.ts";
-import { columns, given } from "./store.ts";
+import { columns, given, type KycRow, toKyc } from "./store.ts";
 
 /** Which records of an account a statement is about. */
 export interface Selection {
@@ -23,12 +23,16 @@ export interface Selection {
 interface PageRequest {
   accountId: string;
   selection: Selection;
+  /** The values of the selection's conditions, as statements take them. */
+  values: Record<string, string>;
   from: "newest" | "oldest";
   limit: number;
 }
 
 const findPage = batched<PageRequest, Kyc[]>(
-  ({ accountId, from, limit, selection }) => [accountId, from, limit, shapeOf(selection)].join(" "),
+  ({ accountId, from, limit, selection }) => `${accountId} ${from} ${limit} ${shapeOf(selection)}`,
+  // No value has a NUL.
+  ({ values }) => Object.values(values).join("\0"),
   async (db, requests) => {
     const [request] = requests;
     return requests.length === 1 ? [await selectPage(db, request)] : selectPages(db, request, requests);
@@ -37,93 +41,106 @@ const findPage = batched<PageRequest, Kyc[]>(
 
 const byTime = { newest: desc, oldest: asc };
 const pageVariants = new Map<string, Statement<Kyc>>();
-const pagesVariants = new Map<string, Statement<Kyc & { place: number }>>();
+const pagesVariants = new Map<string, Statement<{ kyc: Kyc; place: number }>>();
 
-function selectPage(db: Database, { accountId, selection, from, limit }: PageRequest): Promise<Kyc[]> {
+function selectPage(
+  db: Executor,
+  { accountId, selection, values, from, limit }: PageRequest,
+): Promise<Kyc[]> {
   const direction = byTime[from];
   const select = variant(pageVariants, selection, from, () =>
-    statement((executor) =>
-      executor
-        .select(columns)
-        .from(kycs)
-        .where(matches(selection, one))
-        .orderBy(direction(kycs.createdAt), direction(kycs.id))
-        .limit(given("limit"))
-        .prepare("list_kycs"),
+    statement(
+      (executor) =>
+        executor
+          .select(columns)
+          .from(kycs)
+          .where(matches(selection, one))
+          .orderBy(direction(kycs.createdAt), direction(kycs.id))
+          .limit(given("limit")),
+      toKyc,
     ),
   );
-  return select(db, { accountId, ...valuesOf(selection), limit });
+  return select(db, { accountId, ...values, limit });
 }
 
-const fieldsOf = <Page extends typeof columns | object>(page: Page) =>
+const fieldsOf = <Page extends object>(page: Page) =>
   Object.fromEntries(Object.keys(columns).map((name) => [name, page[name as keyof Page]])) as Pick<
     Page,
     keyof typeof columns & keyof Page
   >;
 
 /** Pages of one account that differ in the values of their conditions alone, in the order of the requests. */
-async function selectPages(db: Database, sample: PageRequest, requests: PageRequest[]): Promise<Kyc[][]> {
+async function selectPages(db: Executor, sample: PageRequest, requests: PageRequest[]): Promise<Kyc[][]> {
   const { accountId, selection, from, limit } = sample;
-  const names = Object.keys(valuesOf(selection));
+  const names = Object.keys(sample.values);
   const direction = byTime[from];
   const select = variant(pagesVariants, selection, from, () =>
-    statement((executor) => {
-      const page = executor
-        .select(columns)
-        .from(kycs)
-        .where(matches(selection, (name) => sql`wanted.${sql.identifier(name)}`))
-        .orderBy(direction(kycs.createdAt), direction(kycs.id))
-        .limit(given("limit"))
-        .as("page");
-      const lists = sql.join(
-        names.map((name) => sql`${given(name)}::text[]`),
-        sql`, `,
-      );
-      const labels = sql.join(
-        names.map((name) => sql.identifier(name)),
-        sql`, `,
-      );
-      return executor
-        .select({ place: sql<number>`wanted.place::int`, ...fieldsOf(page) })
-        .from(sql`unnest(${lists}) with ordinality as wanted(${labels}, place)`)
-        .crossJoinLateral(page)
-        .orderBy(sql`wanted.place`, direction(page.createdAt), direction(page.id))
-        .prepare("list_kycs_of_many");
-    }),
+    statement(
+      (executor) => {
+        const page = executor
+          .select(columns)
+          .from(kycs)
+          .where(matches(selection, (name) => sql`wanted.${sql.identifier(name)}`))
+          .orderBy(direction(kycs.createdAt), direction(kycs.id))
+          .limit(given("limit"))
+          .as("page");
+        const lists = sql.join(
+          names.map((name) => sql`${given(name)}::text[]`),
+          sql`, `,
+        );
+        const labels = sql.join(
+          names.map((name) => sql.identifier(name)),
+          sql`, `,
+        );
+        return executor
+          .select({ ...fieldsOf(page), place: sql<number>`wanted.place::int` })
+          .from(sql`unnest(${lists}) with ordinality as wanted(${labels}, place)`)
+          .crossJoinLateral(page);
+      },
+      (row: [...KycRow, place: number]) => ({ kyc: toKyc(row), place: row[PLACE] as number }),
+    ),
   );
-  const lists = requests.map((request) => valuesOf(request.selection));
-  const columnsOf = Object.fromEntries(names.map((name) => [name, lists.map((values) => values[name])]));
+  const columnsOf = Object.fromEntries(
+    names.map((name) => [name, requests.map(({ values }) => values[name])]),
+  );
   const pages: Kyc[][] = requests.map(() => []);
-  for (const { place, ...kyc } of await select(db, { accountId, limit, ...columnsOf }))
+  for (const { kyc, place } of await select(db, { accountId, limit, ...columnsOf }))
     pages[place - 1]?.push(kyc);
+  // They come in order, each page from its index; but a statement without an order promises none.
+  const sign = from === "newest" ? -1 : 1;
+  for (const page of pages) page.sort((a, b) => sign * comparePositions(a, b));
   return pages;
 }
+
+/** Behind the columns of a record. */
+const PLACE = Object.keys(columns).length;
 
 /**
  * Up to `limit` records of the selection, from its newest or its oldest end. One range of one index, at whatever
  * depth it starts.
  */
 export function listKycs(
-  db: Database,
+  db: Executor,
   accountId: string,
   selection: Selection,
   page: { from: "newest" | "oldest"; limit: number },
 ): Promise<Kyc[]> {
-  return findPage(db, { accountId, selection, ...page });
+  return findPage(db, { accountId, selection, values: valuesOf(selection), ...page });
 }
 
 /** How many records the selection has. It reads them all in the index: its cost grows with their number. */
 export async function countKycs(db: Executor, accountId: string, selection: Selection): Promise<number> {
   const select = variant(countVariants, selection, "", () =>
-    statement((executor) =>
-      executor.select({ total: count() }).from(kycs).where(matches(selection, one)).prepare("count_kycs"),
+    statement(
+      (executor) => executor.select({ total: count() }).from(kycs).where(matches(selection, one)),
+      ([total]: [string]) => Number(total),
     ),
   );
-  return (await select(db, { accountId, ...valuesOf(selection) }))[0]?.total ?? 0;
+  return (await select(db, { accountId, ...valuesOf(selection) }))[0] ?? 0;
 }
 
 type Statement<Row> = (db: Executor, values: Record<string, unknown>) => Promise<Row[]>;
-const countVariants = new Map<string, Statement<{ total: number }>>();
+const countVariants = new Map<string, Statement<number>>();
 
 /** A statement for each set of conditions that occurs, so that the planner sees just those conditions. */
 function variant<Row>(

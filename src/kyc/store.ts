@@ -4,9 +4,9 @@ import type { Database, Executor } from "../db/client.ts";
 import { deletedKycs, epochMillis, kycs, toTimestamptz } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
 import type { Position } from "./cursor.ts";
-import type { Kyc } from "./kyc.ts";
+import type { DocumentType, Kyc, VerificationStatus } from "./kyc.ts";
 
-/** A record as statements read it. */
+/** A record as statements read it; `toKyc` takes the values in this order. */
 export const columns = {
   id: kycs.id,
   customerId: kycs.customerId,
@@ -20,12 +20,39 @@ export const columns = {
 export const given = sql.placeholder;
 const isRecord = and(eq(kycs.accountId, given("accountId")), eq(kycs.id, given("id")));
 
-const selectByIds = statement<{ accountId: string; ids: string[] }, Kyc>((db) =>
-  db
-    .select(columns)
-    .from(kycs)
-    .where(and(eq(kycs.accountId, given("accountId")), sql`${kycs.id} = any(${given("ids")}::text[])`))
-    .prepare("find_kycs"),
+/** What `columns` hold, and what a statement may read behind them. */
+export type KycRow = [
+  id: string,
+  customerId: string,
+  verificationStatus: VerificationStatus,
+  documentType: DocumentType,
+  documentNumber: string,
+  createdAt: number,
+  updatedAt: number,
+  version: number,
+  ...more: unknown[],
+];
+
+export function toKyc(row: KycRow): Kyc {
+  return {
+    id: row[0],
+    customerId: row[1],
+    verificationStatus: row[2],
+    documentType: row[3],
+    documentNumber: row[4],
+    createdAt: row[5],
+    updatedAt: row[6],
+    version: row[7],
+  };
+}
+
+const selectByIds = statement(
+  (db) =>
+    db
+      .select(columns)
+      .from(kycs)
+      .where(and(eq(kycs.accountId, given("accountId")), sql`${kycs.id} = any(${given("ids")}::text[])`)),
+  toKyc,
 );
 
 /** Those of the records that the account has, in no order. */
@@ -35,6 +62,7 @@ export function findKycs(db: Executor, accountId: string, ids: string[]): Promis
 
 const findOne = batched<{ accountId: string; id: string }, Kyc | undefined>(
   ({ accountId }) => accountId,
+  ({ id }) => id,
   async (db, keys) => {
     const ids = keys.map(({ id }) => id);
     const found = await selectByIds(db, { accountId: keys[0].accountId, ids });
@@ -48,35 +76,53 @@ export function findKyc(db: Database, accountId: string, id: string): Promise<Ky
   return findOne(db, { accountId, id });
 }
 
-const selectForUpdate = statement<{ accountId: string; id: string }, Kyc>((db) =>
-  db.select(columns).from(kycs).where(isRecord).for("update").prepare("lock_kyc"),
-);
+const selectForUpdate = statement((db) => db.select(columns).from(kycs).where(isRecord).for("update"), toKyc);
 
 /** The record as it stands now, locked until the transaction ends. */
 export async function lockKyc(tx: Executor, accountId: string, id: string): Promise<Kyc | undefined> {
   return (await selectForUpdate(tx, { accountId, id }))[0];
 }
 
-const insert = statement((db) =>
-  db
-    .insert(kycs)
-    .values({
-      accountId: given("accountId"),
-      id: given("id"),
-      customerId: given("customerId"),
-      verificationStatus: given("verificationStatus"),
-      documentType: given("documentType"),
-      documentNumber: given("documentNumber"),
-      createdAt: given("createdAt"),
-      updatedAt: given("updatedAt"),
-      version: given("version"),
-    })
-    .prepare("insert_kyc"),
+const INSERTED = [
+  "id",
+  "customerId",
+  "verificationStatus",
+  "documentType",
+  "documentNumber",
+  "createdAt",
+  "updatedAt",
+  "version",
+] as const satisfies (keyof Kyc)[];
+
+const insertMany = statement<{ accountId: string } & Record<(typeof INSERTED)[number], unknown[]>>((db) => {
+  const lists = sql.join(
+    INSERTED.map((name) => sql`${given(name)}::${sql.raw(name === "version" ? "int" : "text")}[]`),
+    sql`, `,
+  );
+  return db.insert(kycs).select(sql`
+    select ${given("accountId")}, id, customer_id, verification_status::verification_status,
+      document_type::document_type, document_number, created_at::timestamptz, updated_at::timestamptz, version
+    from unnest(${lists}) as new(id, customer_id, verification_status, document_type, document_number,
+      created_at, updated_at, version)`);
+});
+
+const insertOne = batched<{ accountId: string; kyc: Kyc }, void>(
+  ({ accountId }) => accountId,
+  ({ kyc }) => kyc.id,
+  async (db, keys) => {
+    const rows = keys.map(({ kyc }) => ({ ...kyc, ...stamps(kyc) }));
+    const lists = INSERTED.map((name) => [name, rows.map((row) => row[name])]);
+    await insertMany(db, { accountId: keys[0].accountId, ...Object.fromEntries(lists) });
+    return [];
+  },
 );
 
-/** Fails with SQLSTATE 23505 where the account has a record with this id already. */
-export async function insertKyc(db: Executor, accountId: string, kyc: Kyc): Promise<void> {
-  await insert(db, { accountId, ...kyc, ...stamps(kyc) });
+/**
+ * Afterwards the account has the record. Records of one moment go in together, and all or none of them: where they
+ * can't, each goes in alone. Fails with SQLSTATE 23505 where the account has a record with this id already.
+ */
+export function insertKyc(db: Executor, accountId: string, kyc: Kyc): Promise<void> {
+  return insertOne(db, { accountId, kyc });
 }
 
 const update = statement((db) =>
@@ -89,8 +135,7 @@ const update = statement((db) =>
       updatedAt: sql`${given("updatedAt")}`,
       version: sql`${given("version")}`,
     })
-    .where(isRecord)
-    .prepare("update_kyc"),
+    .where(isRecord),
 );
 
 /** Writes what can change of a record that the transaction holds locked. */
@@ -98,12 +143,11 @@ export async function updateKyc(tx: Executor, accountId: string, kyc: Kyc): Prom
   await update(tx, { accountId, ...kyc, ...stamps(kyc) });
 }
 
-const remove = statement((db) => db.delete(kycs).where(isRecord).prepare("delete_kyc"));
+const remove = statement((db) => db.delete(kycs).where(isRecord));
 const insertDeleted = statement((db) =>
   db
     .insert(deletedKycs)
-    .values({ accountId: given("accountId"), id: given("id"), createdAt: given("createdAt") })
-    .prepare("insert_deleted_kyc"),
+    .values({ accountId: given("accountId"), id: given("id"), createdAt: given("createdAt") }),
 );
 
 /** Removes the record, and keeps its place in the list. */
@@ -112,7 +156,7 @@ export async function deleteKyc(tx: Executor, accountId: string, kyc: Kyc): Prom
   await insertDeleted(tx, { accountId, id: kyc.id, createdAt: toTimestamptz(kyc.createdAt) });
 }
 
-const selectPosition = statement<{ accountId: string; id: string }, Position>((db) => {
+const selectPosition = statement((db) => {
   const living = db
     .select({ id: kycs.id, createdAt: epochMillis(kycs.createdAt).as("created_at") })
     .from(kycs)
@@ -121,8 +165,12 @@ const selectPosition = statement<{ accountId: string; id: string }, Position>((d
     .select({ id: deletedKycs.id, createdAt: epochMillis(deletedKycs.createdAt).as("created_at") })
     .from(deletedKycs)
     .where(and(eq(deletedKycs.accountId, given("accountId")), eq(deletedKycs.id, given("id"))));
-  return living.unionAll(deleted).prepare("find_position");
-});
+  return living.unionAll(deleted);
+}, toPosition);
+
+function toPosition([id, createdAt]: [string, number]): Position {
+  return { id, createdAt };
+}
 
 /** Where the record stands, or stood before it was deleted, in the account's list. */
 export async function findPosition(

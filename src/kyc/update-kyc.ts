@@ -1,6 +1,5 @@
 import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
-import { transaction } from "../db/statement.ts";
 import { AppError, badUserInput, type FieldFault } from "../errors.ts";
 import { kycNotFound } from "./get-kyc.ts";
 import { readInput, type UpdateKycInput, updateKycInput } from "./input.ts";
@@ -22,7 +21,7 @@ export async function updateKyc(
   const { accountId } = requireScope(ctx.viewer, "kyc:write");
   const { value, faults } = readInput(updateKycInput, input, found);
   if (!isKycId(input.id)) throw value ? kycNotFound() : badUserInput(faults);
-  return transaction(ctx.db, async (tx) => {
+  return ctx.db.transaction(async (tx) => {
     const stored = await lockKyc(tx, accountId, input.id);
     const allFaults = [...faults, ...(stored ? check(stored) : [])];
     if (!value || allFaults.length > 0) throw badUserInput(allFaults);

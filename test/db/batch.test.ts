@@ -19,6 +19,7 @@ function recorder(
   const asked: Key[][] = [];
   const read = batched<Key, number>(
     ({ account }) => account,
+    ({ number }) => String(number),
     (_db, keys) => {
       asked.push([...keys]);
       return answer(keys);

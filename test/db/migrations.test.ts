@@ -1,8 +1,7 @@
 import { readFileSync } from "node:fs";
 import { generateDrizzleJson, generateMigration } from "drizzle-kit/api";
-import { sql } from "drizzle-orm";
 import { expect, test } from "vitest";
-import { connect, disconnect } from "../../src/db/client.ts";
+import { connect } from "../../src/db/client.ts";
 import { isMigrated, migrate } from "../../src/db/migrate.ts";
 import * as schema from "../../src/db/schema.ts";
 import { createTestDatabase } from "../support/database.ts";
@@ -17,9 +16,7 @@ test("the migrations make the schema of the code; `npm run migration` writes wha
 
 test("replicas that migrate an empty database at once all succeed, and each migration is applied once", async () => {
   const database = await createTestDatabase();
-  await database.db.execute(
-    sql`drop schema public cascade; drop schema drizzle cascade; create schema public`,
-  );
+  await database.db.execute("drop schema public cascade; drop schema drizzle cascade; create schema public");
   expect(await isMigrated(database.db)).toBe(false);
   const replicas = Array.from({ length: 6 }, () =>
     connect({ address: { url: database.url }, poolSize: 1, prepare: true }),
@@ -30,6 +27,6 @@ test("replicas that migrate an empty database at once all succeed, and each migr
   );
   expect(applied.every((row) => row.count === 1)).toBe(true);
   expect(await isMigrated(database.db)).toBe(true);
-  await Promise.all(replicas.map(disconnect));
+  await Promise.all(replicas.map((db) => db.close()));
   await database.drop();
 });

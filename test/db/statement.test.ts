@@ -1,6 +1,5 @@
 import { inspect } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { run, transaction } from "../../src/db/statement.ts";
 import { insertKyc } from "../../src/kyc/store.ts";
 import { describeError } from "../../src/log.ts";
 import { createTestDatabase } from "../support/database.ts";
@@ -33,10 +32,10 @@ test("a statement that the server refuses fails with its SQLSTATE and none of it
   await insertKyc(database.db, "acme", kyc);
   const failures = [
     await failureOf(insertKyc(database.db, "acme", kyc)),
-    await failureOf(transaction(database.db, (tx) => insertKyc(tx, "acme", kyc))),
+    await failureOf(database.db.transaction((tx) => insertKyc(tx, "acme", kyc))),
     await failureOf(insertKyc(database.db, "acme", { ...kyc, version: Number.NaN })),
     await failureOf(insertKyc(database.db, "acme", { ...kyc, documentType: CANARY as "passport" })),
-    await failureOf(run(database.db.execute(`select '${CANARY}'::int`))),
+    await failureOf(database.db.execute(`select '${CANARY}'::int`)),
   ];
   expect(failures.map((failure) => (failure as { code: string }).code)).toEqual([
     "23505",
@@ -54,7 +53,7 @@ test("a statement that the server refuses fails with its SQLSTATE and none of it
 test("a transaction that fails leaves nothing behind", async () => {
   const other = { ...kyc, id: "0000000000000002" };
   const failure = await failureOf(
-    transaction(database.db, async (tx) => {
+    database.db.transaction(async (tx) => {
       await insertKyc(tx, "acme", other);
       throw new RangeError("no");
     }),

@@ -265,7 +265,7 @@ test("what is unforeseen is masked, and its cause is in the log under the same r
 test("a database that can't be reached answers 503 with Retry-After on both surfaces", async () => {
   const cut = await createTestApp();
   const secret = await cut.token("acme");
-  await cut.db.$client.end({ timeout: 1 });
+  await cut.db.close();
   const graphql = await cut.graphql(secret, "{ kycs { nodes { id } } }");
   const rest = await cut.rest(secret, "GET", "/v1/kyc");
   const ready = await cut.rest(null, "GET", "/ready");

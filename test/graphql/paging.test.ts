@@ -188,7 +188,7 @@ test("cursors carry the time and the id of a record, and nothing else of it", ()
 
 test("a list that is asked only for its count reads no page, and one that is not asked counts nothing", async () => {
   const statements = async (document: string) => {
-    const sent = vi.spyOn(gateway.db.$client, "unsafe");
+    const sent = vi.spyOn(gateway.db, "send");
     await gateway.graphql(token, document);
     const texts = sent.mock.calls.map(([text]) => text);
     sent.mockRestore();

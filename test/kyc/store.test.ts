@@ -35,7 +35,7 @@ const nodesOf = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(nod
 
 /** The statements that `work` sends. */
 async function sentBy(work: () => Promise<unknown>): Promise<string[]> {
-  const sent = vi.spyOn(database.db.$client, "unsafe");
+  const sent = vi.spyOn(database.db, "send");
   await work();
   const texts = sent.mock.calls.map(([text]) => text);
   sent.mockRestore();

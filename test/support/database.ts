@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { inject } from "vitest";
-import { connect, type Database, disconnect } from "../../src/db/client.ts";
+import { connect, type Database } from "../../src/db/client.ts";
 import { administer, databaseUrl } from "./postgres-server.ts";
 
 const POOL_SIZE = 10;
@@ -21,7 +21,7 @@ export async function createTestDatabase(): Promise<{ url: string; db: Database;
     url,
     db,
     drop: async () => {
-      await disconnect(db);
+      await db.close();
       await administer(server, `drop database ${name} with (force)`);
     },
   };

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import postgres from "postgres";
 import type { TestProject } from "vitest/node";
-import { connect, disconnect } from "../../src/db/client.ts";
+import { connect } from "../../src/db/client.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { administer, databaseUrl, startPostgres } from "./postgres-server.ts";
 
@@ -51,7 +51,7 @@ async function createTemplate(url: string, name: string): Promise<void> {
   try {
     await migrate(db);
   } finally {
-    await disconnect(db);
+    await db.close();
   }
   // A database that anyone is connected to can't be cloned.
   await administer(url, `alter database ${name} with allow_connections false`);
