@@ -51,7 +51,10 @@ export function describeError(error: unknown): Record<string, unknown> {
 export type FailureLog = Pick<Logger, "error" | "warn">;
 
 /** Afterwards what a user is not told of a failure is in the log, under the request's id. */
-export function logFailure(log: FailureLog, failure: AppError): void {
-  if (failure.code === "INTERNAL") log.error({ err: failure.cause }, "unforeseen failure");
-  if (failure.code === "UNAVAILABLE") log.warn({ err: failure.cause }, "unavailable");
+export function logFailure(
+  failure: AppError,
+  { log, requestId }: { log: FailureLog; requestId: string },
+): void {
+  if (failure.code === "INTERNAL") log.error({ requestId, err: failure.cause }, "unforeseen failure");
+  if (failure.code === "UNAVAILABLE") log.warn({ requestId, err: failure.cause }, "unavailable");
 }

@@ -64,8 +64,8 @@ interface Rendered {
   extensions: GraphQLErrorExtensions;
 }
 
-function renderAppError(failure: AppError, error: GraphQLError, { log }: ErrorScene): Rendered {
-  logFailure(log, failure);
+function renderAppError(failure: AppError, error: GraphQLError, scene: ErrorScene): Rendered {
+  logFailure(failure, scene);
   const { code, message, faults, retryAfter } = failure;
   const fields = faults.map((fault) => ({ path: fault.path.join("."), message: fault.message }));
   return {

@@ -10,7 +10,9 @@ function withoutIdleResolvers(schema: GraphQLSchema): GraphQLSchema {
   for (const type of Object.values(schema.getTypeMap())) {
     if (!isObjectType(type)) continue;
     for (const field of Object.values(type.getFields())) {
-      if (field.extensions.pothosExposedField === field.name) delete field.resolve;
+      // A node's id is the record's own.
+      const isId = field.name === "id" && type.getInterfaces().some(({ name }) => name === "Node");
+      if (isId || field.extensions.pothosExposedField === field.name) delete field.resolve;
     }
   }
   return schema;

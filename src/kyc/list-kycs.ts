@@ -7,16 +7,22 @@ import { isKycId, type Kyc } from "./kyc.ts";
 import { countKycs, type Selection, listKycs as selectKycs } from "./list-store.ts";
 import { findPosition } from "./store.ts";
 
-/** A list that was asked for. Each part is read when it is called for, and once. */
+/** Records of a list, newest first. */
+export interface KycPage {
+  records: Kyc[];
+  /** Whether there are more of the range in the direction of travel. */
+  more: boolean;
+}
+
+/** A list that was asked for. Each part is read when it is called for, and once; what was read is there at once. */
 export interface KycList {
-  /** The records, newest first, and whether there are more of the range in the direction of travel. */
-  page(): Promise<{ records: Kyc[]; more: boolean }>;
+  page(): KycPage | Promise<KycPage>;
   /** Whether the list goes on, with older records, behind the page. */
-  hasNextPage(): Promise<boolean>;
+  hasNextPage(): boolean | Promise<boolean>;
   /** Whether newer records stand before the page. */
-  hasPreviousPage(): Promise<boolean>;
+  hasPreviousPage(): boolean | Promise<boolean>;
   /** How many records the filter has, on whatever page. */
-  totalCount(): Promise<number>;
+  totalCount(): number | Promise<number>;
 }
 
 /**
@@ -37,28 +43,40 @@ export async function listKycs(
   const { first, last, filter } = value;
   const { after, before } = positions;
   const filtered = toSelection(filter ?? {});
-  const range = between(filtered, after, before);
   const backward = last != null;
+  const range = between(filtered, after, before);
   const limit = first ?? last ?? DEFAULT_PAGE_SIZE;
-
   const some = async (selection: Selection) =>
     (await selectKycs(ctx.db, accountId, selection, { from: "newest", limit: 1 })).length > 0;
-  const page = once(async () => {
-    const from = backward ? "oldest" : "newest";
-    const read = await selectKycs(ctx.db, accountId, range, { from, limit: limit + 1 });
-    const records = read.slice(0, limit);
-    return { records: backward ? records.reverse() : records, more: read.length > limit };
+  const read = once(async () => {
+    const start = backward ? before : after;
+    const { selection, inclusive } = start
+      ? fromItsStart(range, start)
+      : { selection: range, inclusive: false };
+    const size = limit + (inclusive ? 2 : 1);
+    const found = await selectKycs(ctx.db, accountId, selection, {
+      from: backward ? "oldest" : "newest",
+      limit: size,
+    });
+    const startStands = inclusive && found[0]?.id === start?.id;
+    const beyond = startStands ? found.slice(1) : found;
+    const records = beyond.slice(0, limit);
+    return { records: backward ? records.reverse() : records, more: beyond.length > limit, startStands };
   });
   return {
-    page,
-    hasNextPage: once(async () => {
-      if (!backward && (await page()).more) return true;
-      return before !== undefined && some({ ...filtered, fromHereOlder: before });
-    }),
-    hasPreviousPage: once(async () => {
-      if (backward && (await page()).more) return true;
-      return after !== undefined && some({ ...filtered, fromHereNewer: after });
-    }),
+    page: read,
+    hasNextPage: once(() =>
+      whenRead(read(), ({ more, startStands }) => {
+        if (backward ? startStands : more) return true;
+        return before !== undefined && some({ ...filtered, fromHereOlder: before });
+      }),
+    ),
+    hasPreviousPage: once(() =>
+      whenRead(read(), ({ more, startStands }) => {
+        if (backward ? more : startStands) return true;
+        return after !== undefined && some({ ...filtered, fromHereNewer: after });
+      }),
+    ),
     totalCount: once(() => countKycs(ctx.db, accountId, filtered)),
   };
 }
@@ -102,10 +120,37 @@ function between(filtered: Selection, after?: Position, before?: Position): Sele
   return range;
 }
 
-function once<T>(read: () => Promise<T>): () => Promise<T> {
-  let reading: Promise<T> | undefined;
+/**
+ * The range with the record that it starts behind, where a cursor is its bound: that this record still stands tells
+ * that the list goes on to that side, and saves asking.
+ */
+function fromItsStart(range: Selection, start: Position): { selection: Selection; inclusive: boolean } {
+  const { olderThan, newerThan, ...rest } = range;
+  if (olderThan === start) {
+    return { selection: { ...rest, ...(newerThan && { newerThan }), fromHereOlder: start }, inclusive: true };
+  }
+  if (newerThan === start) {
+    return { selection: { ...rest, ...(olderThan && { olderThan }), fromHereNewer: start }, inclusive: true };
+  }
+  return { selection: range, inclusive: false };
+}
+
+/** Goes on with what was read: at once where it is there. */
+export function whenRead<T, U>(read: T | Promise<T>, next: (value: T) => U | Promise<U>): U | Promise<U> {
+  return read instanceof Promise ? read.then(next) : next(read);
+}
+
+function once<T>(read: () => T | Promise<T>): () => T | Promise<T> {
+  let known: { value: T | Promise<T> } | undefined;
   return () => {
-    reading ??= read();
-    return reading;
+    if (!known) {
+      const reading = { value: read() };
+      known = reading;
+      const keep = (value: T) => {
+        reading.value = value;
+      };
+      if (reading.value instanceof Promise) reading.value.then(keep, () => {});
+    }
+    return known.value;
   };
 }

@@ -27,10 +27,11 @@ function renderKyc(kyc: Kyc) {
 
 /** Adds the routes of records below the prefix that the app is registered under. */
 export function registerKycRoutes(app: FastifyInstance): void {
-  app.addHook("onRequest", async ({ headers }) => {
+  app.addHook("onRequest", ({ headers }, _reply, done) => {
     // Fastify refuses a malformed content type before it looks whether there is a body at all.
     const hasBody = headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
-    if (!hasBody) delete headers["content-type"];
+    if (!hasBody && headers["content-type"] !== undefined) delete headers["content-type"];
+    done();
   });
   app.get("/", list);
   app.post("/", create);
