@@ -10,13 +10,22 @@ export function createLog(level: string, destination?: NodeJS.WritableStream): L
   const options = {
     level,
     base: undefined,
-    timestamp: pino.stdTimeFunctions.isoTime,
+    timestamp: isoTime,
     serializers: { err: describeError },
   };
   if (destination) return pino(options, destination);
   // Not waiting for the reader of the pipe: lines gather while one write is under way, and are flushed at the exit.
   if (!process.stdout.isTTY) return pino(options, pino.destination({ dest: 1, sync: false }));
   return pino(options, pretty({ colorize: true, sync: true, translateTime: "SYS:HH:MM:ss" }));
+}
+
+let last = { millis: 0, text: "" };
+
+/** As pino's own, written once for all lines of one millisecond. */
+function isoTime(): string {
+  const millis = Date.now();
+  if (millis !== last.millis) last = { millis, text: `,"time":"${new Date(millis).toISOString()}"` };
+  return last.text;
 }
 
 // Errors whose texts are written by Node or by us. Those of parsers and drivers can quote what they were given.

@@ -17,7 +17,7 @@ import type { OperationContext } from "../context.ts";
 import { parseDocument } from "./cost.ts";
 import { inDocumentOrder, renderErrors } from "./errors.ts";
 import { schema } from "./schema.ts";
-import { findVariableFaults } from "./variables.ts";
+import { checkVariables, type VariableCheck } from "./variables.ts";
 
 /**
  * The way of most requests, and a third of its cost: Yoga builds a fetch Request and Response and runs its hooks
@@ -51,7 +51,7 @@ export function createFastPath(
     if (!operation || (params.operationName != null && params.operationName !== operation.name?.value))
       return null;
     const variables = params.variables ?? {};
-    if (findVariableFaults(schema, operation, variables).length > 0) return null;
+    if (document.findVariableFaults(variables).length > 0) return null;
     const context = request.operationContext;
     const result = await document.execute(context, variables);
     // An error of a field has its path; one without it comes before any field has run.
@@ -136,6 +136,7 @@ class Document {
   /** The one query or mutation of a valid document; undefined where it is invalid or has several. */
   readonly operation: OperationDefinitionNode | undefined;
   readonly size: number;
+  readonly findVariableFaults: VariableCheck;
   execute: Execute;
 
   constructor(query: string, rules: readonly ValidationRule[]) {
@@ -145,6 +146,7 @@ class Document {
       const operation = getOperationAST(document);
       if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) this.operation = operation ?? undefined;
     }
+    this.findVariableFaults = this.operation ? checkVariables(schema, this.operation) : () => [];
     const interpret: Execute = (contextValue, variableValues) =>
       execute({ schema, document: document as DocumentNode, contextValue, variableValues });
     this.execute = (...first) => {
@@ -168,7 +170,11 @@ function parseQuietly(query: string): DocumentNode | undefined {
 
 function compile(document: DocumentNode): Execute | undefined {
   const operation = getOperationAST(document);
-  if (operation?.operation !== OperationTypeNode.QUERY || !compilesFaithfully(document)) return undefined;
+  if (!operation || !compilesFaithfully(document)) return undefined;
+  // Of several mutations those behind one that fails must not run.
+  const [field, ...more] = operation.selectionSet.selections;
+  const runsOnce = field?.kind === Kind.FIELD && more.length === 0;
+  if (operation.operation !== OperationTypeNode.QUERY && !runsOnce) return undefined;
   const compiled = compileQuery(schema, document, operation.name?.value ?? "");
   if (!isCompiledQuery(compiled)) return undefined;
   return (context, variables) => compiled.query(undefined, context, variables);

@@ -18,24 +18,26 @@ const NAME = /^[A-Za-z_]+$/;
 
 type Path = readonly (string | number)[];
 
+/** Looks for faults in the variables of one operation, whose types are looked up once. */
+export type VariableCheck = (variables: Readonly<Record<string, unknown>>) => FieldFault[];
+
 /**
- * Every fault of an operation's variables, by the name of the variable. graphql-js finds the same faults, but its
- * texts repeat the values, and a value can be a document number.
+ * Finds every fault of an operation's variables, by the name of the variable. graphql-js finds the same faults, but
+ * its texts repeat the values, and a value can be a document number.
  */
-export function findVariableFaults(
-  schema: GraphQLSchema,
-  operation: OperationDefinitionNode,
-  variables: Readonly<Record<string, unknown>>,
-): FieldFault[] {
-  const faults: FieldFault[] = [];
-  for (const definition of operation.variableDefinitions ?? []) {
-    const name = definition.variable.name.value;
-    const type = typeFromAST(schema, definition.type);
-    const given = Object.hasOwn(variables, name) ? variables[name] : undefined;
-    if (!isInputType(type) || (given === undefined && definition.defaultValue)) continue;
-    collect(type, given, [name], faults);
-  }
-  return faults;
+export function checkVariables(schema: GraphQLSchema, operation: OperationDefinitionNode): VariableCheck {
+  const wanted = (operation.variableDefinitions ?? []).flatMap(({ variable, type: node, defaultValue }) => {
+    const type = typeFromAST(schema, node);
+    return isInputType(type) ? { name: variable.name.value, type, optional: defaultValue !== undefined } : [];
+  });
+  return (variables) => {
+    const faults: FieldFault[] = [];
+    for (const { name, type, optional } of wanted) {
+      const given = Object.hasOwn(variables, name) ? variables[name] : undefined;
+      if (given !== undefined || !optional) collect(type, given, [name], faults);
+    }
+    return faults;
+  };
 }
 
 function collect(type: GraphQLInputType, value: unknown, path: Path, faults: FieldFault[]): void {

@@ -5,7 +5,7 @@ import { badUserInput } from "../errors.ts";
 import { parseDocument } from "./cost.ts";
 import { inDocumentOrder, renderErrors, validationRules } from "./errors.ts";
 import { schema } from "./schema.ts";
-import { findVariableFaults } from "./variables.ts";
+import { checkVariables } from "./variables.ts";
 
 /** The GraphQL server, without its HTTP server: hand it a request and the operation's context. */
 export function createGraphqlServer(options: { introspection: boolean; queryCostLimit: number }) {
@@ -19,7 +19,7 @@ export function createGraphqlServer(options: { introspection: boolean; queryCost
     },
     onExecute({ args, setResultAndStopExecution }) {
       const operation = getOperationAST(args.document, args.operationName);
-      const faults = operation ? findVariableFaults(args.schema, operation, args.variableValues ?? {}) : [];
+      const faults = operation ? checkVariables(args.schema, operation)(args.variableValues ?? {}) : [];
       if (faults.length === 0) return;
       const originalError = badUserInput(faults);
       setResultAndStopExecution({ errors: [new GraphQLError(originalError.message, { originalError })] });

@@ -8,7 +8,7 @@ import { countKycs, type Selection, listKycs as selectKycs } from "./list-store.
 import { findPosition } from "./store.ts";
 
 /** Records of a list, newest first. */
-export interface KycPage {
+interface KycPage {
   records: Kyc[];
   /** Whether there are more of the range in the direction of travel. */
   more: boolean;

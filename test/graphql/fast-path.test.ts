@@ -142,6 +142,23 @@ const requests: [
     },
   ],
   [
+    "a mutation that is forbidden or finds nothing",
+    {
+      query: "mutation ($input: DeleteKycInput!) { deleteKyc(input: $input) { deletedId } }",
+      variables: { input: { id: "0000000000000000" } },
+    },
+  ],
+  [
+    "several mutations of which the first fails",
+    {
+      query: `mutation ($id: ID!) {
+        first: deleteKyc(input: { id: "0000000000000000" }) { deletedId }
+        second: updateKyc(input: { id: $id }) { kyc { id } }
+      }`,
+      variables: { id: "ID" },
+    },
+  ],
+  [
     "a default of a scalar of ours",
     {
       query: `query ($from: DateTime = "2020-01-01T00:00:00Z") { kycs(filter: { createdAt: { from: $from } }) { totalCount } }`,
