@@ -1,4 +1,5 @@
 import { join, resolve } from "node:path";
+import { setFlagsFromString } from "node:v8";
 import type { FastifyInstance } from "fastify";
 import { createAuthenticator } from "../auth/authenticate.ts";
 import { ensureDevToken } from "../auth/dev-token.ts";
@@ -11,11 +12,16 @@ import { createMetrics } from "../metrics.ts";
 import { createApp } from "./app.ts";
 import { prepareDrain } from "./shutdown.ts";
 
+// Left to itself the heap grows to three times what lives in it before it is cleared: this keeps a loaded gateway
+// below 160 MB, for some per cent of its rate. Per cent of what lives.
+const HEAP_GROWTH = 40;
+
 /**
  * Runs the gateway until SIGTERM or SIGINT, then resolves with the exit code: 0 when everything that was asked was
  * answered. Fails where the database or the address can't be had; nothing stays open then.
  */
 export async function serve(config: Config, say: (line: string) => void): Promise<number> {
+  setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH}`);
   const log = createLog(config.logLevel);
   const database = await openDatabase(config, (message) => log.warn(message));
   try {
