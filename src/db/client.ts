@@ -50,6 +50,8 @@ const AS_WRITTEN = { to: 1184, from: [1082, 1114, 1184], serialize: asWritten, p
 
 interface Connection {
   readonly client: postgres.Sql;
+  /** How often its socket was closed so far. */
+  closes: number;
   /** Statements and transactions that it has not finished. */
   load: number;
 }
@@ -79,45 +81,77 @@ class Pool implements Database {
     };
     this.#prepare = prepare;
     this.#open = () => {
+      const onclose = () => {
+        connection.closes += 1;
+        // What its transaction still sends must meet no one else's statements on a connection made anew.
+        if (connection.load >= TRANSACTION_LOAD) void this.#replace(connection, 0);
+      };
       const client =
         "url" in address
-          ? postgres(address.url, settings)
-          : postgres({ ...settings, path: address.socketPath, database: "postgres", username: "postgres" });
-      return { client, load: 0 };
+          ? postgres(address.url, { ...settings, onclose })
+          : postgres({
+              ...settings,
+              onclose,
+              ...{ path: address.socketPath, database: "postgres", username: "postgres" },
+            });
+      const connection = { client, closes: 0, load: 0 };
+      return connection;
     };
     this.#connections = Array.from({ length: poolSize }, this.#open);
   }
 
   send(text: string, values: readonly unknown[]): Promise<unknown[][]> {
-    return this.#run((client) => sendOn(client, text, values, this.#prepare), 1, STATEMENT_DEADLINE);
+    return this.#run(({ client }) => sendOn(client, text, values, this.#prepare), 1, STATEMENT_DEADLINE);
   }
 
   execute<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]> {
-    return this.#run((client) => executeOn<Row>(client, text, values), 1, STATEMENT_DEADLINE);
+    return this.#run(({ client }) => executeOn<Row>(client, text, values), 1, STATEMENT_DEADLINE);
   }
 
   transaction<T>(work: (tx: Executor) => Promise<T>, deadline = TRANSACTION_DEADLINE): Promise<T> {
-    const begin = (client: postgres.Sql) =>
-      client.begin((tx) =>
-        work({
-          send: (text, values) => sendOn(tx, text, values, this.#prepare).catch(rethrowWithoutValues),
-          execute: <Row extends object>(text: string, values?: readonly unknown[]) =>
-            executeOn<Row>(tx, text, values).catch(rethrowWithoutValues),
-        }),
-      ) as Promise<T>;
+    const begin = (connection: Connection) =>
+      connection.client.begin((tx) => this.#runInside(connection, tx, work)) as Promise<T>;
     return this.#run(begin, TRANSACTION_LOAD, deadline);
+  }
+
+  /**
+   * Lets nothing more of a transaction reach the driver once its connection is gone: the driver would run it outside
+   * of any transaction, or write COMMIT or ROLLBACK to a socket that is no more, which ends the process.
+   */
+  async #runInside<T>(connection: Connection, tx: Client, work: (tx: Executor) => Promise<T>): Promise<T> {
+    const { closes } = connection;
+    const requireConnection = () => {
+      if (connection.closes !== closes) throw unavailable(new Error("the connection was lost"));
+    };
+    try {
+      const value = await work({
+        send: async (text, values) => {
+          requireConnection();
+          return await sendOn(tx, text, values, this.#prepare).catch(rethrowWithoutValues);
+        },
+        execute: async <Row extends object>(text: string, values?: readonly unknown[]) => {
+          requireConnection();
+          return await executeOn<Row>(tx, text, values).catch(rethrowWithoutValues);
+        },
+      });
+      requireConnection();
+      return value;
+    } catch (error) {
+      if (connection.closes !== closes) await connection.client.end({ timeout: 0 });
+      throw error;
+    }
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#connections.map(({ client }) => client.end({ timeout: CLOSE_TIMEOUT_SECONDS })));
   }
 
-  #run<T>(work: (client: postgres.Sql) => Promise<T>, load: number, deadline: number): Promise<T> {
+  #run<T>(work: (connection: Connection) => Promise<T>, load: number, deadline: number): Promise<T> {
     const connection = this.#leastLoaded();
     connection.load += load;
     return new Promise<T>((resolve, reject) => {
       const onLate = () => {
-        this.#replace(connection);
+        void this.#replace(connection, CLOSE_TIMEOUT_SECONDS);
         reject(unavailable(new Error("the database did not answer in time")));
       };
       const timer = deadline === Number.POSITIVE_INFINITY ? undefined : setTimeout(onLate, deadline);
@@ -125,7 +159,7 @@ class Pool implements Database {
         connection.load -= load;
         clearTimeout(timer);
       };
-      work(connection.client).then(
+      work(connection).then(
         (value) => {
           done();
           resolve(value);
@@ -145,11 +179,10 @@ class Pool implements Database {
   }
 
   /** What is silent may stay so for as long as TCP has patience: nothing more is to wait for it. */
-  #replace(connection: Connection): void {
+  async #replace(connection: Connection, timeoutSeconds: number): Promise<void> {
     const index = this.#connections.indexOf(connection);
-    if (index === -1) return;
-    this.#connections[index] = this.#open();
-    void connection.client.end({ timeout: CLOSE_TIMEOUT_SECONDS });
+    if (index !== -1) this.#connections[index] = this.#open();
+    await connection.client.end({ timeout: timeoutSeconds });
   }
 }
 
