@@ -58,7 +58,9 @@ export async function listKycs(
       from: backward ? "oldest" : "newest",
       limit: size,
     });
-    const startStands = inclusive && found[0]?.id === start?.id;
+    const [nearest] = found;
+    const startStands =
+      inclusive && start !== undefined && nearest !== undefined && comparePositions(nearest, start) === 0;
     const beyond = startStands ? found.slice(1) : found;
     const records = beyond.slice(0, limit);
     return { records: backward ? records.reverse() : records, more: beyond.length > limit, startStands };

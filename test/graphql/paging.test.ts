@@ -186,6 +186,14 @@ test("cursors carry the time and the id of a record, and nothing else of it", ()
   }
 });
 
+test("a cursor that names a record at a later time than its own leaves that record in the list", async () => {
+  const newest = rows.find((row) => !row.deleted) as Row;
+  const after = Buffer.from(`${newest.createdAt + 1}:${newest.id}`).toString("base64url");
+  const { data } = await gateway.graphql(token, PAGE, { first: 100, after });
+  expect(data.kycs.nodes.map(({ id }: { id: string }) => id)).toContain(newest.id);
+  expect(data.kycs.pageInfo.hasPreviousPage).toBe(false);
+});
+
 test("a list that is asked only for its count reads no page, and one that is not asked counts nothing", async () => {
   const statements = async (document: string) => {
     const sent = vi.spyOn(gateway.db, "send");
