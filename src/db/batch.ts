@@ -25,8 +25,10 @@ interface Lane<Key, Value> {
 /**
  * Groups reads that are asked for in one turn of the event loop, and while two statements of their lane are under
  * way, into one statement. A read joins only a statement that was not sent yet, so it sees everything that was
- * committed before it was asked for. `laneOf` keeps apart what must not share a statement: it starts with the
- * account. `read` answers the keys in their order. Those who ask the same share one value: nobody may change it.
+ * committed before it was asked for. Writes can be grouped alike, where a statement that fails has done nothing.
+ * `laneOf` keeps apart what must not share a statement: it starts with the account. Keys with the same `textOf` are
+ * the same question: those who ask it share one value, which nobody may change. `read` answers the keys in their
+ * order.
  */
 export function batched<Key extends object, Value>(
   laneOf: (key: Key) => string,

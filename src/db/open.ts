@@ -1,7 +1,8 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { Config } from "../config.ts";
-import { connect, type Database } from "./client.ts";
+import type { Database } from "./client.ts";
 import { DataDirInUseError, openEmbedded, socketPathOf } from "./embedded.ts";
+import { connect } from "./pool.ts";
 
 /** A database that is open until it is closed. */
 export interface OpenDatabase {

@@ -66,7 +66,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     bodyLimit: config.bodyLimit,
     requestTimeout: REQUEST_TIMEOUT,
     genReqId: newRequestId,
-    // A logger for each request costs as much as its line does: lines that need the request's id name it.
+    // Every request would pay for a logger of its own, and few write more than a line: lines name the request's id.
     childLoggerFactory: (logger) => logger,
     // Fastify's own lines hold the URL, and a URL can hold anything.
     logController: new LogController({ disableRequestLogging: true }),
@@ -100,7 +100,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   return app;
 }
 
-// Hooks with callbacks: a promise for each hook of each request is a tenth of what a request costs.
+// Hooks with callbacks: what waits for nothing needs no promise.
 function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: AppParts): void {
   app.addHook("onRequest", (request, reply, done) => {
     reply.header("request-id", request.id);

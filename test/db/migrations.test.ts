@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { generateDrizzleJson, generateMigration } from "drizzle-kit/api";
 import { expect, test } from "vitest";
-import { connect } from "../../src/db/client.ts";
 import { isMigrated, migrate } from "../../src/db/migrate.ts";
+import { connect } from "../../src/db/pool.ts";
 import * as schema from "../../src/db/schema.ts";
 import { createTestDatabase } from "../support/database.ts";
 

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { inject } from "vitest";
-import { connect, type Database } from "../../src/db/client.ts";
+import type { Database } from "../../src/db/client.ts";
+import { connect } from "../../src/db/pool.ts";
 import { administer, databaseUrl } from "./postgres-server.ts";
 
 const POOL_SIZE = 10;

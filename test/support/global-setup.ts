@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import postgres from "postgres";
 import type { TestProject } from "vitest/node";
-import { connect } from "../../src/db/client.ts";
 import { migrate } from "../../src/db/migrate.ts";
+import { connect } from "../../src/db/pool.ts";
 import { administer, databaseUrl, startPostgres } from "./postgres-server.ts";
 
 declare module "vitest" {

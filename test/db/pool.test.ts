@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { connect } from "../../src/db/client.ts";
 import { DatabaseError } from "../../src/db/database-error.ts";
+import { connect } from "../../src/db/pool.ts";
 import { AppError } from "../../src/errors.ts";
 import { insertKyc } from "../../src/kyc/store.ts";
 import { createTestDatabase } from "../support/database.ts";
@@ -19,6 +19,35 @@ test("a connection that does not answer in time is replaced, and nothing waits b
   const asked = performance.now();
   expect(await db.send("select $1::int + 1", [1])).toEqual([[2]]);
   expect(performance.now() - asked).toBeLessThan(2000);
+  await db.close();
+});
+
+test("transactions that wait too long write nothing later, and hold a bounded number of connections", async () => {
+  const db = connect({ address: { url: database.url }, poolSize: 2, prepare: true });
+  const connections = async () => {
+    const [row] = await database.db.execute<{ count: number }>(
+      "select count(*)::int from pg_stat_activity where datname = current_database() and query like '%into deleted_kycs%' and pid <> pg_backend_pid()",
+    );
+    return row?.count ?? 0;
+  };
+  let mostAtOnce = 0;
+  await database.db.transaction(async (tx) => {
+    await tx.execute("lock table deleted_kycs in access exclusive mode");
+    for (let round = 0; round < 6; round++) {
+      const late = async (executor: typeof tx) => {
+        await executor.execute("insert into deleted_kycs values ('late', 'first', now())");
+        await executor.execute("insert into deleted_kycs values ('late', 'second', now())");
+      };
+      const failures = await Promise.allSettled([db.transaction(late, 100), db.transaction(late, 100)]);
+      for (const failure of failures) expect(failure).toMatchObject({ reason: { code: "UNAVAILABLE" } });
+      mostAtOnce = Math.max(mostAtOnce, await connections());
+    }
+  });
+  expect(mostAtOnce).toBeGreaterThan(0);
+  expect(mostAtOnce).toBeLessThanOrEqual(4);
+  await expect.poll(() => db.execute("select 1 as one"), { timeout: 3000 }).toEqual([{ one: 1 }]);
+  await expect.poll(() => connections(), { timeout: 3000 }).toBeLessThanOrEqual(2);
+  expect(await database.db.execute("select * from deleted_kycs where account_id = 'late'")).toEqual([]);
   await db.close();
 });
 
