@@ -1,0 +1,61 @@
+import { createCipheriv, createDecipheriv, createSecretKey, randomFillSync } from "node:crypto";
+
+const ALGORITHM = "aes-256-gcm";
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+/** Drawn from the system at once: a draw costs as much as an encryption. */
+const NONCES_DRAWN = 256;
+
+/** AES-256-GCM under one key. */
+export interface Cipher {
+  /** Nonce, ciphertext and tag in base64url. `place` is bound to it as associated data. */
+  encrypt(text: string, place: string): string;
+  /** Fails, without values, unless it was encrypted under this key with the same `place`. */
+  decrypt(encrypted: string, place: string): string;
+}
+
+/** `key` has 32 bytes. A nonce is random: a key may encrypt some 2^32 texts (NIST SP 800-38D). */
+export function createCipher(key: Buffer): Cipher {
+  const secret = createSecretKey(key);
+  return {
+    encrypt: (text, place) => {
+      const nonce = nextNonce();
+      const cipher = createCipheriv(ALGORITHM, secret, nonce).setAAD(Buffer.from(place));
+      const head = cipher.update(text, "utf8");
+      const tail = cipher.final();
+      return Buffer.concat([nonce, head, tail, cipher.getAuthTag()]).toString("base64url");
+    },
+    decrypt: (encrypted, place) => {
+      const bytes = Buffer.from(encrypted, "base64url");
+      if (bytes.length < NONCE_BYTES + TAG_BYTES) throw new Error("a sealed text is cut short");
+      const tagAt = bytes.length - TAG_BYTES;
+      const decipher = createDecipheriv(ALGORITHM, secret, bytes.subarray(0, NONCE_BYTES), {
+        authTagLength: TAG_BYTES,
+      });
+      decipher.setAAD(Buffer.from(place)).setAuthTag(bytes.subarray(tagAt));
+      try {
+        return (
+          decipher.update(bytes.subarray(NONCE_BYTES, tagAt), undefined, "utf8") + decipher.final("utf8")
+        );
+      } catch {
+        throw new Error(
+          "a sealed text can't be opened: it was changed, or sealed elsewhere or under another key",
+        );
+      }
+    },
+  };
+}
+
+const drawn = Buffer.alloc(NONCE_BYTES * NONCES_DRAWN);
+let used = drawn.length;
+
+function nextNonce(): Buffer {
+  if (used === drawn.length) {
+    randomFillSync(drawn);
+    used = 0;
+  }
+  // A copy: the bytes are drawn over.
+  const nonce = Buffer.from(drawn.subarray(used, used + NONCE_BYTES));
+  used += NONCE_BYTES;
+  return nonce;
+}

@@ -1,0 +1,105 @@
+import { createHmac, hkdfSync } from "node:crypto";
+import { LRUCache } from "lru-cache";
+import { type Cipher, createCipher } from "./cipher.ts";
+
+/** A key as it is configured: its id, and 32 secret bytes. */
+export interface EncryptionKey {
+  id: string;
+  secret: Buffer;
+}
+
+/** What a digest stands for: each purpose has a key of its own, so that equal texts can't be matched across them. */
+export type DigestPurpose = "document_number" | "idempotent_request";
+
+/** A text that is sealed under a key that the gateway was not given. */
+export class MissingKeyError extends Error {
+  readonly keyId: string;
+
+  constructor(keyId: string) {
+    super(`the encryption key "${keyId}" is needed and is not among the given ones`);
+    this.name = "MissingKeyError";
+    this.keyId = keyId;
+  }
+}
+
+/** Between the id of the key and what it sealed: no id of a key may have it. */
+const SEPARATOR = ".";
+
+/** The id of the key under which a text is sealed. */
+export function keyIdOf(sealed: string): string {
+  return sealed.slice(0, sealed.indexOf(SEPARATOR));
+}
+
+/** Derived account keys that are kept. */
+const CACHED_ACCOUNTS = 10_000;
+
+/**
+ * Seals and digests under the newest of its keys, and opens what any of them sealed. From each key it derives others
+ * with HKDF-SHA-256: one that encrypts, and for digests one for each purpose and account.
+ */
+export class Keyring {
+  /** Newest first. */
+  readonly keyIds: readonly string[];
+  readonly newestId: string;
+  readonly #newest: Cipher;
+  readonly #ciphers: ReadonlyMap<string, Cipher>;
+  readonly #secrets: ReadonlyMap<string, Buffer>;
+  readonly #digestKeys = new LRUCache<string, Buffer>({ max: CACHED_ACCOUNTS });
+
+  /** The newest key first; at least one, with ids that differ. */
+  constructor(keys: readonly EncryptionKey[]) {
+    const [newest] = keys;
+    if (!newest) throw new Error("a keyring needs a key");
+    this.keyIds = keys.map(({ id }) => id);
+    this.newestId = newest.id;
+    this.#secrets = new Map(keys.map(({ id, secret }) => [id, secret]));
+    this.#ciphers = new Map(keys.map(({ id, secret }) => [id, createCipher(derive(secret, "encrypt"))]));
+    this.#newest = this.#ciphers.get(newest.id) as Cipher;
+  }
+
+  /**
+   * The text, encrypted and authenticated under the newest key, with that key's id before it. It can be opened with
+   * the same `place` only: what names where it lies, account and record included.
+   */
+  seal(text: string, place: string): string {
+    return this.newestId + SEPARATOR + this.#newest.encrypt(text, place);
+  }
+
+  /**
+   * The text that was sealed at the place. Fails with a MissingKeyError where its key is not among these, and with an
+   * Error without values where it was sealed elsewhere or changed since.
+   */
+  open(sealed: string, place: string): string {
+    const at = sealed.indexOf(SEPARATOR);
+    const keyId = sealed.slice(0, at);
+    const cipher = this.#ciphers.get(keyId);
+    if (!cipher) throw new MissingKeyError(keyId);
+    return cipher.decrypt(sealed.slice(at + 1), place);
+  }
+
+  /**
+   * The keyed HMAC-SHA-256 of the text in base64url: equal for equal texts of one account and purpose, and of no use
+   * without the key. `keyId` says under which of the keys; the newest unless told.
+   */
+  digest(purpose: DigestPurpose, accountId: string, text: string, keyId: string = this.newestId): string {
+    return createHmac("sha256", this.#digestKey(keyId, purpose, accountId))
+      .update(text)
+      .digest("base64url");
+  }
+
+  #digestKey(keyId: string, purpose: DigestPurpose, accountId: string): Buffer {
+    const name = `${keyId} ${purpose} ${accountId}`;
+    let key = this.#digestKeys.get(name);
+    if (!key) {
+      const secret = this.#secrets.get(keyId);
+      if (!secret) throw new MissingKeyError(keyId);
+      key = derive(secret, `digest ${purpose} ${accountId}`);
+      this.#digestKeys.set(name, key);
+    }
+    return key;
+  }
+}
+
+function derive(secret: Buffer, purpose: string): Buffer {
+  return Buffer.from(hkdfSync("sha256", secret, "kyc-gateway", purpose, 32));
+}
