@@ -4,35 +4,14 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import ms, { type StringValue } from "ms";
 import { SCOPES, type Scope } from "./auth/scopes.ts";
 import { issueToken, listTokens, revokeToken, type TokenRecord } from "./auth/tokens.ts";
-import { type Config, ConfigError, parseConfig } from "./config.ts";
-import type { Database } from "./db/client.ts";
+import { CommandFailure, print, say, withDatabase } from "./command.ts";
+import { ConfigError, parseConfig } from "./config.ts";
 import { DataDirInUseError } from "./db/embedded.ts";
-import { migrate } from "./db/migrate.ts";
-import { borrowDatabase } from "./db/open.ts";
 import { AppError } from "./errors.ts";
+import { keysCommands } from "./keys-commands.ts";
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
-
-/** A command could not do what it was asked to; its message is all that there is to say. */
-class CommandFailure extends Error {}
-
-const say = (line: string) => process.stderr.write(`${line}\n`);
-const print = (line: string): void => {
-  process.stdout.write(`${line}\n`);
-};
-
-/** Does `work` on the configured database, migrated, and closes it whatever happens. */
-async function withDatabase<T>(work: (db: Database, config: Config) => Promise<T>): Promise<T> {
-  const config = parseConfig(process.env);
-  const { db, close } = await borrowDatabase(config, say);
-  try {
-    await migrate(db);
-    return await work(db, config);
-  } finally {
-    await close();
-  }
-}
 
 function parseScopes(list: string): Scope[] {
   const scopes = [...new Set(list.split(",").map((scope) => scope.trim()))];
@@ -116,8 +95,11 @@ function tokenCommands(): Command {
       const now = Date.now();
       const expiresAt = options.expires === undefined ? null : now + options.expires;
       const { account: accountId, name, scopes } = options;
-      print(await withDatabase((db) => issueToken(db, { accountId, name, scopes, expiresAt, now })));
+      print(await withDatabase(({ db }) => issueToken(db, { accountId, name, scopes, expiresAt, now })));
       say("Keep it safe: it is stored only as a hash, and can't be shown again.");
+      if (!scopes.includes("kyc:pii") && (scopes.includes("kyc:read") || scopes.includes("kyc:write"))) {
+        say("It lacks kyc:pii: document numbers will be masked, and can't be searched by.");
+      }
     });
   token
     .command("list")
@@ -125,14 +107,14 @@ function tokenCommands(): Command {
     .option("--account <account>", "only those of this account")
     .addOption(new Option("--json", "print JSON").default(false))
     .action(async (options: { account?: string; json: boolean }) => {
-      printTokens(await withDatabase((db) => listTokens(db, options.account)), options.json);
+      printTokens(await withDatabase(({ db }) => listTokens(db, options.account)), options.json);
     });
   token
     .command("revoke")
     .description("revoke a token: within a second no gateway takes it any more")
     .argument("<id>", "its id, as `token list` shows it")
     .action(async (id: string) => {
-      if (!(await withDatabase((db) => revokeToken(db, id, Date.now())))) {
+      if (!(await withDatabase(({ db }) => revokeToken(db, id, Date.now())))) {
         throw new CommandFailure(`there is no token ${id}`);
       }
       say(`${id} is revoked.`);
@@ -169,6 +151,7 @@ function createProgram(): Command {
       process.stdout.write(printSdl());
     });
   program.addCommand(tokenCommands());
+  program.addCommand(keysCommands());
   for (const command of [program, ...program.commands, ...program.commands.flatMap((c) => c.commands)]) {
     command.exitOverride();
   }

@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { parseKeys } from "./sealing/key-list.ts";
+import type { EncryptionKey } from "./sealing/keyring.ts";
 
 /** The configuration has faults: one line for each, without the values, which can be secret. */
 export class ConfigError extends Error {
@@ -54,6 +56,12 @@ const bytes = z
   .transform((text) => Number.parseInt(text, 10) * (UNITS[text.replace(/[\d ]/g, "").toLowerCase()] ?? 1))
   .refine((size) => size > 0, "must be above zero");
 
+const encryptionKeys = z.string().transform((list, context) => {
+  const { keys, faults } = parseKeys(list.split(","));
+  for (const message of faults) context.addIssue({ code: "custom", message });
+  return keys;
+});
+
 const variables = z.object({
   PORT: integer(0, 65_535).default(4000),
   HOST: z.string().default("127.0.0.1"),
@@ -64,6 +72,7 @@ const variables = z.object({
   DATABASE_POOL_SIZE: integer(1, 1000).default(10),
   DATABASE_PREPARE: flag.default(true),
   DATA_DIR: z.string().default(".data"),
+  ENCRYPTION_KEYS: encryptionKeys.optional(),
   CORS_ORIGINS: origins.default([]),
   GRAPHIQL: flag.default(true),
   INTROSPECTION: flag.default(true),
@@ -85,6 +94,8 @@ export interface Config {
   databasePoolSize: number;
   databasePrepare: boolean;
   dataDir: string;
+  /** Newest first; undefined: those of the file in `dataDir`. */
+  encryptionKeys: EncryptionKey[] | undefined;
   corsOrigins: string[];
   graphiql: boolean;
   introspection: boolean;
@@ -110,6 +121,7 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     databasePoolSize: data.DATABASE_POOL_SIZE,
     databasePrepare: data.DATABASE_PREPARE,
     dataDir: data.DATA_DIR,
+    encryptionKeys: data.ENCRYPTION_KEYS,
     corsOrigins: data.CORS_ORIGINS,
     graphiql: data.GRAPHIQL,
     introspection: data.INTROSPECTION,

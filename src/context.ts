@@ -1,10 +1,12 @@
 import type { Viewer } from "./auth/scopes.ts";
 import type { Database } from "./db/client.ts";
 import type { FailureLog } from "./log.ts";
+import type { Keyring } from "./sealing/keyring.ts";
 
 /** What an operation may know of the request that it serves. */
 export interface OperationContext {
   db: Database;
+  keys: Keyring;
   /** Null: the request carries no token. */
   viewer: Viewer | null;
   requestId: string;

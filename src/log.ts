@@ -35,6 +35,7 @@ const SPEAKS_SAFELY = new Set([
   "RangeError",
   "AssertionError",
   "DatabaseError",
+  "MissingKeyError",
 ]);
 const SYSTEM_ERROR = /^(E[A-Z]+|CONNECT\w*)$/;
 

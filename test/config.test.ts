@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
 import { ConfigError, parseConfig } from "../src/config.ts";
 
+const SECRETS = [0, 1].map((fill) => Buffer.alloc(32, fill).toString("base64")) as [string, string];
+
 function faultsOf(env: Record<string, string>): readonly string[] {
   try {
     parseConfig(env);
@@ -20,6 +22,7 @@ test("nothing has to be set, and what is empty counts as not set", () => {
     databasePoolSize: 10,
     databasePrepare: true,
     dataDir: ".data",
+    encryptionKeys: undefined,
     corsOrigins: [],
     graphiql: true,
     introspection: true,
@@ -45,6 +48,7 @@ test("every variable is read", () => {
       LOG_LEVEL: "warn",
       BODY_LIMIT: "1 MiB",
       QUERY_COST_LIMIT: "500",
+      ENCRYPTION_KEYS: `2026:${SECRETS[0]}, old_one-1:${SECRETS[1]}`,
     }),
   ).toEqual({
     port: 0,
@@ -53,6 +57,10 @@ test("every variable is read", () => {
     databasePoolSize: 3,
     databasePrepare: false,
     dataDir: "/var/lib/kyc",
+    encryptionKeys: [
+      { id: "2026", secret: Buffer.alloc(32, 0) },
+      { id: "old_one-1", secret: Buffer.alloc(32, 1) },
+    ],
     corsOrigins: ["https://a.example", "http://localhost:3000"],
     graphiql: false,
     introspection: false,
@@ -74,6 +82,7 @@ test("every fault is told at once, in a line that starts with the variable and r
     LOG_LEVEL: "loud",
     BODY_LIMIT: "-5",
     QUERY_COST_LIMIT: "0",
+    ENCRYPTION_KEYS: "hunter2:hunter2",
   };
   const faults = faultsOf(env);
   expect(faults.map((fault) => fault.split(" ")[0]).sort()).toEqual(Object.keys(env).sort());
@@ -88,6 +97,16 @@ test.each([
   ["BODY_LIMIT", "5 GiB"],
   ["CORS_ORIGINS", "*"],
   ["CORS_ORIGINS", "https://a.example,,"],
+  ["ENCRYPTION_KEYS", SECRETS[0]],
+  ["ENCRYPTION_KEYS", `a:b:${SECRETS[0]}`],
+  ["ENCRYPTION_KEYS", `a.b:${SECRETS[0]}`],
+  ["ENCRYPTION_KEYS", `${"a".repeat(33)}:${SECRETS[0]}`],
+  ["ENCRYPTION_KEYS", "a:"],
+  ["ENCRYPTION_KEYS", `a:${Buffer.alloc(31).toString("base64")}`],
+  ["ENCRYPTION_KEYS", `a:${Buffer.alloc(33).toString("base64")}`],
+  ["ENCRYPTION_KEYS", `a:${SECRETS[0]},a:${SECRETS[1]}`],
+  ["ENCRYPTION_KEYS", `a:${SECRETS[0]},b:${SECRETS[0]}`],
+  ["ENCRYPTION_KEYS", `a:${SECRETS[0]},`],
   ["DATABASE_URL", "localhost:5432"],
   ["DATABASE_URL", "postgres://u:p%zz@h/db"],
 ])("%s=%s makes no sense", (name, value) => {

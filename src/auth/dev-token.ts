@@ -2,16 +2,20 @@ import { chmod, readFile, rename, writeFile } from "node:fs/promises";
 import type { Database } from "../db/client.ts";
 import { SCOPES } from "./scopes.ts";
 import { hashToken } from "./token.ts";
-import { findToken, issueToken } from "./tokens.ts";
+import { findToken, grantScope, issueToken } from "./tokens.ts";
 
 const ACCOUNT = "demo";
 const MODE = 0o600;
 
+const NAME = "development";
+
 /**
  * Afterwards `file` (readable by its owner alone) holds a token of the account `demo` with every scope. A token
- * that the file holds already is kept, also one that was revoked since: false comes back for that.
+ * that the file holds already is kept, also one that was revoked since: false comes back for that. Development tokens
+ * that an earlier release made see what they saw: they get `kyc:pii`.
  */
 export async function ensureDevToken(db: Database, file: string, now: number): Promise<boolean> {
+  await grantScope(db, { accountId: ACCOUNT, name: NAME, scope: "kyc:pii" });
   const known = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return "";
     throw error;
@@ -23,7 +27,7 @@ export async function ensureDevToken(db: Database, file: string, now: number): P
   }
   const secret = await issueToken(db, {
     accountId: ACCOUNT,
-    name: "development",
+    name: NAME,
     scopes: SCOPES,
     expiresAt: null,
     now,

@@ -1,7 +1,7 @@
 import { AppError } from "../errors.ts";
 
 /** Everything that a token can be allowed to do. */
-export const SCOPES = ["kyc:read", "kyc:write", "kyc:delete", "audit:read"] as const;
+export const SCOPES = ["kyc:read", "kyc:write", "kyc:delete", "kyc:pii", "audit:read"] as const;
 export type Scope = (typeof SCOPES)[number];
 
 /** Who asks: one token of one account. */
@@ -17,9 +17,13 @@ export function requireViewer(viewer: Viewer | null): Viewer {
   throw new AppError("UNAUTHENTICATED", "A token is needed: send it as Authorization: Bearer <token>.");
 }
 
+export function hasScope(viewer: Viewer, scope: Scope): boolean {
+  return viewer.scopes.includes(scope);
+}
+
 /** The viewer, known and allowed. Fails with UNAUTHENTICATED without one, with FORBIDDEN where the scope lacks. */
 export function requireScope(viewer: Viewer | null, scope: Scope): Viewer {
   const known = requireViewer(viewer);
-  if (known.scopes.includes(scope)) return known;
+  if (hasScope(known, scope)) return known;
   throw new AppError("FORBIDDEN", `The token lacks the scope ${scope}.`);
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { asc, eq, sql } from "drizzle-orm";
+import { and, asc, eq, sql } from "drizzle-orm";
 import type { Database } from "../db/client.ts";
 import { epochMillis, tokens, toTimestamptz } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
@@ -96,6 +96,27 @@ const revoke = statement(
 /** Afterwards the token is revoked; it stays in the list. Repeating is safe. False where no token has this id. */
 export async function revokeToken(db: Database, id: string, now: number): Promise<boolean> {
   return (await revoke(db, { id, now: toTimestamptz(now) })).length > 0;
+}
+
+const addScope = statement((db) =>
+  db
+    .update(tokens)
+    .set({ scopes: sql`array_append(${tokens.scopes}, ${given("scope")}::text)` })
+    .where(
+      and(
+        eq(tokens.accountId, given("accountId")),
+        eq(tokens.name, given("name")),
+        sql`not ${given("scope")} = any(${tokens.scopes})`,
+      ),
+    ),
+);
+
+/** Afterwards the account's tokens of this name have the scope. */
+export async function grantScope(
+  db: Database,
+  token: { accountId: string; name: string; scope: Scope },
+): Promise<void> {
+  await addScope(db, token);
 }
 
 const selectByHash = statement(

@@ -7,6 +7,8 @@ import { connect } from "./pool.ts";
 /** A database that is open until it is closed. */
 export interface OpenDatabase {
   db: Database;
+  /** Whether another process runs the embedded engine, and this one joined it. */
+  isGuest: boolean;
   /** Ends the pool, and the embedded engine where this process runs it. */
   close(): Promise<void>;
 }
@@ -38,6 +40,7 @@ export async function openDatabase(
   });
   return {
     db,
+    isGuest: false,
     close: async () => {
       await db.close();
       await embedded.close(guestsMs);
@@ -70,14 +73,14 @@ function connectTo(url: string, config: Settings): OpenDatabase {
     poolSize: config.databasePoolSize,
     prepare: config.databasePrepare,
   });
-  return { db, close: () => db.close() };
+  return { db, isGuest: false, close: () => db.close() };
 }
 
 async function visit(socketPath: string): Promise<OpenDatabase | null> {
   const db = connect({ address: { socketPath }, poolSize: 1, prepare: true });
   try {
     await db.execute("select 1");
-    return { db, close: () => db.close() };
+    return { db, isGuest: true, close: () => db.close() };
   } catch {
     await db.close();
     return null;

@@ -1,6 +1,7 @@
 import { type SQL, sql } from "drizzle-orm";
 import {
   type AnyPgColumn,
+  check,
   customType,
   index,
   integer,
@@ -33,7 +34,11 @@ export const kycs = pgTable(
     customerId: text("customer_id").notNull(),
     verificationStatus: verificationStatus("verification_status").notNull(),
     documentType: documentType("document_type").notNull(),
-    documentNumber: text("document_number").notNull(),
+    /** Null in every record of this release: an earlier one kept the number here, plain. */
+    documentNumber: text("document_number"),
+    sealedNumber: text("sealed_number"),
+    /** What the number is found by: equal for equal numbers of an account under one key. */
+    numberDigest: bytes("number_digest"),
     createdAt: instant("created_at").notNull(),
     updatedAt: instant("updated_at").notNull(),
     version: integer("version").notNull(),
@@ -44,6 +49,17 @@ export const kycs = pgTable(
     index("kycs_by_customer").on(table.accountId, table.customerId, table.createdAt, table.id),
     index("kycs_by_status").on(table.accountId, table.verificationStatus, table.createdAt, table.id),
     index("kycs_by_document_type").on(table.accountId, table.documentType, table.createdAt, table.id),
+    index("kycs_by_number").on(table.accountId, table.numberDigest, table.createdAt, table.id),
+    // What is left to seal: empty, but for an upgrade.
+    index("kycs_with_plain_number")
+      .on(table.accountId, table.id)
+      .where(sql`${table.documentNumber} is not null`),
+    // A replica of an earlier release that would write a second number beside the sealed one fails instead.
+    check(
+      "kycs_number_is_sealed_or_plain",
+      sql`(${table.documentNumber} is null) <> (${table.sealedNumber} is null)
+        and (${table.sealedNumber} is null) = (${table.numberDigest} is null)`,
+    ),
   ],
 );
 
@@ -77,6 +93,16 @@ export const tokens = pgTable(
     uniqueIndex("tokens_by_hash").on(table.hash),
   ],
 );
+
+/**
+ * Each key under which something of this database was sealed: what tells that a key lacks, or that another one has
+ * its name. Without the key a fingerprint is of no use.
+ */
+export const encryptionKeys = pgTable("encryption_keys", {
+  id: bytes("id").primaryKey(),
+  fingerprint: text("fingerprint").notNull(),
+  createdAt: instant("created_at").notNull(),
+});
 
 /** A time column as epoch milliseconds: a number, whatever the zone of the session. */
 export function epochMillis<T extends number | null = number>(column: AnyPgColumn): SQL<T> {

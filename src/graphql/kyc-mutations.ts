@@ -1,7 +1,7 @@
 import { AppError, badUserInput } from "../errors.ts";
 import { createKyc } from "../kyc/create-kyc.ts";
 import { deleteKyc } from "../kyc/delete-kyc.ts";
-import type { Kyc } from "../kyc/kyc.ts";
+import type { ShownKyc } from "../kyc/show-kyc.ts";
 import { updateKyc } from "../kyc/update-kyc.ts";
 import { builder } from "./builder.ts";
 import { DocumentType, KycType, VerificationStatus } from "./kyc.ts";
@@ -37,7 +37,7 @@ const UpdateKycInput = builder.inputType("UpdateKycInput", {
     documentType: t.field({ type: DocumentType, description: "The new kind of document." }),
     documentNumber: t.string({
       description:
-        "The new number of the document, 1 to 64 printable characters; space around it is removed.",
+        "The new number of the document, 1 to 64 printable characters; space around it is removed. The record's own number as it is shown masked leaves it as it is.",
     }),
     expectedVersion: t.int({ description: EXPECTED_VERSION }),
   }),
@@ -51,12 +51,12 @@ const DeleteKycInput = builder.inputType("DeleteKycInput", {
   }),
 });
 
-const CreateKycPayload = builder.objectRef<{ kyc: Kyc }>("CreateKycPayload").implement({
+const CreateKycPayload = builder.objectRef<{ kyc: ShownKyc }>("CreateKycPayload").implement({
   description: "What `createKyc` did.",
   fields: (t) => ({ kyc: t.expose("kyc", { type: KycType, description: "The new record." }) }),
 });
 
-const UpdateKycPayload = builder.objectRef<{ kyc: Kyc }>("UpdateKycPayload").implement({
+const UpdateKycPayload = builder.objectRef<{ kyc: ShownKyc }>("UpdateKycPayload").implement({
   description: "What `updateKyc` did.",
   fields: (t) => ({ kyc: t.expose("kyc", { type: KycType, description: "The record as it is now." }) }),
 });

@@ -2,7 +2,8 @@ import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import { AppError, badUserInput, type FieldFault } from "../errors.ts";
 import { parseInput, recordIds } from "./input.ts";
-import { isKycId, type Kyc } from "./kyc.ts";
+import { isKycId } from "./kyc.ts";
+import { ShownKyc } from "./show-kyc.ts";
 import { findKyc, findKycs } from "./store.ts";
 
 /**
@@ -13,23 +14,27 @@ export async function getKyc(
   ctx: OperationContext,
   id: string,
   found: readonly FieldFault[] = [],
-): Promise<Kyc | null> {
+): Promise<ShownKyc | null> {
   const { accountId } = requireScope(ctx.viewer, "kyc:read");
   if (found.length > 0) throw badUserInput(found);
-  return isKycId(id) ? ((await findKyc(ctx.db, accountId, id)) ?? null) : null;
+  const stored = isKycId(id) ? await findKyc(ctx.db, accountId, id) : undefined;
+  return stored ? new ShownKyc(ctx, stored) : null;
 }
 
 /**
  * The records in the order of their ids, null for each that the viewer's account does not have. At most 100 at
  * once. Needs `kyc:read`.
  */
-export async function getKycs(ctx: OperationContext, ids: readonly string[]): Promise<(Kyc | null)[]> {
+export async function getKycs(ctx: OperationContext, ids: readonly string[]): Promise<(ShownKyc | null)[]> {
   const { accountId } = requireScope(ctx.viewer, "kyc:read");
   parseInput(recordIds, { ids });
   const wanted = ids.filter(isKycId);
   const found = wanted.length > 0 ? await findKycs(ctx.db, accountId, wanted) : [];
   const byId = new Map(found.map((kyc) => [kyc.id, kyc]));
-  return ids.map((id) => byId.get(id) ?? null);
+  return ids.map((id) => {
+    const stored = byId.get(id);
+    return stored ? new ShownKyc(ctx, stored) : null;
+  });
 }
 
 /** The error for an id that the account has no record of, foreign ids and ids of the wrong shape included. */

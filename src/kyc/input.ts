@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { badUserInput, type FieldFault } from "../errors.ts";
 import { fromCursor } from "./cursor.ts";
+import { MASK } from "./document-number.ts";
 import { DOCUMENT_TYPES, isKycId, VERIFICATION_STATUSES } from "./kyc.ts";
 
 export const MAX_PAGE_SIZE = 100;
@@ -18,10 +19,14 @@ const printable = (length: number) =>
 const oneOf = <const T extends readonly string[]>(words: T) =>
   z.enum(words, `must be one of ${words.join(", ")}`);
 
+/** What is wrong with a number that some other answer has shown masked. */
+export const IS_MASKED = "is a masked number";
+
 const customerId = printable(CUSTOMER_ID_LENGTH);
 const verificationStatus = oneOf(VERIFICATION_STATUSES);
 const documentType = oneOf(DOCUMENT_TYPES);
-const documentNumber = z.string("must be a string").trim().pipe(printable(DOCUMENT_NUMBER_LENGTH));
+const anyNumber = z.string("must be a string").trim().pipe(printable(DOCUMENT_NUMBER_LENGTH));
+const documentNumber = anyNumber.refine((number) => !number.includes(MASK), IS_MASKED);
 /** The version that the caller saw, or several of which any will do. */
 const expectedVersion = z.union([z.int(), z.array(z.int())]).optional();
 const pageSize = z
@@ -40,7 +45,8 @@ export const updateKycInput = z.object({
   id: z.string(),
   verificationStatus: verificationStatus.optional(),
   documentType: documentType.optional(),
-  documentNumber: documentNumber.optional(),
+  // What a token without `kyc:pii` was shown may come back: only the stored record tells whether it is that.
+  documentNumber: anyNumber.optional(),
   expectedVersion,
 });
 
@@ -56,6 +62,7 @@ const kycFilter = z.object({
   customerId: customerId.nullish(),
   verificationStatus: verificationStatus.nullish(),
   documentType: documentType.nullish(),
+  documentNumber: documentNumber.nullish(),
   createdAt: z.object({ from: instant.nullish(), to: instant.nullish() }).nullish(),
 });
 

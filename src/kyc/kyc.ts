@@ -15,14 +15,22 @@ export const DOCUMENT_TYPES = [
 ] as const;
 export type DocumentType = (typeof DOCUMENT_TYPES)[number];
 
-/** One KYC record of one account. Times are epoch milliseconds. */
+/** A document number as it is stored: encrypted for its record, and the digest that it is found by. */
+export interface SealedNumber {
+  sealedNumber: string;
+  numberDigest: string;
+}
+
+/** One KYC record of one account, as it is stored. Times are epoch milliseconds. */
 export interface Kyc {
   id: string;
   customerId: string;
   verificationStatus: VerificationStatus;
   documentType: DocumentType;
-  /** PII: shown to the record's account, and written nowhere but in the record. */
-  documentNumber: string;
+  /** PII, encrypted. Null where an earlier release left it plain. */
+  sealedNumber: string | null;
+  /** Null where the number is sealed. */
+  plainNumber: string | null;
   createdAt: number;
   updatedAt: number;
   /** 1 for a new record, up by one with each change. */

@@ -2,14 +2,17 @@ import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import { badUserInput, type FieldFault } from "../errors.ts";
 import { comparePositions, fromCursor, type Position } from "./cursor.ts";
+import { digestsOf } from "./document-number.ts";
 import { DEFAULT_PAGE_SIZE, type KycFilter, type ListKycsInput, listKycsInput, readInput } from "./input.ts";
-import { isKycId, type Kyc } from "./kyc.ts";
+import { isKycId } from "./kyc.ts";
 import { countKycs, type Selection, listKycs as selectKycs } from "./list-store.ts";
+import { hasPlainNumbers } from "./number-store.ts";
+import { ShownKyc } from "./show-kyc.ts";
 import { findPosition } from "./store.ts";
 
 /** Records of a list, newest first. */
 interface KycPage {
-  records: Kyc[];
+  records: ShownKyc[];
   /** Whether there are more of the range in the direction of travel. */
   more: boolean;
 }
@@ -28,8 +31,8 @@ export interface KycList {
 /**
  * The viewer's records that match the filter, newest first: `first` of them from the newest end of what lies
  * between `after` and `before`, or `last` of them from its oldest end; ten where neither is given. `after` and
- * `before` take a cursor or the id of a record, which may be deleted since. Needs `kyc:read`. Fails with
- * BAD_USER_INPUT, naming every fault; `found` are those that the surface met already.
+ * `before` take a cursor or the id of a record, which may be deleted since. Needs `kyc:read`, and `kyc:pii` to look
+ * for a number. Fails with BAD_USER_INPUT, naming every fault; `found` are those that the surface met already.
  */
 export async function listKycs(
   ctx: OperationContext,
@@ -37,12 +40,15 @@ export async function listKycs(
   found: readonly FieldFault[] = [],
 ): Promise<KycList> {
   const { accountId } = requireScope(ctx.viewer, "kyc:read");
+  if (input.filter?.documentNumber != null) requireScope(ctx.viewer, "kyc:pii");
   const { value, faults } = readInput(listKycsInput, input, found);
   const { positions, misses } = await findPositions(ctx, accountId, input);
   if (!value || misses.length > 0) throw badUserInput([...faults, ...misses]);
   const { first, last, filter } = value;
   const { after, before } = positions;
+  const number = filter?.documentNumber;
   const filtered = toSelection(filter ?? {});
+  if (number != null) Object.assign(filtered, await selectNumber(ctx, accountId, number));
   const backward = last != null;
   const range = between(filtered, after, before);
   const limit = first ?? last ?? DEFAULT_PAGE_SIZE;
@@ -62,7 +68,7 @@ export async function listKycs(
     const startStands =
       inclusive && start !== undefined && nearest !== undefined && comparePositions(nearest, start) === 0;
     const beyond = startStands ? found.slice(1) : found;
-    const records = beyond.slice(0, limit);
+    const records = beyond.slice(0, limit).map((stored) => new ShownKyc(ctx, stored));
     return { records: backward ? records.reverse() : records, more: beyond.length > limit, startStands };
   });
   return {
@@ -113,6 +119,13 @@ function toSelection({ customerId, verificationStatus, documentType, createdAt }
     ...(createdAt?.from != null && { newerThan: startOf(createdAt.from) }),
     ...(createdAt?.to != null && { olderThan: startOf(createdAt.to) }),
   };
+}
+
+/** Numbers are looked for by their digests; as long as an earlier release's are left, among the plain ones too. */
+async function selectNumber(ctx: OperationContext, accountId: string, number: string): Promise<Selection> {
+  const digests = digestsOf(ctx.keys, accountId, number);
+  const anyPlain = await hasPlainNumbers(ctx.db, accountId);
+  return anyPlain ? { numberAnywhere: { digests, plain: number } } : { numberDigests: digests };
 }
 
 function between(filtered: Selection, after?: Position, before?: Position): Selection {

@@ -12,6 +12,10 @@ export interface Selection {
   customerId?: string;
   verificationStatus?: VerificationStatus;
   documentType?: DocumentType;
+  /** Sealed with one of these digests. */
+  numberDigests?: string[];
+  /** The same, or stored plain as this number. */
+  numberAnywhere?: { digests: string[]; plain: string };
   /** Newer than this place in the list, itself excluded. */
   newerThan?: Position;
   olderThan?: Position;
@@ -166,11 +170,17 @@ const one: Source = (name) => sql`${given(name)}`;
 const stands = (operator: "<" | ">" | "<=" | ">=", name: keyof Selection) => (source: Source) =>
   sql`(${kycs.createdAt}, ${kycs.id}) ${sql.raw(operator)} (${source(`${name}At`)}::timestamptz, ${source(`${name}Id`)})`;
 
+// Lists in lists are no arrays that PostgreSQL could unnest: they come as texts, and no digest has a comma.
+const hasDigest = (list: SQL) => sql`${kycs.numberDigest} = any(string_to_array(${list}, ','))`;
+
 const CONDITIONS: Record<keyof Selection, (source: Source) => SQL> = {
   customerId: (source) => sql`${kycs.customerId} = ${source("customerId")}`,
   verificationStatus: (source) =>
     sql`${kycs.verificationStatus} = ${source("verificationStatus")}::verification_status`,
   documentType: (source) => sql`${kycs.documentType} = ${source("documentType")}::document_type`,
+  numberDigests: (source) => hasDigest(source("numberDigests")),
+  numberAnywhere: (source) =>
+    sql`(${hasDigest(source("numberAnywhereDigests"))} or ${kycs.documentNumber} = ${source("numberAnywherePlain")})`,
   newerThan: stands(">", "newerThan"),
   olderThan: stands("<", "olderThan"),
   fromHereNewer: stands(">=", "fromHereNewer"),
@@ -189,9 +199,13 @@ function matches(selection: Selection, source: Source): SQL | undefined {
 function valuesOf(selection: Selection): Record<string, string> {
   const bound: Record<string, string> = {};
   for (const name of conditionsOf(selection)) {
-    const value = selection[name] as string | Position;
+    const value = selection[name] as Selection[keyof Selection] & {};
     if (typeof value === "string") bound[name] = value;
-    else {
+    else if (Array.isArray(value)) bound[name] = value.join();
+    else if ("plain" in value) {
+      bound[`${name}Digests`] = value.digests.join();
+      bound[`${name}Plain`] = value.plain;
+    } else {
       bound[`${name}At`] = toTimestamptz(value.createdAt);
       bound[`${name}Id`] = value.id;
     }

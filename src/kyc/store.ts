@@ -4,7 +4,7 @@ import type { Database, Executor } from "../db/client.ts";
 import { deletedKycs, epochMillis, kycs, toTimestamptz } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
 import type { Position } from "./cursor.ts";
-import type { DocumentType, Kyc, VerificationStatus } from "./kyc.ts";
+import type { DocumentType, Kyc, SealedNumber, VerificationStatus } from "./kyc.ts";
 
 /** A record as statements read it; `toKyc` takes the values in this order. */
 export const columns = {
@@ -12,7 +12,8 @@ export const columns = {
   customerId: kycs.customerId,
   verificationStatus: kycs.verificationStatus,
   documentType: kycs.documentType,
-  documentNumber: kycs.documentNumber,
+  sealedNumber: kycs.sealedNumber,
+  plainNumber: kycs.documentNumber,
   createdAt: epochMillis(kycs.createdAt).as("created_millis"),
   updatedAt: epochMillis(kycs.updatedAt).as("updated_millis"),
   version: kycs.version,
@@ -26,7 +27,8 @@ export type KycRow = [
   customerId: string,
   verificationStatus: VerificationStatus,
   documentType: DocumentType,
-  documentNumber: string,
+  sealedNumber: string | null,
+  plainNumber: string | null,
   createdAt: number,
   updatedAt: number,
   version: number,
@@ -39,10 +41,11 @@ export function toKyc(row: KycRow): Kyc {
     customerId: row[1],
     verificationStatus: row[2],
     documentType: row[3],
-    documentNumber: row[4],
-    createdAt: row[5],
-    updatedAt: row[6],
-    version: row[7],
+    sealedNumber: row[4],
+    plainNumber: row[5],
+    createdAt: row[6],
+    updatedAt: row[7],
+    version: row[8],
   };
 }
 
@@ -83,16 +86,20 @@ export async function lockKyc(tx: Executor, accountId: string, id: string): Prom
   return (await selectForUpdate(tx, { accountId, id }))[0];
 }
 
+/** A record that is to be: its number is sealed. */
+export type NewKyc = Kyc & SealedNumber;
+
 const INSERTED = [
   "id",
   "customerId",
   "verificationStatus",
   "documentType",
-  "documentNumber",
+  "sealedNumber",
+  "numberDigest",
   "createdAt",
   "updatedAt",
   "version",
-] as const satisfies (keyof Kyc)[];
+] as const satisfies (keyof NewKyc)[];
 
 const insertMany = statement<{ accountId: string } & Record<(typeof INSERTED)[number], unknown[]>>((db) => {
   const lists = sql.join(
@@ -101,12 +108,13 @@ const insertMany = statement<{ accountId: string } & Record<(typeof INSERTED)[nu
   );
   return db.insert(kycs).select(sql`
     select ${given("accountId")}, id, customer_id, verification_status::verification_status,
-      document_type::document_type, document_number, created_at::timestamptz, updated_at::timestamptz, version
-    from unnest(${lists}) as new(id, customer_id, verification_status, document_type, document_number,
+      document_type::document_type, null, sealed_number, number_digest, created_at::timestamptz,
+      updated_at::timestamptz, version
+    from unnest(${lists}) as new(id, customer_id, verification_status, document_type, sealed_number, number_digest,
       created_at, updated_at, version)`);
 });
 
-const insertOne = batched<{ accountId: string; kyc: Kyc }, void>(
+const insertOne = batched<{ accountId: string; kyc: NewKyc }, void>(
   ({ accountId }) => accountId,
   ({ kyc }) => kyc.id,
   async (db, keys) => {
@@ -121,7 +129,7 @@ const insertOne = batched<{ accountId: string; kyc: Kyc }, void>(
  * Afterwards the account has the record. Records of one moment go in together, and all or none of them: where they
  * can't, each goes in alone. Fails with SQLSTATE 23505 where the account has a record with this id already.
  */
-export function insertKyc(db: Executor, accountId: string, kyc: Kyc): Promise<void> {
+export function insertKyc(db: Executor, accountId: string, kyc: NewKyc): Promise<void> {
   return insertOne(db, { accountId, kyc });
 }
 
@@ -131,16 +139,26 @@ const update = statement((db) =>
     .set({
       verificationStatus: sql`${given("verificationStatus")}`,
       documentType: sql`${given("documentType")}`,
-      documentNumber: sql`${given("documentNumber")}`,
+      // A number that stays is left as it is now: it may have been sealed anew since it was read.
+      documentNumber: sql`case when ${given("sealedNumber")}::text is null then ${kycs.documentNumber} end`,
+      sealedNumber: sql`coalesce(${given("sealedNumber")}::text, ${kycs.sealedNumber})`,
+      numberDigest: sql`coalesce(${given("numberDigest")}::text, ${kycs.numberDigest})`,
       updatedAt: sql`${given("updatedAt")}`,
       version: sql`${given("version")}`,
     })
     .where(isRecord),
 );
 
-/** Writes what can change of a record that the transaction holds locked. */
-export async function updateKyc(tx: Executor, accountId: string, kyc: Kyc): Promise<void> {
-  await update(tx, { accountId, ...kyc, ...stamps(kyc) });
+const UNCHANGED = { sealedNumber: null, numberDigest: null };
+
+/** Writes what can change of a record that the transaction holds locked; its number where there is a new one. */
+export async function updateKyc(
+  tx: Executor,
+  accountId: string,
+  kyc: Kyc,
+  number: SealedNumber | undefined,
+): Promise<void> {
+  await update(tx, { accountId, ...kyc, ...(number ?? UNCHANGED), ...stamps(kyc) });
 }
 
 const remove = statement((db) => db.delete(kycs).where(isRecord));

@@ -1,9 +1,12 @@
 import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import { AppError, badUserInput, type FieldFault } from "../errors.ts";
+import type { Keyring } from "../sealing/keyring.ts";
+import { MASK, maskNumber, openNumber, sealNumber } from "./document-number.ts";
 import { kycNotFound } from "./get-kyc.ts";
-import { readInput, type UpdateKycInput, updateKycInput } from "./input.ts";
-import { isKycId, type Kyc } from "./kyc.ts";
+import { IS_MASKED, readInput, type UpdateKycInput, updateKycInput } from "./input.ts";
+import { isKycId, type Kyc, type SealedNumber } from "./kyc.ts";
+import { ShownKyc } from "./show-kyc.ts";
 import { lockKyc, updateKyc as writeKyc } from "./store.ts";
 
 /**
@@ -17,7 +20,7 @@ export async function updateKyc(
   input: UpdateKycInput,
   found: readonly FieldFault[] = [],
   check: (stored: Kyc) => FieldFault[] = () => [],
-): Promise<Kyc> {
+): Promise<ShownKyc> {
   const { accountId } = requireScope(ctx.viewer, "kyc:write");
   const { value, faults } = readInput(updateKycInput, input, found);
   if (!isKycId(input.id)) throw value ? kycNotFound() : badUserInput(faults);
@@ -27,13 +30,23 @@ export async function updateKyc(
     if (!value || allFaults.length > 0) throw badUserInput(allFaults);
     if (!stored) throw kycNotFound();
     requireVersion(stored, value.expectedVersion);
-    const { verificationStatus, documentType, documentNumber } = { ...stored, ...withoutAbsent(value) };
-    const changed: Kyc = { ...stored, verificationStatus, documentType, documentNumber };
-    if (isSame(stored, changed)) return stored;
-    changed.version += 1;
-    changed.updatedAt = Math.max(stored.updatedAt, ctx.now());
-    await writeKyc(tx, accountId, changed);
-    return changed;
+    const { verificationStatus = stored.verificationStatus, documentType = stored.documentType } = value;
+    const number = sealNewNumber(ctx.keys, accountId, stored, value.documentNumber);
+    if (
+      number === undefined &&
+      verificationStatus === stored.verificationStatus &&
+      documentType === stored.documentType
+    ) {
+      return new ShownKyc(ctx, stored);
+    }
+    const changed: Kyc = {
+      ...stored,
+      ...{ verificationStatus, documentType, version: stored.version + 1 },
+      ...(number && { ...number, plainNumber: null }),
+      updatedAt: Math.max(stored.updatedAt, ctx.now()),
+    };
+    await writeKyc(tx, accountId, changed, number);
+    return new ShownKyc(ctx, changed);
   });
 }
 
@@ -44,14 +57,21 @@ export function requireVersion(stored: Kyc, expected: number | readonly number[]
   }
 }
 
-function withoutAbsent<T extends object>(fields: T): Partial<T> {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<T>;
-}
-
-function isSame(a: Kyc, b: Kyc): boolean {
-  return (
-    a.verificationStatus === b.verificationStatus &&
-    a.documentType === b.documentType &&
-    a.documentNumber === b.documentNumber
-  );
+/**
+ * The number, sealed, where it is another one than the record's. Its own mask stands for it: a token that is shown
+ * masked numbers may send a record back as it came. Fails with BAD_USER_INPUT for any other mask.
+ */
+function sealNewNumber(
+  keys: Keyring,
+  accountId: string,
+  stored: Kyc,
+  number: string | undefined,
+): SealedNumber | undefined {
+  if (number === undefined) return undefined;
+  const known = openNumber(keys, accountId, stored);
+  if (number === known || number === maskNumber(known)) return undefined;
+  if (number.includes(MASK)) {
+    throw badUserInput([{ path: ["documentNumber"], kind: "invalid", message: IS_MASKED }]);
+  }
+  return sealNumber(keys, accountId, stored.id, number);
 }

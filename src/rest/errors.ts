@@ -23,6 +23,7 @@ const WIRE_NAMES: Record<string, string> = {
   documentNumber: "document_number",
   "filter.customerId": "customer_id",
   "filter.verificationStatus": "verification_status",
+  "filter.documentNumber": "document_number",
   first: "limit",
   last: "limit",
   after: "starting_after",

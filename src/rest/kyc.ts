@@ -6,22 +6,25 @@ import { getKyc, kycNotFound } from "../kyc/get-kyc.ts";
 import { DEFAULT_PAGE_SIZE, type ListKycsInput, MAX_PAGE_SIZE } from "../kyc/input.ts";
 import { type DocumentType, isKycId, type Kyc, type VerificationStatus } from "../kyc/kyc.ts";
 import { listKycs } from "../kyc/list-kycs.ts";
+import type { ShownKyc } from "../kyc/show-kyc.ts";
 import { updateKyc } from "../kyc/update-kyc.ts";
 import { parseEtags, toEtag } from "./etag.ts";
 import { allowOnly, parseBody, parseForm, type WireParams } from "./params.ts";
 
 type RecordRequest = FastifyRequest<{ Params: { id: string } }>;
 
+const toSeconds = (millis: number) => Math.floor(millis / 1000);
+
 /** The record as legacy clients know it: seven fields, times in whole Unix seconds. */
-function renderKyc(kyc: Kyc) {
+function renderKyc(kyc: ShownKyc) {
   return {
     id: kyc.id,
     customer_id: kyc.customerId,
     verification_status: kyc.verificationStatus,
     document_type: kyc.documentType,
     document_number: kyc.documentNumber,
-    created_at: Math.floor(kyc.createdAt / 1000),
-    updated_at: Math.floor(kyc.updatedAt / 1000),
+    created_at: toSeconds(kyc.createdAt),
+    updated_at: toSeconds(kyc.updatedAt),
   };
 }
 
@@ -93,7 +96,8 @@ async function remove(request: RecordRequest) {
   return { id, deleted: true };
 }
 
-const LIST_PARAMS = ["limit", "customer_id", "verification_status", "starting_after", "ending_before"];
+const FILTERS = ["customer_id", "verification_status", "document_number"];
+const LIST_PARAMS = ["limit", ...FILTERS, "starting_after", "ending_before"];
 const CHANGEABLE = ["verification_status", "document_type", "document_number"];
 const CREATE_PARAMS = ["customer_id", ...CHANGEABLE];
 /** What a client may send back of a record that it fetched, but not change. */
@@ -163,12 +167,16 @@ function readList({ values, faults }: WireParams): { input: ListKycsInput; fault
   const filter = {
     customerId: values.get("customer_id") as string | undefined,
     verificationStatus: values.get("verification_status") as VerificationStatus | undefined,
+    documentNumber: values.get("document_number") as string | undefined,
   };
   return { input: { [before === undefined ? "first" : "last"]: size, after, before, filter }, faults: found };
 }
 
 function findChangedFixed(values: WireParams["values"], stored: Kyc): FieldFault[] {
-  const rendered = renderKyc(stored);
+  const rendered = {
+    ...{ id: stored.id, customer_id: stored.customerId },
+    ...{ created_at: toSeconds(stored.createdAt), updated_at: toSeconds(stored.updatedAt) },
+  };
   const equals = (value: unknown, field: string | number) =>
     value === field || (typeof field === "number" && value === String(field));
   return FIXED.filter((name) => values.has(name) && !equals(values.get(name), rendered[name])).map(

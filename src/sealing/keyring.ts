@@ -87,6 +87,13 @@ export class Keyring {
       .digest("base64url");
   }
 
+  /** What tells the key of this id from any other: of no use without it. */
+  fingerprint(keyId: string): string {
+    const secret = this.#secrets.get(keyId);
+    if (!secret) throw new MissingKeyError(keyId);
+    return derive(secret, "fingerprint").toString("base64url");
+  }
+
   #digestKey(keyId: string, purpose: DigestPurpose, accountId: string): Buffer {
     const name = `${keyId} ${purpose} ${accountId}`;
     let key = this.#digestKeys.get(name);

@@ -26,6 +26,7 @@ import { logFailure } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { renderFailure } from "../rest/errors.ts";
 import { registerKycRoutes } from "../rest/kyc.ts";
+import type { Keyring } from "../sealing/keyring.ts";
 import { registerHealth } from "./health.ts";
 
 declare module "fastify" {
@@ -39,6 +40,7 @@ declare module "fastify" {
 export interface AppParts {
   config: Pick<Config, "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryCostLimit">;
   db: Database;
+  keys: Keyring;
   authenticate: Authenticate;
   log: Logger;
   metrics: Metrics;
@@ -136,11 +138,11 @@ function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: App
 }
 
 async function registerSurfaces(app: FastifyInstance, parts: AppParts): Promise<void> {
-  const { authenticate, config, db, log, now } = parts;
+  const { authenticate, config, db, keys, log, now } = parts;
   const enter: onRequestHookHandler = (request, reply, done) => {
     reply.header("cache-control", "no-store");
     authenticate(request.headers.authorization).then((viewer) => {
-      request.operationContext = { db, viewer, requestId: request.id, log, now };
+      request.operationContext = { db, keys, viewer, requestId: request.id, log, now };
       done();
     }, done);
   };

@@ -1,14 +1,19 @@
 import { join, resolve } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import type { FastifyInstance } from "fastify";
+import type { Logger } from "pino";
 import { createAuthenticator } from "../auth/authenticate.ts";
 import { ensureDevToken } from "../auth/dev-token.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../db/client.ts";
 import { isMigrated, migrate } from "../db/migrate.ts";
 import { type OpenDatabase, openDatabase } from "../db/open.ts";
+import { sealPlainNumbers } from "../kyc/sealed-numbers.ts";
 import { createLog } from "../log.ts";
 import { createMetrics } from "../metrics.ts";
+import { SEALED_PLACES } from "../sealed-places.ts";
+import type { Keyring } from "../sealing/keyring.ts";
+import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
 import { createApp } from "./app.ts";
 import { prepareDrain } from "./shutdown.ts";
 
@@ -23,6 +28,7 @@ const HEAP_GROWTH = 40;
 export async function serve(config: Config, say: (line: string) => void): Promise<number> {
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH}`);
   const log = createLog(config.logLevel);
+  requireKeySource(config);
   const database = await openDatabase(config, (message) => log.warn(message));
   try {
     return await run(config, database, log, say);
@@ -40,9 +46,11 @@ async function run(
   let draining = false;
   const stop = stopSignal();
   await migrate(db);
+  const keys = await openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message));
   const app = await createApp({
     config,
     db,
+    keys,
     authenticate: createAuthenticator(db, Date.now),
     log,
     metrics: createMetrics(),
@@ -52,14 +60,32 @@ async function run(
   });
   const hint = await tokenHint(config, db);
   const drain = prepareDrain(app);
+  const sealing = sealWhatIsPlain(db, keys, log, () => draining);
   await app.listen({ port: config.port, host: config.host });
   for (const line of welcome(baseUrl(app, config.host), config.graphiql, hint)) say(line);
   const signal = await stop;
   draining = true;
   log.info({ signal }, "stopping");
-  if (!(await drain())) log.warn("requests that did not end in time were cut");
+  const drained = await drain();
+  await sealing;
+  if (!drained) log.warn("requests that did not end in time were cut");
   log.info("stopped");
   return 0;
+}
+
+/** Seals what an earlier release has left plain, while the gateway serves. */
+async function sealWhatIsPlain(
+  db: Database,
+  keys: Keyring,
+  log: Logger,
+  isEnding: () => boolean,
+): Promise<void> {
+  try {
+    const { resealed } = await sealPlainNumbers(db, keys, isEnding);
+    if (resealed > 0) log.info({ sealed: resealed }, "plain document numbers were encrypted");
+  } catch (err) {
+    log.warn({ err }, "plain document numbers are left: the next start, or keys rotate, encrypts them");
+  }
 }
 
 /** Signals so close together are one wish to stop: npm passes on what reached the gateway already. Milliseconds. */
@@ -83,7 +109,7 @@ function stopSignal(): Promise<string> {
 type TokenHint = { header: string } | { command: string };
 
 async function tokenHint(config: Config, db: Database): Promise<TokenHint> {
-  const command = `npx kyc-gateway token create --account demo --name first --scopes kyc:read,kyc:write`;
+  const command = `npx kyc-gateway token create --account demo --name first --scopes kyc:read,kyc:write,kyc:pii`;
   if (config.databaseUrl !== undefined) return { command };
   const file = join(resolve(config.dataDir), "dev-token");
   if (!(await ensureDevToken(db, file, Date.now()))) return { command };

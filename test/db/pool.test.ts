@@ -94,7 +94,8 @@ test("statements do not wait behind a transaction while another connection is fr
 
 test("of records that are created at once, one that can't be keeps none of the others out", async () => {
   const kyc = (n: number) => ({
-    ...{ id: String(n).padStart(16, "0"), customerId: `"quoted\\" {${n}},null`, documentNumber: 'N"\\{},' },
+    ...{ id: String(n).padStart(16, "0"), customerId: `"quoted\\" {${n}},null`, plainNumber: null },
+    ...{ sealedNumber: `sealed ${n} "\\{},`, numberDigest: `digest ${n}` },
     ...({ verificationStatus: "pending", documentType: "visa" } as const),
     ...{ createdAt: n, updatedAt: n, version: 1 },
   });
@@ -107,12 +108,13 @@ test("of records that are created at once, one that can't be keeps none of the o
   );
   expect((outcomes[3] as PromiseRejectedResult).reason).toBeInstanceOf(DatabaseError);
   const kept = await database.db.execute(
-    "select customer_id, document_number from kycs where account_id = 'acme' order by id",
+    "select customer_id, sealed_number, number_digest from kycs where account_id = 'acme' order by id",
   );
   expect(kept).toEqual(
     Array.from({ length: 8 }, (_, n) => ({
       customer_id: kyc(n).customerId,
-      document_number: kyc(n).documentNumber,
+      sealed_number: kyc(n).sealedNumber,
+      number_digest: kyc(n).numberDigest,
     })),
   );
 });

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { sealNumber } from "../../src/kyc/document-number.ts";
 import { DOCUMENT_TYPES, type Kyc, VERIFICATION_STATUSES } from "../../src/kyc/kyc.ts";
 import { insertKyc } from "../../src/kyc/store.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
@@ -42,14 +43,15 @@ afterEach(() => {
 afterAll(() => gateway.close());
 
 /** A token of an account that has the printed record, under the printed id. */
-async function tokenWithPrintedRecord(changes: Partial<Kyc> = {}): Promise<string> {
+async function tokenWithPrintedRecord(changes: Partial<Omit<Kyc, "sealedNumber">> = {}): Promise<string> {
   const account = randomUUID();
   await insertKyc(gateway.db, account, {
     id: "xgQQXg3hrtjh7AvZ",
     customerId: "WAz8eIbvDR60rouK",
     verificationStatus: "verified",
     documentType: "passport",
-    documentNumber: "123456789",
+    ...sealNumber(gateway.keys, account, "xgQQXg3hrtjh7AvZ", "123456789"),
+    plainNumber: null,
     createdAt: PRINTED_TIME * 1000,
     updatedAt: PRINTED_TIME * 1000,
     version: 1,

@@ -812,7 +812,8 @@ test("neither errors nor the log ever contain what was sent", async () => {
     await call("GET", `/v1/kyc?limit=${canary}`),
     await call("GET", `/v1/kyc?verification_status=${canary}`),
     await call("GET", `/v1/kyc?customer_id=${long}${long}`),
-    await call("GET", `/v1/kyc?document_number=${canary}`),
+    await call("GET", `/v1/kyc?document_number=${canary}%E2%80%A2`),
+    await call("GET", `/v1/kyc?document_number=${canary}&document_number=${canary}`),
     await gateway.rest(canary, "GET", own),
   ];
   for (const answer of answers) {

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { Writable } from "node:stream";
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from "fastify";
 import { createAuthenticator } from "../../src/auth/authenticate.ts";
@@ -8,6 +9,7 @@ import type { Database } from "../../src/db/client.ts";
 import { isMigrated } from "../../src/db/migrate.ts";
 import { createLog } from "../../src/log.ts";
 import { createMetrics } from "../../src/metrics.ts";
+import { Keyring } from "../../src/sealing/keyring.ts";
 import { createApp } from "../../src/server/app.ts";
 import { createTestDatabase } from "./database.ts";
 
@@ -29,6 +31,7 @@ interface GraphqlErrorExtensions {
 export interface TestApp {
   app: FastifyInstance;
   db: Database;
+  keys: Keyring;
   databaseUrl: string;
   /** The time that operations see: epoch milliseconds, the real time where it is not set. */
   clock: { now: number | undefined };
@@ -51,6 +54,7 @@ export interface TestApp {
 export async function createTestApp(env: Record<string, string> = {}): Promise<TestApp> {
   const config: Config = parseConfig({ LOG_LEVEL: "trace", ...env });
   const { db, url, drop } = await createTestDatabase();
+  const keys = new Keyring([{ id: "test", secret: randomBytes(32) }]);
   const lines: string[] = [];
   const sink = new Writable({
     write(chunk, _encoding, done) {
@@ -63,6 +67,7 @@ export async function createTestApp(env: Record<string, string> = {}): Promise<T
   const app = await createApp({
     config,
     db,
+    keys,
     authenticate: createAuthenticator(db, now),
     log: createLog(config.logLevel, sink),
     metrics: createMetrics(),
@@ -74,6 +79,7 @@ export async function createTestApp(env: Record<string, string> = {}): Promise<T
   return Object.assign(test, {
     app,
     db,
+    keys,
     databaseUrl: url,
     logged: () => lines.join(""),
     token: (accountId: string, scopes: readonly Scope[] = SCOPES, expiresAt: number | null = null) =>

@@ -11,6 +11,7 @@ import {
   freshEnv,
   type Gateway,
   later,
+  newKey,
   ROOT,
   runCli,
   startGateway,
@@ -166,6 +167,9 @@ describe("the usage", () => {
     ["token", "create"],
     ["token", "list"],
     ["token", "revoke"],
+    ["keys"],
+    ["keys", "list"],
+    ["keys", "rotate"],
   ];
 
   test.each(COMMANDS.map((command) => command.join(" ")))(
@@ -229,10 +233,17 @@ describe("a configuration that makes no sense", () => {
     INTROSPECTION: "2",
     LOG_LEVEL: "loud",
     BODY_LIMIT: "-1",
+    ENCRYPTION_KEYS: `${SECRET}:${SECRET}`,
   };
 
   test.each(
-    [["serve"], ["migrate"], CREATE, ["token", "list"], ["token", "revoke", "tok_1"]].map((args) => [args]),
+    [
+      ...[["serve"], ["migrate"], CREATE, ["token", "list"], ["token", "revoke", "tok_1"]],
+      ...[
+        ["keys", "list"],
+        ["keys", "rotate"],
+      ],
+    ].map((args) => [args]),
   )("stops %j with one line for each fault, exit code 2, and no secret", async (args) => {
     const { code, stdout, stderr } = await runCli(args, FAULTS);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
@@ -276,7 +287,10 @@ describe("a database that can't be had", () => {
   test.each(Object.keys(DATABASES) as (keyof typeof DATABASES)[])(
     "(one %s) fails serve and the commands with a clear line, exit code 1, soon",
     async (kind) => {
-      const env = { DATABASE_URL: await DATABASES[kind](), PORT: "0", LOG_LEVEL: "error" };
+      const env = {
+        ...{ DATABASE_URL: await DATABASES[kind](), ENCRYPTION_KEYS: newKey("test") },
+        ...{ PORT: "0", LOG_LEVEL: "error" },
+      };
       const runs = await Promise.all([["serve"], ["token", "list"]].map((args) => runCli(args, env)));
       for (const { code, stdout, stderr, ms } of runs) {
         expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
@@ -292,7 +306,7 @@ describe("a port that is in use", () => {
   afterEach(tidyUp);
 
   test("stops serve with a line that names it, and leaves the database usable", async () => {
-    const env = { DATABASE_URL: await createEmptyDatabase() };
+    const env = await freshEnv("a real database");
     const gateway: Gateway = await startGateway(env);
     const { port } = new URL(gateway.url);
     const { code, stdout, stderr } = await runCli(["serve"], { ...env, PORT: port });

@@ -223,7 +223,10 @@ const BAD_REST: Cases = {
   "a query on POST": rest("POST", `/v1/kyc?document_number=${WORD}`, formOf({})),
   "a limit": get(`/v1/kyc?limit=${DIGITS}`),
   "a filter of an unknown status": get(`/v1/kyc?verification_status=${WORD}`),
-  "an unknown filter": get(`/v1/kyc?document_number=${WORD}`),
+  "a number to look for that is too long": get(`/v1/kyc?document_number=${LONG}`),
+  "a masked number to look for": get(`/v1/kyc?document_number=${WORD}%E2%80%A2`),
+  "a masked number": rest("POST", "/v1/kyc", formOf({ document_number: `•${WORD}` })),
+  "a masked number of another record": rest("PUT", "/v1/kyc/:id", `document_number=%E2%80%A2${WORD}`),
   "an over-long filter": get(`/v1/kyc?customer_id=${LONG}`),
   "a badly encoded filter": get(`/v1/kyc?customer_id=${WORD}%ZZ`),
   "a cursor": get(`/v1/kyc?starting_after=${WORD}`),
@@ -299,6 +302,11 @@ const GOOD: Cases = {
   "a record of a literal": literal(`"${WORD}"`),
   "a change of REST": rest("PUT", "/v1/kyc/:id", `document_number=${WORD}`),
   "the list of REST": get(`/v1/kyc?customer_id=${WORD}`),
+  "a search of REST": get(`/v1/kyc?document_number=${WORD}`),
+  "a search of GraphQL": graphql(
+    "query ($n: String) { kycs(filter: { documentNumber: $n }) { totalCount edges { cursor } } }",
+    { n: WORD },
+  ),
   "the list of GraphQL": graphql("{ kycs { nodes { documentNumber } } }"),
   "a GET of GraphQL": query(`{ kyc(id: "${WORD}") { documentNumber } }`),
 };

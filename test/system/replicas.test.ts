@@ -1,14 +1,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { CREATE_KYC, createClient, kycFields } from "./support/client.ts";
 import { cuttableDatabase } from "./support/database-proxy.ts";
-import {
-  createEmptyDatabase,
-  fullToken,
-  type Gateway,
-  runCli,
-  startGateway,
-  tidyUp,
-} from "./support/gateway.ts";
+import { freshEnv, fullToken, type Gateway, runCli, startGateway, tidyUp } from "./support/gateway.ts";
 
 afterEach(tidyUp);
 
@@ -31,7 +24,7 @@ async function expectToShareRecords(one: Gateway, other: Gateway, token: string)
 
 describe("gateways on a real database", () => {
   test("two that start at once on an empty database both come up and serve the same records", async () => {
-    const env = { DATABASE_URL: await createEmptyDatabase() };
+    const env = await freshEnv("a real database");
     const [one, other] = await Promise.all([startGateway(env), startGateway(env)]);
     for (const { url } of [one, other]) {
       expect((await createClient(url, null).send("GET", "/ready")).status).toBe(200);
@@ -44,7 +37,7 @@ describe("gateways on a real database", () => {
   });
 
   test("one that starts later joins, and one that restarts comes back", async () => {
-    const env = { DATABASE_URL: await createEmptyDatabase() };
+    const env = await freshEnv("a real database");
     const one = await startGateway(env);
     const token = await fullToken(env);
     await expectToShareRecords(one, await startGateway(env), token);
@@ -54,7 +47,7 @@ describe("gateways on a real database", () => {
   });
 
   test("no development token is made: the start prints the command that makes one, and it works", async () => {
-    const env = { DATABASE_URL: await createEmptyDatabase() };
+    const env = await freshEnv("a real database");
     const gateway = await startGateway(env);
     expect(gateway.output()).not.toContain("dev-token");
     expect(gateway.output()).not.toMatch(/^curl /m);
@@ -69,7 +62,7 @@ describe("gateways on a real database", () => {
   });
 
   test("DATABASE_PREPARE=false serves both surfaces", async () => {
-    const env = { DATABASE_URL: await createEmptyDatabase(), DATABASE_PREPARE: "false" };
+    const env = { ...(await freshEnv("a real database")), DATABASE_PREPARE: "false" };
     const [one, other] = await Promise.all([startGateway(env), startGateway(env)]);
     const token = await fullToken(env);
     await expectToShareRecords(one, other, token);

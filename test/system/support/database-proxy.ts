@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import { createEmptyDatabase, type Env, later } from "./gateway.ts";
+import { createEmptyDatabase, type Env, later, newKey } from "./gateway.ts";
 
 /**
  * An empty real database behind a proxy of the test's own, which can go away as a server does: `cut` ends every
@@ -48,7 +48,7 @@ export async function cuttableDatabase(): Promise<{
   const url = new URL(target);
   url.port = String(port);
   return {
-    env: { DATABASE_URL: url.href },
+    env: { DATABASE_URL: url.href, ENCRYPTION_KEYS: newKey("test") },
     cut,
     freeze: () => {
       frozen = true;

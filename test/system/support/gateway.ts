@@ -183,9 +183,14 @@ export async function createEmptyDatabase(): Promise<string> {
 export const ENGINES = ["the embedded database", "a real database"] as const;
 export type Engine = (typeof ENGINES)[number];
 
+/** An entry of ENCRYPTION_KEYS. */
+export const newKey = (id: string): string => `${id}:${randomBytes(32).toString("base64")}`;
+
 /** The environment of a gateway on a fresh database of this kind. */
 export async function freshEnv(engine: Engine): Promise<Env> {
-  if (engine === "a real database") return { DATABASE_URL: await createEmptyDatabase() };
+  if (engine === "a real database") {
+    return { DATABASE_URL: await createEmptyDatabase(), ENCRYPTION_KEYS: newKey("test") };
+  }
   return { DATA_DIR: join(await temporaryFolder(), "data") };
 }
 
@@ -195,7 +200,7 @@ export const readDevToken = async (env: Env): Promise<string> =>
 /** A token with every scope for a gateway that runs with this environment. */
 export async function fullToken(env: Env): Promise<string> {
   if (env.DATABASE_URL === undefined) return readDevToken(env);
-  const scopes = "kyc:read,kyc:write,kyc:delete,audit:read";
+  const scopes = "kyc:read,kyc:write,kyc:delete,kyc:pii,audit:read";
   const made = await runCli(["token", "create", "--account=demo", "--name=test", `--scopes=${scopes}`], env);
   if (made.code !== 0) throw new Error(`no token was made:\n${made.stderr}`);
   return made.stdout.trim();

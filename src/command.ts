@@ -1,0 +1,40 @@
+import { type Config, parseConfig } from "./config.ts";
+import type { Database } from "./db/client.ts";
+import { migrate } from "./db/migrate.ts";
+import { borrowDatabase } from "./db/open.ts";
+
+/** A command could not do what it was asked to; its message is all that there is to say. */
+export class CommandFailure extends Error {}
+
+/** Words are for people, on stderr. */
+export const say = (line: string): void => {
+  process.stderr.write(`${line}\n`);
+};
+/** Results are for programs too, on stdout. */
+export const print = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+/** What a command works on. */
+export interface CommandScene {
+  db: Database;
+  config: Config;
+  /** Whether another process has the embedded database open, and this one joined it. */
+  isGuest: boolean;
+}
+
+/** Does `work` on the configured database, migrated, and closes it whatever happens. */
+export async function withDatabase<T>(
+  work: (scene: CommandScene) => Promise<T>,
+  require: (config: Config) => void = () => {},
+): Promise<T> {
+  const config = parseConfig(process.env);
+  require(config);
+  const { db, isGuest, close } = await borrowDatabase(config, say);
+  try {
+    await migrate(db);
+    return await work({ db, config, isGuest });
+  } finally {
+    await close();
+  }
+}

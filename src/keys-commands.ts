@@ -1,0 +1,193 @@
+import { SingleBar } from "cli-progress";
+import Table from "cli-table3";
+import { Command, Option } from "commander";
+import { CommandFailure, type CommandScene, print, say, withDatabase } from "./command.ts";
+import type { Config } from "./config.ts";
+import type { Database } from "./db/client.ts";
+import { SEALED_PLACES } from "./sealed-places.ts";
+import { mintKey, readKeyFile, replaceKeyFile } from "./sealing/key-file.ts";
+import type { Keyring } from "./sealing/keyring.ts";
+import { keyFileOf, openKeyring, requireKeySource } from "./sealing/open-keyring.ts";
+import type { SealedPlace } from "./sealing/place.ts";
+import { listRegisteredKeys } from "./sealing/registry.ts";
+
+/** Ways through a place until nothing is found any more: what a gateway has sealed meanwhile lies behind the first. */
+const MOST_WAYS = 3;
+/** Between two lines that tell how far it is, where there is no terminal. Milliseconds. */
+const SAY_EVERY = 5000;
+
+/** `keys list` and `keys rotate`. */
+export function keysCommands(): Command {
+  const keys = new Command("keys").description("list the encryption keys, and change to a new one");
+  keys
+    .command("list")
+    .description("list the keys, and how much each of them seals")
+    .addOption(new Option("--json", "print JSON").default(false))
+    .action(async ({ json }: { json: boolean }) => {
+      const rows = await withDatabase(
+        async (scene) => listKeys(scene, await openKeys(scene)),
+        requireKeySource,
+      );
+      print(json ? JSON.stringify(rows, null, 2) : toTable(rows));
+    });
+  keys
+    .command("rotate")
+    .description(
+      "seal everything under the newest key, while gateways serve; it may be interrupted and repeated",
+    )
+    .addOption(
+      new Option("--new", "first make a new key in the key file of the embedded database").default(false),
+    )
+    .action(async ({ new: makeNew }: { new: boolean }) => {
+      await withDatabase(
+        async (scene) => {
+          if (makeNew) await addKey(scene);
+          await rotate(scene, await openKeys(scene));
+        },
+        (config) => {
+          requireKeySource(config);
+          if (makeNew) requireKeyFile(config);
+        },
+      );
+    });
+  return keys;
+}
+
+const openKeys = ({ config, db }: CommandScene) => openKeyring(config, db, SEALED_PLACES, say);
+
+interface KeyRow {
+  id: string;
+  newest: boolean;
+  /** Null: it has sealed nothing yet. */
+  firstUsed: string | null;
+  fingerprint: string;
+  /** How much it seals, by what that is. */
+  seals: Record<string, number>;
+}
+
+async function listKeys({ db }: CommandScene, keys: Keyring): Promise<KeyRow[]> {
+  const registered = new Map((await listRegisteredKeys(db)).map((key) => [key.id, key.createdAt]));
+  const counts: [string, Map<string | null, number>][] = [];
+  for (const place of SEALED_PLACES) counts.push([place.name, await place.countByKey(db)]);
+  for (const [name, count] of counts) {
+    const plain = count.get(null);
+    if (plain) say(`${plain} ${name} of an earlier release are not sealed yet.`);
+  }
+  return keys.keyIds.map((id) => {
+    const since = registered.get(id);
+    return {
+      id,
+      newest: id === keys.newestId,
+      firstUsed: since === undefined ? null : new Date(since).toISOString(),
+      fingerprint: keys.fingerprint(id),
+      seals: Object.fromEntries(counts.map(([name, count]) => [name, count.get(id) ?? 0])),
+    };
+  });
+}
+
+function toTable(rows: readonly KeyRow[]): string {
+  const names = SEALED_PLACES.map(({ name }) => name);
+  const table = new Table({
+    head: ["id", "", "first used", "fingerprint", ...names],
+    style: { head: [], border: [] },
+  });
+  for (const { id, newest, firstUsed, fingerprint, seals } of rows) {
+    table.push([
+      ...[id, newest ? "newest" : "", firstUsed ?? "never", fingerprint.slice(0, 12)],
+      ...names.map((name) => seals[name] ?? 0),
+    ]);
+  }
+  return table.toString();
+}
+
+function requireKeyFile({ encryptionKeys, databaseUrl }: Config): void {
+  if (!encryptionKeys && databaseUrl === undefined) return;
+  throw new CommandFailure(
+    "--new is for the key file of the embedded database: put the new key first in ENCRYPTION_KEYS instead",
+  );
+}
+
+/** A gateway reads its keys when it starts: it could not open what another process seals under a key made since. */
+async function addKey({ config, isGuest }: CommandScene): Promise<void> {
+  if (isGuest) {
+    throw new CommandFailure(
+      "a gateway has this database open, and would not know the new key: stop it first",
+    );
+  }
+  const file = keyFileOf(config);
+  const known = await readKeyFile(file);
+  // Without a file the start of any command makes one, with a key that is as new.
+  if (known) await replaceKeyFile(file, [mintKey(Date.now()), ...known]);
+}
+
+async function rotate({ db, config }: CommandScene, keys: Keyring): Promise<void> {
+  let resealed = 0;
+  const unreadable: string[] = [];
+  const stillNeeded = new Map<string, number>();
+  for (const place of SEALED_PLACES) {
+    const outcome = await resealPlace(db, keys, place);
+    resealed += outcome.resealed;
+    unreadable.push(...outcome.unreadable);
+    for (const [keyId, count] of await place.countByKey(db)) {
+      const id = keyId ?? "no key";
+      if (id !== keys.newestId) stillNeeded.set(id, (stillNeeded.get(id) ?? 0) + count);
+    }
+  }
+  say(`${resealed} sealed anew under ${keys.newestId}.`);
+  if (unreadable.length > 0) {
+    throw new CommandFailure(
+      `${unreadable.length} could not be opened: ${unreadable.slice(0, 10).join(", ")}`,
+    );
+  }
+  for (const [id, count] of stillNeeded) {
+    throw new CommandFailure(
+      `${count} are sealed under ${id} by a gateway that has it as its newest key: give it ${keys.newestId} first, and repeat this`,
+    );
+  }
+  const idle = keys.keyIds.filter((id) => id !== keys.newestId);
+  const source = config.encryptionKeys ? "ENCRYPTION_KEYS" : keyFileOf(config);
+  say(
+    idle.length > 0
+      ? `Nothing needs ${idle.join(", ")} any more: remove ${idle.length > 1 ? "them" : "it"} from ${source} at the next start.`
+      : `${keys.newestId} is the only key.`,
+  );
+}
+
+async function resealPlace(db: Database, keys: Keyring, place: SealedPlace) {
+  const total = [...(await place.countByKey(db)).values()].reduce((sum, count) => sum + count, 0);
+  const progress = showProgress(place.name, total);
+  try {
+    const first = await place.reseal(db, keys, progress.step);
+    let { resealed } = first;
+    for (let way = 1, last = resealed; last > 0 && way < MOST_WAYS; way++) {
+      last = (await place.reseal(db, keys, () => {})).resealed;
+      resealed += last;
+    }
+    return { resealed, unreadable: first.unreadable };
+  } finally {
+    progress.end();
+  }
+}
+
+/** A bar on a terminal, and a line from time to time elsewhere. */
+function showProgress(name: string, total: number): { step: (seen: number) => void; end: () => void } {
+  if (process.stderr.isTTY) {
+    const bar = new SingleBar({
+      format: `${name} {bar} {percentage}% | {value} of {total} | {eta_formatted} left`,
+      stream: process.stderr,
+    });
+    bar.start(total, 0);
+    return { step: (seen) => bar.increment(seen), end: () => bar.stop() };
+  }
+  let done = 0;
+  let saidAt = performance.now();
+  return {
+    step: (seen) => {
+      done += seen;
+      if (performance.now() - saidAt < SAY_EVERY) return;
+      saidAt = performance.now();
+      say(`${name}: ${done} of ${total}`);
+    },
+    end: () => {},
+  };
+}

@@ -1,0 +1,48 @@
+import { unavailable } from "../errors.ts";
+import { type Keyring, MissingKeyError } from "../sealing/keyring.ts";
+import type { Kyc, SealedNumber } from "./kyc.ts";
+
+/** What is bound to a sealed number: it opens as the number of this record alone. No account's name has a space. */
+const placeOf = (accountId: string, id: string) => `kycs ${accountId} ${id}`;
+
+/** The number as the record stores it, under the newest key. */
+export function sealNumber(keys: Keyring, accountId: string, id: string, number: string): SealedNumber {
+  return {
+    sealedNumber: keys.seal(number, placeOf(accountId, id)),
+    numberDigest: keys.digest("document_number", accountId, number),
+  };
+}
+
+/**
+ * The record's number. Fails with UNAVAILABLE where its key is not among the given ones, as while a new key is on its
+ * way to the replicas, and with an Error where it was sealed for another record or changed since.
+ */
+export function openNumber(
+  keys: Keyring,
+  accountId: string,
+  { id, sealedNumber, plainNumber }: Pick<Kyc, "id" | "sealedNumber" | "plainNumber">,
+): string {
+  if (sealedNumber === null) return plainNumber as string;
+  try {
+    return keys.open(sealedNumber, placeOf(accountId, id));
+  } catch (error) {
+    throw error instanceof MissingKeyError ? unavailable(error) : error;
+  }
+}
+
+/** What a record of the account has as its digest if it has this number, whichever of the keys sealed it. */
+export function digestsOf(keys: Keyring, accountId: string, number: string): string[] {
+  return keys.keyIds.map((keyId) => keys.digest("document_number", accountId, number, keyId));
+}
+
+/** Stands for a character that is not shown, and in no number. */
+export const MASK = "•";
+const SHOWN = 4;
+
+/** The number with its last four characters, or the last half of a shorter one; the others are masked. */
+export function maskNumber(number: string): string {
+  const characters = [...number];
+  const shown = Math.min(SHOWN, Math.floor(characters.length / 2));
+  const hidden = characters.length - shown;
+  return MASK.repeat(hidden) + characters.slice(hidden).join("");
+}

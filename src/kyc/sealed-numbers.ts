@@ -1,0 +1,98 @@
+import type { Database, Executor } from "../db/client.ts";
+import { type Keyring, keyIdOf } from "../sealing/keyring.ts";
+import type { Resealing, SealedPlace } from "../sealing/place.ts";
+import { openNumber, sealNumber } from "./document-number.ts";
+import type { SealedNumber } from "./kyc.ts";
+import {
+  countNumbersByKey,
+  findNumbers,
+  findPlainNumbers,
+  isAnyNumberSealedUnder,
+  listAccounts,
+  replaceNumbers,
+  type StoredNumber,
+} from "./number-store.ts";
+
+/** Records of one step: what others may have to wait for, in the database and in this process. */
+const STEP = 200;
+
+/** The document numbers of the records, as `keys list` and `keys rotate` see them. */
+export const sealedNumbers: SealedPlace = {
+  name: "document numbers",
+  countByKey: (db) =>
+    unhurried(db, async (tx) => {
+      const counts = new Map<string | null, number>();
+      for await (const account of listAccounts(tx, "all")) {
+        for (const [keyId, count] of await countNumbersByKey(tx, account)) {
+          counts.set(keyId, (counts.get(keyId) ?? 0) + count);
+        }
+      }
+      return counts;
+    }),
+  isSealedUnder: (db, keyId) =>
+    unhurried(db, async (tx) => {
+      for await (const account of listAccounts(tx, "all")) {
+        if (await isAnyNumberSealedUnder(tx, account, keyId)) return true;
+      }
+      return false;
+    }),
+  reseal: (db, keys, onStep) => resealWhere(db, keys, "all", onStep, () => false),
+};
+
+/**
+ * Afterwards no record has a plain number that it had at the start: what an earlier release has left is sealed. It
+ * may run while others write, and several at once; it stops after the step in which `isEnding` becomes true.
+ */
+export function sealPlainNumbers(
+  db: Database,
+  keys: Keyring,
+  isEnding: () => boolean = () => false,
+): Promise<Resealing> {
+  return resealWhere(db, keys, "with plain numbers", () => {}, isEnding);
+}
+
+async function resealWhere(
+  db: Database,
+  keys: Keyring,
+  which: "all" | "with plain numbers",
+  onStep: (seen: number) => void,
+  isEnding: () => boolean,
+): Promise<Resealing> {
+  const total: Resealing = { resealed: 0, unreadable: [] };
+  const find = which === "all" ? findNumbers : findPlainNumbers;
+  for await (const account of listAccounts(db, which)) {
+    for (let after: string | undefined = ""; after !== undefined && !isEnding(); ) {
+      const numbers: StoredNumber[] = await find(db, account, after, STEP);
+      total.resealed += await resealSome(db, keys, account, numbers, total.unreadable);
+      onStep(numbers.length);
+      after = numbers.length < STEP ? undefined : numbers.at(-1)?.id;
+    }
+    if (isEnding()) break;
+  }
+  return total;
+}
+
+async function resealSome(
+  db: Database,
+  keys: Keyring,
+  accountId: string,
+  numbers: readonly StoredNumber[],
+  unreadable: string[],
+): Promise<number> {
+  const replacements: { from: StoredNumber; to: SealedNumber }[] = [];
+  for (const from of numbers) {
+    if (from.sealedNumber !== null && keyIdOf(from.sealedNumber) === keys.newestId) continue;
+    try {
+      const number = openNumber(keys, accountId, from);
+      replacements.push({ from, to: sealNumber(keys, accountId, from.id, number) });
+    } catch {
+      unreadable.push(`the record ${from.id} of the account ${accountId}`);
+    }
+  }
+  return replacements.length > 0 ? replaceNumbers(db, accountId, replacements) : 0;
+}
+
+/** Reads of whole accounts may take longer than any request would wait. */
+function unhurried<T>(db: Database, read: (tx: Executor) => Promise<T>): Promise<T> {
+  return db.transaction(read, Number.POSITIVE_INFINITY);
+}

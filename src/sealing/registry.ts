@@ -1,0 +1,83 @@
+import { eq, sql } from "drizzle-orm";
+import type { Database } from "../db/client.ts";
+import { encryptionKeys, epochMillis, toTimestamptz } from "../db/schema.ts";
+import { statement } from "../db/statement.ts";
+import type { Keyring } from "./keyring.ts";
+import type { SealedPlace } from "./place.ts";
+
+const given = sql.placeholder;
+
+/** A key that has sealed something of this database. */
+export interface RegisteredKey {
+  id: string;
+  fingerprint: string;
+  /** When it was first used: epoch milliseconds. */
+  createdAt: number;
+}
+
+const selectKeys = statement(
+  (db) =>
+    db
+      .select({
+        id: encryptionKeys.id,
+        fingerprint: encryptionKeys.fingerprint,
+        createdAt: epochMillis(encryptionKeys.createdAt),
+      })
+      .from(encryptionKeys)
+      .orderBy(encryptionKeys.createdAt, encryptionKeys.id),
+  ([id, fingerprint, createdAt]: [string, string, number]): RegisteredKey => ({ id, fingerprint, createdAt }),
+);
+
+/** The keys that the database knows, in the order of their first use. */
+export function listRegisteredKeys(db: Database): Promise<RegisteredKey[]> {
+  return selectKeys(db, {});
+}
+
+const insertKey = statement((db) =>
+  db
+    .insert(encryptionKeys)
+    .values({ id: given("id"), fingerprint: given("fingerprint"), createdAt: given("createdAt") })
+    .onConflictDoNothing(),
+);
+
+const deleteKey = statement((db) => db.delete(encryptionKeys).where(eq(encryptionKeys.id, given("id"))));
+
+/**
+ * What keeps these keys from opening all that is sealed, a line for each key; null: there are none yet. Afterwards
+ * the database has forgotten the keys that are not among them and that nothing is sealed under any more.
+ */
+export async function findKeyFaults(
+  db: Database,
+  keys: Keyring | null,
+  places: readonly SealedPlace[],
+): Promise<string[]> {
+  const faults: string[] = [];
+  for (const { id, fingerprint } of await listRegisteredKeys(db)) {
+    if (keys?.keyIds.includes(id)) {
+      if (keys.fingerprint(id) !== fingerprint) faults.push(isAnother(id));
+    } else if (await isUsed(db, id, places)) {
+      faults.push(`the key "${id}" is missing, and the database holds what only it can open`);
+    } else await deleteKey(db, { id });
+  }
+  return faults;
+}
+
+async function isUsed(db: Database, keyId: string, places: readonly SealedPlace[]): Promise<boolean> {
+  for (const place of places) if (await place.isSealedUnder(db, keyId)) return true;
+  return false;
+}
+
+const isAnother = (id: string) =>
+  `the key "${id}" is another one than the key of this id that the database was sealed with`;
+
+/**
+ * Afterwards the database knows the newest key, and it may be sealed with. Of two keys that come with one id at the
+ * same time one is refused: the fault comes back.
+ */
+export async function registerNewestKey(db: Database, keys: Keyring, now: number): Promise<string[]> {
+  const id = keys.newestId;
+  const fingerprint = keys.fingerprint(id);
+  await insertKey(db, { id, fingerprint, createdAt: toTimestamptz(now) });
+  const known = (await listRegisteredKeys(db)).find((key) => key.id === id);
+  return known?.fingerprint === fingerprint ? [] : [isAnother(id)];
+}
