@@ -33,6 +33,7 @@ const good = {
 const READ: Scope[] = ["kyc:read"];
 const WRITE: Scope[] = ["kyc:write"];
 const DELETE: Scope[] = ["kyc:delete"];
+const PII: Scope[] = ["kyc:read", "kyc:pii"];
 
 const scenarios: Scenario[] = [
   { name: "create: good", operation: "create", input: good, outcome: ok },
@@ -99,6 +100,12 @@ const scenarios: Scenario[] = [
     input: { ...good, customerId: "" },
     outcome: fails("FORBIDDEN"),
   },
+  {
+    name: "create: masked number",
+    operation: "create",
+    input: { ...good, documentNumber: "••••4567", customerId: "" },
+    outcome: fails("BAD_USER_INPUT", "customerId", "documentNumber"),
+  },
   { name: "get: good", operation: "get", record: "own", scopes: READ, outcome: ok },
   { name: "get: foreign", operation: "get", record: "foreign", outcome: fails("NOT_FOUND") },
   { name: "get: unknown", operation: "get", record: "unknown", outcome: fails("NOT_FOUND") },
@@ -112,6 +119,41 @@ const scenarios: Scenario[] = [
     operation: "list",
     input: { customerId: "" },
     outcome: fails("BAD_USER_INPUT", "filter.customerId"),
+  },
+  {
+    name: "list: of a number",
+    operation: "list",
+    scopes: PII,
+    input: { documentNumber: " X1234567 " },
+    outcome: ok,
+  },
+  {
+    name: "list: of a number, without the scope for numbers",
+    operation: "list",
+    scopes: READ,
+    input: { documentNumber: "X1234567" },
+    outcome: fails("FORBIDDEN"),
+  },
+  {
+    name: "list: no scope for numbers goes before bad input",
+    operation: "list",
+    scopes: READ,
+    input: { documentNumber: "", first: -1 },
+    outcome: fails("FORBIDDEN"),
+  },
+  {
+    name: "list: of an empty number and of an empty customer",
+    operation: "list",
+    scopes: PII,
+    input: { documentNumber: "", customerId: "" },
+    outcome: fails("BAD_USER_INPUT", "filter.customerId", "filter.documentNumber"),
+  },
+  {
+    name: "list: of a masked number",
+    operation: "list",
+    scopes: PII,
+    input: { documentNumber: "••••4567" },
+    outcome: fails("BAD_USER_INPUT", "filter.documentNumber"),
   },
   { name: "list: 101", operation: "list", input: { first: 101 }, outcome: fails("BAD_USER_INPUT", "first") },
   { name: "list: -1", operation: "list", input: { first: -1 }, outcome: fails("BAD_USER_INPUT", "first") },
@@ -181,6 +223,36 @@ const scenarios: Scenario[] = [
     record: "own",
     input: { documentNumber: "" },
     outcome: fails("BAD_USER_INPUT", "documentNumber"),
+  },
+  {
+    name: "update: its own number as it is shown masked",
+    operation: "update",
+    record: "own",
+    scopes: WRITE,
+    input: { documentNumber: "••••4567" },
+    outcome: ok,
+  },
+  {
+    name: "update: another masked number",
+    operation: "update",
+    record: "own",
+    input: { documentNumber: "••••4568" },
+    outcome: fails("BAD_USER_INPUT", "documentNumber"),
+  },
+  {
+    name: "update: another masked number, at a version that is no more",
+    operation: "update",
+    record: "own",
+    expectedVersion: 7,
+    input: { documentNumber: "••••4568" },
+    outcome: fails("VERSION_CONFLICT"),
+  },
+  {
+    name: "update: a masked number of no record",
+    operation: "update",
+    record: "unknown",
+    input: { documentNumber: "••••4567" },
+    outcome: fails("NOT_FOUND"),
   },
   {
     name: "update: nulls",
@@ -324,11 +396,11 @@ async function throughGraphql(
   const fields: Record<string, unknown> = { ...input };
   if ("verificationStatus" in fields) fields.verificationStatus = upper(fields.verificationStatus);
   if ("documentType" in fields) fields.documentType = upper(fields.documentType);
-  const { customerId, ...page } = fields;
+  const { customerId, documentNumber, ...page } = fields;
   const variables = {
     create: { input: fields },
     get: { id },
-    list: { ...page, ...(customerId !== undefined && { filter: { customerId } }) },
+    list: { ...page, filter: { customerId, documentNumber } },
     update: { input: { id, ...fields, ...(expectedVersion && { expectedVersion }) } },
     delete: { input: { id, ...(expectedVersion && { expectedVersion }) } },
   }[operation];
@@ -384,7 +456,7 @@ async function throughRest(
     code,
     ...names.map((wire) => {
       const name = ours.find(([, other]) => other === wire)?.[0] ?? String(wire);
-      return name === "customerId" ? `${filter}${name}` : name;
+      return ["customerId", "documentNumber"].includes(name) ? `${filter}${name}` : name;
     }),
   );
 }

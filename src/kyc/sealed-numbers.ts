@@ -19,36 +19,30 @@ const STEP = 200;
 /** The document numbers of the records, as `keys list` and `keys rotate` see them. */
 export const sealedNumbers: SealedPlace = {
   name: "document numbers",
-  countByKey: (db) =>
-    unhurried(db, async (tx) => {
-      const counts = new Map<string | null, number>();
-      for await (const account of listAccounts(tx, "all")) {
-        for (const [keyId, count] of await countNumbersByKey(tx, account)) {
-          counts.set(keyId, (counts.get(keyId) ?? 0) + count);
-        }
+  countByKey: async (db) => {
+    const counts = new Map<string | null, number>();
+    for await (const account of listAccounts(db, "all")) {
+      for (const [keyId, count] of await unhurried(db, (tx) => countNumbersByKey(tx, account))) {
+        counts.set(keyId, (counts.get(keyId) ?? 0) + count);
       }
-      return counts;
-    }),
-  isSealedUnder: (db, keyId) =>
-    unhurried(db, async (tx) => {
-      for await (const account of listAccounts(tx, "all")) {
-        if (await isAnyNumberSealedUnder(tx, account, keyId)) return true;
-      }
-      return false;
-    }),
-  reseal: (db, keys, onStep) => resealWhere(db, keys, "all", onStep, () => false),
+    }
+    return counts;
+  },
+  isSealedUnder: async (db, keyId) => {
+    for await (const account of listAccounts(db, "all")) {
+      if (await unhurried(db, (tx) => isAnyNumberSealedUnder(tx, account, keyId))) return true;
+    }
+    return false;
+  },
+  reseal: (db, keys, onStep) => resealWhere(db, keys, "all", onStep),
 };
 
 /**
  * Afterwards no record has a plain number that it had at the start: what an earlier release has left is sealed. It
- * may run while others write, and several at once; it stops after the step in which `isEnding` becomes true.
+ * may run while others write, and several at once. Once `signal` is aborted it stops after its step.
  */
-export function sealPlainNumbers(
-  db: Database,
-  keys: Keyring,
-  isEnding: () => boolean = () => false,
-): Promise<Resealing> {
-  return resealWhere(db, keys, "with plain numbers", () => {}, isEnding);
+export function sealPlainNumbers(db: Database, keys: Keyring, signal?: AbortSignal): Promise<Resealing> {
+  return resealWhere(db, keys, "with plain numbers", () => {}, signal);
 }
 
 async function resealWhere(
@@ -56,18 +50,18 @@ async function resealWhere(
   keys: Keyring,
   which: "all" | "with plain numbers",
   onStep: (seen: number) => void,
-  isEnding: () => boolean,
+  signal?: AbortSignal,
 ): Promise<Resealing> {
   const total: Resealing = { resealed: 0, unreadable: [] };
   const find = which === "all" ? findNumbers : findPlainNumbers;
   for await (const account of listAccounts(db, which)) {
-    for (let after: string | undefined = ""; after !== undefined && !isEnding(); ) {
+    for (let after: string | undefined = ""; after !== undefined && !signal?.aborted; ) {
       const numbers: StoredNumber[] = await find(db, account, after, STEP);
       total.resealed += await resealSome(db, keys, account, numbers, total.unreadable);
       onStep(numbers.length);
       after = numbers.length < STEP ? undefined : numbers.at(-1)?.id;
     }
-    if (isEnding()) break;
+    if (signal?.aborted) break;
   }
   return total;
 }
@@ -92,7 +86,7 @@ async function resealSome(
   return replacements.length > 0 ? replaceNumbers(db, accountId, replacements) : 0;
 }
 
-/** Reads of whole accounts may take longer than any request would wait. */
+/** A read of a whole account may take longer than any request would wait. */
 function unhurried<T>(db: Database, read: (tx: Executor) => Promise<T>): Promise<T> {
   return db.transaction(read, Number.POSITIVE_INFINITY);
 }

@@ -1,4 +1,5 @@
 import { join, resolve } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
@@ -20,6 +21,8 @@ import { prepareDrain } from "./shutdown.ts";
 // Left to itself the heap grows to three times what lives in it before it is cleared: this keeps a loaded gateway
 // below 160 MB, for some per cent of its rate. Per cent of what lives.
 const HEAP_GROWTH = 40;
+/** Milliseconds. */
+const SEAL_AGAIN_AFTER = 10_000;
 
 /**
  * Runs the gateway until SIGTERM or SIGINT, then resolves with the exit code: 0 when everything that was asked was
@@ -44,6 +47,7 @@ async function run(
   say: (line: string) => void,
 ): Promise<number> {
   let draining = false;
+  const ending = new AbortController();
   const stop = stopSignal();
   await migrate(db);
   const keys = await openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message));
@@ -60,11 +64,12 @@ async function run(
   });
   const hint = await tokenHint(config, db);
   const drain = prepareDrain(app);
-  const sealing = sealWhatIsPlain(db, keys, log, () => draining);
+  const sealing = sealWhatIsPlain(db, keys, log, ending.signal);
   await app.listen({ port: config.port, host: config.host });
   for (const line of welcome(baseUrl(app, config.host), config.graphiql, hint)) say(line);
   const signal = await stop;
   draining = true;
+  ending.abort();
   log.info({ signal }, "stopping");
   const drained = await drain();
   await sealing;
@@ -73,18 +78,17 @@ async function run(
   return 0;
 }
 
-/** Seals what an earlier release has left plain, while the gateway serves. */
-async function sealWhatIsPlain(
-  db: Database,
-  keys: Keyring,
-  log: Logger,
-  isEnding: () => boolean,
-): Promise<void> {
-  try {
-    const { resealed } = await sealPlainNumbers(db, keys, isEnding);
-    if (resealed > 0) log.info({ sealed: resealed }, "plain document numbers were encrypted");
-  } catch (err) {
-    log.warn({ err }, "plain document numbers are left: the next start, or keys rotate, encrypts them");
+/** Seals what an earlier release has left plain, while the gateway serves, however often that takes. */
+async function sealWhatIsPlain(db: Database, keys: Keyring, log: Logger, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      const { resealed } = await sealPlainNumbers(db, keys, signal);
+      if (resealed > 0) log.info({ sealed: resealed }, "plain document numbers were encrypted");
+      return;
+    } catch (err) {
+      log.warn({ err }, "plain document numbers could not be encrypted yet");
+      await wait(SEAL_AGAIN_AFTER, undefined, { signal }).catch(() => {});
+    }
   }
 }
 

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { Writable } from "node:stream";
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from "fastify";
 import { createAuthenticator } from "../../src/auth/authenticate.ts";
@@ -12,6 +11,7 @@ import { createMetrics } from "../../src/metrics.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
 import { createApp } from "../../src/server/app.ts";
 import { createTestDatabase } from "./database.ts";
+import { newKey } from "./keys.ts";
 
 /** A GraphQL answer, as loosely as a client that asks for anything sees it. */
 export interface GraphqlAnswer {
@@ -52,9 +52,9 @@ export interface TestApp {
 
 /** Starts one; `env` is read as the gateway's environment. */
 export async function createTestApp(env: Record<string, string> = {}): Promise<TestApp> {
-  const config: Config = parseConfig({ LOG_LEVEL: "trace", ...env });
+  const config: Config = parseConfig({ LOG_LEVEL: "trace", ENCRYPTION_KEYS: newKey("test"), ...env });
   const { db, url, drop } = await createTestDatabase();
-  const keys = new Keyring([{ id: "test", secret: randomBytes(32) }]);
+  const keys = new Keyring(config.encryptionKeys ?? []);
   const lines: string[] = [];
   const sink = new Writable({
     write(chunk, _encoding, done) {

@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { newKey } from "../support/keys.ts";
 import { createClient } from "./support/client.ts";
 import {
   createEmptyDatabase,
@@ -11,7 +12,6 @@ import {
   freshEnv,
   type Gateway,
   later,
-  newKey,
   ROOT,
   runCli,
   startGateway,

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import { createEmptyDatabase, type Env, later, newKey } from "./gateway.ts";
+import { newKey } from "../../support/keys.ts";
+import { createEmptyDatabase, type Env, later } from "./gateway.ts";
 
 /**
  * An empty real database behind a proxy of the test's own, which can go away as a server does: `cut` ends every

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { inject } from "vitest";
+import { newKey } from "../../support/keys.ts";
 import { administer, databaseUrl } from "../../support/postgres-server.ts";
 
 /** The checkout, where `npm start` runs. */
@@ -182,9 +183,6 @@ export async function createEmptyDatabase(): Promise<string> {
 
 export const ENGINES = ["the embedded database", "a real database"] as const;
 export type Engine = (typeof ENGINES)[number];
-
-/** An entry of ENCRYPTION_KEYS. */
-export const newKey = (id: string): string => `${id}:${randomBytes(32).toString("base64")}`;
 
 /** The environment of a gateway on a fresh database of this kind. */
 export async function freshEnv(engine: Engine): Promise<Env> {

@@ -1,0 +1,132 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { ConfigError } from "../../src/config.ts";
+import { sealNumber } from "../../src/kyc/document-number.ts";
+import { insertKyc } from "../../src/kyc/store.ts";
+import { SEALED_PLACES } from "../../src/sealed-places.ts";
+import { parseKeys } from "../../src/sealing/key-list.ts";
+import type { Keyring } from "../../src/sealing/keyring.ts";
+import { keyFileOf, openKeyring } from "../../src/sealing/open-keyring.ts";
+import { listRegisteredKeys } from "../../src/sealing/registry.ts";
+import { createTestDatabase } from "../support/database.ts";
+import { newKey } from "../support/keys.ts";
+
+let database: Awaited<ReturnType<typeof createTestDatabase>>;
+let dataDir: string;
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+afterAll(() => database.drop());
+beforeEach(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), "kyc-keys-"));
+  await database.db.execute("delete from kycs; delete from encryption_keys");
+  return () => rm(dataDir, { recursive: true, force: true });
+});
+
+const warnings: string[] = [];
+/** A start with these keys, or with the file in the data folder. */
+async function open(entries?: string[], databaseUrl?: string): Promise<Keyring> {
+  warnings.length = 0;
+  const encryptionKeys = entries && parseKeys(entries).keys;
+  const config = { encryptionKeys, databaseUrl, dataDir };
+  return openKeyring(config, database.db, SEALED_PLACES, (message) => warnings.push(message));
+}
+
+const faultsOf = async (work: Promise<unknown>) => {
+  const error = await work.then(() => undefined).catch((failure: unknown) => failure);
+  expect(error).toBeInstanceOf(ConfigError);
+  return (error as ConfigError).faults.join("\n");
+};
+
+async function sealOne(keys: Keyring, account = "acme"): Promise<void> {
+  const id = "0000000000000001";
+  await insertKyc(database.db, account, {
+    ...{ id, customerId: "c", verificationStatus: "pending", documentType: "visa", version: 1 },
+    ...sealNumber(keys, account, id, "X1"),
+    ...{ plainNumber: null, createdAt: 1, updatedAt: 1 },
+  });
+}
+
+const registered = async () => (await listRegisteredKeys(database.db)).map(({ id }) => id);
+
+describe("keys from the environment", () => {
+  const [older, newer] = [newKey("2025"), newKey("2026")];
+
+  test("the newest is registered, and the others may come and go while nothing is sealed under them", async () => {
+    await open([older]);
+    await open([newer, older]);
+    expect(await registered()).toEqual(["2025", "2026"]);
+    await open([newer]);
+    expect(await registered()).toEqual(["2026"]);
+  });
+
+  test("one that sealed something and lacks refuses the start, by its id", async () => {
+    await sealOne(await open([older]), "zeta");
+    await sealOne(await open([newer, older]), "acme");
+    expect(await faultsOf(open([newer]))).toContain('ENCRYPTION_KEYS: the key "2025" is missing');
+    expect(await faultsOf(open([older]))).toContain('ENCRYPTION_KEYS: the key "2026" is missing');
+    expect((await open([older, newer])).newestId).toBe("2025");
+  });
+
+  test("another key of the same id refuses the start, also before it sealed anything", async () => {
+    await open([older]);
+    const other = newKey("2025");
+    const faults = await faultsOf(open([other]));
+    expect(faults).toContain('the key "2025" is another one');
+    expect(faults).not.toContain(other.split(":")[1]);
+  });
+
+  test("of two starts at once with two keys of one id one is refused", async () => {
+    const starts = await Promise.allSettled([open([newKey("x")]), open([newKey("x")])]);
+    expect(starts.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+  });
+
+  test("they must be there for a database on another host", async () => {
+    const faults = await faultsOf(open(undefined, "postgres://db.example/kyc"));
+    expect(faults).toContain("ENCRYPTION_KEYS=2026:$(openssl rand -base64 32)");
+    await expect(stat(keyFileOf({ dataDir }))).rejects.toThrow("ENOENT");
+  });
+});
+
+describe("keys from the file", () => {
+  test("the file is made at the first start, for its owner alone, and read at the next", async () => {
+    const first = await open();
+    const file = keyFileOf({ dataDir });
+    expect(((await stat(file)).mode & 0o777).toString(8)).toBe("600");
+    expect(await readFile(file, "utf8")).toMatch(/^[\w-]{1,32}:[\w+/]{43}=\n$/);
+    expect(first.fingerprint(first.newestId)).toBe((await open()).fingerprint(first.newestId));
+    expect(warnings).toEqual([]);
+  });
+
+  test.each(["localhost", "127.0.0.1:5432", "[::1]"])(
+    "serves a database on %s too, with a warning",
+    async (host) => {
+      await open(undefined, `postgres://user:secret@${host}/kyc`);
+      expect(warnings).toEqual([expect.stringContaining("ENCRYPTION_KEYS")]);
+      expect(warnings.join()).not.toContain("secret");
+    },
+  );
+
+  test("starts at once share one", async () => {
+    const rings = await Promise.all(Array.from({ length: 6 }, () => open()));
+    expect(new Set(rings.map((keys) => keys.fingerprint(keys.newestId))).size).toBe(1);
+  });
+
+  test("a lost one refuses the start where something is sealed, and is not made anew", async () => {
+    const keys = await open();
+    await sealOne(keys);
+    await rm(keyFileOf({ dataDir }));
+    expect(await faultsOf(open())).toContain(`the key "${keys.newestId}" is missing`);
+    await expect(stat(keyFileOf({ dataDir }))).rejects.toThrow("ENOENT");
+  });
+
+  test.each(["", "x", "2026:short", `${newKey("a")}\n${newKey("a")}`])(
+    "one that holds %j refuses the start",
+    async (text) => {
+      await writeFile(keyFileOf({ dataDir }), text);
+      expect(await faultsOf(open())).toContain("entry");
+    },
+  );
+});
