@@ -1,3 +1,4 @@
+import type { Surface } from "./audit/event.ts";
 import type { Viewer } from "./auth/scopes.ts";
 import type { Database } from "./db/client.ts";
 import type { FailureLog } from "./log.ts";
@@ -9,6 +10,7 @@ export interface OperationContext {
   keys: Keyring;
   /** Null: the request carries no token. */
   viewer: Viewer | null;
+  surface: Surface;
   requestId: string;
   log: FailureLog;
   /** Epoch milliseconds. */

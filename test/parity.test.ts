@@ -86,6 +86,24 @@ const scenarios: Scenario[] = [
     outcome: fails("BAD_USER_INPUT", "customerId", "documentNumber"),
   },
   {
+    name: "create: with a reason",
+    operation: "create",
+    input: { ...good, reason: " They asked. " },
+    outcome: ok,
+  },
+  {
+    name: "create: a bad reason",
+    operation: "create",
+    input: { ...good, reason: "a".repeat(501) },
+    outcome: fails("BAD_USER_INPUT", "reason"),
+  },
+  {
+    name: "create: a reason with the number",
+    operation: "create",
+    input: { ...good, reason: "for x1234567!" },
+    outcome: fails("BAD_USER_INPUT", "reason"),
+  },
+  {
     name: "create: no token",
     operation: "create",
     scopes: null,
@@ -307,6 +325,34 @@ const scenarios: Scenario[] = [
     input: {},
     outcome: fails("FORBIDDEN"),
   },
+  {
+    name: "update: with a reason",
+    operation: "update",
+    record: "own",
+    input: { documentType: "visa", reason: "a".repeat(500) },
+    outcome: ok,
+  },
+  {
+    name: "update: a reason with the number, where nothing would change",
+    operation: "update",
+    record: "own",
+    input: { reason: "X1234567" },
+    outcome: fails("BAD_USER_INPUT", "reason"),
+  },
+  {
+    name: "delete: with a reason",
+    operation: "delete",
+    record: "own",
+    input: { reason: "gone" },
+    outcome: ok,
+  },
+  {
+    name: "delete: a reason with the number",
+    operation: "delete",
+    record: "own",
+    input: { reason: "X1234567" },
+    outcome: fails("BAD_USER_INPUT", "reason"),
+  },
   { name: "delete: good", operation: "delete", record: "own", scopes: DELETE, outcome: ok },
   {
     name: "delete: at the expected version",
@@ -402,7 +448,7 @@ async function throughGraphql(
     get: { id },
     list: { ...page, filter: { customerId, documentNumber } },
     update: { input: { id, ...fields, ...(expectedVersion && { expectedVersion }) } },
-    delete: { input: { id, ...(expectedVersion && { expectedVersion }) } },
+    delete: { input: { id, ...fields, ...(expectedVersion && { expectedVersion }) } },
   }[operation];
   const { data, errors } = await gateway.graphql(token, DOCUMENTS[operation], variables);
   if (!errors) return operation === "get" && data.kyc === null ? fails("NOT_FOUND") : ok;
@@ -418,20 +464,25 @@ const WIRE: Record<string, string> = {
   first: "limit",
   after: "starting_after",
   before: "ending_before",
+  reason: "Kyc-Reason",
 };
 
 async function throughRest(
   { operation, expectedVersion }: Scenario,
   { id, token, input }: Prepared,
 ): Promise<Outcome> {
+  const { reason, ...others } = input;
   const fields = Object.fromEntries(
-    Object.entries(input).map(([name, value]) => [WIRE[name] ?? name, value]),
+    Object.entries(others).map(([name, value]) => [WIRE[name] ?? name, value]),
   );
-  const headers: Record<string, string> = expectedVersion ? { "if-match": `"${expectedVersion}"` } : {};
+  const headers = {
+    ...(expectedVersion && { "if-match": `"${expectedVersion}"` }),
+    ...(typeof reason === "string" && { "kyc-reason": reason }),
+  };
   const query = new URLSearchParams(fields as Record<string, string>).toString();
   const url = `/v1/kyc/${id}`;
   const response = await {
-    create: () => gateway.rest(token, "POST", "/v1/kyc", { json: fields }),
+    create: () => gateway.rest(token, "POST", "/v1/kyc", { json: fields, headers }),
     get: () => gateway.rest(token, "GET", url),
     list: () => gateway.rest(token, "GET", `/v1/kyc?${query}`),
     update: () => gateway.rest(token, "PUT", url, { json: fields, headers }),
@@ -461,10 +512,39 @@ async function throughRest(
   );
 }
 
-describe("both surfaces answer alike", () => {
+/** The events that a request left, without what two requests can't have in common. */
+async function withEvents<T>(
+  work: () => Promise<T>,
+): Promise<{ outcome: T; events: unknown[]; by: unknown }> {
+  const last = "select coalesce(max(sequence), 0) as last from audit_events";
+  const [before] = await gateway.db.execute<{ last: string }>(last);
+  const outcome = await work();
+  const found = await gateway.db.execute<Record<string, unknown>>(
+    "select *, cardinality(kyc_ids) as records from audit_events where sequence > $1 order by sequence",
+    [before?.last],
+  );
+  const by = found.map(({ surface }) => surface);
+  const own = ["sequence", "at", "token_id", "request_id", "kyc_ids", "surface"];
+  const events = found.map((event) =>
+    Object.fromEntries(Object.entries(event).filter(([name]) => !own.includes(name))),
+  );
+  return { outcome, events, by };
+}
+
+const WRITES = ["create", "update", "delete"];
+
+describe("both surfaces answer alike, and leave the same events", () => {
   test.each(scenarios)("$name", async (scenario) => {
-    const overGraphql = await throughGraphql(scenario, await prepare(scenario));
-    const overRest = await throughRest(scenario, await prepare(scenario));
+    const prepared = [await prepare(scenario), await prepare(scenario)] as const;
+    const first = await withEvents(() => throughGraphql(scenario, prepared[0]));
+    const second = await withEvents(() => throughRest(scenario, prepared[1]));
+    const { outcome: overGraphql } = first;
+    const { outcome: overRest } = second;
+    expect(second.events).toEqual(first.events);
+    const { operation, input = {}, outcome } = scenario;
+    const changes = outcome.code === "OK" && WRITES.includes(operation);
+    const expected = changes && (operation !== "update" || Object.keys(input).length > 0) ? 1 : 0;
+    expect([first.by, second.by]).toEqual([Array(expected).fill("graphql"), Array(expected).fill("rest")]);
     expect({ graphql: overGraphql, rest: overRest }).toEqual({
       graphql: scenario.outcome,
       rest: scenario.outcome,

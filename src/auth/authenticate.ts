@@ -47,6 +47,7 @@ export function createAuthenticator(db: Database, now: () => number): Authentica
     if (!token || token.revokedAt !== null || (token.expiresAt !== null && token.expiresAt <= now())) {
       throw new AppError("UNAUTHENTICATED", "The token is malformed, unknown, expired or revoked.");
     }
-    return { accountId: token.accountId, tokenId: token.id, scopes: token.scopes };
+    const { accountId, id: tokenId, name: tokenName, scopes } = token;
+    return { accountId, tokenId, tokenName, scopes };
   };
 }

@@ -8,6 +8,7 @@ export type Scope = (typeof SCOPES)[number];
 export interface Viewer {
   accountId: string;
   tokenId: string;
+  tokenName: string;
   scopes: readonly Scope[];
 }
 

@@ -1,6 +1,7 @@
 import { type SQL, sql } from "drizzle-orm";
 import {
   type AnyPgColumn,
+  bigint,
   check,
   customType,
   index,
@@ -12,10 +13,14 @@ import {
   timestamp,
   uniqueIndex,
 } from "drizzle-orm/pg-core";
+import { AUDIT_ACTIONS, SURFACES } from "../audit/event.ts";
 import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../kyc/kyc.ts";
 
 export const verificationStatus = pgEnum("verification_status", VERIFICATION_STATUSES);
 export const documentType = pgEnum("document_type", DOCUMENT_TYPES);
+
+export const auditAction = pgEnum("audit_action", AUDIT_ACTIONS);
+export const surface = pgEnum("surface", SURFACES);
 
 /** Text that sorts by its bytes, as ids do: the same on every server, and cheaper than a language's order. */
 const bytes = customType<{ data: string }>({ dataType: () => 'text collate "C"' });
@@ -72,6 +77,49 @@ export const deletedKycs = pgTable(
     createdAt: instant("created_at").notNull(),
   },
   (table) => [primaryKey({ columns: [table.accountId, table.id] })],
+);
+
+/**
+ * The trail: rows are added, and never changed or deleted. It holds names of fields, and no value of a record but its
+ * status. Each index ends in the paging key; that of time has to be sorted by it still.
+ */
+export const auditEvents = pgTable(
+  "audit_events",
+  {
+    accountId: bytes("account_id").notNull(),
+    sequence: bigint("sequence", { mode: "number" }).notNull().generatedAlwaysAsIdentity(),
+    at: instant("at").notNull(),
+    tokenId: bytes("token_id").notNull(),
+    tokenName: text("token_name").notNull(),
+    surface: surface("surface").notNull(),
+    requestId: text("request_id").notNull(),
+    action: auditAction("action").notNull(),
+    kycIds: text("kyc_ids").array().notNull(),
+    changedFields: text("changed_fields").array().notNull(),
+    statusBefore: verificationStatus("status_before"),
+    statusAfter: verificationStatus("status_after"),
+    reason: text("reason"),
+  },
+  (table) => [
+    primaryKey({ columns: [table.accountId, table.sequence] }),
+    index("audit_events_by_token").on(table.accountId, table.tokenId, table.sequence),
+    index("audit_events_by_action").on(table.accountId, table.action, table.sequence),
+    index("audit_events_by_time").on(table.accountId, table.at, table.sequence),
+  ],
+);
+
+/**
+ * Which events speak of a record: an answer can show many records and is one event. A list of ids in the event alone
+ * could only be searched through an index without the account and without an order.
+ */
+export const auditEventRecords = pgTable(
+  "audit_event_records",
+  {
+    accountId: bytes("account_id").notNull(),
+    kycId: bytes("kyc_id").notNull(),
+    sequence: bigint("sequence", { mode: "number" }).notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.accountId, table.kycId, table.sequence] })],
 );
 
 /** Tokens by the hash of their secret: the secret itself is never stored. */

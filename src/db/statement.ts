@@ -1,4 +1,5 @@
-import { is, Param, Placeholder } from "drizzle-orm";
+import { is, Param, Placeholder, type SQL, sql } from "drizzle-orm";
+import { PgDialect } from "drizzle-orm/pg-core";
 import { drizzle } from "drizzle-orm/postgres-js";
 import type { Executor } from "./client.ts";
 
@@ -24,6 +25,13 @@ export function statement<Values extends Record<string, unknown>, Row = never>(
     const rows = await executor.send(written.sql, bound);
     return rows.map((row) => read(row));
   };
+}
+
+const dialect = new PgDialect();
+
+/** A query with common table expressions before it; they may write, and do so whether the query reads them or not. */
+export function withFirst(expressions: SQL, query: { getSQL(): SQL }) {
+  return { toSQL: () => dialect.sqlToQuery(sql`with ${expressions} ${query.getSQL()}`) };
 }
 
 function neverRead(): never {

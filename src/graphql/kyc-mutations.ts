@@ -9,6 +9,9 @@ import { DocumentType, KycType, VerificationStatus } from "./kyc.ts";
 const EXPECTED_VERSION =
   "The version that you saw. Where the record has changed since, nothing happens and the error is `VERSION_CONFLICT`.";
 
+const REASON =
+  "Why you do this, 1 to 500 printable characters, for the audit trail alone. It must not contain the document number.";
+
 const CreateKycInput = builder.inputType("CreateKycInput", {
   description: "A new record.",
   fields: (t) => ({
@@ -26,6 +29,7 @@ const CreateKycInput = builder.inputType("CreateKycInput", {
       required: true,
       description: "The number of the document, 1 to 64 printable characters; space around it is removed.",
     }),
+    reason: t.string({ description: REASON }),
   }),
 });
 
@@ -40,6 +44,7 @@ const UpdateKycInput = builder.inputType("UpdateKycInput", {
         "The new number of the document, 1 to 64 printable characters; space around it is removed. The record's own number as it is shown masked leaves it as it is.",
     }),
     expectedVersion: t.int({ description: EXPECTED_VERSION }),
+    reason: t.string({ description: REASON }),
   }),
 });
 
@@ -48,6 +53,7 @@ const DeleteKycInput = builder.inputType("DeleteKycInput", {
   fields: (t) => ({
     id: t.id({ required: true, description: "The id of the record." }),
     expectedVersion: t.int({ description: EXPECTED_VERSION }),
+    reason: t.string({ description: REASON }),
   }),
 });
 

@@ -1,3 +1,4 @@
+import { newEvent } from "../audit/event.ts";
 import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import { DatabaseError } from "../db/database-error.ts";
@@ -5,13 +6,15 @@ import type { FieldFault } from "../errors.ts";
 import { sealNumber } from "./document-number.ts";
 import { type CreateKycInput, createKycInput, parseInput } from "./input.ts";
 import { newKycId } from "./kyc.ts";
+import { toAuditReason } from "./reason.ts";
 import { ShownKyc } from "./show-kyc.ts";
 import { insertKyc } from "./store.ts";
 
 const ID_IS_UNIQUE = "kycs_account_id_id_pk";
 
 /**
- * Afterwards the viewer's account has this record, at version 1, its number sealed. Repeating makes another record. Needs `kyc:write`.
+ * Afterwards the viewer's account has this record, at version 1, its number sealed, and its trail the event. Repeating
+ * makes another record. Needs `kyc:write`.
  * Fails with BAD_USER_INPUT, naming every fault; `found` are those that the surface met already.
  */
 export async function createKyc(
@@ -19,8 +22,10 @@ export async function createKyc(
   input: CreateKycInput,
   found: readonly FieldFault[] = [],
 ): Promise<ShownKyc> {
-  const { accountId } = requireScope(ctx.viewer, "kyc:write");
-  const { documentNumber, ...fields } = parseInput(createKycInput, input, found);
+  const viewer = requireScope(ctx.viewer, "kyc:write");
+  const { accountId } = viewer;
+  const { documentNumber, reason, ...fields } = parseInput(createKycInput, input, found);
+  const auditReason = toAuditReason(viewer, reason, documentNumber);
   for (;;) {
     const now = ctx.now();
     const id = newKycId(now);
@@ -29,8 +34,12 @@ export async function createKyc(
       ...{ id, ...fields, ...number, plainNumber: null },
       ...{ createdAt: now, updatedAt: now, version: 1 },
     };
+    const event = newEvent(ctx, viewer, {
+      ...{ action: "created", at: now, kycIds: [id], statusAfter: kyc.verificationStatus },
+      reason: auditReason,
+    });
     try {
-      await insertKyc(ctx.db, accountId, kyc);
+      await insertKyc(ctx.db, accountId, kyc, event);
       return new ShownKyc(ctx, kyc);
     } catch (error) {
       // Two equal ids of one millisecond: the next id is another one.

@@ -8,6 +8,7 @@ export const MAX_PAGE_SIZE = 100;
 export const DEFAULT_PAGE_SIZE = 10;
 const CUSTOMER_ID_LENGTH = 128;
 const DOCUMENT_NUMBER_LENGTH = 64;
+const REASON_LENGTH = 500;
 
 // Neither control nor format characters, lone surrogates, unassigned code points, nor line separators.
 const PRINTABLE = /^[^\p{C}\p{Zl}\p{Zp}]+$/u;
@@ -27,6 +28,8 @@ const verificationStatus = oneOf(VERIFICATION_STATUSES);
 const documentType = oneOf(DOCUMENT_TYPES);
 const anyNumber = z.string("must be a string").trim().pipe(printable(DOCUMENT_NUMBER_LENGTH));
 const documentNumber = anyNumber.refine((number) => !number.includes(MASK), IS_MASKED);
+/** Why the caller does it, for the trail. */
+const reason = z.string("must be a string").trim().pipe(printable(REASON_LENGTH)).optional();
 /** The version that the caller saw, or several of which any will do. */
 const expectedVersion = z.union([z.int(), z.array(z.int())]).optional();
 const pageSize = z
@@ -39,7 +42,13 @@ const cursor = z
   .refine((text) => isKycId(text) || fromCursor(text) !== null, "is no cursor of this list");
 const instant = z.number("must be a time");
 
-export const createKycInput = z.object({ customerId, verificationStatus, documentType, documentNumber });
+export const createKycInput = z.object({
+  customerId,
+  verificationStatus,
+  documentType,
+  documentNumber,
+  reason,
+});
 
 export const updateKycInput = z.object({
   id: z.string(),
@@ -48,9 +57,10 @@ export const updateKycInput = z.object({
   // What a token without `kyc:pii` was shown may come back: only the stored record tells whether it is that.
   documentNumber: anyNumber.optional(),
   expectedVersion,
+  reason,
 });
 
-export const deleteKycInput = z.object({ id: z.string(), expectedVersion });
+export const deleteKycInput = z.object({ id: z.string(), expectedVersion, reason });
 
 /** As many ids as one request may ask for. */
 export const recordIds = z.object({

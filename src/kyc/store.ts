@@ -1,8 +1,10 @@
 import { and, eq, sql } from "drizzle-orm";
+import type { NewAuditEvent } from "../audit/event.ts";
+import { eventValues, writingEvents } from "../audit/store.ts";
 import { batched } from "../db/batch.ts";
 import type { Database, Executor } from "../db/client.ts";
 import { deletedKycs, epochMillis, kycs, toTimestamptz } from "../db/schema.ts";
-import { statement } from "../db/statement.ts";
+import { statement, withFirst } from "../db/statement.ts";
 import type { Position } from "./cursor.ts";
 import type { DocumentType, Kyc, SealedNumber, VerificationStatus } from "./kyc.ts";
 
@@ -106,35 +108,37 @@ const insertMany = statement<{ accountId: string } & Record<(typeof INSERTED)[nu
     INSERTED.map((name) => sql`${given(name)}::${sql.raw(name === "version" ? "int" : "text")}[]`),
     sql`, `,
   );
-  return db.insert(kycs).select(sql`
+  const insert = db.insert(kycs).select(sql`
     select ${given("accountId")}, id, customer_id, verification_status::verification_status,
       document_type::document_type, null, sealed_number, number_digest, created_at::timestamptz,
       updated_at::timestamptz, version
     from unnest(${lists}) as new(id, customer_id, verification_status, document_type, sealed_number, number_digest,
       created_at, updated_at, version)`);
+  return withFirst(writingEvents, insert);
 });
 
-const insertOne = batched<{ accountId: string; kyc: NewKyc }, void>(
+const insertOne = batched<{ accountId: string; kyc: NewKyc; event: NewAuditEvent }, void>(
   ({ accountId }) => accountId,
   ({ kyc }) => kyc.id,
   async (db, keys) => {
     const rows = keys.map(({ kyc }) => ({ ...kyc, ...stamps(kyc) }));
     const lists = INSERTED.map((name) => [name, rows.map((row) => row[name])]);
-    await insertMany(db, { accountId: keys[0].accountId, ...Object.fromEntries(lists) });
+    const events = eventValues(keys.map(({ event }) => event));
+    await insertMany(db, { accountId: keys[0].accountId, ...Object.fromEntries(lists), ...events });
     return [];
   },
 );
 
 /**
- * Afterwards the account has the record. Records of one moment go in together, and all or none of them: where they
- * can't, each goes in alone. Fails with SQLSTATE 23505 where the account has a record with this id already.
+ * Afterwards the account has the record, and the trail its event. Records of one moment go in together, and all or
+ * none of them: where they can't, each goes in alone. Fails with SQLSTATE 23505 where the account has a record with this id already.
  */
-export function insertKyc(db: Executor, accountId: string, kyc: NewKyc): Promise<void> {
-  return insertOne(db, { accountId, kyc });
+export function insertKyc(db: Executor, accountId: string, kyc: NewKyc, event: NewAuditEvent): Promise<void> {
+  return insertOne(db, { accountId, kyc, event });
 }
 
-const update = statement((db) =>
-  db
+const update = statement((db) => {
+  const changing = db
     .update(kycs)
     .set({
       verificationStatus: sql`${given("verificationStatus")}`,
@@ -146,32 +150,44 @@ const update = statement((db) =>
       updatedAt: sql`${given("updatedAt")}`,
       version: sql`${given("version")}`,
     })
-    .where(isRecord),
-);
+    .where(isRecord);
+  return withFirst(writingEvents, changing);
+});
 
 const UNCHANGED = { sealedNumber: null, numberDigest: null };
 
-/** Writes what can change of a record that the transaction holds locked; its number where there is a new one. */
+/**
+ * Writes what can change of a record that the transaction holds locked, its number where there is a new one, and the
+ * event of the change.
+ */
 export async function updateKyc(
   tx: Executor,
   accountId: string,
   kyc: Kyc,
   number: SealedNumber | undefined,
+  event: NewAuditEvent,
 ): Promise<void> {
-  await update(tx, { accountId, ...kyc, ...(number ?? UNCHANGED), ...stamps(kyc) });
+  const values = { ...kyc, ...(number ?? UNCHANGED), ...stamps(kyc) };
+  await update(tx, { accountId, ...values, ...eventValues([event]) });
 }
 
-const remove = statement((db) => db.delete(kycs).where(isRecord));
-const insertDeleted = statement((db) =>
-  db
+const remove = statement((db) => {
+  const keeping = db
     .insert(deletedKycs)
-    .values({ accountId: given("accountId"), id: given("id"), createdAt: given("createdAt") }),
-);
+    .values({ accountId: given("accountId"), id: given("id"), createdAt: given("createdAt") });
+  const removing = db.delete(kycs).where(isRecord);
+  return withFirst(sql`${writingEvents}, place as (${keeping.getSQL()})`, removing);
+});
 
-/** Removes the record, and keeps its place in the list. */
-export async function deleteKyc(tx: Executor, accountId: string, kyc: Kyc): Promise<void> {
-  await remove(tx, { accountId, id: kyc.id });
-  await insertDeleted(tx, { accountId, id: kyc.id, createdAt: toTimestamptz(kyc.createdAt) });
+/** Removes a record that the transaction holds locked, keeps its place in the list, and writes the event of it. */
+export async function deleteKyc(
+  tx: Executor,
+  accountId: string,
+  kyc: Kyc,
+  event: NewAuditEvent,
+): Promise<void> {
+  const place = { accountId, id: kyc.id, createdAt: toTimestamptz(kyc.createdAt) };
+  await remove(tx, { ...place, ...eventValues([event]) });
 }
 
 const selectPosition = statement((db) => {

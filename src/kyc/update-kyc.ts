@@ -1,3 +1,4 @@
+import { CHANGEABLE_FIELDS, newEvent } from "../audit/event.ts";
 import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import { AppError, badUserInput, type FieldFault } from "../errors.ts";
@@ -6,12 +7,13 @@ import { MASK, maskNumber, openNumber, sealNumber } from "./document-number.ts";
 import { kycNotFound } from "./get-kyc.ts";
 import { IS_MASKED, readInput, type UpdateKycInput, updateKycInput } from "./input.ts";
 import { isKycId, type Kyc, type SealedNumber } from "./kyc.ts";
+import { toAuditReason } from "./reason.ts";
 import { ShownKyc } from "./show-kyc.ts";
 import { lockKyc, updateKyc as writeKyc } from "./store.ts";
 
 /**
- * Afterwards the record has the given values, and one version more if any of them is new; fields that are absent
- * stay as they are, so repeating is safe. Needs `kyc:write`. Fails with BAD_USER_INPUT (every fault named; `found`
+ * Afterwards the record has the given values, and if any of them is new, one version more and one event in the trail;
+ * fields that are absent stay as they are, so repeating is safe. Needs `kyc:write`. Fails with BAD_USER_INPUT (every fault named; `found`
  * are those that the surface met already, `check` finds those that only the stored record shows), NOT_FOUND, and
  * VERSION_CONFLICT where versions are expected and the record's is none of them.
  */
@@ -21,7 +23,8 @@ export async function updateKyc(
   found: readonly FieldFault[] = [],
   check: (stored: Kyc) => FieldFault[] = () => [],
 ): Promise<ShownKyc> {
-  const { accountId } = requireScope(ctx.viewer, "kyc:write");
+  const viewer = requireScope(ctx.viewer, "kyc:write");
+  const { accountId } = viewer;
   const { value, faults } = readInput(updateKycInput, input, found);
   if (!isKycId(input.id)) throw value ? kycNotFound() : badUserInput(faults);
   return ctx.db.transaction(async (tx) => {
@@ -35,20 +38,24 @@ export async function updateKyc(
     if (masked.length > 0) throw badUserInput(masked);
     const { verificationStatus = stored.verificationStatus, documentType = stored.documentType } = value;
     const number = sealNewNumber(ctx.keys, accountId, stored, value.documentNumber);
-    if (
-      number === undefined &&
-      verificationStatus === stored.verificationStatus &&
-      documentType === stored.documentType
-    ) {
-      return new ShownKyc(ctx, stored);
-    }
+    const reason = toAuditReason(viewer, value.reason, value.documentNumber, () =>
+      openNumber(ctx.keys, accountId, stored),
+    );
+    const changedFields = CHANGEABLE_FIELDS.filter((name) =>
+      name === "documentNumber" ? number : stored[name] !== { verificationStatus, documentType }[name],
+    );
+    if (changedFields.length === 0) return new ShownKyc(ctx, stored);
     const changed: Kyc = {
       ...stored,
       ...{ verificationStatus, documentType, version: stored.version + 1 },
       ...(number && { ...number, plainNumber: null }),
       updatedAt: Math.max(stored.updatedAt, ctx.now()),
     };
-    await writeKyc(tx, accountId, changed, number);
+    const event = newEvent(ctx, viewer, {
+      ...{ action: "updated", at: changed.updatedAt, kycIds: [stored.id], changedFields, reason },
+      ...{ statusBefore: stored.verificationStatus, statusAfter: verificationStatus },
+    });
+    await writeKyc(tx, accountId, changed, number, event);
     return new ShownKyc(ctx, changed);
   });
 }

@@ -28,6 +28,7 @@ const WIRE_NAMES: Record<string, string> = {
   last: "limit",
   after: "starting_after",
   before: "ending_before",
+  reason: "Kyc-Reason",
 };
 
 /** What the body of an answer says of a failure. */

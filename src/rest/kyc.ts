@@ -10,6 +10,7 @@ import type { ShownKyc } from "../kyc/show-kyc.ts";
 import { updateKyc } from "../kyc/update-kyc.ts";
 import { parseEtags, toEtag } from "./etag.ts";
 import { allowOnly, parseBody, parseForm, type WireParams } from "./params.ts";
+import { readReason } from "./reason.ts";
 
 type RecordRequest = FastifyRequest<{ Params: { id: string } }>;
 
@@ -53,7 +54,7 @@ async function create(request: FastifyRequest, reply: FastifyReply) {
   const { values, faults } = withQueryFaults(request, readBody(request, CREATE_PARAMS));
   const kyc = await createKyc(
     request.operationContext,
-    { customerId: values.get("customer_id") as string, ...readChanges(values) },
+    { customerId: values.get("customer_id") as string, ...readChanges(values), ...readReason(request) },
     faults,
   );
   return reply
@@ -78,7 +79,7 @@ async function update(request: RecordRequest, reply: FastifyReply) {
   const ifMatch = readTags(request, "If-Match", "any");
   const kyc = await updateKyc(
     request.operationContext,
-    { id: request.params.id, ...readChanges(values), ...expect(ifMatch.versions) },
+    { id: request.params.id, ...readChanges(values), ...expect(ifMatch.versions), ...readReason(request) },
     [...faults, ...ifMatch.faults],
     (stored) => findChangedFixed(values, stored),
   );
@@ -90,7 +91,7 @@ async function remove(request: RecordRequest) {
   const ifMatch = readTags(request, "If-Match", "any");
   const id = await deleteKyc(
     request.operationContext,
-    { id: request.params.id, ...expect(ifMatch.versions) },
+    { id: request.params.id, ...expect(ifMatch.versions), ...readReason(request) },
     [...faults, ...ifMatch.faults],
   );
   return { id, deleted: true };

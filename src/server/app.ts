@@ -14,6 +14,7 @@ import Fastify, {
   type preHandlerHookHandler,
 } from "fastify";
 import type { Logger } from "pino";
+import type { Surface } from "../audit/event.ts";
 import type { Authenticate } from "../auth/authenticate.ts";
 import { requireViewer } from "../auth/scopes.ts";
 import type { Config } from "../config.ts";
@@ -139,13 +140,15 @@ function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: App
 
 async function registerSurfaces(app: FastifyInstance, parts: AppParts): Promise<void> {
   const { authenticate, config, db, keys, log, now } = parts;
-  const enter: onRequestHookHandler = (request, reply, done) => {
-    reply.header("cache-control", "no-store");
-    authenticate(request.headers.authorization).then((viewer) => {
-      request.operationContext = { db, keys, viewer, requestId: request.id, log, now };
-      done();
-    }, done);
-  };
+  const enterBy =
+    (surface: Surface): onRequestHookHandler =>
+    (request, reply, done) => {
+      reply.header("cache-control", "no-store");
+      authenticate(request.headers.authorization).then((viewer) => {
+        request.operationContext = { db, keys, viewer, surface, requestId: request.id, log, now };
+        done();
+      }, done);
+    };
   // A body can take its time: what counts is that the token is good when the work begins.
   const reenter: preHandlerHookHandler = (request, reply, done) => {
     if (reply.elapsedTime <= MOMENT) done();
@@ -153,7 +156,7 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts): Promise<
   };
   if (config.graphiql) await registerGraphiql(app);
   await app.register(async (graphql) => {
-    graphql.addHook("onRequest", enter);
+    graphql.addHook("onRequest", enterBy("graphql"));
     graphql.addHook("preHandler", reenter);
     graphql.setErrorHandler((error, request, reply) =>
       sendGraphqlFailure(readFailure(error, request), request, reply),
@@ -162,7 +165,7 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts): Promise<
   });
   await app.register(
     async (rest) => {
-      rest.addHook("onRequest", enter);
+      rest.addHook("onRequest", enterBy("rest"));
       rest.addHook("preHandler", reenter);
       rest.addHook("onRequest", (request, _reply, done) => {
         requireViewer(request.operationContext.viewer);

@@ -16,12 +16,13 @@ const issue = (name: string, expiresAt: number | null = null) =>
 const idOf = async (name: string) =>
   (await listTokens(database.db)).find((token) => token.name === name)?.id as string;
 
-test("a good token names its account, its id and its scopes; no header names nobody", async () => {
+test("a good token names its account, its id, its name and its scopes; no header names nobody", async () => {
   const authenticate = createAuthenticator(database.db, Date.now);
   const token = await issue("good");
   expect(await authenticate(`Bearer ${token}`)).toEqual({
     accountId: "acme",
     tokenId: await idOf("good"),
+    tokenName: "good",
     scopes: ["kyc:read"],
   });
   expect(await authenticate(`bearer  ${token}`)).toMatchObject({ accountId: "acme" });

@@ -4,6 +4,7 @@ import { connect } from "../../src/db/pool.ts";
 import { AppError } from "../../src/errors.ts";
 import { insertKyc } from "../../src/kyc/store.ts";
 import { createTestDatabase } from "../support/database.ts";
+import { someEvent } from "../support/records.ts";
 
 let database: Awaited<ReturnType<typeof createTestDatabase>>;
 beforeAll(async () => {
@@ -99,10 +100,9 @@ test("of records that are created at once, one that can't be keeps none of the o
     ...({ verificationStatus: "pending", documentType: "visa" } as const),
     ...{ createdAt: n, updatedAt: n, version: 1 },
   });
-  await insertKyc(database.db, "acme", kyc(3));
-  const outcomes = await Promise.allSettled(
-    Array.from({ length: 8 }, (_, n) => insertKyc(database.db, "acme", kyc(n))),
-  );
+  const insert = (n: number) => insertKyc(database.db, "acme", kyc(n), someEvent("acme", kyc(n).id));
+  await insert(3);
+  const outcomes = await Promise.allSettled(Array.from({ length: 8 }, (_, n) => insert(n)));
   expect(outcomes.map(({ status }) => status)).toEqual(
     Array.from({ length: 8 }, (_, n) => (n === 3 ? "rejected" : "fulfilled")),
   );
@@ -117,4 +117,6 @@ test("of records that are created at once, one that can't be keeps none of the o
       number_digest: kyc(n).numberDigest,
     })),
   );
+  const events = await database.db.execute("select kyc_ids from audit_events order by kyc_ids");
+  expect(events).toEqual(Array.from({ length: 8 }, (_, n) => ({ kyc_ids: [kyc(n).id] })));
 });

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { insertKyc } from "../../src/kyc/store.ts";
 import { describeError } from "../../src/log.ts";
 import { createTestDatabase } from "../support/database.ts";
+import { someEvent } from "../support/records.ts";
 
 const CANARY = "CANARY47110815";
 const kyc = {
@@ -18,6 +19,8 @@ const kyc = {
   version: 1,
 } as const;
 
+const event = someEvent("acme", kyc.id);
+
 let database: Awaited<ReturnType<typeof createTestDatabase>>;
 beforeAll(async () => {
   database = await createTestDatabase();
@@ -31,12 +34,12 @@ const failureOf = async (work: Promise<unknown>) => {
 };
 
 test("a statement that the server refuses fails with its SQLSTATE and none of its values", async () => {
-  await insertKyc(database.db, "acme", kyc);
+  await insertKyc(database.db, "acme", kyc, event);
   const failures = [
-    await failureOf(insertKyc(database.db, "acme", kyc)),
-    await failureOf(database.db.transaction((tx) => insertKyc(tx, "acme", kyc))),
-    await failureOf(insertKyc(database.db, "acme", { ...kyc, version: Number.NaN })),
-    await failureOf(insertKyc(database.db, "acme", { ...kyc, documentType: CANARY as "passport" })),
+    await failureOf(insertKyc(database.db, "acme", kyc, event)),
+    await failureOf(database.db.transaction((tx) => insertKyc(tx, "acme", kyc, event))),
+    await failureOf(insertKyc(database.db, "acme", { ...kyc, version: Number.NaN }, event)),
+    await failureOf(insertKyc(database.db, "acme", { ...kyc, documentType: CANARY as "passport" }, event)),
     await failureOf(database.db.execute(`select '${CANARY}'::int`)),
   ];
   expect(failures.map((failure) => (failure as { code: string }).code)).toEqual([
@@ -56,10 +59,13 @@ test("a transaction that fails leaves nothing behind", async () => {
   const other = { ...kyc, id: "0000000000000002" };
   const failure = await failureOf(
     database.db.transaction(async (tx) => {
-      await insertKyc(tx, "acme", other);
+      await insertKyc(tx, "acme", other, event);
       throw new RangeError("no");
     }),
   );
   expect(failure).toBeInstanceOf(RangeError);
   expect(await database.db.execute(`select id from kycs where id = '${other.id}'`)).toEqual([]);
+  expect(
+    await database.db.execute("select sequence from audit_events where account_id = 'acme'"),
+  ).toHaveLength(1);
 });

@@ -2,8 +2,9 @@ import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { sealNumber } from "../../src/kyc/document-number.ts";
 import { DOCUMENT_TYPES, type Kyc, VERIFICATION_STATUSES } from "../../src/kyc/kyc.ts";
-import { insertKyc } from "../../src/kyc/store.ts";
+import { insertKyc, type NewKyc } from "../../src/kyc/store.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
+import { someEvent } from "../support/records.ts";
 
 // The requests of the legacy documentation, as printed there. `curl -d` makes form-encoded bodies.
 
@@ -45,7 +46,7 @@ afterAll(() => gateway.close());
 /** A token of an account that has the printed record, under the printed id. */
 async function tokenWithPrintedRecord(changes: Partial<Omit<Kyc, "sealedNumber">> = {}): Promise<string> {
   const account = randomUUID();
-  await insertKyc(gateway.db, account, {
+  const kyc: NewKyc = {
     id: "xgQQXg3hrtjh7AvZ",
     customerId: "WAz8eIbvDR60rouK",
     verificationStatus: "verified",
@@ -56,7 +57,8 @@ async function tokenWithPrintedRecord(changes: Partial<Omit<Kyc, "sealedNumber">
     updatedAt: PRINTED_TIME * 1000,
     version: 1,
     ...changes,
-  });
+  };
+  await insertKyc(gateway.db, account, kyc, someEvent(account, kyc.id));
   return gateway.token(account);
 }
 

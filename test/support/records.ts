@@ -1,3 +1,4 @@
+import type { NewAuditEvent } from "../../src/audit/event.ts";
 import type { GraphqlAnswer, TestApp } from "./app.ts";
 
 /** Input of a record that nothing is wrong with, in GraphQL's words. */
@@ -20,3 +21,17 @@ export async function createRecord(
   if (answer.errors) throw new Error(JSON.stringify(answer.errors));
   return answer.data.createKyc.kyc.id;
 }
+
+/** An event that goes with a change which no request asked for. */
+export const someEvent = (accountId: string, kycId: string): NewAuditEvent => ({
+  ...{
+    accountId,
+    at: Date.now(),
+    tokenId: "tok_0",
+    tokenName: "test",
+    surface: "graphql",
+    requestId: "req_0",
+  },
+  ...{ action: "created", kycIds: [kycId], changedFields: [], statusBefore: null, statusAfter: null },
+  reason: null,
+});

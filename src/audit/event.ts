@@ -1,0 +1,56 @@
+import type { Viewer } from "../auth/scopes.ts";
+import type { OperationContext } from "../context.ts";
+import type { VerificationStatus } from "../kyc/kyc.ts";
+
+/** The two ways into the gateway. */
+export const SURFACES = ["graphql", "rest"] as const;
+export type Surface = (typeof SURFACES)[number];
+
+/** What can be done to a record, `read` being that its document number was shown. */
+export const AUDIT_ACTIONS = ["created", "updated", "deleted", "read"] as const;
+type AuditAction = (typeof AUDIT_ACTIONS)[number];
+
+/** The fields of a record that an update can change. */
+export const CHANGEABLE_FIELDS = ["verificationStatus", "documentType", "documentNumber"] as const;
+type ChangeableField = (typeof CHANGEABLE_FIELDS)[number];
+
+/** One entry of an account's trail: who did what to which records. It has no value of a record but its status. */
+export interface AuditEvent {
+  /** Rises with each event; numbers are left out. Of one record's changes the later one has the higher. */
+  sequence: number;
+  /** Epoch milliseconds. */
+  at: number;
+  tokenId: string;
+  /** As it was called when this happened. */
+  tokenName: string;
+  surface: Surface;
+  requestId: string;
+  action: AuditAction;
+  /** The record that was changed, or all whose numbers one answer showed. */
+  kycIds: readonly string[];
+  /** What an update changed, by name; empty for every other action. */
+  changedFields: readonly ChangeableField[];
+  statusBefore: VerificationStatus | null;
+  statusAfter: VerificationStatus | null;
+  /** The caller's own words: they are written here and nowhere else. */
+  reason: string | null;
+}
+
+/** An event that has no place in the trail yet. */
+export type NewAuditEvent = Omit<AuditEvent, "sequence"> & { accountId: string };
+
+/** The event of what the viewer does with this request. */
+export function newEvent(
+  { surface, requestId }: OperationContext,
+  { accountId, tokenId, tokenName }: Viewer,
+  what: Pick<AuditEvent, "at" | "action" | "kycIds"> &
+    Partial<Pick<AuditEvent, "changedFields" | "statusBefore" | "statusAfter">> & {
+      reason?: string | undefined;
+    },
+): NewAuditEvent {
+  const { at, action, kycIds, changedFields = [], statusBefore = null, statusAfter = null } = what;
+  return {
+    ...{ accountId, at, tokenId, tokenName, surface, requestId, action, kycIds, changedFields },
+    ...{ statusBefore, statusAfter, reason: what.reason ?? null },
+  };
+}
