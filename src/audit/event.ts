@@ -8,7 +8,7 @@ export type Surface = (typeof SURFACES)[number];
 
 /** What can be done to a record, `read` being that its document number was shown. */
 export const AUDIT_ACTIONS = ["created", "updated", "deleted", "read"] as const;
-type AuditAction = (typeof AUDIT_ACTIONS)[number];
+export type AuditAction = (typeof AUDIT_ACTIONS)[number];
 
 /** The fields of a record that an update can change. */
 export const CHANGEABLE_FIELDS = ["verificationStatus", "documentType", "documentNumber"] as const;

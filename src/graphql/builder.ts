@@ -1,6 +1,6 @@
 import SchemaBuilder from "@pothos/core";
 import RelayPlugin from "@pothos/plugin-relay";
-import { DateTimeResolver } from "graphql-scalars";
+import { DateTimeResolver, SafeIntResolver } from "graphql-scalars";
 import type { OperationContext } from "../context.ts";
 
 /** What the schema's modules add their types and fields to. */
@@ -10,6 +10,7 @@ export const builder = new SchemaBuilder<{
   Scalars: {
     DateTime: { Input: Date; Output: number };
     ID: { Input: string; Output: string };
+    SafeInt: { Input: number; Output: number };
   };
 }>({
   plugins: [RelayPlugin],
@@ -43,6 +44,10 @@ builder.scalarType("DateTime", {
   serialize: (millis) => toIsoTime(millis as number),
   description:
     "An instant as ISO 8601 with a zone, such as `2026-03-01T12:30:00.000Z`. Answers are in UTC with milliseconds.",
+});
+
+builder.addScalarType("SafeInt", SafeIntResolver, {
+  description: "A whole number that JSON and JavaScript hold exactly, up to 2^53 - 1: an `Int` has 32 bits.",
 });
 
 builder.queryType({ description: "Everything that can be read. Each record needs a token of its account." });

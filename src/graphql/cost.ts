@@ -85,10 +85,12 @@ function fragmentCost(fragment: FragmentDefinitionNode, context: ValidationConte
   return found;
 }
 
+const CONNECTIONS = new Set(["kycs", "auditEvents", "history"]);
+
 /** How many records a field can lead to. */
 function recordsOf({ name, arguments: given = [] }: FieldNode): number {
   const argument = (...names: string[]) => given.find((arg) => names.includes(arg.name.value))?.value;
-  if (name.value === "kycs") {
+  if (CONNECTIONS.has(name.value)) {
     const size = argument("first", "last");
     if (size === undefined || size.kind === Kind.NULL) return DEFAULT_PAGE_SIZE;
     return size.kind === Kind.INT ? Math.min(Number(size.value), MAX_PAGE_SIZE) : MAX_PAGE_SIZE;

@@ -1,10 +1,9 @@
-import { type FieldNode, Kind } from "graphql";
-import { toCursor } from "../kyc/cursor.ts";
 import { getKyc, getKycs } from "../kyc/get-kyc.ts";
 import type { VerificationStatus as Status } from "../kyc/kyc.ts";
-import { type KycList, listKycs, whenRead } from "../kyc/list-kycs.ts";
+import { listKycs } from "../kyc/list-kycs.ts";
 import type { ShownKyc } from "../kyc/show-kyc.ts";
 import { builder } from "./builder.ts";
+import { connectionOf, pageArgs, readAhead } from "./connection.ts";
 
 export const VerificationStatus = builder.enumType("VerificationStatus", {
   description: "How far a verification is. Any status may follow any other.",
@@ -58,85 +57,9 @@ export const KycType = builder.node(builder.objectRef<ShownKyc>("Kyc"), {
   }),
 });
 
-/** What a field reads only where it is selected. */
-class Edge {
-  readonly node: ShownKyc;
-  constructor(node: ShownKyc) {
-    this.node = node;
-  }
-  get cursor(): string {
-    return toCursor(this.node);
-  }
-}
+const KycConnection = connectionOf<ShownKyc>(KycType, "record");
 
-const KycEdge = builder.objectRef<Edge>("KycEdge").implement({
-  description: "A record and its place in the list.",
-  fields: (t) => ({
-    cursor: t.exposeString("cursor", {
-      description:
-        "The place in the list, for `after` and `before`. It works even when the record has been deleted since.",
-    }),
-    node: t.expose("node", { type: KycType, description: "The record." }),
-  }),
-});
-
-const cursorAt = (list: KycList, index: 0 | -1) =>
-  whenRead(list.page(), ({ records }) => {
-    const kyc = records.at(index);
-    return kyc ? toCursor(kyc) : null;
-  });
-
-const PageInfo = builder.objectRef<KycList>("PageInfo").implement({
-  description: "Where a page stands in its list.",
-  fields: (t) => ({
-    hasNextPage: t.boolean({
-      description: "Whether the list goes on behind this page, with older records.",
-      resolve: (list) => list.hasNextPage(),
-    }),
-    hasPreviousPage: t.boolean({
-      description: "Whether newer records stand before this page.",
-      resolve: (list) => list.hasPreviousPage(),
-    }),
-    startCursor: t.string({
-      nullable: true,
-      description: "The cursor of the page's first edge; null where the page is empty.",
-      resolve: (list) => cursorAt(list, 0),
-    }),
-    endCursor: t.string({
-      nullable: true,
-      description: "The cursor of the page's last edge; null where the page is empty.",
-      resolve: (list) => cursorAt(list, -1),
-    }),
-  }),
-});
-
-const KycConnection = builder.objectRef<KycList>("KycConnection").implement({
-  description: "A page of records, newest first.",
-  fields: (t) => ({
-    edges: t.field({
-      type: [KycEdge],
-      description: "The page's records with their cursors.",
-      resolve: (list) => whenRead(list.page(), ({ records }) => records.map((kyc) => new Edge(kyc))),
-    }),
-    nodes: t.field({
-      type: [KycType],
-      description: "The page's records, without their cursors.",
-      resolve: (list) => whenRead(list.page(), ({ records }) => records),
-    }),
-    pageInfo: t.field({
-      type: PageInfo,
-      description: "Where the page stands in its list.",
-      resolve: (list) => list,
-    }),
-    totalCount: t.int({
-      description:
-        "How many records match the filter, on whatever page. It costs a query of its own, and only when selected.",
-      resolve: (list) => list.totalCount(),
-    }),
-  }),
-});
-
-const DateTimeRange = builder.inputType("DateTimeRange", {
+export const DateTimeRange = builder.inputType("DateTimeRange", {
   description: "A span of time.",
   fields: (t) => ({
     from: t.field({
@@ -161,14 +84,6 @@ const KycFilter = builder.inputType("KycFilter", {
   }),
 });
 
-/** Fragments count as more. */
-function selectsMoreThanCount(nodes: readonly FieldNode[]): boolean {
-  return nodes.some(({ selectionSet }) =>
-    selectionSet?.selections.some((node) => node.kind !== Kind.FIELD || !COUNTS.has(node.name.value)),
-  );
-}
-const COUNTS = new Set(["totalCount", "__typename"]);
-
 builder.queryFields((t) => ({
   kyc: t.field({
     type: KycType,
@@ -182,23 +97,13 @@ builder.queryFields((t) => ({
     description:
       "Your account's records, newest first: the first ten where neither `first` nor `last` is given. Needs the scope `kyc:read`.",
     args: {
-      first: t.arg.int({
-        description: "So many records from the start of the range, 0 to 100. Not together with `last`.",
-      }),
-      after: t.arg.string({ description: "Only records behind this cursor, that is, older ones." }),
-      last: t.arg.int({
-        description: "So many records from the end of the range, 0 to 100. Not together with `first`.",
-      }),
-      before: t.arg.string({ description: "Only records before this cursor, that is, newer ones." }),
+      ...pageArgs(t),
       filter: t.arg({ type: KycFilter, description: "Only records that match it." }),
     },
     resolve: async (_root, { filter, ...page }, ctx, info) => {
       const { from, to } = filter?.createdAt ?? {};
       const createdAt = { from: from?.getTime(), to: to?.getTime() };
-      const list = await listKycs(ctx, { ...page, filter: { ...filter, createdAt } });
-      // Read before its fields are: a promise for each of them is a large part of what a page costs.
-      if (selectsMoreThanCount(info.fieldNodes)) await list.page();
-      return list;
+      return readAhead(await listKycs(ctx, { ...page, filter: { ...filter, createdAt } }), info);
     },
   }),
 }));

@@ -1,5 +1,6 @@
 import { type GraphQLSchema, isObjectType, printSchema } from "graphql";
 import { builder } from "./builder.ts";
+import "./audit.ts";
 import "./kyc.ts";
 import "./kyc-mutations.ts";
 

@@ -41,6 +41,7 @@ const cursor = z
   .string("must be a cursor")
   .refine((text) => isKycId(text) || fromCursor(text) !== null, "is no cursor of this list");
 const instant = z.number("must be a time");
+export const timeRange = z.object({ from: instant.nullish(), to: instant.nullish() });
 
 export const createKycInput = z.object({
   customerId,
@@ -73,26 +74,34 @@ const kycFilter = z.object({
   verificationStatus: verificationStatus.nullish(),
   documentType: documentType.nullish(),
   documentNumber: documentNumber.nullish(),
-  createdAt: z.object({ from: instant.nullish(), to: instant.nullish() }).nullish(),
+  createdAt: timeRange.nullish(),
 });
 
-export const listKycsInput = z
-  .object({
-    first: pageSize.nullish(),
-    after: cursor.nullish(),
-    last: pageSize.nullish(),
-    before: cursor.nullish(),
-    filter: kycFilter.nullish(),
-  })
-  .refine(({ first, last }) => first == null || last == null, {
-    path: ["last"],
-    message: "can't be used together with first",
-    // Said also when other fields are at fault.
-    when: () => true,
-  });
+/** The arguments of a list that takes these cursors and this filter. */
+export function pageInput<Cursor extends z.ZodType, Filter extends z.ZodType>(
+  cursor: Cursor,
+  filter: Filter,
+) {
+  return z
+    .object({
+      first: pageSize.nullish(),
+      after: cursor.nullish(),
+      last: pageSize.nullish(),
+      before: cursor.nullish(),
+      filter: filter.nullish(),
+    })
+    .refine(({ first, last }) => first == null || last == null, {
+      path: ["last"],
+      message: "can't be used together with first",
+      // Said also when other fields are at fault.
+      when: () => true,
+    });
+}
+
+export const listKycsInput = pageInput(cursor, kycFilter);
 
 /** What a surface may hand in: anything may be absent or null, and is told as a fault where it must not. */
-type Raw<Schema extends z.ZodType> = {
+export type Raw<Schema extends z.ZodType> = {
   [Field in keyof z.input<Schema>]?: z.input<Schema>[Field] | null | undefined;
 };
 export type CreateKycInput = Raw<typeof createKycInput>;

@@ -20,7 +20,7 @@ export const columns = {
   updatedAt: epochMillis(kycs.updatedAt).as("updated_millis"),
   version: kycs.version,
 };
-export const given = sql.placeholder;
+const given = sql.placeholder;
 const isRecord = and(eq(kycs.accountId, given("accountId")), eq(kycs.id, given("id")));
 
 /** What `columns` hold, and what a statement may read behind them. */

@@ -46,8 +46,8 @@ export function registerKycRoutes(app: FastifyInstance): void {
 
 async function list(request: FastifyRequest) {
   const { input, faults } = readList(readQuery(request, LIST_PARAMS));
-  const { records, more } = await (await listKycs(request.operationContext, input, faults)).page();
-  return { has_more: more, data: records.map(renderKyc) };
+  const { items, more } = await (await listKycs(request.operationContext, input, faults)).page();
+  return { has_more: more, data: items.map(renderKyc) };
 }
 
 async function create(request: FastifyRequest, reply: FastifyReply) {

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { createTestApp, type TestApp } from "../support/app.ts";
+import { anyPageQuery, expectedPage, maybe, type PageQuery } from "../support/paging-model.ts";
 import { createRecord } from "../support/records.ts";
 
 interface Row {
@@ -62,37 +63,20 @@ test("records are listed by time and id, the newest first", () => {
   expect(keys).toEqual([...keys].sort().reverse());
 });
 
-interface Query {
-  first?: number | null | undefined;
-  last?: number | null | undefined;
-  after?: number | undefined;
-  before?: number | undefined;
+interface Query extends PageQuery {
   customer?: string | undefined;
   from?: number | undefined;
   to?: number | undefined;
 }
 
-/** What the page must be, from the rows alone. Positions are indexes of all rows, deleted ones included. */
-function model({ first, last, after, before, customer, from, to }: Query) {
-  const living = rows
+function model({ customer, from, to, ...page }: Query) {
+  const selected = rows
     .map((row, index) => ({ ...row, index }))
     .filter((row) => !row.deleted && (customer === undefined || row.customer === customer))
     .filter(
       (row) => (from === undefined || row.createdAt >= from) && (to === undefined || row.createdAt < to),
     );
-  const inRange = living.filter((row) => row.index > (after ?? -1) && row.index < (before ?? rows.length));
-  const size = first ?? last ?? 10;
-  const backward = last != null;
-  const page = backward ? inRange.slice(Math.max(0, inRange.length - size)) : inRange.slice(0, size);
-  const more = inRange.length > size;
-  return {
-    ids: page.map((row) => row.id),
-    hasNextPage: (!backward && more) || (before !== undefined && living.some((row) => row.index >= before)),
-    hasPreviousPage: (backward && more) || (after !== undefined && living.some((row) => row.index <= after)),
-    startCursor: page[0]?.cursor ?? null,
-    endCursor: page.at(-1)?.cursor ?? null,
-    totalCount: living.length,
-  };
+  return expectedPage(selected, page);
 }
 
 async function read({ first, last, after, before, customer, from, to }: Query) {
@@ -114,19 +98,16 @@ async function read({ first, last, after, before, customer, from, to }: Query) {
   return { ids: nodes.map((node: { id: string }) => node.id), ...pageInfo, totalCount };
 }
 
-const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined });
-const place = maybe(fc.nat(27));
-const size = fc.oneof(fc.nat(12), fc.constant(100));
 const query: fc.Arbitrary<Query> = fc
-  .record({
-    count: maybe(fc.tuple(fc.constantFrom("first" as const, "last" as const), size)),
-    after: place,
-    before: place,
-    customer: maybe(fc.constantFrom(...CUSTOMERS, "nobody")),
-    from: maybe(fc.constantFrom(...MILLISECONDS)),
-    to: maybe(fc.constantFrom(...MILLISECONDS)),
-  })
-  .map(({ count, ...rest }) => ({ ...rest, ...(count && { [count[0]]: count[1] }) }));
+  .tuple(
+    anyPageQuery(28),
+    fc.record({
+      customer: maybe(fc.constantFrom(...CUSTOMERS, "nobody")),
+      from: maybe(fc.constantFrom(...MILLISECONDS)),
+      to: maybe(fc.constantFrom(...MILLISECONDS)),
+    }),
+  )
+  .map(([page, filter]) => ({ ...page, ...filter }));
 
 test("every combination of arguments answers as the model does", async () => {
   await fc.assert(

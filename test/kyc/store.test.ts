@@ -78,7 +78,7 @@ describe("each statement reads ranges of an index, and never the table", () => {
   test.each(["newest", "oldest"] as const)("pages from the %s end", async (from) => {
     const texts = await sentBy(async () => {
       for (const selection of selections) {
-        await lists.listKycs(database.db, "account1", selection, { from, limit: 11 });
+        await lists.kycList.list(database.db, "account1", selection, { from, limit: 11 });
       }
     });
     expect(new Set(texts).size).toBe(selections.length);
@@ -99,7 +99,7 @@ describe("each statement reads ranges of an index, and never the table", () => {
             Object.assign(other, { [name]: { ...(value as object), id: "0000000000000001" } });
         await Promise.all(
           [selection, other].map((one) =>
-            lists.listKycs(database.db, "account1", one, { from: "newest", limit: 11 }),
+            lists.kycList.list(database.db, "account1", one, { from: "newest", limit: 11 }),
           ),
         );
       }
@@ -121,7 +121,7 @@ describe("each statement reads ranges of an index, and never the table", () => {
     } as const;
     const event = someEvent("account1", kyc.id);
     const texts = await sentBy(async () => {
-      for (const selection of selections) await lists.countKycs(database.db, "account1", selection);
+      for (const selection of selections) await lists.kycList.count(database.db, "account1", selection);
       await records.findKyc(database.db, "account1", here.id);
       await records.findKycs(database.db, "account1", [here.id, "0000000000000001"]);
       await records.lockKyc(database.db, "account1", here.id);
@@ -135,7 +135,7 @@ describe("each statement reads ranges of an index, and never the table", () => {
 
   test("a page is read in the order of its index: nothing is sorted but pages of many", async () => {
     const texts = await sentBy(() =>
-      lists.listKycs(database.db, "account1", { olderThan: here }, { from: "newest", limit: 11 }),
+      lists.kycList.list(database.db, "account1", { olderThan: here }, { from: "newest", limit: 11 }),
     );
     for (const text of texts)
       expect((await planOf(text)).map((node) => node["Node Type"])).not.toContain("Sort");
@@ -170,7 +170,7 @@ test("pages that are asked for at once are those that each would be alone", asyn
     from: index % 5 === 0 ? ("oldest" as const) : ("newest" as const),
   }));
   const read = ({ account, selection, from }: (typeof requests)[number]) =>
-    lists.listKycs(database.db, account, selection, { from, limit: 4 });
+    lists.kycList.list(database.db, account, selection, { from, limit: 4 });
   const together = await Promise.all(requests.map(read));
   const alone = [];
   for (const request of requests) alone.push(await read(request));

@@ -1,0 +1,56 @@
+import { z } from "zod";
+import { requireScope } from "../auth/scopes.ts";
+import type { OperationContext } from "../context.ts";
+import { pageInput, parseInput, type Raw, timeRange } from "../kyc/input.ts";
+import { isKycId } from "../kyc/kyc.ts";
+import { openList, type PagedList } from "../paging/list.ts";
+import { fromCursor, toCursor } from "./cursor.ts";
+import { AUDIT_ACTIONS, type AuditEvent } from "./event.ts";
+import { auditList, type Selection } from "./list-store.ts";
+
+const cursor = z
+  .string("must be a cursor")
+  .refine((text) => fromCursor(text) !== null, "is no cursor of this list");
+
+const listAuditEventsInput = pageInput(
+  cursor,
+  z.object({
+    kycId: z.string().refine(isKycId, "must be the id of a record").nullish(),
+    tokenId: z
+      .string()
+      .regex(/^[\w-]{1,64}$/, "must be the id of a token")
+      .nullish(),
+    action: z.enum(AUDIT_ACTIONS).nullish(),
+    at: timeRange.nullish(),
+  }),
+);
+type ListAuditEventsInput = Raw<typeof listAuditEventsInput>;
+
+/**
+ * The account's events that match the filter, newest first, in pages as those of `listKycs`; those of records that
+ * are gone, too. Needs `audit:read`. Fails with BAD_USER_INPUT, naming every fault.
+ */
+export function listAuditEvents(ctx: OperationContext, input: ListAuditEventsInput): PagedList<AuditEvent> {
+  const { accountId } = requireScope(ctx.viewer, "audit:read");
+  const { first, last, after, before, filter } = parseInput(listAuditEventsInput, input);
+  const placeOf = (text: string | null | undefined) =>
+    text == null ? undefined : (fromCursor(text) as number);
+  const { kycId, tokenId, action, at } = filter ?? {};
+  const filtered: Selection = {
+    ...(kycId != null && { kycId }),
+    ...(tokenId != null && { tokenId }),
+    ...(action != null && { action }),
+    ...(at?.from != null && { from: at.from }),
+    ...(at?.to != null && { to: at.to }),
+  };
+  return openList<AuditEvent, number, Selection>(
+    {
+      select: (selection, stretch) => auditList.list(ctx.db, accountId, selection, stretch),
+      count: (selection) => auditList.count(ctx.db, accountId, selection),
+      positionOf: ({ sequence }) => sequence,
+      compare: (a, b) => a - b,
+      cursorOf: toCursor,
+    },
+    { filtered, first, last, after: placeOf(after), before: placeOf(before) },
+  );
+}

@@ -1,0 +1,152 @@
+import { type Column, is, SQL, sql } from "drizzle-orm";
+import { batched } from "../db/batch.ts";
+import type { Executor } from "../db/client.ts";
+import { statement } from "../db/statement.ts";
+
+/** Where the value of a condition comes from: a placeholder, or a row of the wanted pages. */
+export type Source = (name: string) => SQL;
+
+/** What the statements of a list are written from. `Selection` has a key for each condition that can be set. */
+export interface ListSource<Selection extends object, Row> {
+  columns: Record<string, Column | SQL.Aliased>;
+  /** Makes a row of the values, which come in the order of the columns. */
+  toRow(values: unknown[]): Row;
+  from(selection: Selection): SQL;
+  accountId(selection: Selection): Column;
+  /** The paging key. It ends every index that a selection uses. */
+  key(selection: Selection): Column[];
+  conditions: { [Name in keyof Selection]-?: (source: Source, selection: Selection) => SQL };
+  /** The texts that a condition compares with, by the names that it takes from its source. */
+  bind<Name extends keyof Selection>(name: Name, value: NonNullable<Selection[Name]>): Record<string, string>;
+  /** Below zero where `a` is older than `b`, above where it is newer. */
+  compare(a: Row, b: Row): number;
+}
+
+/** Which end of a selection is read, and how much of it. */
+export interface Stretch {
+  from: "newest" | "oldest";
+  limit: number;
+}
+
+export interface ListStore<Selection, Row> {
+  /** Up to `limit` rows of the selection, from its newest or its oldest end, at whatever depth it starts. */
+  list(db: Executor, accountId: string, selection: Selection, stretch: Stretch): Promise<Row[]>;
+  /** How many rows the selection has. It reads them all: its cost grows with their number. */
+  count(db: Executor, accountId: string, selection: Selection): Promise<number>;
+}
+
+interface PageRequest<Selection> extends Stretch {
+  accountId: string;
+  selection: Selection;
+  /** The values of the selection's conditions, as statements take them. */
+  values: Record<string, string>;
+}
+
+type Statement<Row> = (db: Executor, values: Record<string, unknown>) => Promise<Row[]>;
+
+const given: Source = (name) => sql`${sql.placeholder(name)}`;
+const listOf = <T>(parts: readonly T[], write: (part: T) => SQL) => sql.join(parts.map(write), sql`, `);
+
+/**
+ * The statements of a list. There is one for each set of conditions that occurs, so that the planner sees just those
+ * conditions. Pages that are asked for in one moment, and differ in the values of their conditions alone, are read
+ * by one statement.
+ */
+export function createListStore<Selection extends object, Row>(
+  source: ListSource<Selection, Row>,
+): ListStore<Selection, Row> {
+  const names = Object.keys(source.conditions) as (keyof Selection & string)[];
+  const conditionsOf = (selection: Selection) => names.filter((name) => name in selection);
+  const shapeOf = (selection: Selection) => conditionsOf(selection).join(" ");
+  const columns = listOf(Object.values(source.columns), (column) =>
+    is(column, SQL.Aliased) ? sql`${column.sql} as ${sql.identifier(column.fieldAlias)}` : sql`${column}`,
+  );
+  /** Behind the columns of a row. */
+  const place = Object.keys(source.columns).length;
+
+  function where(selection: Selection, from: Source): SQL {
+    const conditions = conditionsOf(selection).map((name) => source.conditions[name](from, selection));
+    return sql.join([sql`${source.accountId(selection)} = ${given("accountId")}`, ...conditions], sql` and `);
+  }
+
+  function page(selection: Selection, from: Stretch["from"], values: Source): SQL {
+    const order = from === "newest" ? sql`desc` : sql`asc`;
+    return sql`select ${columns} from ${source.from(selection)} where ${where(selection, values)}
+      order by ${listOf(source.key(selection), (column) => sql`${column} ${order}`)} limit ${given("limit")}`;
+  }
+
+  const selectPage = variants<Row>((selection, from) =>
+    statement(() => page(selection, from, given), source.toRow),
+  );
+  const selectPages = variants<{ row: Row; place: number }>((selection, from) => {
+    const labels = Object.keys(valuesOf(selection));
+    return statement(
+      () => sql`select page.*, wanted.place::int
+        from unnest(${listOf(labels, (name) => sql`${given(name)}::text[]`)})
+          with ordinality as wanted(${listOf(labels, (name) => sql.identifier(name) as unknown as SQL)}, place)
+        cross join lateral (${page(selection, from, (name) => sql`wanted.${sql.identifier(name)}`)}) as page`,
+      (values: unknown[]) => ({ row: source.toRow(values), place: values[place] as number }),
+    );
+  });
+  const selectCount = variants<number>((selection) =>
+    statement(
+      () => sql`select count(*) from ${source.from(selection)} where ${where(selection, given)}`,
+      ([total]: [string]) => Number(total),
+    ),
+  );
+
+  function variants<Result>(build: (selection: Selection, from: Stretch["from"]) => Statement<Result>) {
+    const known = new Map<string, Statement<Result>>();
+    return (selection: Selection, from: Stretch["from"] = "newest"): Statement<Result> => {
+      const key = `${from} ${shapeOf(selection)}`;
+      let found = known.get(key);
+      if (!found) {
+        found = build(selection, from);
+        known.set(key, found);
+      }
+      return found;
+    };
+  }
+
+  function valuesOf(selection: Selection): Record<string, string> {
+    const bound: Record<string, string> = {};
+    for (const name of conditionsOf(selection))
+      Object.assign(bound, source.bind(name, selection[name] as NonNullable<Selection[typeof name]>));
+    return bound;
+  }
+
+  /** Pages of one account that differ in the values of their conditions alone, in the order of the requests. */
+  async function readPages(
+    db: Executor,
+    { accountId, selection, from, limit, values }: PageRequest<Selection>,
+    requests: PageRequest<Selection>[],
+  ): Promise<Row[][]> {
+    const lists: Record<string, unknown> = {};
+    for (const name of Object.keys(values)) lists[name] = requests.map((request) => request.values[name]);
+    const pages: Row[][] = requests.map(() => []);
+    const found = await selectPages(selection, from)(db, { accountId, limit, ...lists });
+    for (const { row, place } of found) pages[place - 1]?.push(row);
+    // They come in order, each page from its index; but a statement without an order promises none.
+    const sign = from === "newest" ? -1 : 1;
+    for (const page of pages) page.sort((a, b) => sign * source.compare(a, b));
+    return pages;
+  }
+
+  const findPage = batched<PageRequest<Selection>, Row[]>(
+    ({ accountId, from, limit, selection }) => `${accountId} ${from} ${limit} ${shapeOf(selection)}`,
+    // No value has a NUL.
+    ({ values }) => Object.values(values).join("\0"),
+    async (db, requests) => {
+      const [{ accountId, selection, values, from, limit }] = requests;
+      if (requests.length > 1) return readPages(db, requests[0], requests);
+      return [await selectPage(selection, from)(db, { accountId, ...values, limit })];
+    },
+  );
+
+  return {
+    list: (db, accountId, selection, stretch) =>
+      findPage(db, { accountId, selection, values: valuesOf(selection), ...stretch }),
+    count: async (db, accountId, selection) =>
+      (await selectCount(selection)(db, { accountId, ...valuesOf(selection) }))[0] ?? 0,
+  };
+}
