@@ -83,6 +83,7 @@ const variables = z.object({
     .default("info"),
   BODY_LIMIT: bytes.default(100 * 1024),
   QUERY_COST_LIMIT: integer(1, 1_000_000).default(10_000),
+  AUDIT_READS: flag.default(false),
 });
 
 /** Everything that can be set, read once at the start. */
@@ -104,6 +105,8 @@ export interface Config {
   bodyLimit: number;
   /** What a GraphQL operation may cost: about one for each value that it can answer with. */
   queryCostLimit: number;
+  /** Whether answers that show document numbers are in the audit trail, too. */
+  auditReads: boolean;
 }
 
 /**
@@ -128,5 +131,6 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     logLevel: data.LOG_LEVEL,
     bodyLimit: data.BODY_LIMIT,
     queryCostLimit: data.QUERY_COST_LIMIT,
+    auditReads: data.AUDIT_READS,
   };
 }

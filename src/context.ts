@@ -12,6 +12,8 @@ export interface OperationContext {
   viewer: Viewer | null;
   surface: Surface;
   requestId: string;
+  /** The ids of records whose numbers the answer shows; null where reads are not audited. */
+  numbersShown: Set<string> | null;
   log: FailureLog;
   /** Epoch milliseconds. */
   now: () => number;

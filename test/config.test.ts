@@ -29,6 +29,7 @@ test("nothing has to be set, and what is empty counts as not set", () => {
     logLevel: "info",
     bodyLimit: 102_400,
     queryCostLimit: 10_000,
+    auditReads: false,
   });
   expect(parseConfig({ PORT: "", DATABASE_URL: "", GRAPHIQL: "", CORS_ORIGINS: "" })).toEqual(defaults);
 });
@@ -49,6 +50,7 @@ test("every variable is read", () => {
       BODY_LIMIT: "1 MiB",
       QUERY_COST_LIMIT: "500",
       ENCRYPTION_KEYS: `2026:${SECRETS[0]}, old_one-1:${SECRETS[1]}`,
+      AUDIT_READS: "on",
     }),
   ).toEqual({
     port: 0,
@@ -67,6 +69,7 @@ test("every variable is read", () => {
     logLevel: "warn",
     bodyLimit: 1_048_576,
     queryCostLimit: 500,
+    auditReads: true,
   });
 });
 

@@ -56,6 +56,8 @@ export function createFastPath(
     const result = await document.execute(context, variables);
     // An error of a field has its path; one without it comes before any field has run.
     if (result.errors?.some(({ path }) => !path)) return null;
+    // A number that was read for a field whose parent failed is not in the answer.
+    if (!result.data) context.numbersShown?.clear();
     return { mediaType, ...render(result, context) };
   };
 }

@@ -25,9 +25,10 @@ export function createGraphqlServer(options: { introspection: boolean; queryCost
       setResultAndStopExecution({ errors: [new GraphQLError(originalError.message, { originalError })] });
     },
     onResultProcess({ result, setResult, serverContext }) {
-      const { errors } = result as ExecutionResult;
+      const { data, errors } = result as ExecutionResult;
       if (!errors) return;
-      const { requestId, log } = serverContext as unknown as OperationContext;
+      const { requestId, log, numbersShown } = serverContext as unknown as OperationContext;
+      if (!data) numbersShown?.clear();
       setResult({
         ...result,
         errors: renderErrors(inDocumentOrder(errors), { requestId, log }),

@@ -34,6 +34,9 @@ export class ShownKyc {
   get documentNumber(): string {
     const viewer = requireViewer(this.#ctx.viewer);
     const number = openNumber(this.#ctx.keys, viewer.accountId, this.#stored);
-    return hasScope(viewer, "kyc:pii") ? number : maskNumber(number);
+    if (!hasScope(viewer, "kyc:pii")) return maskNumber(number);
+    // Who reads it shows it.
+    this.#ctx.numbersShown?.add(this.id);
+    return number;
   }
 }

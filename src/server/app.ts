@@ -11,10 +11,12 @@ import Fastify, {
   type FastifyRequest,
   LogController,
   type onRequestHookHandler,
+  type onSendHookHandler,
   type preHandlerHookHandler,
 } from "fastify";
 import type { Logger } from "pino";
 import type { Surface } from "../audit/event.ts";
+import { recordReads } from "../audit/record-reads.ts";
 import type { Authenticate } from "../auth/authenticate.ts";
 import { requireViewer } from "../auth/scopes.ts";
 import type { Config } from "../config.ts";
@@ -39,7 +41,10 @@ declare module "fastify" {
 
 /** What the server is made of; everything is handed in, nothing is read from the environment. */
 export interface AppParts {
-  config: Pick<Config, "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryCostLimit">;
+  config: Pick<
+    Config,
+    "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryCostLimit"
+  >;
   db: Database;
   keys: Keyring;
   authenticate: Authenticate;
@@ -145,7 +150,9 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts): Promise<
     (request, reply, done) => {
       reply.header("cache-control", "no-store");
       authenticate(request.headers.authorization).then((viewer) => {
-        request.operationContext = { db, keys, viewer, surface, requestId: request.id, log, now };
+        const numbersShown = config.auditReads ? new Set<string>() : null;
+        const requestId = request.id;
+        request.operationContext = { db, keys, viewer, surface, requestId, numbersShown, log, now };
         done();
       }, done);
     };
@@ -161,6 +168,7 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts): Promise<
     graphql.setErrorHandler((error, request, reply) =>
       sendGraphqlFailure(readFailure(error, request), request, reply),
     );
+    if (config.auditReads) graphql.addHook("onSend", holdUntilAudited);
     registerGraphql(graphql, config);
   });
   await app.register(
@@ -171,6 +179,7 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts): Promise<
         requireViewer(request.operationContext.viewer);
         done();
       });
+      if (config.auditReads) rest.addHook("onSend", holdUntilAudited);
       registerKycRoutes(rest);
     },
     { prefix: "/v1/kyc" },
@@ -178,6 +187,12 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts): Promise<
   refuseOtherMethods(app, "/v1/kyc", ["GET", "HEAD", "POST"]);
   refuseOtherMethods(app, "/v1/kyc/:id", ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"]);
 }
+
+/** Lets an answer that shows document numbers go once the trail has it. One without a body shows none. */
+const holdUntilAudited: onSendHookHandler = ({ operationContext, method }, _reply, payload, done) => {
+  if (!operationContext?.numbersShown?.size || method === "HEAD") done(null, payload);
+  else recordReads(operationContext).then(() => done(null, payload), done);
+};
 
 function refuseOtherMethods(app: FastifyInstance, url: string, allowed: string[]): void {
   const others = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS", "TRACE"];

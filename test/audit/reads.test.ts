@@ -1,0 +1,140 @@
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { createTestApp, type TestApp } from "../support/app.ts";
+import { createRecord, goodInput } from "../support/records.ts";
+
+let gateway: TestApp;
+let token: string;
+let ids: string[];
+beforeAll(async () => {
+  gateway = await createTestApp({ AUDIT_READS: "on" });
+  token = await gateway.token("acme");
+  ids = [];
+  for (let index = 0; index < 3; index++) ids.unshift(await createRecord(gateway, token));
+});
+beforeEach(() => gateway.db.execute("truncate audit_events, audit_event_records"));
+afterAll(() => gateway.close());
+
+const reads = () =>
+  gateway.db.execute<{ surface: string; kyc_ids: string[]; request_id: string }>(
+    "select surface, kyc_ids, request_id from audit_events where action = 'read' order by sequence",
+  );
+const BY_ID = "query ($id: ID!) { kyc(id: $id) { id documentNumber } }";
+const INPUT = `customerId: "c", verificationStatus: PENDING, documentType: VISA`;
+
+test("an answer with numbers leaves one event, whatever it was asked through and however many they are", async () => {
+  const [a, b, c] = ids as [string, string, string];
+  // Twice and a third time: interpreted, compiled, and through Yoga.
+  for (let turn = 0; turn < 3; turn++) await gateway.graphql(token, BY_ID, { id: a });
+  const get = `/graphql?query=${encodeURIComponent(`{ kyc(id: "${b}") { documentNumber } }`)}`;
+  await gateway.rest(token, "GET", get);
+  await gateway.graphql(
+    token,
+    "{ kycs { edges { node { documentNumber } } } again: kycs { nodes { documentNumber } } }",
+  );
+  await gateway.graphql(
+    token,
+    `{ node(id: "${a}") { ... on Kyc { documentNumber } } nodes(ids: ["${c}"]) { ... on Kyc { documentNumber } } }`,
+  );
+  await gateway.rest(token, "GET", `/v1/kyc/${a}`);
+  const list = await gateway.rest(token, "GET", "/v1/kyc?limit=2");
+  expect(await reads()).toMatchObject([
+    ...Array(3).fill({ surface: "graphql", kyc_ids: [a] }),
+    { surface: "graphql", kyc_ids: [b] },
+    { surface: "graphql", kyc_ids: ids },
+    {
+      surface: "graphql",
+      kyc_ids: expect.toSatisfy((kycIds: string[]) => kycIds.toSorted().join() === [a, c].toSorted().join()),
+    },
+    { surface: "rest", kyc_ids: [a] },
+    { surface: "rest", kyc_ids: ids.slice(0, 2), request_id: list.headers["request-id"] },
+  ]);
+});
+
+test("a mutation's answer with the number leaves a read beside the change", async () => {
+  const create = `mutation { createKyc(input: { ${INPUT}, documentNumber: "1" }) { kyc { id documentNumber } } }`;
+  const { data } = await gateway.graphql(token, create);
+  const { id } = data.createKyc.kyc;
+  await gateway.rest(token, "PUT", `/v1/kyc/${id}`, { form: { document_type: "other" } });
+  await gateway.rest(token, "PUT", `/v1/kyc/${id}`, { form: { document_type: "other" } });
+  await gateway.graphql(
+    token,
+    `mutation { updateKyc(input: { id: "${id}", documentType: VISA }) { kyc { id } } }`,
+  );
+  await gateway.rest(token, "DELETE", `/v1/kyc/${id}`);
+  const found = await gateway.db.execute("select action, kyc_ids from audit_events order by sequence");
+  expect(found.map(({ action }) => action)).toEqual([
+    ...["created", "read", "updated", "read", "read", "updated", "deleted"],
+  ]);
+  const records = await gateway.db.execute(`select sequence from audit_event_records where kyc_id = '${id}'`);
+  expect(records).toHaveLength(7);
+});
+
+test("an answer without a number leaves none", async () => {
+  const [id] = ids as [string];
+  await gateway.graphql(token, "query ($id: ID!) { kyc(id: $id) { id customerId version } }", { id });
+  await gateway.graphql(token, BY_ID, { id: "0000000000000000" });
+  await gateway.graphql(token, "{ kycs { totalCount pageInfo { endCursor } } }");
+  await gateway.graphql(token, `{ kyc(id: "${id}") { documentNumber } kycs(first: 101) { totalCount } }`);
+  const etag = (await gateway.rest(token, "HEAD", `/v1/kyc/${id}`)).headers.etag as string;
+  const answer = await gateway.rest(token, "GET", `/v1/kyc/${id}`, { headers: { "if-none-match": etag } });
+  expect(answer.statusCode).toBe(304);
+  await gateway.rest(token, "GET", "/v1/kyc?customer_id=nobody");
+  await gateway.rest(token, "PUT", `/v1/kyc/${id}`, { form: { created_at: "1" } });
+  expect(await reads()).toEqual([]);
+});
+
+test("answers of one moment leave an event each, in few statements", async () => {
+  const sent = vi.spyOn(gateway.db, "send");
+  const answers = await Promise.all(
+    Array.from({ length: 60 }, (_, turn) => gateway.graphql(token, BY_ID, { id: ids[turn % 3] })),
+  );
+  const statements = sent.mock.calls.filter(([text]) => text.includes("insert into audit_events"));
+  sent.mockRestore();
+  const found = await reads();
+  expect(found.map((event) => event.request_id).sort()).toEqual(
+    answers.map(({ headers }) => String(headers["request-id"])).sort(),
+  );
+  expect(statements.length).toBeLessThan(20);
+});
+
+test("where the event can't be written, the answer is UNAVAILABLE and has no number", async () => {
+  const [id] = ids as [string];
+  await gateway.db.execute("alter table audit_events rename to audit_events_away");
+  try {
+    for (let turn = 0; turn < 3; turn++) {
+      const { status, data, errors } = await gateway.graphql(token, BY_ID, { id });
+      expect({ status, data, code: errors?.[0]?.extensions.code }).toEqual({
+        status: 503,
+        data: undefined,
+        code: "UNAVAILABLE",
+      });
+    }
+    for (const url of [
+      `/v1/kyc/${id}`,
+      "/v1/kyc",
+      `/graphql?query=${encodeURIComponent("{ kycs { nodes { documentNumber } } }")}`,
+    ]) {
+      const answer = await gateway.rest(token, "GET", url);
+      expect(answer.statusCode).toBe(503);
+      expect(answer.headers["retry-after"]).toBe("1");
+      expect(answer.body).not.toContain(goodInput.documentNumber);
+    }
+    // What shows no number needs no event.
+    expect((await gateway.graphql(token, "{ kycs { totalCount } }")).status).toBe(200);
+  } finally {
+    await gateway.db.execute("alter table audit_events_away rename to audit_events");
+  }
+});
+
+test("no row of the trail has a document number", async () => {
+  const id = await createRecord(gateway, token, { documentNumber: "CANARY-4711" });
+  await gateway.rest(token, "GET", `/v1/kyc/${id}`);
+  await gateway.rest(token, "PUT", `/v1/kyc/${id}`, { form: { document_number: "CANARY-4712" } });
+  await gateway.rest(token, "DELETE", `/v1/kyc/${id}`, { headers: { "kyc-reason": "no CANARY-4712" } });
+  await gateway.rest(token, "DELETE", `/v1/kyc/${id}`, { headers: { "kyc-reason": "a reason" } });
+  const rows = await gateway.db.execute(
+    "select event.*, record.* from audit_events event, audit_event_records record",
+  );
+  expect(rows.length).toBeGreaterThan(5);
+  expect(JSON.stringify(rows)).not.toMatch(/canary/i);
+});
