@@ -137,6 +137,17 @@ test("a reason that is too long, empty or has a document number in it is refused
   expect(await eventsOf(id)).toMatchObject([{ action: "created" }]);
 });
 
+test("a token that may not see the number is not told that its reason has it: it is masked in the trail", async () => {
+  const id = await createRecord(gateway, token, { documentNumber: "Secret+77" });
+  const clerk = await gateway.token("acme", ["kyc:write", "kyc:delete"]);
+  const headers = { "kyc-reason": "for secret+77, and SECRET+77" };
+  const form = { document_type: "visa" };
+  expect((await gateway.rest(clerk, "PUT", `/v1/kyc/${id}`, { form, headers })).statusCode).toBe(200);
+  expect((await gateway.rest(clerk, "DELETE", `/v1/kyc/${id}`, { headers })).statusCode).toBe(200);
+  const masked = "for •••••t+77, and •••••t+77";
+  expect(await eventsOf(id)).toMatchObject([{ reason: null }, { reason: masked }, { reason: masked }]);
+});
+
 test("no reason reaches the log", async () => {
   const id = await createRecord(gateway, token);
   await update({ id, documentType: "VISA", reason: "WORDS-OF-THE-CALLER" });

@@ -83,6 +83,14 @@ test("an answer without a number leaves none", async () => {
   expect(await reads()).toEqual([]);
 });
 
+test("a masked number is none: an answer to a token without kyc:pii leaves no event", async () => {
+  const reader = await gateway.token("acme", ["kyc:read"]);
+  const { data } = await gateway.graphql(reader, BY_ID, { id: ids[0] });
+  expect(data.kyc.documentNumber).toContain("•");
+  expect((await gateway.rest(reader, "GET", "/v1/kyc")).json().data).toHaveLength(3);
+  expect(await reads()).toEqual([]);
+});
+
 test("answers of one moment leave an event each, in few statements", async () => {
   const sent = vi.spyOn(gateway.db, "send");
   const answers = await Promise.all(

@@ -31,7 +31,7 @@ export async function openSession(server, { records, folder, say }) {
   const database = await copySeeded(server, records, say);
   await runGateway(["migrate"], database);
   const token = await runGateway(
-    ["token", "create", "--account", ACCOUNT, "--name", "bench", "--scopes", "kyc:read,kyc:write"],
+    ["token", "create", "--account", ACCOUNT, "--name", "bench", "--scopes", "kyc:read,kyc:write,kyc:pii"],
     database,
   );
   const home = join(folder, String(records));
