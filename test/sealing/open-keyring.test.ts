@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { ConfigError } from "../../src/config.ts";
 import { sealNumber } from "../../src/kyc/document-number.ts";
-import { insertKyc } from "../../src/kyc/store.ts";
+import { insertKyc, type NewKyc } from "../../src/kyc/store.ts";
 import { SEALED_PLACES } from "../../src/sealed-places.ts";
 import { parseKeys } from "../../src/sealing/key-list.ts";
 import type { Keyring } from "../../src/sealing/keyring.ts";
@@ -12,6 +12,7 @@ import { keyFileOf, openKeyring } from "../../src/sealing/open-keyring.ts";
 import { listRegisteredKeys } from "../../src/sealing/registry.ts";
 import { createTestDatabase } from "../support/database.ts";
 import { newKey } from "../support/keys.ts";
+import { someEvent } from "../support/records.ts";
 
 let database: Awaited<ReturnType<typeof createTestDatabase>>;
 let dataDir: string;
@@ -42,11 +43,12 @@ const faultsOf = async (work: Promise<unknown>) => {
 
 async function sealOne(keys: Keyring, account = "acme"): Promise<void> {
   const id = "0000000000000001";
-  await insertKyc(database.db, account, {
+  const kyc: NewKyc = {
     ...{ id, customerId: "c", verificationStatus: "pending", documentType: "visa", version: 1 },
     ...sealNumber(keys, account, id, "X1"),
     ...{ plainNumber: null, createdAt: 1, updatedAt: 1 },
-  });
+  };
+  await insertKyc(database.db, account, kyc, someEvent(account, id));
 }
 
 const registered = async () => (await listRegisteredKeys(database.db)).map(({ id }) => id);
