@@ -1,6 +1,7 @@
 import type { Surface } from "./audit/event.ts";
 import type { Viewer } from "./auth/scopes.ts";
 import type { Database } from "./db/client.ts";
+import type { IdempotencyRequest } from "./idempotency/key.ts";
 import type { FailureLog } from "./log.ts";
 import type { Keyring } from "./sealing/keyring.ts";
 
@@ -11,6 +12,8 @@ export interface OperationContext {
   /** Null: the request carries no token. */
   viewer: Viewer | null;
   surface: Surface;
+  /** Null: the request has no `Idempotency-Key`. Only writes look at it. */
+  idempotency: IdempotencyRequest | null;
   requestId: string;
   /** The ids of records whose numbers the answer shows; null where reads are not audited. */
   numbersShown: Set<string> | null;

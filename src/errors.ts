@@ -5,6 +5,8 @@ const ERROR_STATUS = {
   BAD_USER_INPUT: 400,
   NOT_FOUND: 404,
   VERSION_CONFLICT: 412,
+  IDEMPOTENCY_MISMATCH: 400,
+  IDEMPOTENCY_IN_PROGRESS: 409,
   UNAVAILABLE: 503,
   INTERNAL: 500,
 } as const;
@@ -20,8 +22,9 @@ export interface FieldFault {
   message: string;
 }
 
-/** Seconds after which a client may try again when the gateway or its database could not answer. */
+/** Seconds after which a client may try again where the same request can succeed then. */
 const RETRY_AFTER_SECONDS = 1;
+const PASSING: ReadonlySet<ErrorCode> = new Set(["UNAVAILABLE", "IDEMPOTENCY_IN_PROGRESS"]);
 
 /** A failure that its user is told about, in words that carry no record's data. */
 export class AppError extends Error {
@@ -39,7 +42,7 @@ export class AppError extends Error {
     this.name = "AppError";
     this.code = code;
     this.faults = options.faults ?? [];
-    this.retryAfter = code === "UNAVAILABLE" ? RETRY_AFTER_SECONDS : undefined;
+    this.retryAfter = PASSING.has(code) ? RETRY_AFTER_SECONDS : undefined;
   }
 }
 

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Scope } from "../src/auth/scopes.ts";
 import { createTestApp, type TestApp } from "./support/app.ts";
@@ -21,6 +22,8 @@ interface Scenario {
   expectedVersion?: number;
   /** The update gives the values that the record has. */
   unchanged?: true;
+  /** The idempotency key. `new`: one of its own on each surface; `used`: one under which a record was made before. */
+  key?: string;
   outcome: Outcome;
 }
 
@@ -126,6 +129,37 @@ const scenarios: Scenario[] = [
     input: { ...good, documentNumber: "••••4567", customerId: "" },
     outcome: fails("BAD_USER_INPUT", "customerId", "documentNumber"),
   },
+  { name: "create: with a key", operation: "create", input: good, key: "new", outcome: ok },
+  {
+    name: "create: with a key that is too long",
+    operation: "create",
+    input: { ...good, customerId: "" },
+    key: "k".repeat(256),
+    outcome: fails("BAD_USER_INPUT", "Idempotency-Key", "customerId"),
+  },
+  {
+    name: "create: with an empty key",
+    operation: "create",
+    input: good,
+    key: "",
+    outcome: fails("BAD_USER_INPUT", "Idempotency-Key"),
+  },
+  {
+    name: "create: with a key that was used otherwise",
+    operation: "create",
+    input: good,
+    key: "used",
+    outcome: fails("IDEMPOTENCY_MISMATCH"),
+  },
+  {
+    name: "create: no scope, with a key that was used otherwise",
+    operation: "create",
+    scopes: READ,
+    input: good,
+    key: "used",
+    outcome: fails("FORBIDDEN"),
+  },
+  { name: "get: with an empty key", operation: "get", record: "own", key: "", outcome: ok },
   { name: "get: good", operation: "get", record: "own", scopes: READ, outcome: ok },
   { name: "get: foreign", operation: "get", record: "foreign", outcome: fails("NOT_FOUND") },
   { name: "get: unknown", operation: "get", record: "unknown", outcome: fails("NOT_FOUND") },
@@ -356,6 +390,36 @@ const scenarios: Scenario[] = [
     input: { reason: "X1234567" },
     outcome: fails("BAD_USER_INPUT", "reason"),
   },
+  {
+    name: "update: with an empty key",
+    operation: "update",
+    record: "own",
+    input: {},
+    key: "",
+    outcome: fails("BAD_USER_INPUT", "Idempotency-Key"),
+  },
+  {
+    name: "update: foreign, with a key that was used otherwise",
+    operation: "update",
+    record: "foreign",
+    input: {},
+    key: "used",
+    outcome: fails("IDEMPOTENCY_MISMATCH"),
+  },
+  {
+    name: "delete: with an empty key",
+    operation: "delete",
+    record: "own",
+    key: "",
+    outcome: fails("BAD_USER_INPUT", "Idempotency-Key"),
+  },
+  {
+    name: "delete: with a key that was used otherwise",
+    operation: "delete",
+    record: "own",
+    key: "used",
+    outcome: fails("IDEMPOTENCY_MISMATCH"),
+  },
   { name: "delete: good", operation: "delete", record: "own", scopes: DELETE, outcome: ok },
   {
     name: "delete: at the expected version",
@@ -393,6 +457,16 @@ const scenarios: Scenario[] = [
 let gateway: TestApp;
 beforeAll(async () => {
   gateway = await createTestApp();
+  const json = {
+    customer_id: "c",
+    verification_status: "pending",
+    document_type: "visa",
+    document_number: "1",
+  };
+  await gateway.rest(await gateway.token("acme"), "POST", "/v1/kyc", {
+    json,
+    headers: { "idempotency-key": "used" },
+  });
 });
 afterAll(() => gateway.close());
 
@@ -422,7 +496,9 @@ async function prepare(scenario: Scenario) {
   for (const cursor of ["after", "before"] as const) {
     if (cursor in input) input[cursor] = ids[input[cursor] as keyof typeof ids];
   }
-  return { id: ids[scenario.record ?? "own"], token, input };
+  const key = scenario.key === "new" ? randomUUID() : scenario.key;
+  const headers: Record<string, string> = key === undefined ? {} : { "idempotency-key": key };
+  return { id: ids[scenario.record ?? "own"], token, input, headers };
 }
 
 type Prepared = Awaited<ReturnType<typeof prepare>>;
@@ -440,7 +516,7 @@ const DOCUMENTS = {
 
 async function throughGraphql(
   { operation, expectedVersion }: Scenario,
-  { id, token, input }: Prepared,
+  { id, token, input, headers }: Prepared,
 ): Promise<Outcome> {
   const fields: Record<string, unknown> = { ...input };
   if ("verificationStatus" in fields) fields.verificationStatus = upper(fields.verificationStatus);
@@ -453,7 +529,7 @@ async function throughGraphql(
     update: { input: { id, ...fields, ...(expectedVersion && { expectedVersion }) } },
     delete: { input: { id, ...fields, ...(expectedVersion && { expectedVersion }) } },
   }[operation];
-  const { data, errors } = await gateway.graphql(token, DOCUMENTS[operation], variables);
+  const { data, errors } = await gateway.graphql(token, DOCUMENTS[operation], variables, headers);
   if (!errors) return operation === "get" && data.kyc === null ? fails("NOT_FOUND") : ok;
   const { code, fields: faults } = errors[0]?.extensions ?? { code: "none" };
   return fails(code, ...(faults ?? []).map((fault) => fault.path.replace(/^input\./, "")));
@@ -472,13 +548,14 @@ const WIRE: Record<string, string> = {
 
 async function throughRest(
   { operation, expectedVersion }: Scenario,
-  { id, token, input }: Prepared,
+  { id, token, input, headers: keyHeaders }: Prepared,
 ): Promise<Outcome> {
   const { reason, ...others } = input;
   const fields = Object.fromEntries(
     Object.entries(others).map(([name, value]) => [WIRE[name] ?? name, value]),
   );
   const headers = {
+    ...keyHeaders,
     ...(expectedVersion && { "if-match": `"${expectedVersion}"` }),
     ...(typeof reason === "string" && { "kyc-reason": reason }),
   };
@@ -486,7 +563,7 @@ async function throughRest(
   const url = `/v1/kyc/${id}`;
   const response = await {
     create: () => gateway.rest(token, "POST", "/v1/kyc", { json: fields, headers }),
-    get: () => gateway.rest(token, "GET", url),
+    get: () => gateway.rest(token, "GET", url, { headers }),
     list: () => gateway.rest(token, "GET", `/v1/kyc?${query}`),
     update: () => gateway.rest(token, "PUT", url, { json: fields, headers }),
     delete: () => gateway.rest(token, "DELETE", url, { headers }),
@@ -498,6 +575,7 @@ async function throughRest(
       authentication_error: "UNAUTHENTICATED",
       permission_error: "FORBIDDEN",
       conflict_error: "VERSION_CONFLICT",
+      idempotency_error: error.code.toUpperCase(),
     }[error.type as string] ?? (error.code === "resource_missing" ? "NOT_FOUND" : "BAD_USER_INPUT");
   // The message names every field at fault, each at the start of its clause.
   const names =

@@ -26,11 +26,7 @@ const columnOf = (field: keyof typeof COLUMNS) =>
   field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 const bindingOf = (field: keyof typeof COLUMNS) => `event.${field}`;
 
-/**
- * What goes before a statement, after its `with`, so that the events that `eventValues` binds are written together
- * with what the statement does, or neither.
- */
-export const writingEvents: SQL = (() => {
+function writing(condition: SQL): SQL {
   const names = sql.raw(FIELDS.map(columnOf).join(", "));
   const lists = sql.join(
     FIELDS.map((field) => sql`${sql.placeholder(bindingOf(field))}::text[]`),
@@ -39,14 +35,23 @@ export const writingEvents: SQL = (() => {
   return sql`
     event as (
       insert into audit_events (${names}) select ${sql.raw(Object.values(COLUMNS).join(", "))}
-      from unnest(${lists}) as new(${names})
+      from unnest(${lists}) as new(${names}) ${condition}
       returning account_id, sequence, kyc_ids
     ),
     concerned as (
       insert into audit_event_records (account_id, kyc_id, sequence)
       select account_id, unnest(kyc_ids), sequence from event
     )`;
-})();
+}
+
+/**
+ * What goes before a statement, after its `with`, so that the events that `eventValues` binds are written together
+ * with what the statement does, or neither.
+ */
+export const writingEvents: SQL = writing(sql.empty());
+
+/** As `writingEvents`; of events that speak of one record each, those about the records that `ids` selects. */
+export const writingEventsAbout = (ids: SQL): SQL => writing(sql`where kyc_ids in (${ids})`);
 
 /** The values of the events for a statement that begins with `writingEvents`. */
 export function eventValues(events: readonly NewAuditEvent[]): Record<string, (string | null)[]> {

@@ -122,6 +122,29 @@ export const auditEventRecords = pgTable(
   (table) => [primaryKey({ columns: [table.accountId, table.kycId, table.sequence] })],
 );
 
+/**
+ * What was written under an `Idempotency-Key`, for as long as the key is kept. A client may put anything into a key:
+ * its hash alone is stored. A row without a sealed result is of a key that stays spent, its record being deleted.
+ */
+export const idempotencyKeys = pgTable(
+  "idempotency_keys",
+  {
+    accountId: bytes("account_id").notNull(),
+    keyHash: bytes("key_hash").notNull(),
+    kycId: bytes("kyc_id").notNull(),
+    requestDigest: text("request_digest"),
+    sealedResult: text("sealed_result"),
+    createdAt: instant("created_at").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.accountId, table.keyHash] }),
+    // What goes when a record is deleted.
+    index("idempotency_keys_by_record").on(table.accountId, table.kycId),
+    // What the sweep finds old, of whatever account.
+    index("idempotency_keys_by_time").on(table.createdAt),
+  ],
+);
+
 /** Tokens by the hash of their secret: the secret itself is never stored. */
 export const tokens = pgTable(
   "tokens",

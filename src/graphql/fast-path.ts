@@ -16,6 +16,7 @@ import { LRUCache } from "lru-cache";
 import type { OperationContext } from "../context.ts";
 import { parseDocument } from "./cost.ts";
 import { inDocumentOrder, renderErrors } from "./errors.ts";
+import { findKeyMisuse } from "./idempotency.ts";
 import { schema } from "./schema.ts";
 import { checkVariables, type VariableCheck } from "./variables.ts";
 
@@ -53,6 +54,7 @@ export function createFastPath(
     const variables = params.variables ?? {};
     if (document.findVariableFaults(variables).length > 0) return null;
     const context = request.operationContext;
+    if (context.idempotency && !document.takesKey) return null;
     const result = await document.execute(context, variables);
     // An error of a field has its path; one without it comes before any field has run.
     if (result.errors?.some(({ path }) => !path)) return null;
@@ -138,6 +140,8 @@ class Document {
   /** The one query or mutation of a valid document; undefined where it is invalid or has several. */
   readonly operation: OperationDefinitionNode | undefined;
   readonly size: number;
+  /** Whether a request with an idempotency key may have it. */
+  readonly takesKey: boolean = false;
   readonly findVariableFaults: VariableCheck;
   execute: Execute;
 
@@ -147,6 +151,7 @@ class Document {
     if (document && validate(schema, document, rules).length === 0) {
       const operation = getOperationAST(document);
       if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) this.operation = operation ?? undefined;
+      this.takesKey = operation ? findKeyMisuse(document, operation).length === 0 : false;
     }
     this.findVariableFaults = this.operation ? checkVariables(schema, this.operation) : () => [];
     const interpret: Execute = (contextValue, variableValues) =>

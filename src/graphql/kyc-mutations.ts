@@ -1,4 +1,5 @@
 import { AppError, badUserInput } from "../errors.ts";
+import { isKeyFault } from "../idempotency/key.ts";
 import { createKyc } from "../kyc/create-kyc.ts";
 import { deleteKyc } from "../kyc/delete-kyc.ts";
 import type { ShownKyc } from "../kyc/show-kyc.ts";
@@ -77,7 +78,8 @@ const DeleteKycPayload = builder.objectRef<{ deletedId: string }>("DeleteKycPayl
 builder.mutationFields((t) => ({
   createKyc: t.field({
     type: CreateKycPayload,
-    description: "Adds a record to your account. Sending it again adds another. Needs the scope `kyc:write`.",
+    description:
+      "Adds a record to your account. Sending it again adds another, unless the request has an `Idempotency-Key`. Needs the scope `kyc:write`.",
     args: { input: t.arg({ type: CreateKycInput, required: true, description: "The new record." }) },
     resolve: (_root, { input }, ctx) => underInput(async () => ({ kyc: await createKyc(ctx, input) })),
   }),
@@ -97,12 +99,14 @@ builder.mutationFields((t) => ({
   }),
 }));
 
-/** Faults of an operation's input are faults of the argument `input`. */
+/** Faults of an operation's input are faults of the argument `input`; those of a header are not. */
 async function underInput<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
     if (!(error instanceof AppError) || error.faults.length === 0) throw error;
-    throw badUserInput(error.faults.map((fault) => ({ ...fault, path: ["input", ...fault.path] })));
+    throw badUserInput(
+      error.faults.map((fault) => (isKeyFault(fault) ? fault : { ...fault, path: ["input", ...fault.path] })),
+    );
   }
 }

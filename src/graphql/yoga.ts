@@ -4,6 +4,7 @@ import type { OperationContext } from "../context.ts";
 import { badUserInput } from "../errors.ts";
 import { parseDocument } from "./cost.ts";
 import { inDocumentOrder, renderErrors, validationRules } from "./errors.ts";
+import { findKeyMisuse } from "./idempotency.ts";
 import { schema } from "./schema.ts";
 import { checkVariables } from "./variables.ts";
 
@@ -19,7 +20,9 @@ export function createGraphqlServer(options: { introspection: boolean; queryCost
     },
     onExecute({ args, setResultAndStopExecution }) {
       const operation = getOperationAST(args.document, args.operationName);
-      const faults = operation ? checkVariables(args.schema, operation)(args.variableValues ?? {}) : [];
+      if (!operation) return;
+      const faults = checkVariables(args.schema, operation)(args.variableValues ?? {});
+      if (args.contextValue.idempotency) faults.push(...findKeyMisuse(args.document, operation));
       if (faults.length === 0) return;
       const originalError = badUserInput(faults);
       setResultAndStopExecution({ errors: [new GraphQLError(originalError.message, { originalError })] });

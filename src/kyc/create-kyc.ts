@@ -3,19 +3,22 @@ import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import { DatabaseError } from "../db/database-error.ts";
 import type { FieldFault } from "../errors.ts";
-import { sealNumber } from "./document-number.ts";
+import { findKeyFaults } from "../idempotency/key.ts";
+import { toKeyedWrite } from "../idempotency/write-once.ts";
+import { sealNumber, toSnapshot } from "./document-number.ts";
 import { type CreateKycInput, createKycInput, parseInput } from "./input.ts";
-import { newKycId } from "./kyc.ts";
+import { type Kyc, newKycId } from "./kyc.ts";
 import { toAuditReason } from "./reason.ts";
 import { ShownKyc } from "./show-kyc.ts";
-import { insertKyc } from "./store.ts";
+import { insertKyc, insertKycOnce } from "./store.ts";
 
 const ID_IS_UNIQUE = "kycs_account_id_id_pk";
 
 /**
  * Afterwards the viewer's account has this record, at version 1, its number sealed, and its trail the event. Repeating
- * makes another record. Needs `kyc:write`.
- * Fails with BAD_USER_INPUT, naming every fault; `found` are those that the surface met already.
+ * makes another record, unless the request has an idempotency key: then it is done once, and answers the record as it
+ * was then. Needs `kyc:write`. Fails with BAD_USER_INPUT, naming every fault; `found` are those that the surface met
+ * already.
  */
 export async function createKyc(
   ctx: OperationContext,
@@ -24,8 +27,10 @@ export async function createKyc(
 ): Promise<ShownKyc> {
   const viewer = requireScope(ctx.viewer, "kyc:write");
   const { accountId } = viewer;
-  const { documentNumber, reason, ...fields } = parseInput(createKycInput, input, found);
+  const value = parseInput(createKycInput, input, [...found, ...findKeyFaults(ctx.idempotency)]);
+  const { documentNumber, reason, ...fields } = value;
   const auditReason = toAuditReason(viewer, reason, documentNumber);
+  const keyed = toKeyedWrite<Kyc>(ctx, accountId, "createKyc", value);
   for (;;) {
     const now = ctx.now();
     const id = newKycId(now);
@@ -39,8 +44,15 @@ export async function createKyc(
       reason: auditReason,
     });
     try {
-      await insertKyc(ctx.db, accountId, kyc, event);
-      return new ShownKyc(ctx, kyc);
+      if (!keyed) {
+        await insertKyc(ctx.db, accountId, kyc, event);
+        return new ShownKyc(ctx, kyc);
+      }
+      const claim = keyed.claimWith(id, toSnapshot(kyc, documentNumber));
+      const finding = await insertKycOnce(ctx.db, accountId, kyc, event, claim);
+      if (finding.claimedFor === id) return new ShownKyc(ctx, kyc);
+      const first = keyed.replay(finding);
+      if (first) return new ShownKyc(ctx, first.result);
     } catch (error) {
       // Two equal ids of one millisecond: the next id is another one.
       if (!(error instanceof DatabaseError && error.constraint === ID_IS_UNIQUE)) throw error;

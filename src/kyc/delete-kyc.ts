@@ -2,17 +2,20 @@ import { newEvent } from "../audit/event.ts";
 import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import type { FieldFault } from "../errors.ts";
+import { findKeyFaults } from "../idempotency/key.ts";
+import { toKeyedWrite, writeOnce } from "../idempotency/write-once.ts";
 import { openNumber } from "./document-number.ts";
 import { kycNotFound } from "./get-kyc.ts";
 import { type DeleteKycInput, deleteKycInput, parseInput } from "./input.ts";
 import { isKycId } from "./kyc.ts";
 import { toAuditReason } from "./reason.ts";
 import { lockKyc, deleteKyc as removeKyc } from "./store.ts";
-import { requireVersion } from "./update-kyc.ts";
+import { listVersions, requireVersion } from "./update-kyc.ts";
 
 /**
- * Afterwards the record and all its data are gone for good; only its place in the list stays known, for cursors, and
- * its trail, which gains the event. Answers the id. Repeating fails with NOT_FOUND. Needs `kyc:delete`. Fails with VERSION_CONFLICT where versions
+ * Afterwards the record and all its data are gone for good, what idempotency keys hold of it included; only its place
+ * in the list stays known, for cursors, and its trail, which gains the event. Answers the id. Repeating fails with
+ * NOT_FOUND, but under the same idempotency key. Needs `kyc:delete`. Fails with VERSION_CONFLICT where versions
  * are expected and the record's is none of them.
  */
 export async function deleteKyc(
@@ -22,9 +25,11 @@ export async function deleteKyc(
 ): Promise<string> {
   const viewer = requireScope(ctx.viewer, "kyc:delete");
   const { accountId } = viewer;
-  const { id, expectedVersion, reason } = parseInput(deleteKycInput, input, found);
+  const value = parseInput(deleteKycInput, input, [...found, ...findKeyFaults(ctx.idempotency)]);
+  const { id, expectedVersion, reason } = value;
   if (!isKycId(id)) throw kycNotFound();
-  return ctx.db.transaction(async (tx) => {
+  const keyed = toKeyedWrite<string>(ctx, accountId, "deleteKyc", listVersions(value));
+  return writeOnce(ctx, keyed, id, async (tx) => {
     const stored = await lockKyc(tx, accountId, id);
     if (!stored) throw kycNotFound();
     requireVersion(stored, expectedVersion);

@@ -30,6 +30,17 @@ export function openNumber(
   }
 }
 
+/** The record with its number in the clear: what says all of it without its keys, and must be sealed as a whole. */
+export function toSnapshot(
+  { id, customerId, verificationStatus, documentType, createdAt, updatedAt, version }: Kyc,
+  number: string,
+): Kyc {
+  return {
+    ...{ id, customerId, verificationStatus, documentType, createdAt, updatedAt, version },
+    ...{ sealedNumber: null, plainNumber: number },
+  };
+}
+
 /** What a record of the account has as its digest if it has this number, whichever of the keys sealed it. */
 export function digestsOf(keys: Keyring, accountId: string, number: string): string[] {
   return keys.keyIds.map((keyId) => keys.digest("document_number", accountId, number, keyId));

@@ -1,10 +1,19 @@
 import { and, eq, sql } from "drizzle-orm";
 import type { NewAuditEvent } from "../audit/event.ts";
-import { eventValues, writingEvents } from "../audit/store.ts";
+import { eventValues, writingEvents, writingEventsAbout } from "../audit/store.ts";
 import { batched } from "../db/batch.ts";
 import type { Database, Executor } from "../db/client.ts";
 import { deletedKycs, epochMillis, kycs, toTimestamptz } from "../db/schema.ts";
 import { statement, withFirst } from "../db/statement.ts";
+import {
+  type Claim,
+  claimingKeys,
+  claimValues,
+  type Finding,
+  selectFindings,
+  spendingKeys,
+  toFinding,
+} from "../idempotency/store.ts";
 import type { Position } from "./cursor.ts";
 import type { DocumentType, Kyc, SealedNumber, VerificationStatus } from "./kyc.ts";
 
@@ -103,28 +112,41 @@ const INSERTED = [
   "version",
 ] as const satisfies (keyof NewKyc)[];
 
-const insertMany = statement<{ accountId: string } & Record<(typeof INSERTED)[number], unknown[]>>((db) => {
+/** Rows of `kycs` out of lists, one for each column. */
+const newRows = () => {
   const lists = sql.join(
     INSERTED.map((name) => sql`${given(name)}::${sql.raw(name === "version" ? "int" : "text")}[]`),
     sql`, `,
   );
-  const insert = db.insert(kycs).select(sql`
+  return sql`
     select ${given("accountId")}, id, customer_id, verification_status::verification_status,
       document_type::document_type, null, sealed_number, number_digest, created_at::timestamptz,
       updated_at::timestamptz, version
     from unnest(${lists}) as new(id, customer_id, verification_status, document_type, sealed_number, number_digest,
-      created_at, updated_at, version)`);
-  return withFirst(writingEvents, insert);
-});
+      created_at, updated_at, version)`;
+};
 
-const insertOne = batched<{ accountId: string; kyc: NewKyc; event: NewAuditEvent }, void>(
+const insertMany = statement((db) => withFirst(writingEvents, db.insert(kycs).select(newRows())));
+
+interface NewEntry {
+  accountId: string;
+  kyc: NewKyc;
+  event: NewAuditEvent;
+}
+
+/** The values of an account's new records and their events. */
+function toLists(entries: readonly [NewEntry, ...NewEntry[]]): Record<string, unknown> {
+  const rows = entries.map(({ kyc }) => ({ ...kyc, ...stamps(kyc) }));
+  const lists = INSERTED.map((name) => [name, rows.map((row) => row[name])]);
+  const events = eventValues(entries.map(({ event }) => event));
+  return { accountId: entries[0].accountId, ...Object.fromEntries(lists), ...events };
+}
+
+const insertOne = batched<NewEntry, void>(
   ({ accountId }) => accountId,
   ({ kyc }) => kyc.id,
   async (db, keys) => {
-    const rows = keys.map(({ kyc }) => ({ ...kyc, ...stamps(kyc) }));
-    const lists = INSERTED.map((name) => [name, rows.map((row) => row[name])]);
-    const events = eventValues(keys.map(({ event }) => event));
-    await insertMany(db, { accountId: keys[0].accountId, ...Object.fromEntries(lists), ...events });
+    await insertMany(db, toLists(keys));
     return [];
   },
 );
@@ -135,6 +157,37 @@ const insertOne = batched<{ accountId: string; kyc: NewKyc; event: NewAuditEvent
  */
 export function insertKyc(db: Executor, accountId: string, kyc: NewKyc, event: NewAuditEvent): Promise<void> {
   return insertOne(db, { accountId, kyc, event });
+}
+
+const insertClaimed = statement((db) => {
+  const insert = db.insert(kycs).select(sql`${newRows()} where id in (select kyc_id from claimed)`);
+  const events = writingEventsAbout(sql`select kyc_id from claimed`);
+  return withFirst(sql`${claimingKeys}, written as (${insert.getSQL()}), ${events}`, selectFindings);
+}, toFinding);
+
+const insertOneOnce = batched<NewEntry & { claim: Claim }, Finding>(
+  ({ accountId }) => accountId,
+  ({ claim }) => claim.keyHash,
+  (db, keys) => {
+    const [{ accountId, kyc }] = keys;
+    const claims = keys.map(({ claim }) => claim);
+    return insertClaimed(db, { ...toLists(keys), ...claimValues(accountId, claims, kyc.createdAt) });
+  },
+);
+
+/**
+ * Afterwards the account has the record and its event where the key was claimed for it, and all three are stored
+ * together. Records are grouped and fail as those of `insertKyc`; of two with one key that are sent together one is
+ * written.
+ */
+export function insertKycOnce(
+  db: Executor,
+  accountId: string,
+  kyc: NewKyc,
+  event: NewAuditEvent,
+  claim: Claim,
+): Promise<Finding> {
+  return insertOneOnce(db, { accountId, kyc, event, claim });
 }
 
 const update = statement((db) => {
@@ -176,10 +229,13 @@ const remove = statement((db) => {
     .insert(deletedKycs)
     .values({ accountId: given("accountId"), id: given("id"), createdAt: given("createdAt") });
   const removing = db.delete(kycs).where(isRecord);
-  return withFirst(sql`${writingEvents}, place as (${keeping.getSQL()})`, removing);
+  return withFirst(sql`${writingEvents}, place as (${keeping.getSQL()}), ${spendingKeys}`, removing);
 });
 
-/** Removes a record that the transaction holds locked, keeps its place in the list, and writes the event of it. */
+/**
+ * Removes a record that the transaction holds locked, and all that the ledger of idempotency keys holds of it; keeps
+ * its place in the list, and writes the event.
+ */
 export async function deleteKyc(
   tx: Executor,
   accountId: string,

@@ -2,8 +2,10 @@ import { CHANGEABLE_FIELDS, newEvent } from "../audit/event.ts";
 import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import { AppError, badUserInput, type FieldFault } from "../errors.ts";
+import { findKeyFaults } from "../idempotency/key.ts";
+import { toKeyedWrite, writeOnce } from "../idempotency/write-once.ts";
 import type { Keyring } from "../sealing/keyring.ts";
-import { MASK, maskNumber, openNumber, sealNumber } from "./document-number.ts";
+import { MASK, maskNumber, openNumber, sealNumber, toSnapshot } from "./document-number.ts";
 import { kycNotFound } from "./get-kyc.ts";
 import { IS_MASKED, readInput, type UpdateKycInput, updateKycInput } from "./input.ts";
 import { isKycId, type Kyc, type SealedNumber } from "./kyc.ts";
@@ -13,7 +15,8 @@ import { lockKyc, updateKyc as writeKyc } from "./store.ts";
 
 /**
  * Afterwards the record has the given values, and if any of them is new, one version more and one event in the trail;
- * fields that are absent stay as they are, so repeating is safe. Needs `kyc:write`. Fails with BAD_USER_INPUT (every fault named; `found`
+ * fields that are absent stay as they are, so repeating is safe; under the same idempotency key it answers the record
+ * as it was then. Needs `kyc:write`. Fails with BAD_USER_INPUT (every fault named; `found`
  * are those that the surface met already, `check` finds those that only the stored record shows), NOT_FOUND, and
  * VERSION_CONFLICT where versions are expected and the record's is none of them.
  */
@@ -25,9 +28,11 @@ export async function updateKyc(
 ): Promise<ShownKyc> {
   const viewer = requireScope(ctx.viewer, "kyc:write");
   const { accountId } = viewer;
-  const { value, faults } = readInput(updateKycInput, input, found);
+  const { value, faults } = readInput(updateKycInput, input, [...found, ...findKeyFaults(ctx.idempotency)]);
   if (!isKycId(input.id)) throw value ? kycNotFound() : badUserInput(faults);
-  return ctx.db.transaction(async (tx) => {
+  const keyed = value ? toKeyedWrite<Kyc>(ctx, accountId, "updateKyc", listVersions(value)) : null;
+  const keep = (kyc: Kyc) => (keyed ? toSnapshot(kyc, openNumber(ctx.keys, accountId, kyc)) : kyc);
+  const kyc = await writeOnce(ctx, keyed, input.id, async (tx) => {
     const stored = await lockKyc(tx, accountId, input.id);
     const others = [...faults, ...(stored ? check(stored) : [])];
     const masked = stored ? findForeignMask(ctx.keys, accountId, stored, input.documentNumber) : [];
@@ -44,7 +49,7 @@ export async function updateKyc(
     const changedFields = CHANGEABLE_FIELDS.filter((name) =>
       name === "documentNumber" ? number : stored[name] !== { verificationStatus, documentType }[name],
     );
-    if (changedFields.length === 0) return new ShownKyc(ctx, stored);
+    if (changedFields.length === 0) return keep(stored);
     const changed: Kyc = {
       ...stored,
       ...{ verificationStatus, documentType, version: stored.version + 1 },
@@ -56,8 +61,9 @@ export async function updateKyc(
       ...{ statusBefore: stored.verificationStatus, statusAfter: verificationStatus },
     });
     await writeKyc(tx, accountId, changed, number, event);
-    return new ShownKyc(ctx, changed);
+    return keep(changed);
   });
+  return new ShownKyc(ctx, kyc);
 }
 
 /** Fails with VERSION_CONFLICT unless any version will do (undefined) or the record's is one of the expected. */
@@ -88,4 +94,11 @@ function sealNewNumber(
 ): SealedNumber | undefined {
   if (number === undefined || isUnchanged(number, openNumber(keys, accountId, stored))) return undefined;
   return sealNumber(keys, accountId, stored.id, number);
+}
+
+/** The same input, however the versions that it expects are written. */
+export function listVersions<T extends { expectedVersion?: number | number[] | undefined }>(input: T): T {
+  if (input.expectedVersion === undefined) return input;
+  const versions = new Set([input.expectedVersion].flat());
+  return { ...input, expectedVersion: [...versions].sort((a, b) => a - b) };
 }

@@ -11,6 +11,8 @@ const TYPES: Record<ErrorCode, string> = {
   BAD_USER_INPUT: "invalid_request_error",
   NOT_FOUND: "invalid_request_error",
   VERSION_CONFLICT: "conflict_error",
+  IDEMPOTENCY_MISMATCH: "idempotency_error",
+  IDEMPOTENCY_IN_PROGRESS: "idempotency_error",
   UNAVAILABLE: "api_error",
   INTERNAL: "api_error",
 };

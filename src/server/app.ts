@@ -25,6 +25,7 @@ import type { Database } from "../db/client.ts";
 import { type AppError, RequestRefusal, toAppError, toHttp } from "../errors.ts";
 import { registerGraphiql } from "../graphql/graphiql.ts";
 import { registerGraphql, sendGraphqlFailure } from "../graphql/route.ts";
+import { toIdempotencyRequest } from "../idempotency/key.ts";
 import { logFailure } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { renderFailure } from "../rest/errors.ts";
@@ -99,7 +100,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     await app.register(cors, {
       origin: config.corsOrigins,
       methods: ["GET", "POST", "PUT", "PATCH", "DELETE"],
-      exposedHeaders: ["ETag", "Location", "Request-Id", "Retry-After"],
+      exposedHeaders: ["ETag", "Idempotent-Replayed", "Location", "Request-Id", "Retry-After"],
       maxAge: 86_400,
     });
   }
@@ -114,7 +115,8 @@ function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: App
     reply.header("request-id", request.id);
     done();
   });
-  app.addHook("onSend", (_request, reply, payload, done) => {
+  app.addHook("onSend", (request, reply, payload, done) => {
+    if (request.operationContext?.idempotency?.replayed) reply.header("idempotent-replayed", "true");
     // While the gateway drains, each connection ends with the answer that it waits for.
     if (isDraining()) reply.header("connection", "close");
     done(null, payload);
@@ -151,8 +153,10 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts): Promise<
       reply.header("cache-control", "no-store");
       authenticate(request.headers.authorization).then((viewer) => {
         const numbersShown = config.auditReads ? new Set<string>() : null;
+        const idempotency = toIdempotencyRequest(request.headers["idempotency-key"]);
         const requestId = request.id;
-        request.operationContext = { db, keys, viewer, surface, requestId, numbersShown, log, now };
+        const context = { db, keys, viewer, surface, requestId, idempotency, numbersShown, log, now };
+        request.operationContext = context;
         done();
       }, done);
     };

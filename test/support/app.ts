@@ -10,7 +10,7 @@ import { createLog } from "../../src/log.ts";
 import { createMetrics } from "../../src/metrics.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
 import { createApp } from "../../src/server/app.ts";
-import { createTestDatabase } from "./database.ts";
+import { createTestDatabase, joinTestDatabase } from "./database.ts";
 import { newKey } from "./keys.ts";
 
 /** A GraphQL answer, as loosely as a client that asks for anything sees it. */
@@ -39,7 +39,12 @@ export interface TestApp {
   /** Every line logged so far. */
   logged(): string;
   token(account: string, scopes?: readonly Scope[], expiresAt?: number | null): Promise<string>;
-  graphql(token: string | null, query: string, variables?: Record<string, unknown>): Promise<GraphqlAnswer>;
+  graphql(
+    token: string | null,
+    query: string,
+    variables?: Record<string, unknown>,
+    headers?: Record<string, string>,
+  ): Promise<GraphqlAnswer>;
   /** `form` is sent as a form-encoded body, `json` as JSON. */
   rest(
     token: string | null,
@@ -50,11 +55,14 @@ export interface TestApp {
   close(): Promise<void>;
 }
 
-/** Starts one; `env` is read as the gateway's environment. */
-export async function createTestApp(env: Record<string, string> = {}): Promise<TestApp> {
+/** Starts one; `env` is read as the gateway's environment. `beside`: as another replica on that one's database. */
+export async function createTestApp(
+  env: Record<string, string> = {},
+  beside?: Pick<TestApp, "databaseUrl" | "keys">,
+): Promise<TestApp> {
   const config: Config = parseConfig({ LOG_LEVEL: "trace", ENCRYPTION_KEYS: newKey("test"), ...env });
-  const { db, url, drop } = await createTestDatabase();
-  const keys = new Keyring(config.encryptionKeys ?? []);
+  const { db, url, drop } = await (beside ? joinTestDatabase(beside.databaseUrl) : createTestDatabase());
+  const keys = beside?.keys ?? new Keyring(config.encryptionKeys ?? []);
   const lines: string[] = [];
   const sink = new Writable({
     write(chunk, _encoding, done) {
@@ -84,11 +92,16 @@ export async function createTestApp(env: Record<string, string> = {}): Promise<T
     logged: () => lines.join(""),
     token: (accountId: string, scopes: readonly Scope[] = SCOPES, expiresAt: number | null = null) =>
       issueToken(db, { accountId, name: "test", scopes, expiresAt, now: now() }),
-    graphql: async (token: string | null, query: string, variables: Record<string, unknown> = {}) => {
+    graphql: async (
+      token: string | null,
+      query: string,
+      variables: Record<string, unknown> = {},
+      headers: Record<string, string> = {},
+    ) => {
       const response = await app.inject({
         method: "POST",
         url: "/graphql",
-        headers: { "content-type": "application/json", ...authorize(token) },
+        headers: { "content-type": "application/json", ...authorize(token), ...headers },
         payload: JSON.stringify({ query, variables }),
       });
       const { data, errors } = response.json();

@@ -1,0 +1,85 @@
+import { sql } from "drizzle-orm";
+import type { Executor } from "../db/client.ts";
+import { statement } from "../db/statement.ts";
+
+const given = sql.placeholder;
+
+/** A result as the ledger holds it, and where. */
+export interface StoredResult {
+  accountId: string;
+  keyHash: string;
+  sealedResult: string;
+}
+
+const selectResults = statement(
+  () =>
+    sql`
+      select account_id, key_hash, sealed_result from idempotency_keys
+      where (account_id, key_hash) > (${given("accountId")}, ${given("keyHash")}) and sealed_result is not null
+      order by account_id, key_hash limit ${given("limit")}`,
+  ([accountId, keyHash, sealedResult]: [string, string, string]): StoredResult => ({
+    accountId,
+    keyHash,
+    sealedResult,
+  }),
+);
+
+/** Up to `limit` results of all accounts behind that of a key, in the order of accounts and hashes. */
+export function findResults(
+  db: Executor,
+  after: Pick<StoredResult, "accountId" | "keyHash">,
+  limit: number,
+): Promise<StoredResult[]> {
+  return selectResults(db, { accountId: after.accountId, keyHash: after.keyHash, limit });
+}
+
+const replace = statement(
+  () =>
+    sql`
+      update idempotency_keys stored set sealed_result = new.sealed_result
+      from unnest(${given("accountIds")}::text[], ${given("keyHashes")}::text[], ${given("old")}::text[],
+        ${given("sealed")}::text[]) as new(account_id, key_hash, old, sealed_result)
+      where stored.account_id = new.account_id and stored.key_hash = new.key_hash
+        and stored.sealed_result = new.old
+      returning 1`,
+  () => true,
+);
+
+/** Puts each text in the place of the one that it was made from, where that is still there; answers how many. */
+export async function replaceResults(
+  db: Executor,
+  results: readonly { from: StoredResult; sealed: string }[],
+): Promise<number> {
+  const replaced = await replace(db, {
+    accountIds: results.map(({ from }) => from.accountId),
+    keyHashes: results.map(({ from }) => from.keyHash),
+    old: results.map(({ from }) => from.sealedResult),
+    sealed: results.map(({ sealed }) => sealed),
+  });
+  return replaced.length;
+}
+
+const countKeys = statement(
+  () =>
+    sql`
+      select split_part(sealed_result, '.', 1) as key_id, count(*)::float8 from idempotency_keys
+      where sealed_result is not null group by key_id`,
+  (row: [keyId: string, count: number]) => row,
+);
+
+/** How many results each key seals. It reads the whole ledger. */
+export function countResultsByKey(db: Executor): Promise<[keyId: string, count: number][]> {
+  return countKeys(db, {});
+}
+
+const selectSealedUnder = statement(
+  () =>
+    sql`
+      select 1 from idempotency_keys where split_part(sealed_result, '.', 1) = ${given("keyId")} limit 1`,
+  () => true,
+);
+
+/** Whether the key seals a result. It may read the whole ledger. */
+export async function isAnyResultSealedUnder(db: Executor, keyId: string): Promise<boolean> {
+  return (await selectSealedUnder(db, { keyId })).length > 0;
+}

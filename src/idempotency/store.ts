@@ -1,0 +1,170 @@
+import { type SQL, sql } from "drizzle-orm";
+import type { Executor } from "../db/client.ts";
+import { toTimestamptz } from "../db/schema.ts";
+import { statement, withFirst } from "../db/statement.ts";
+
+/** How long a key is kept after its first use. Milliseconds. */
+const KEPT_FOR = 24 * 60 * 60 * 1000;
+
+/** A key, and what is written under it where it is new. */
+export interface Claim {
+  keyHash: string;
+  /** The number of the advisory lock that keeps a second request out while the first one runs. */
+  lock: string;
+  kycId: string;
+  /** Both null where the result is not known yet: `completeKey` adds it. */
+  requestDigest: string | null;
+  sealedResult: string | null;
+}
+
+/** What a claim has found. */
+export interface Finding {
+  /** The record of the claim that has the key since; null where none of the statement's could have it. */
+  claimedFor: string | null;
+  /** No other request under the key was running. */
+  free: boolean;
+  /** What was written under the key before. */
+  first: { requestDigest: string | null; sealedResult: string | null } | null;
+}
+
+const COLUMNS = [
+  "keyHash",
+  "lock",
+  "kycId",
+  "requestDigest",
+  "sealedResult",
+] as const satisfies (keyof Claim)[];
+const given = sql.placeholder;
+const bindingOf = (column: string) => `claim.${column}`;
+
+/**
+ * What goes before a statement, after its `with`, so that it claims the keys that `claimValues` binds. A key that is
+ * known and not too old stays as it is; of the others, `claimed` has those that no other transaction is claiming:
+ * `(key_hash, kyc_id)`.
+ */
+export const claimingKeys: SQL = (() => {
+  const lists = sql.join(
+    COLUMNS.map((name) => sql`${given(bindingOf(name))}::${sql.raw(name === "lock" ? "bigint" : "text")}[]`),
+    sql`, `,
+  );
+  const account = given(bindingOf("accountId"));
+  const expired = sql`${given(bindingOf("expired"))}::timestamptz`;
+  return sql`
+    wanted as (
+      select * from unnest(${lists}) with ordinality
+        as new(key_hash, lock, kyc_id, request_digest, sealed_result, place)
+    ),
+    known as (
+      select stored.* from wanted cross join lateral (
+        select key_hash, request_digest, sealed_result from idempotency_keys
+        where account_id = ${account} and key_hash = wanted.key_hash and created_at > ${expired}
+        -- One look into the index for each key, whatever the planner knows of the table.
+        limit 1
+      ) stored
+    ),
+    free as materialized (
+      select * from wanted where key_hash not in (select key_hash from known) and pg_try_advisory_xact_lock(lock)
+    ),
+    claimed as (
+      insert into idempotency_keys as old (account_id, key_hash, kyc_id, request_digest, sealed_result, created_at)
+      select ${account}, key_hash, kyc_id, request_digest, sealed_result, ${given(bindingOf("now"))}::timestamptz
+      from free
+      on conflict (account_id, key_hash) do update
+        set kyc_id = excluded.kyc_id, request_digest = excluded.request_digest,
+          sealed_result = excluded.sealed_result, created_at = excluded.created_at
+        where old.created_at <= ${expired}
+      returning key_hash, kyc_id
+    )`;
+})();
+
+/** Reads what the claims before it have found, in their order. */
+export const selectFindings: SQL = sql`
+  select claimed.kyc_id, free.key_hash is not null, known.key_hash is not null, known.request_digest,
+    known.sealed_result
+  from wanted left join known using (key_hash) left join free using (key_hash) left join claimed using (key_hash)
+  order by wanted.place`;
+
+type FindingRow = [
+  claimedFor: string | null,
+  free: boolean,
+  known: boolean,
+  requestDigest: string | null,
+  sealedResult: string | null,
+];
+
+export function toFinding([claimedFor, free, known, requestDigest, sealedResult]: FindingRow): Finding {
+  return { claimedFor, free, first: known ? { requestDigest, sealedResult } : null };
+}
+
+/** The values of an account's claims, at `now` epoch milliseconds, for a statement with `claimingKeys`. */
+export function claimValues(
+  accountId: string,
+  claims: readonly Claim[],
+  now: number,
+): Record<string, unknown> {
+  const values: Record<string, unknown> = {
+    [bindingOf("accountId")]: accountId,
+    [bindingOf("now")]: toTimestamptz(now),
+    [bindingOf("expired")]: toTimestamptz(now - KEPT_FOR),
+  };
+  for (const column of COLUMNS) values[bindingOf(column)] = claims.map((claim) => claim[column]);
+  return values;
+}
+
+const claim = statement(() => withFirst(claimingKeys, selectFindings), toFinding);
+
+/** Claims a key for the transaction: where that works, nobody else has the key until it ends. */
+export async function claimKey(
+  tx: Executor,
+  accountId: string,
+  wanted: Claim,
+  now: number,
+): Promise<Finding> {
+  const [finding] = await claim(tx, claimValues(accountId, [wanted], now));
+  return finding as Finding;
+}
+
+const complete = statement(
+  () =>
+    sql`
+    update idempotency_keys
+    set request_digest = ${given("requestDigest")}, sealed_result = ${given("sealedResult")}
+    where account_id = ${given("accountId")} and key_hash = ${given("keyHash")}`,
+);
+
+/** Adds the result to a key that the transaction has claimed. */
+export async function completeKey(
+  tx: Executor,
+  accountId: string,
+  { keyHash, requestDigest, sealedResult }: Claim,
+): Promise<void> {
+  await complete(tx, { accountId, keyHash, requestDigest, sealedResult });
+}
+
+/**
+ * What goes into the statement that deletes the record `id` of `accountId`, so that all that the ledger holds of it goes
+ * too: its keys stay spent.
+ */
+export const spendingKeys: SQL = sql`
+  spent as (
+    update idempotency_keys set request_digest = null, sealed_result = null
+    where account_id = ${given("accountId")} and kyc_id = ${given("id")} and sealed_result is not null
+  )`;
+
+const removeExpired = statement(
+  () =>
+    sql`
+      delete from idempotency_keys where ctid = any(array(
+        select ctid from idempotency_keys where created_at <= ${given("expired")}::timestamptz
+        order by created_at limit ${given("limit")} for update skip locked))
+      returning 1`,
+  () => true,
+);
+
+/**
+ * Removes up to `limit` keys that are no longer kept at `now` epoch milliseconds, the oldest first, and answers how
+ * many. What another replica is removing is left to it.
+ */
+export async function removeExpiredKeys(db: Executor, now: number, limit: number): Promise<number> {
+  return (await removeExpired(db, { expired: toTimestamptz(now - KEPT_FOR), limit })).length;
+}

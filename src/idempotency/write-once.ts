@@ -1,0 +1,122 @@
+import { createHmac, randomBytes } from "node:crypto";
+import type { OperationContext } from "../context.ts";
+import type { Executor } from "../db/client.ts";
+import { AppError, unavailable } from "../errors.ts";
+import { type Keyring, MissingKeyError } from "../sealing/keyring.ts";
+import { hashKey, type IdempotencyRequest } from "./key.ts";
+import { placeOf } from "./sealed-results.ts";
+import { type Claim, claimKey, completeKey, type Finding } from "./store.ts";
+
+/** A row's own key of digests: sealed with the result, it is rotated with it, and gone with it. Bytes. */
+const SECRET_BYTES = 32;
+
+/** A write under an `Idempotency-Key`: what the ledger is to hold of it, or holds of the first such request. */
+export class KeyedWrite<Result> {
+  readonly accountId: string;
+  /** Epoch milliseconds. */
+  readonly now: number;
+  readonly #keys: Keyring;
+  readonly #request: IdempotencyRequest;
+  readonly #key: { keyHash: string; lock: string };
+  readonly #operation: string;
+
+  /** `operation` is the canonical text of what is asked for, the same whichever surface it comes through. */
+  constructor(
+    { keys, now }: OperationContext,
+    request: IdempotencyRequest,
+    accountId: string,
+    operation: string,
+  ) {
+    this.accountId = accountId;
+    this.now = now();
+    this.#keys = keys;
+    this.#request = request;
+    this.#key = hashKey(accountId, request);
+    this.#operation = operation;
+  }
+
+  /** The claim of the key for a write on this record whose result is not known yet. */
+  claim(kycId: string): Claim {
+    return { ...this.#key, kycId, requestDigest: null, sealedResult: null };
+  }
+
+  /** The claim of the key with the result of the write. */
+  claimWith(kycId: string, result: Result): Claim {
+    const secret = randomBytes(SECRET_BYTES).toString("base64url");
+    const sealedResult = this.#keys.seal(
+      JSON.stringify([secret, result]),
+      placeOf(this.accountId, this.#key.keyHash),
+    );
+    return { ...this.#key, kycId, requestDigest: this.#digest(secret), sealedResult };
+  }
+
+  /**
+   * The result of the first request under the key; undefined where there is none that has ended, so that the key is
+   * to be claimed again. Fails with IDEMPOTENCY_IN_PROGRESS while the first one runs, with IDEMPOTENCY_MISMATCH where
+   * it asked for something else, and with NOT_FOUND where its record was deleted since.
+   */
+  replay({ first, free, claimedFor }: Finding): { result: Result } | undefined {
+    if (!first) {
+      if (free || claimedFor !== null) return undefined;
+      throw new AppError("IDEMPOTENCY_IN_PROGRESS", "The first request with this key is still running.");
+    }
+    if (first.sealedResult === null) {
+      throw new AppError("NOT_FOUND", "The record of the first request with this key was deleted since.");
+    }
+    const [secret, result] = JSON.parse(this.#open(first.sealedResult));
+    if (first.requestDigest !== this.#digest(secret)) {
+      throw new AppError("IDEMPOTENCY_MISMATCH", "The key was used with another request. Use a new key.");
+    }
+    this.#request.replayed = true;
+    return { result };
+  }
+
+  #open(sealed: string): string {
+    try {
+      return this.#keys.open(sealed, placeOf(this.accountId, this.#key.keyHash));
+    } catch (error) {
+      throw error instanceof MissingKeyError ? unavailable(error) : error;
+    }
+  }
+
+  #digest(secret: string): string {
+    return createHmac("sha256", secret).update(this.#operation).digest("base64url");
+  }
+}
+
+/** The write under the key of the request; null where it has none. `input` was read: its faults use no key up. */
+export function toKeyedWrite<Result>(
+  ctx: OperationContext,
+  accountId: string,
+  name: string,
+  input: Record<string, unknown>,
+): KeyedWrite<Result> | null {
+  if (!ctx.idempotency) return null;
+  const operation = JSON.stringify([name, input], Object.keys(input).sort());
+  return new KeyedWrite(ctx, ctx.idempotency, accountId, operation);
+}
+
+/**
+ * Does the work in one transaction, or, under the key of an earlier request, answers what that was answered. Key and
+ * work are committed together: work that fails leaves the key unused.
+ */
+export function writeOnce<Result>(
+  { db }: OperationContext,
+  keyed: KeyedWrite<Result> | null,
+  kycId: string,
+  work: (tx: Executor) => Promise<Result>,
+): Promise<Result> {
+  if (!keyed) return db.transaction(work);
+  return db.transaction(async (tx) => {
+    const wanted = keyed.claim(kycId);
+    for (;;) {
+      const finding = await claimKey(tx, keyed.accountId, wanted, keyed.now);
+      if (finding.claimedFor !== null) break;
+      const first = keyed.replay(finding);
+      if (first) return first.result;
+    }
+    const result = await work(tx);
+    await completeKey(tx, keyed.accountId, keyed.claimWith(kycId, result));
+    return result;
+  });
+}

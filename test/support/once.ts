@@ -1,0 +1,117 @@
+import type { TestApp } from "./app.ts";
+import { goodInput } from "./records.ts";
+
+/** A write, as either surface can be asked for it. Values are in GraphQL's words. */
+export type Write =
+  | { operation: "create"; input: typeof goodInput }
+  | { operation: "update"; id: string; input: Partial<typeof goodInput>; expectedVersion?: number }
+  | { operation: "delete"; id: string; expectedVersion?: number };
+export type SurfaceName = "rest" | "graphql";
+export const SURFACES: SurfaceName[] = ["rest", "graphql"];
+
+/** What a write was answered, alike for both surfaces. */
+export interface WriteAnswer {
+  /** `OK`, or the code of the error. */
+  code: string;
+  replayed: boolean;
+  /** The values of the record that both surfaces show, or the id of the deleted one. */
+  result: unknown;
+  id: string;
+}
+
+export const aCreate = (documentNumber: string): Write => ({
+  operation: "create",
+  input: { ...goodInput, documentNumber },
+});
+
+/** Asks for a write on one of the surfaces, with a key where it is given. */
+export function write(
+  gateway: TestApp,
+  surface: SurfaceName,
+  token: string | null,
+  wanted: Write,
+  key?: string,
+): Promise<WriteAnswer> {
+  const headers: Record<string, string> = key === undefined ? {} : { "idempotency-key": key };
+  return (surface === "rest" ? writeRest : writeGraphql)(gateway, token, wanted, headers);
+}
+
+const FIELDS = "id customerId verificationStatus documentType documentNumber createdAt updatedAt version";
+const DOCUMENTS = {
+  create: `mutation ($input: CreateKycInput!) { createKyc(input: $input) { kyc { ${FIELDS} } } }`,
+  update: `mutation ($input: UpdateKycInput!) { updateKyc(input: $input) { kyc { ${FIELDS} } } }`,
+  delete: "mutation ($input: DeleteKycInput!) { deleteKyc(input: $input) { deletedId } }",
+};
+
+async function writeGraphql(
+  gateway: TestApp,
+  token: string | null,
+  wanted: Write,
+  headers: Record<string, string>,
+): Promise<WriteAnswer> {
+  const { operation, ...rest } = wanted;
+  const { input = {}, ...target } = rest as { input?: object };
+  const answer = await gateway.graphql(
+    token,
+    DOCUMENTS[operation],
+    { input: { ...input, ...target } },
+    headers,
+  );
+  const replayed = answer.headers["idempotent-replayed"] === "true";
+  if (answer.errors) return { code: answer.errors[0]?.extensions.code ?? "", replayed, result: null, id: "" };
+  const payload = Object.values(answer.data)[0] as { kyc?: Record<string, string>; deletedId?: string };
+  if (!payload.kyc) return { code: "OK", replayed, result: payload.deletedId, id: String(payload.deletedId) };
+  const { createdAt = "", updatedAt = "", ...kyc } = payload.kyc;
+  const seconds = (time: string) => Math.floor(Date.parse(time) / 1000);
+  const result = { ...kyc, createdAt: seconds(createdAt), updatedAt: seconds(updatedAt) };
+  return { code: "OK", replayed, result, id: String(kyc.id) };
+}
+
+const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+async function writeRest(
+  gateway: TestApp,
+  token: string | null,
+  wanted: Write,
+  keyHeaders: Record<string, string>,
+): Promise<WriteAnswer> {
+  const expected = "expectedVersion" in wanted ? wanted.expectedVersion : undefined;
+  const headers = { ...keyHeaders, ...(expected !== undefined && { "if-match": `W/"${expected}"` }) };
+  const fields = Object.entries("input" in wanted ? wanted.input : {});
+  const json = Object.fromEntries(
+    fields.map(([name, value]) => [snake(name), /^[A-Z_]+$/.test(value) ? value.toLowerCase() : value]),
+  );
+  const response =
+    wanted.operation === "create"
+      ? await gateway.rest(token, "POST", "/v1/kyc", { json, headers })
+      : wanted.operation === "update"
+        ? await gateway.rest(token, "PATCH", `/v1/kyc/${wanted.id}`, { json, headers })
+        : await gateway.rest(token, "DELETE", `/v1/kyc/${wanted.id}`, { headers });
+  const replayed = response.headers["idempotent-replayed"] === "true";
+  const body = response.json();
+  if (body.error) return { code: codeOf(body.error), replayed, result: null, id: "" };
+  if (body.deleted) return { code: "OK", replayed, result: body.id, id: body.id };
+  const result = {
+    id: body.id,
+    customerId: body.customer_id,
+    verificationStatus: body.verification_status.toUpperCase(),
+    documentType: body.document_type.toUpperCase(),
+    documentNumber: body.document_number,
+    version: Number(String(response.headers.etag).replaceAll('"', "")),
+    createdAt: body.created_at,
+    updatedAt: body.updated_at,
+  };
+  return { code: "OK", replayed, result, id: body.id };
+}
+
+function codeOf({ type, code }: { type: string; code: string }): string {
+  if (type === "idempotency_error") return code.toUpperCase();
+  if (code === "resource_missing") return "NOT_FOUND";
+  const codes: Record<string, string> = {
+    authentication_error: "UNAUTHENTICATED",
+    permission_error: "FORBIDDEN",
+    conflict_error: "VERSION_CONFLICT",
+    invalid_request_error: "BAD_USER_INPUT",
+  };
+  return codes[type] ?? code.toUpperCase();
+}
