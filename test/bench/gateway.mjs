@@ -6,6 +6,23 @@ import { promisify } from "node:util";
 export const DISTRIBUTION = new URL("../../dist/", import.meta.url);
 export const GATEWAY = fileURLToPath(new URL("cli.js", DISTRIBUTION));
 
+/** What the seeded numbers are sealed under. */
+const KEY = { id: "bench", secret: Buffer.alloc(32, "bench") };
+export const ENCRYPTION_KEYS = `${KEY.id}:${KEY.secret.toString("base64")}`;
+
+/**
+ * Seals numbers as the gateway does, for its own records.
+ *
+ * @returns {Promise<(account: string, id: string, number: string) => { sealedNumber: string, numberDigest: string }>}
+ */
+export async function openSealer() {
+  const load = (/** @type {string} */ path) => import(new URL(path, DISTRIBUTION).href);
+  const { Keyring } = await load("sealing/keyring.js");
+  const { sealNumber } = await load("kyc/document-number.js");
+  const keys = new Keyring([KEY]);
+  return (account, id, number) => sealNumber(keys, account, id, number);
+}
+
 /**
  * The environment of a server. Nothing of the bench's own gets through: a NODE_OPTIONS or LOG_LEVEL there would change
  * what is measured.
@@ -19,7 +36,7 @@ export function environment(variables) {
 /** Runs a command of the gateway on a database, and gives what it prints. @param {string[]} args @param {string} url */
 export async function runGateway(args, url) {
   const { stdout } = await promisify(execFile)(process.execPath, [GATEWAY, ...args], {
-    env: environment({ DATABASE_URL: url }),
+    env: environment({ DATABASE_URL: url, ENCRYPTION_KEYS }),
   });
   return stdout.trim();
 }

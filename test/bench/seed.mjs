@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import postgres from "postgres";
-import { DISTRIBUTION, runGateway } from "./gateway.mjs";
+import { DISTRIBUTION, openSealer, runGateway } from "./gateway.mjs";
 
 const ACCOUNTS = 10;
 const RECORDS_OF_A_CUSTOMER = 20;
@@ -59,9 +59,12 @@ export async function dropCopy(server, copy) {
   await admin.end({ timeout: 5 });
 }
 
-/** What the records depend on: this file and the tables. */
+/** What the records depend on: this file, the tables and how numbers are sealed. */
 function fingerprint() {
   const hash = createHash("sha256").update(readFileSync(new URL(import.meta.url)));
+  for (const name of ["cipher.js", "keyring.js"]) {
+    hash.update(readFileSync(new URL(`sealing/${name}`, DISTRIBUTION)));
+  }
   const migrations = new URL("db/migrations/", DISTRIBUTION);
   for (const name of readdirSync(migrations).sort()) {
     if (name.endsWith(".sql")) hash.update(readFileSync(new URL(name, migrations)));
@@ -106,17 +109,43 @@ async function fill(sql, count) {
     select indexname as name, indexdef as definition from pg_indexes
     where tablename = 'kycs' and indexname not in (select conname from pg_constraint)`;
   for (const { name } of indexes) await sql.unsafe(`drop index ${name}`);
-  const target = await sql`
-    copy kycs (account_id, id, customer_id, verification_status, document_type, document_number,
+  // The references' own: what a server that does not encrypt would have, and no index more.
+  await sql.unsafe(`
+    create table plain_kycs (like kycs, primary key (account_id, id));
+    alter table plain_kycs drop column sealed_number, drop column number_digest,
+      alter column document_number set not null`);
+  const seal = await openSealer();
+  const sealed = await sql`
+    copy kycs (account_id, id, customer_id, verification_status, document_type, sealed_number, number_digest,
       created_at, updated_at, version) from stdin`.writable();
-  await pipeline(Readable.from(rows(count)), target);
-  for (const { definition } of indexes) await sql.unsafe(definition);
+  const toSealed = (
+    /** @type {string} */ account,
+    /** @type {string} */ id,
+    /** @type {string} */ number,
+  ) => {
+    const { sealedNumber, numberDigest } = seal(account, id, number);
+    return `${sealedNumber}\t${numberDigest}`;
+  };
+  await pipeline(Readable.from(rows(count, toSealed)), sealed);
+  const plain = await sql`
+    copy plain_kycs (account_id, id, customer_id, verification_status, document_type, document_number,
+      created_at, updated_at, version) from stdin`.writable();
+  await pipeline(Readable.from(rows(count, (_account, _id, number) => number)), plain);
+  for (const { name, definition } of indexes) {
+    await sql.unsafe(definition);
+    if (!name.includes("number")) await sql.unsafe(definition.replaceAll("kycs", "plain_kycs"));
+  }
   await sql.unsafe("vacuum (freeze, analyze)");
   await sql.unsafe("checkpoint");
 }
 
-/** The rows as COPY reads them, oldest first, some thousand at a time. @param {number} count */
-function* rows(count) {
+/**
+ * The rows as COPY reads them, oldest first, some thousand at a time. They are the same each time.
+ *
+ * @param {number} count
+ * @param {(account: string, id: string, number: string) => string} toNumber what stands for the number
+ */
+function* rows(count, toNumber) {
   const random = createRandom(count);
   const below = (/** @type {number} */ limit) => Math.floor(random() * limit);
   const customers = Math.max(1, Math.round(count / ACCOUNTS / RECORDS_OF_A_CUSTOMER));
@@ -132,8 +161,10 @@ function* rows(count) {
       }
       const stamp = new Date(time).toISOString();
       const customer = `customer-${String(below(customers)).padStart(6, "0")}`;
-      const number = 100_000_000 + below(900_000_000);
-      chunk += `account-${below(ACCOUNTS)}\t${makeId(time, below)}\t${customer}\t${STATUSES[below(5)]}\t${DOCUMENT_TYPES[below(6)]}\t${number}\t${stamp}\t${stamp}\t1\n`;
+      const number = String(100_000_000 + below(900_000_000));
+      const account = `account-${below(ACCOUNTS)}`;
+      const id = makeId(time, below);
+      chunk += `${account}\t${id}\t${customer}\t${STATUSES[below(5)]}\t${DOCUMENT_TYPES[below(6)]}\t${toNumber(account, id, number)}\t${stamp}\t${stamp}\t1\n`;
     }
     yield chunk;
   }

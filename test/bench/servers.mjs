@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync, rmSync, truncateSync } from "node:fs
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { startChild, waitFor } from "./children.mjs";
-import { environment, GATEWAY } from "./gateway.mjs";
+import { ENCRYPTION_KEYS, environment, GATEWAY } from "./gateway.mjs";
 import { ACCOUNT } from "./seed.mjs";
 
 /** The gateway once more, with reads in its trail, is `audited`. @typedef {"gateway" | "audited" | "bare" | "mercurius"} ServerName */
@@ -25,7 +25,12 @@ const PROGRAMS = {
   mercurius: reference("mercurius"),
 };
 
-const VARIABLES = { gateway: {}, audited: { AUDIT_READS: "on" }, bare: { ACCOUNT }, mercurius: { ACCOUNT } };
+const VARIABLES = {
+  gateway: { ENCRYPTION_KEYS },
+  audited: { ENCRYPTION_KEYS, AUDIT_READS: "on" },
+  bare: { ACCOUNT },
+  mercurius: { ACCOUNT },
+};
 
 /**
  * @typedef {object} Server

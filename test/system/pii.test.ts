@@ -1,3 +1,5 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Client, CREATE_KYC, createClient, kycFields } from "./support/client.ts";
@@ -13,6 +15,7 @@ import {
   tidyUp,
 } from "./support/gateway.ts";
 import { openConnection } from "./support/keep-alive.ts";
+import { dump, openSql } from "./support/sql.ts";
 
 /** Document numbers that nothing else looks like: one of letters and digits, one of digits alone. */
 const WORD = "ZQX7731904";
@@ -377,6 +380,15 @@ describe.each(ENGINES)("document numbers that a gateway on %s was sent", (engine
     }
   });
 
+  test("are in no row of any table", async () => {
+    const sql = openSql(env);
+    const text = await dump(sql);
+    await sql.end({ timeout: 2 });
+    expect(text).toContain(id);
+    expect(text).not.toMatch(CANARY);
+    expect(text).not.toContain(Buffer.from(WORD).toString("hex"));
+  });
+
   test("are in no metric", async () => {
     const { status, text } = await client.send("GET", `/metrics?n=${WORD}`);
     expect(status).toBe(200);
@@ -392,6 +404,37 @@ describe.each(ENGINES)("document numbers that a gateway on %s was sent", (engine
     expect(lines.filter((line) => CANARY.test(line))).toEqual([]);
   });
 });
+
+describe("document numbers in the embedded database", () => {
+  afterAll(tidyUp);
+
+  test("are in no file of its folder, whether the gateway was stopped or killed", async () => {
+    const env = await freshEnv("the embedded database");
+    for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+      const gateway = await startGateway(env);
+      const client = createClient(gateway.url, await fullToken(env));
+      const { id } = (await client.form("POST", "/v1/kyc", kycFields("c", WORD))).json;
+      await client.form("PUT", `/v1/kyc/${id}`, { document_number: `${WORD}-2` });
+      await client.send("GET", `/v1/kyc?document_number=${WORD}`);
+      await gateway.stop(signal);
+      const files = await readFiles(String(env.DATA_DIR));
+      // The search works: what is not secret is there, in the tables and in the write-ahead log.
+      expect(
+        files
+          .filter(({ bytes }) => bytes.includes(id))
+          .map(({ path }) => path)
+          .join(),
+      ).toContain("pg_wal");
+      expect(files.filter(({ bytes }) => CANARY.test(bytes)).map(({ path }) => path)).toEqual([]);
+    }
+  });
+});
+
+async function readFiles(folder: string): Promise<{ path: string; bytes: string }[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  return Promise.all(paths.map(async (path) => ({ path, bytes: await readFile(path, "latin1") })));
+}
 
 describe("document numbers that a gateway was sent while its database was gone", () => {
   afterAll(tidyUp);

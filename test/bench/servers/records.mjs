@@ -3,22 +3,23 @@ import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import postgres from "postgres";
 
+// The references know no keys: their table is the gateway's as it was without encryption, with the same records.
 const COLUMNS = `id, customer_id, verification_status, document_type, document_number,
   (extract(epoch from created_at) * 1000)::float8 as created_at,
   (extract(epoch from updated_at) * 1000)::float8 as updated_at, version`;
 
-const FIND = `select ${COLUMNS} from kycs where account_id = $1 and id = $2`;
-const FIRST_PAGE = `select ${COLUMNS} from kycs where account_id = $1 order by kycs.created_at desc, id desc limit $2`;
-const CUSTOMER_PAGE = `select ${COLUMNS} from kycs where account_id = $1 and customer_id = $2
-  order by kycs.created_at desc, id desc limit $3`;
+const FIND = `select ${COLUMNS} from plain_kycs where account_id = $1 and id = $2`;
+const FIRST_PAGE = `select ${COLUMNS} from plain_kycs where account_id = $1 order by plain_kycs.created_at desc, id desc limit $2`;
+const CUSTOMER_PAGE = `select ${COLUMNS} from plain_kycs where account_id = $1 and customer_id = $2
+  order by plain_kycs.created_at desc, id desc limit $3`;
 // Whether newer records stand before the page is read along with it, so that a page is one round trip.
 const PAGE_AFTER = `select ${COLUMNS},
-    exists (select from kycs where account_id = $1 and (created_at, id) >= ($2::timestamptz, $3)) as has_previous
-  from kycs where account_id = $1 and (kycs.created_at, id) < ($2::timestamptz, $3)
-  order by kycs.created_at desc, id desc limit $4`;
-const INSERT = `insert into kycs (account_id, id, customer_id, verification_status, document_type, document_number,
+    exists (select from plain_kycs where account_id = $1 and (created_at, id) >= ($2::timestamptz, $3)) as has_previous
+  from plain_kycs where account_id = $1 and (plain_kycs.created_at, id) < ($2::timestamptz, $3)
+  order by plain_kycs.created_at desc, id desc limit $4`;
+const INSERT = `insert into plain_kycs (account_id, id, customer_id, verification_status, document_type, document_number,
   created_at, updated_at, version) values ($1, $2, $3, $4, $5, $6, $7, $7, 1)`;
-const UPDATE = `update kycs set verification_status = $3, document_number = $4,
+const UPDATE = `update plain_kycs set verification_status = $3, document_number = $4,
   updated_at = greatest(updated_at, $5::timestamptz), version = version + 1
   where account_id = $1 and id = $2 returning ${COLUMNS}`;
 

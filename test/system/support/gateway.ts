@@ -12,7 +12,7 @@ import { administer, databaseUrl } from "../../support/postgres-server.ts";
 
 /** The checkout, where `npm start` runs. */
 export const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
-const CLI = join(ROOT, "dist/cli.js");
+export const CLI = join(ROOT, "dist/cli.js");
 
 // Far above what is measured: these only keep a test that has failed from hanging. Milliseconds.
 const START_TIMEOUT = 40_000;
