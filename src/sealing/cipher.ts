@@ -34,9 +34,10 @@ export function createCipher(key: Buffer): Cipher {
       });
       decipher.setAAD(Buffer.from(place)).setAuthTag(bytes.subarray(tagAt));
       try {
-        return (
-          decipher.update(bytes.subarray(NONCE_BYTES, tagAt), undefined, "utf8") + decipher.final("utf8")
-        );
+        // As bytes: a decipher that is asked for text makes a decoder of streams for it, which costs a fifth of all.
+        const text = decipher.update(bytes.subarray(NONCE_BYTES, tagAt));
+        decipher.final();
+        return text.toString();
       } catch {
         throw new Error(
           "a sealed text can't be opened: it was changed, or sealed elsewhere or under another key",
