@@ -67,6 +67,11 @@ describe.each([
     token = made.stdout.trim();
     expect(made.stderr).toMatch(/\w/);
     expect(made.stderr).not.toContain(token);
+    expect(made.stderr).toContain("numbers will be masked");
+    const seeing = await runCli([...CREATE, "--scopes=kyc:read,kyc:pii", "--account=other"], env);
+    expect(seeing.stderr).not.toContain("masked");
+    const auditor = await runCli([...CREATE, "--scopes=audit:read", "--account=other"], env);
+    expect(auditor.stderr).not.toContain("masked");
   });
 
   test("list shows it without the secret, as a table and as JSON", async () => {
