@@ -7,8 +7,10 @@ import { issueToken, listTokens, revokeToken, type TokenRecord } from "./auth/to
 import { CommandFailure, print, say, withDatabase } from "./command.ts";
 import { ConfigError, parseConfig } from "./config.ts";
 import { DataDirInUseError } from "./db/embedded.ts";
+import { MigrationBlockedError } from "./db/migrate.ts";
 import { AppError } from "./errors.ts";
 import { keysCommands } from "./keys-commands.ts";
+import { migrateCommand } from "./migrate-command.ts";
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
@@ -137,19 +139,13 @@ function createProgram(): Command {
       process.exitCode = await serve(parseConfig(process.env), print);
     });
   program
-    .command("migrate")
-    .description("bring the database up to this release")
-    .action(async () => {
-      await withDatabase(async () => undefined);
-      say("The database is up to date.");
-    });
-  program
     .command("schema")
     .description("print the GraphQL schema")
     .action(async () => {
       const { printSdl } = await import("./graphql/schema.ts");
       process.stdout.write(printSdl());
     });
+  program.addCommand(migrateCommand());
   program.addCommand(tokenCommands());
   program.addCommand(keysCommands());
   for (const command of [program, ...program.commands, ...program.commands.flatMap((c) => c.commands)]) {
@@ -170,12 +166,15 @@ function report(error: unknown): number {
   return EXIT_FAILURE;
 }
 
+/** Their message is all that there is to say. */
+const FAILURES_IN_WORDS = [CommandFailure, DataDirInUseError, MigrationBlockedError];
+
 function explain(error: unknown): string[] {
   if (error instanceof AppError && error.code === "UNAVAILABLE") {
     const { code, message } = (error.cause ?? {}) as { code?: string; message?: string };
     return [`the database can't be reached: ${message || code || "no answer"}`];
   }
-  if (error instanceof CommandFailure || error instanceof DataDirInUseError) return [error.message];
+  if (FAILURES_IN_WORDS.some((kind) => error instanceof kind)) return [(error as Error).message];
   if (!(error instanceof Error)) return [String(error)];
   // A failure of the system, such as a port in use, says all in its message.
   return ["syscall" in error ? error.message : (error.stack ?? error.message)];

@@ -1,7 +1,7 @@
 import { type Config, parseConfig } from "./config.ts";
 import type { Database } from "./db/client.ts";
 import { migrate } from "./db/migrate.ts";
-import { borrowDatabase } from "./db/open.ts";
+import { borrowDatabase, type OpenDatabase } from "./db/open.ts";
 
 /** A command could not do what it was asked to; its message is all that there is to say. */
 export class CommandFailure extends Error {}
@@ -30,11 +30,21 @@ export async function withDatabase<T>(
 ): Promise<T> {
   const config = parseConfig(process.env);
   require(config);
-  const { db, isGuest, close } = await borrowDatabase(config, say);
+  return withOpenDatabase(config, async ({ db, address, isGuest }) => {
+    await migrate(address);
+    return work({ db, config, isGuest });
+  });
+}
+
+/** Does `work` on the database as it is, and closes it whatever happens. */
+export async function withOpenDatabase<T>(
+  config: Config,
+  work: (database: OpenDatabase) => Promise<T>,
+): Promise<T> {
+  const database = await borrowDatabase(config, say);
   try {
-    await migrate(db);
-    return await work({ db, config, isGuest });
+    return await work(database);
   } finally {
-    await close();
+    await database.close();
   }
 }

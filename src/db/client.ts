@@ -13,6 +13,12 @@ export interface Executor {
 }
 
 export interface Database extends Executor {
+  /** As an Executor's; `deadline` is how long it may take. Milliseconds. */
+  execute<Row extends object = Record<string, unknown>>(
+    text: string,
+    values?: readonly unknown[],
+    deadline?: number,
+  ): Promise<Row[]>;
   /**
    * One transaction: committed when `work` resolves, rolled back when it fails. Fails with UNAVAILABLE where it takes
    * longer than `deadline` milliseconds: whether it was committed is unknown then.

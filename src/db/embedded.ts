@@ -45,6 +45,16 @@ export function socketPathOf(dataDir: string): string {
   return join(resolve(dataDir), ".s.PGSQL.5432");
 }
 
+/** The folder of the engine's files in a data folder. */
+function pgdataOf(dataDir: string): string {
+  return join(resolve(dataDir), "pgdata");
+}
+
+/** Whether a data folder has a database already. */
+export function hasDatabase(dataDir: string): boolean {
+  return existsSync(join(pgdataOf(dataDir), "PG_VERSION"));
+}
+
 /**
  * Opens the database in `dataDir`, made if need be, for this user alone, and serves it on a socket there until it is
  * closed: any number of clients, one transaction at a time. `idleTransactionMs` bounds how long a client may do
@@ -67,8 +77,8 @@ export async function openEmbedded(
   mkdirSync(socketDir, { recursive: true, mode: 0o700 });
   const unlock = await lockFolder(socketDir);
   try {
-    const pgdata = join(socketDir, "pgdata");
-    await initialise(pgdata);
+    const pgdata = pgdataOf(socketDir);
+    if (!hasDatabase(socketDir)) await initialise(pgdata);
     const open = () => openEngine(pgdata);
     const multiplexer = new Multiplexer(await open(), open, { idleTransactionMs, onWarning });
     const server = await listen(multiplexer, socketPath).catch(async (error) => {
@@ -110,7 +120,6 @@ function requireShort(socketPath: string): void {
 
 /** Makes a new database aside and moves it into place: one that was interrupted would never open again. */
 async function initialise(pgdata: string): Promise<void> {
-  if (existsSync(join(pgdata, "PG_VERSION"))) return;
   const { PGlite } = await import("@electric-sql/pglite");
   const unfinished = `${pgdata}.new`;
   rmSync(unfinished, { recursive: true, force: true });

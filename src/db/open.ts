@@ -2,13 +2,15 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import type { Database } from "./client.ts";
 import { DataDirInUseError, openEmbedded, socketPathOf } from "./embedded.ts";
-import { connect } from "./pool.ts";
+import { connect, type DatabaseAddress } from "./pool.ts";
 
 /** A database that is open until it is closed. */
 export interface OpenDatabase {
   db: Database;
   /** Whether another process runs the embedded engine, and this one joined it. */
   isGuest: boolean;
+  /** Where it can be reached as long as it is open. */
+  address: DatabaseAddress;
   /** Ends the pool, and the embedded engine where this process runs it. */
   close(): Promise<void>;
 }
@@ -33,14 +35,12 @@ export async function openDatabase(
 ): Promise<OpenDatabase> {
   if (config.databaseUrl !== undefined) return connectTo(config.databaseUrl, config);
   const embedded = await openEmbedded(config.dataDir, { onWarning });
-  const db = connect({
-    address: { socketPath: embedded.socketPath },
-    poolSize: EMBEDDED_POOL_SIZE,
-    prepare: true,
-  });
+  const address = { socketPath: embedded.socketPath };
+  const db = connect({ address, poolSize: EMBEDDED_POOL_SIZE, prepare: true });
   return {
     db,
     isGuest: false,
+    address,
     close: async () => {
       await db.close();
       await embedded.close(guestsMs);
@@ -68,19 +68,17 @@ export async function borrowDatabase(
 }
 
 function connectTo(url: string, config: Settings): OpenDatabase {
-  const db = connect({
-    address: { url },
-    poolSize: config.databasePoolSize,
-    prepare: config.databasePrepare,
-  });
-  return { db, isGuest: false, close: () => db.close() };
+  const address = { url };
+  const db = connect({ address, poolSize: config.databasePoolSize, prepare: config.databasePrepare });
+  return { db, address, isGuest: false, close: () => db.close() };
 }
 
 async function visit(socketPath: string): Promise<OpenDatabase | null> {
-  const db = connect({ address: { socketPath }, poolSize: 1, prepare: true });
+  const address = { socketPath };
+  const db = connect({ address, poolSize: 1, prepare: true });
   try {
     await db.execute("select 1");
-    return { db, isGuest: true, close: () => db.close() };
+    return { db, address, isGuest: true, close: () => db.close() };
   } catch {
     await db.close();
     return null;

@@ -4,7 +4,7 @@ import type { Database, Executor } from "./client.ts";
 import { withoutValues } from "./database-error.ts";
 
 /** Where the database is: a server's URL, or the socket of the embedded one. */
-type DatabaseAddress = { url: string } | { socketPath: string };
+export type DatabaseAddress = { url: string } | { socketPath: string };
 
 interface PoolOptions {
   address: DatabaseAddress;
@@ -95,8 +95,12 @@ class Pool implements Database {
     return this.#run(({ client }) => sendOn(client, text, values, this.#prepare), 1, STATEMENT_DEADLINE);
   }
 
-  execute<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]> {
-    return this.#run(({ client }) => executeOn<Row>(client, text, values), 1, STATEMENT_DEADLINE);
+  execute<Row extends object>(
+    text: string,
+    values?: readonly unknown[],
+    deadline = STATEMENT_DEADLINE,
+  ): Promise<Row[]> {
+    return this.#run(({ client }) => executeOn<Row>(client, text, values), 1, deadline);
   }
 
   transaction<T>(work: (tx: Executor) => Promise<T>, deadline = TRANSACTION_DEADLINE): Promise<T> {

@@ -7,8 +7,9 @@ import { createAuthenticator } from "../auth/authenticate.ts";
 import { ensureDevToken } from "../auth/dev-token.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../db/client.ts";
-import { isMigrated, migrate } from "../db/migrate.ts";
+import { migrate } from "../db/migrate.ts";
 import { type OpenDatabase, openDatabase } from "../db/open.ts";
+import { isMigrated } from "../db/pending.ts";
 import { startSweep } from "../idempotency/sweep.ts";
 import { sealPlainNumbers } from "../kyc/sealed-numbers.ts";
 import { createLog } from "../log.ts";
@@ -43,14 +44,14 @@ export async function serve(config: Config, say: (line: string) => void): Promis
 
 async function run(
   config: Config,
-  { db }: OpenDatabase,
+  { db, address }: OpenDatabase,
   log: ReturnType<typeof createLog>,
   say: (line: string) => void,
 ): Promise<number> {
   let draining = false;
   const ending = new AbortController();
   const stop = stopSignal();
-  await migrate(db);
+  await migrate(address);
   const keys = await openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message));
   const app = await createApp({
     config,

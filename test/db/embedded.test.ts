@@ -12,7 +12,9 @@ import {
   openEmbedded,
   socketPathOf,
 } from "../../src/db/embedded.ts";
+import { migrate } from "../../src/db/migrate.ts";
 import { query } from "../../src/db/wire.ts";
+import { FUTURE_INDEX, futureMigrations } from "../support/future-migration.ts";
 import {
   bind,
   execute,
@@ -56,6 +58,23 @@ afterAll(async () => {
   await sql.end({ timeout: 1 });
   await database.close();
   rmSync(folder, { recursive: true, force: true });
+});
+
+test("migrations run while others use the engine, with the indexes that are built concurrently elsewhere", async () => {
+  const future = futureMigrations({ concurrentIndexes: [FUTURE_INDEX] });
+  const address = { socketPath: database.socketPath };
+  await Promise.all([
+    migrate(address, future),
+    migrate(address, future),
+    sql`insert into note (body) values ('x')`,
+  ]);
+  const [row] = await sql`select indisvalid from pg_index where indexrelid = ${FUTURE_INDEX.name}::regclass`;
+  expect(row?.indisvalid).toBe(true);
+  await sql`update pg_index set indisvalid = false where indexrelid = ${FUTURE_INDEX.name}::regclass`;
+  await migrate(address, future);
+  const [again] =
+    await sql`select indisvalid from pg_index where indexrelid = ${FUTURE_INDEX.name}::regclass`;
+  expect(again?.indisvalid).toBe(true);
 });
 
 const notes = async () => (await sql`select body from note order by id`).map(({ body }) => body);

@@ -2,7 +2,6 @@ import { randomBytes } from "node:crypto";
 import postgres from "postgres";
 import type { TestProject } from "vitest/node";
 import { migrate } from "../../src/db/migrate.ts";
-import { connect } from "../../src/db/pool.ts";
 import { administer, databaseUrl, startPostgres } from "./postgres-server.ts";
 
 declare module "vitest" {
@@ -47,12 +46,7 @@ export default async function setup(project: TestProject): Promise<(() => Promis
 
 async function createTemplate(url: string, name: string): Promise<void> {
   await administer(url, `create database ${name}`);
-  const db = connect({ address: { url: databaseUrl(url, name) }, poolSize: 1, prepare: false });
-  try {
-    await migrate(db);
-  } finally {
-    await db.close();
-  }
+  await migrate({ url: databaseUrl(url, name) });
   // A database that anyone is connected to can't be cloned.
   await administer(url, `alter database ${name} with allow_connections false`);
 }
