@@ -4,8 +4,10 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import ms, { type StringValue } from "ms";
 import { SCOPES, type Scope } from "./auth/scopes.ts";
 import { issueToken, listTokens, revokeToken, type TokenRecord } from "./auth/tokens.ts";
+import { backupCommands } from "./backup-commands.ts";
 import { CommandFailure, print, say, withDatabase } from "./command.ts";
 import { ConfigError, parseConfig } from "./config.ts";
+import { BackupError } from "./db/backup.ts";
 import { DataDirInUseError } from "./db/embedded.ts";
 import { MigrationBlockedError } from "./db/migrate.ts";
 import { AppError } from "./errors.ts";
@@ -148,6 +150,7 @@ function createProgram(): Command {
   program.addCommand(migrateCommand());
   program.addCommand(tokenCommands());
   program.addCommand(keysCommands());
+  for (const command of backupCommands()) program.addCommand(command);
   for (const command of [program, ...program.commands, ...program.commands.flatMap((c) => c.commands)]) {
     command.exitOverride();
   }
@@ -167,7 +170,7 @@ function report(error: unknown): number {
 }
 
 /** Their message is all that there is to say. */
-const FAILURES_IN_WORDS = [CommandFailure, DataDirInUseError, MigrationBlockedError];
+const FAILURES_IN_WORDS = [BackupError, CommandFailure, DataDirInUseError, MigrationBlockedError];
 
 function explain(error: unknown): string[] {
   if (error instanceof AppError && error.code === "UNAVAILABLE") {

@@ -6,6 +6,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { PGlite } from "@electric-sql/pglite";
 import { lockFolder } from "./folder-lock.ts";
 import { type Engine, Multiplexer } from "./multiplexer.ts";
+import { query, readyStatus } from "./wire.ts";
 
 export { DataDirInUseError } from "./folder-lock.ts";
 
@@ -40,13 +41,16 @@ const STACK_DEPTH = ["-c", "max_stack_depth=100kB"];
 /** The exit status with which the engine leaves a statement that fails. Any other throw is a crash. */
 const STATEMENT_FAILED = 100;
 
+/** How the answer to a statement that fails begins. */
+const ERROR_RESPONSE = "E".charCodeAt(0);
+
 /** The path of the socket in a data folder: absolute. */
 export function socketPathOf(dataDir: string): string {
   return join(resolve(dataDir), ".s.PGSQL.5432");
 }
 
 /** The folder of the engine's files in a data folder. */
-function pgdataOf(dataDir: string): string {
+export function pgdataOf(dataDir: string): string {
   return join(resolve(dataDir), "pgdata");
 }
 
@@ -126,6 +130,19 @@ async function initialise(pgdata: string): Promise<void> {
   mkdirSync(unfinished, { mode: 0o700 });
   await (await PGlite.create(unfinished)).close();
   renameSync(unfinished, pgdata);
+}
+
+/**
+ * Opens the engine on its files, with nobody else in it, and closes it again. Fails where it can't be opened, or has
+ * no migrated database. The caller holds the lock of the folder.
+ */
+export async function checkEngineFiles(pgdata: string): Promise<void> {
+  const engine = await openEngine(pgdata);
+  const answer = await engine.run(query("select from drizzle.__drizzle_migrations, kycs limit 1"));
+  await engine.close();
+  if (readyStatus(answer) !== "I" || Buffer.concat(answer)[0] === ERROR_RESPONSE) {
+    throw new Error("there is no database of a gateway in it");
+  }
 }
 
 async function openEngine(pgdata: string): Promise<Engine> {

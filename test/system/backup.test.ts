@@ -1,0 +1,226 @@
+import { existsSync } from "node:fs";
+import { copyFile, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { list } from "tar";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Client, createClient, kycFields } from "./support/client.ts";
+import {
+  type Env,
+  freshEnv,
+  type Gateway,
+  readDevToken,
+  runCli,
+  start,
+  startGateway,
+  temporaryFolder,
+  tidyUp,
+} from "./support/gateway.ts";
+
+const CLI = join(import.meta.dirname, "../../dist/cli.js");
+/** How long a request may take while the files are copied. Milliseconds. */
+const LONGEST_WAIT = 6000;
+
+let env: Env;
+let gateway: Gateway;
+let token: string;
+let folder: string;
+
+beforeAll(async () => {
+  env = await freshEnv("the embedded database");
+  gateway = await startGateway({ ...env, LOG_LEVEL: "warn" });
+  token = await readDevToken(env);
+  folder = await temporaryFolder();
+});
+afterAll(tidyUp);
+
+/** Waits for what a command makes when it begins. */
+async function appears(path: string): Promise<void> {
+  const deadline = performance.now() + 20_000;
+  while (!existsSync(path) && performance.now() < deadline) await wait(5);
+}
+
+const newEnv = async () => ({ DATA_DIR: join(await temporaryFolder(), "data") });
+
+async function namesIn(file: string): Promise<string[]> {
+  const names: string[] = [];
+  await list({ file, onReadEntry: ({ path }) => void names.push(path) });
+  return names;
+}
+
+/** Creates records until it is stopped; gives the numbers of those that were acknowledged. */
+function startWriting(client: Client, name: string) {
+  const acknowledged: string[] = [];
+  const answers = { slowest: 0, faults: [] as string[] };
+  let going = true;
+  const run = async () => {
+    for (let n = 0; going; n++) {
+      const from = performance.now();
+      const { status } = await client.form("POST", "/v1/kyc", kycFields("customer", `${name}-${n}`));
+      answers.slowest = Math.max(answers.slowest, performance.now() - from);
+      if (status === 201) acknowledged.push(`${name}-${n}`);
+      else if (status !== 503) answers.faults.push(`${status}`);
+    }
+  };
+  const ended = run();
+  return {
+    acknowledged,
+    answers,
+    stop: () => {
+      going = false;
+      return ended;
+    },
+  };
+}
+
+async function readNumbers(client: Client): Promise<Set<string>> {
+  const numbers = new Set<string>();
+  for (let path = "/v1/kyc?limit=100"; ; ) {
+    const { json } = await client.send("GET", path);
+    for (const row of json.data) numbers.add(row.document_number);
+    if (!json.has_more) return numbers;
+    path = `/v1/kyc?limit=100&starting_after=${json.data.at(-1).id}`;
+  }
+}
+
+/** Restores a backup into a fresh folder, and gives what its gateway serves. */
+async function restored(file: string): Promise<Set<string>> {
+  const target = await newEnv();
+  expect(await runCli(["restore", file], target)).toMatchObject({ code: 0, stdout: "" });
+  const other = await startGateway({ ...target, LOG_LEVEL: "warn" });
+  const numbers = await readNumbers(createClient(other.url, token));
+  await other.stop();
+  return numbers;
+}
+
+describe("a backup", () => {
+  test("of a gateway that serves writes has every one that was acknowledged before, and keeps nobody waiting for long", async () => {
+    const client = createClient(gateway.url, token);
+    const writers = ["a", "b", "c", "d"].map((name) => startWriting(client, name));
+    await wait(1500);
+    const before = writers.flatMap(({ acknowledged }) => acknowledged);
+    const file = join(folder, "serving.tar.gz");
+    expect(await runCli(["backup", file], env)).toMatchObject({ code: 0, stdout: "" });
+    await wait(500);
+    for (const writer of writers) {
+      await writer.stop();
+      expect(writer.answers.faults).toEqual([]);
+      expect(writer.answers.slowest).toBeLessThan(LONGEST_WAIT);
+    }
+    const after = writers.flatMap(({ acknowledged }) => acknowledged);
+    expect(after.length).toBeGreaterThan(before.length);
+    expect(before.length).toBeGreaterThan(50);
+
+    expect(((await stat(file)).mode & 0o777).toString(8)).toBe("600");
+    expect(await readdir(folder)).toEqual(["serving.tar.gz"]);
+    const numbers = await restored(file);
+    expect(before.filter((number) => !numbers.has(number))).toEqual([]);
+    // Nothing of the original is touched, nor missing there.
+    expect(await readNumbers(client)).toEqual(new Set(after));
+  });
+
+  test("holds neither tokens nor keys, unless the keys are asked for, and says to keep them apart", async () => {
+    await writeFile(join(env.DATA_DIR ?? "", "encryption-keys"), "a key of a test\n", { mode: 0o600 });
+    const plain = join(folder, "plain.tar.gz");
+    const said = await runCli(["backup", plain], env);
+    expect(said.stderr).toContain("Keep the encryption keys apart");
+    expect(new Set((await namesIn(plain)).map((name) => name.split("/")[0]))).toEqual(new Set(["pgdata"]));
+
+    const withKeys = join(folder, "with-keys.tar.gz");
+    expect(await runCli(["backup", "--with-keys", withKeys], env)).toMatchObject({ code: 0 });
+    expect(await namesIn(withKeys)).toContain("encryption-keys");
+    const target = await newEnv();
+    expect(await runCli(["restore", withKeys], target)).toMatchObject({ code: 0 });
+    const keys = join(target.DATA_DIR, "encryption-keys");
+    expect(await readFile(keys, "utf8")).toBe("a key of a test\n");
+    expect(((await stat(keys)).mode & 0o777).toString(8)).toBe("600");
+    expect(((await stat(target.DATA_DIR)).mode & 0o777).toString(8)).toBe("700");
+  });
+
+  test("works without a running gateway, also after one that was killed", async () => {
+    const numbers = await readNumbers(createClient(gateway.url, token));
+    await gateway.stop("SIGKILL");
+    const file = join(folder, "stopped.tar.gz");
+    expect(await runCli(["backup", file], env)).toMatchObject({ code: 0 });
+    gateway = await startGateway({ ...env, LOG_LEVEL: "warn" });
+    expect(await restored(file)).toEqual(numbers);
+  });
+
+  test("never overwrites a file", async () => {
+    const file = join(folder, "precious");
+    await writeFile(file, "precious");
+    const refused = await runCli(["backup", file], env);
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("is there already") });
+    expect(await readFile(file, "utf8")).toBe("precious");
+  });
+
+  test("that is killed leaves no file, and the gateway and the next backup go on", async () => {
+    const client = createClient(gateway.url, token);
+    const file = join(folder, "killed.tar.gz");
+    for (const ms of [0, 100, 600]) {
+      await rm(`${file}.unfinished`, { recursive: true, force: true });
+      const run = start(process.execPath, [CLI, "backup", file], { env });
+      await appears(join(`${file}.unfinished`, "files"));
+      await wait(ms);
+      expect(await run.stop("SIGKILL")).toMatchObject({ signal: "SIGKILL" });
+      expect(existsSync(file)).toBe(false);
+      expect((await client.form("POST", "/v1/kyc", kycFields("customer", `after-${ms}`))).status).toBe(201);
+    }
+    expect(await runCli(["backup", file], env)).toMatchObject({ code: 0 });
+    expect(existsSync(`${file}.unfinished`)).toBe(false);
+    expect(await restored(file)).toEqual(await readNumbers(client));
+  });
+});
+
+describe("a restoration", () => {
+  let file: string;
+  beforeAll(async () => {
+    file = join(folder, "whole.tar.gz");
+    await runCli(["backup", file], env);
+  });
+
+  test("is refused while a gateway runs, and where there is a database", async () => {
+    const running = await runCli(["restore", file], env);
+    expect(running).toMatchObject({ code: 1, stderr: expect.stringContaining("in use by the process") });
+    const target = await newEnv();
+    expect(await runCli(["restore", file], target)).toMatchObject({ code: 0 });
+    const again = await runCli(["restore", file], target);
+    expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining("has a database already") });
+  });
+
+  test("takes no file that is cut short, or something else", async () => {
+    const { size } = await stat(file);
+    for (const length of [100, size - 10]) {
+      const cut = join(folder, `cut-${length}.tar.gz`);
+      await copyFile(file, cut);
+      await truncate(cut, Math.floor(length));
+      const target = await newEnv();
+      const refused = await runCli(["restore", cut], target);
+      expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("is not a whole backup") });
+      expect(await readdir(target.DATA_DIR)).toEqual(["lock"]);
+    }
+    expect((await runCli(["restore", join(folder, "nowhere")], await newEnv())).code).toBe(1);
+  });
+
+  test("that is killed leaves no database, and can be done again", async () => {
+    const target = await newEnv();
+    for (const ms of [0, 300]) {
+      await rm(join(target.DATA_DIR, "restore.unfinished"), { recursive: true, force: true });
+      const run = start(process.execPath, [CLI, "restore", file], { env: target });
+      await appears(join(target.DATA_DIR, "restore.unfinished"));
+      await wait(ms);
+      await run.stop("SIGKILL");
+      expect(existsSync(join(target.DATA_DIR, "pgdata"))).toBe(false);
+    }
+    expect(await runCli(["restore", file], target)).toMatchObject({ code: 0 });
+    expect((await readdir(target.DATA_DIR)).sort()).toEqual(["lock", "pgdata"]);
+  });
+});
+
+test("with DATABASE_URL both name PostgreSQL's own tools instead", async () => {
+  const server = { DATABASE_URL: "postgres://127.0.0.1:1/kyc" };
+  const backup = await runCli(["backup", join(folder, "x")], server);
+  expect(backup).toMatchObject({ code: 1, stderr: expect.stringContaining("pg_dump") });
+  const restore = await runCli(["restore", join(folder, "x")], server);
+  expect(restore).toMatchObject({ code: 1, stderr: expect.stringContaining("pg_restore") });
+});
