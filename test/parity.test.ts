@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Scope } from "../src/auth/scopes.ts";
 import { createTestApp, type TestApp } from "./support/app.ts";
+import { acrossAccounts, partitionByAccount, recordStatements, type Sent } from "./support/partitions.ts";
 
 /** What came of a request, whichever surface it went through. */
 interface Outcome {
@@ -455,8 +456,13 @@ const scenarios: Scenario[] = [
 ];
 
 let gateway: TestApp;
+let tables: string[];
+let sent: Sent[];
 beforeAll(async () => {
   gateway = await createTestApp();
+  // Spread over several machines the tables look like this: nothing of what follows depends on where they lie.
+  tables = await partitionByAccount(gateway.db);
+  sent = recordStatements(gateway.db);
   const json = {
     customer_id: "c",
     verification_status: "pending",
@@ -630,4 +636,9 @@ describe("both surfaces answer alike, and leave the same events", () => {
       rest: scenario.outcome,
     });
   });
+});
+
+test("every statement that these scenarios sent concerns the records of one account", async () => {
+  expect(sent.length).toBeGreaterThan(100);
+  expect(await acrossAccounts(gateway.db, tables, sent)).toEqual([]);
 });

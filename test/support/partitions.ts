@@ -1,0 +1,89 @@
+import type { Database, Executor } from "../../src/db/client.ts";
+
+const PARTITIONS = 4;
+
+/** Tables that no account's records lie in, or that are looked up before the account is known. */
+export const NOT_PARTITIONED: Record<string, string> = {
+  tokens: "a request is known by its token's hash alone: its account is what the look-up finds out",
+  encryption_keys: "the fingerprints of the keys, which serve all accounts",
+};
+
+/**
+ * Afterwards every table with records is partitioned on the account, as a database that is spread over several
+ * machines would have it: with the same columns, keys and indexes, and without a change to the code.
+ */
+export async function partitionByAccount(db: Database): Promise<string[]> {
+  const tables = await recordTables(db);
+  for (const table of tables) {
+    const parts = Array.from(
+      { length: PARTITIONS },
+      (_, n) =>
+        `create table "${table}_${n}" partition of "${table}" for values with (modulus ${PARTITIONS}, remainder ${n});`,
+    );
+    await db.execute(`
+      alter table "${table}" rename to "${table}_plain";
+      create table "${table}" (like "${table}_plain" including all) partition by hash (account_id);
+      ${parts.join("\n")}
+      insert into "${table}" select * from "${table}_plain";
+      drop table "${table}_plain";`);
+  }
+  return tables;
+}
+
+async function recordTables(db: Database): Promise<string[]> {
+  const rows = await db.execute<{ name: string }>(
+    "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'",
+  );
+  return rows.map(({ name }) => name).filter((name) => !(name in NOT_PARTITIONED));
+}
+
+/** A statement as it reached the database. */
+export interface Sent {
+  text: string;
+  values: readonly unknown[];
+}
+
+/** Keeps every statement that reaches the database from now on, inside transactions and outside. */
+export function recordStatements(db: Database): Sent[] {
+  const sent: Sent[] = [];
+  const record = (executor: Executor): Executor => ({
+    send: (text, values) => {
+      sent.push({ text, values });
+      return executor.send(text, values);
+    },
+    execute: (text, values = []) => {
+      sent.push({ text, values });
+      return executor.execute(text, values);
+    },
+  });
+  const original = {
+    send: db.send.bind(db),
+    execute: db.execute.bind(db),
+    transaction: db.transaction.bind(db),
+  };
+  Object.assign(db, record(original as Executor), {
+    transaction: (work: (tx: Executor) => Promise<unknown>, deadline?: number) =>
+      original.transaction((tx) => work(record(tx)), deadline),
+  });
+  return sent;
+}
+
+/**
+ * Those of the statements that concern more of the partitioned tables than the partition of one account, by their
+ * plans for the values that they came with; and inserts whose first column is not the account.
+ */
+export async function acrossAccounts(db: Database, tables: string[], sent: Sent[]): Promise<string[]> {
+  const names = new RegExp(`\\b(${tables.join("|")})\\b`);
+  const distinct = new Map(sent.map((statement) => [statement.text, statement]));
+  const found: string[] = [];
+  for (const { text, values } of distinct.values()) {
+    if (!names.test(text)) continue;
+    const [[plan] = []] = await db.send(`explain (format json) ${text}`, values);
+    const relations = JSON.stringify(plan).matchAll(/"Relation Name":\s*"\w+?_(\d+)"/g);
+    const partitions = new Set([...relations].map(([, number]) => number));
+    const isInsert = /^\s*insert/i.test(text);
+    if (isInsert && !/^\s*insert into "\w+" \("account_id"/i.test(text)) found.push(text);
+    else if (partitions.size > 1 || (partitions.size === 0 && !isInsert)) found.push(text);
+  }
+  return found;
+}
