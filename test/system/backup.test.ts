@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
-import { copyFile, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rm, stat, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { list } from "tar";
+import { create, list } from "tar";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Client, createClient, kycFields } from "./support/client.ts";
 import {
@@ -200,6 +200,21 @@ describe("a restoration", () => {
       expect(await readdir(target.DATA_DIR)).toEqual(["lock"]);
     }
     expect((await runCli(["restore", join(folder, "nowhere")], await newEnv())).code).toBe(1);
+
+    // One that would write beside the folder, itself or through a link.
+    const [trap, target] = [await temporaryFolder(), await newEnv()];
+    await mkdir(join(trap, "inside/pgdata"), { recursive: true });
+    await symlink(trap, join(trap, "inside/pgdata/link"));
+    await writeFile(join(trap, "evil"), "evil");
+    await writeFile(join(trap, "inside/pgdata/PG_VERSION"), "18");
+    const hostile = join(trap, "hostile.tar.gz");
+    await create({ cwd: join(trap, "inside"), file: hostile, gzip: true, preservePaths: true }, [
+      "pgdata",
+      "../evil",
+    ]);
+    expect(await runCli(["restore", hostile], target)).toMatchObject({ code: 1 });
+    expect(await readdir(target.DATA_DIR)).toEqual(["lock"]);
+    expect(await readdir(join(target.DATA_DIR, ".."))).toEqual(["data"]);
   });
 
   test("that is killed leaves no database, and can be done again", async () => {

@@ -1,11 +1,19 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { administer, databaseUrl } from "../support/postgres-server.ts";
 import { CREATE_KYC, createClient, kycFields } from "./support/client.ts";
 import { startDebianPostgres } from "./support/debian.ts";
-import { fullToken, startGateway, temporaryFolder, tidyUp } from "./support/gateway.ts";
+import { fullToken, ROOT, startGateway, temporaryFolder, tidyUp } from "./support/gateway.ts";
 
 afterEach(tidyUp);
+
+/** The line of the README that begins with this command. */
+function readmeLine(command: string): string {
+  const [line] = new RegExp(`^${command} .*$`, "m").exec(readFileSync(join(ROOT, "README.md"), "utf8")) ?? [];
+  if (!line) throw new Error(`the README has no line with ${command}`);
+  return line;
+}
 
 test("a gateway on Debian's PostgreSQL answers, and what pg_dump saves of it pg_restore brings back elsewhere", async () => {
   const server = await startDebianPostgres();
@@ -25,12 +33,13 @@ test("a gateway on Debian's PostgreSQL answers, and what pg_dump saves of it pg_
   const before = (await client.send("GET", "/v1/kyc")).json;
   expect(before.data).toHaveLength(2);
 
-  // The lines of the README, while the gateway serves.
-  const file = join(await temporaryFolder(), "kyc.dump");
+  // While the gateway serves.
+  const cwd = await temporaryFolder();
   const restored = databaseUrl(server.url, "restored");
-  await server.run("pg_dump", "--format=custom", `--file=${file}`, original);
+  const env = { DATABASE_URL: original, EMPTY_DATABASE_URL: restored };
+  await server.run(readmeLine("pg_dump"), { cwd, env });
   await client.form("POST", "/v1/kyc", kycFields("customer-4", "later"));
-  await server.run("pg_restore", "--no-owner", `--dbname=${restored}`, file);
+  await server.run(readmeLine("pg_restore"), { cwd, env });
 
   const again = createClient((await startGateway({ DATABASE_URL: restored })).url, token);
   expect((await again.send("GET", "/ready")).status).toBe(200);

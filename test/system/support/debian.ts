@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { promisify } from "node:util";
 import { freePort, startPostgres, unprivileged } from "../../support/postgres-server.ts";
-import { later } from "./gateway.ts";
+import { type Env, later } from "./gateway.ts";
 
 const execute = promisify(execFile);
 const POSTGRES = "/usr/lib/postgresql";
@@ -22,18 +22,20 @@ async function findPrograms(): Promise<string> {
   return join(POSTGRES, `${newest}`, "bin");
 }
 
-/** A server of Debian's PostgreSQL, gone after `tidyUp`, and its client programs. */
+/** A server of Debian's PostgreSQL, gone after `tidyUp`, and what runs a line of a shell beside its client programs. */
 export async function startDebianPostgres(): Promise<{
   url: string;
-  /** Runs such a program to its end; fails where it fails. */
-  run(program: "pg_dump" | "pg_restore" | "createdb", ...args: string[]): Promise<string>;
+  /** Fails where the line fails. */
+  run(line: string, options: { cwd: string; env: Env }): Promise<void>;
 }> {
   const programs = await findPrograms();
   const { url, stop } = await startPostgres(programs);
   later(stop);
   return {
     url,
-    run: async (program, ...args) => (await execute(join(programs, program), args)).stdout,
+    run: async (line, { cwd, env }) => {
+      await execute("sh", ["-ec", line], { cwd, env: { ...env, PATH: `${programs}:/usr/bin:/bin` } });
+    },
   };
 }
 
