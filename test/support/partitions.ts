@@ -9,7 +9,7 @@ export const NOT_PARTITIONED: Record<string, string> = {
 };
 
 /**
- * Afterwards every table with records is partitioned on the account, as a database that is spread over several
+ * Afterwards every table for records, which are all empty, is partitioned on the account, as a database that is spread over several
  * machines would have it: with the same columns, keys and indexes, and without a change to the code.
  */
 export async function partitionByAccount(db: Database): Promise<string[]> {
@@ -24,7 +24,6 @@ export async function partitionByAccount(db: Database): Promise<string[]> {
       alter table "${table}" rename to "${table}_plain";
       create table "${table}" (like "${table}_plain" including all) partition by hash (account_id);
       ${parts.join("\n")}
-      insert into "${table}" select * from "${table}_plain";
       drop table "${table}_plain";`);
   }
   return tables;
@@ -43,34 +42,30 @@ export interface Sent {
   values: readonly unknown[];
 }
 
-/** Keeps every statement that reaches the database from now on, inside transactions and outside. */
+/** Keeps every statement of the stores that reaches the database from now on, inside transactions and outside. */
 export function recordStatements(db: Database): Sent[] {
   const sent: Sent[] = [];
-  const record = (executor: Executor): Executor => ({
-    send: (text, values) => {
+  const recording =
+    <Answer>(original: (text: string, values: readonly unknown[]) => Answer) =>
+    (text: string, values: readonly unknown[] = []) => {
       sent.push({ text, values });
-      return executor.send(text, values);
-    },
-    execute: (text, values = []) => {
-      sent.push({ text, values });
-      return executor.execute(text, values);
-    },
-  });
-  const original = {
-    send: db.send.bind(db),
-    execute: db.execute.bind(db),
-    transaction: db.transaction.bind(db),
-  };
-  Object.assign(db, record(original as Executor), {
-    transaction: (work: (tx: Executor) => Promise<unknown>, deadline?: number) =>
-      original.transaction((tx) => work(record(tx)), deadline),
-  });
+      return original(text, values);
+    };
+  const { transaction } = db;
+  // What is executed outside of a transaction is sent by tests and commands.
+  db.send = recording(db.send.bind(db));
+  db.transaction = (work, deadline) =>
+    transaction.call(
+      db,
+      (tx) => work({ send: recording(tx.send), execute: recording(tx.execute) as Executor["execute"] }),
+      deadline,
+    ) as ReturnType<typeof work>;
   return sent;
 }
 
 /**
  * Those of the statements that concern more of the partitioned tables than the partition of one account, by their
- * plans for the values that they came with; and inserts whose first column is not the account.
+ * plans for the values that they came with; and those that insert what does not begin with its account.
  */
 export async function acrossAccounts(db: Database, tables: string[], sent: Sent[]): Promise<string[]> {
   const names = new RegExp(`\\b(${tables.join("|")})\\b`);
@@ -81,9 +76,11 @@ export async function acrossAccounts(db: Database, tables: string[], sent: Sent[
     const [[plan] = []] = await db.send(`explain (format json) ${text}`, values);
     const relations = JSON.stringify(plan).matchAll(/"Relation Name":\s*"\w+?_(\d+)"/g);
     const partitions = new Set([...relations].map(([, number]) => number));
-    const isInsert = /^\s*insert/i.test(text);
-    if (isInsert && !/^\s*insert into "\w+" \("account_id"/i.test(text)) found.push(text);
-    else if (partitions.size > 1 || (partitions.size === 0 && !isInsert)) found.push(text);
+    const inserts = [...text.matchAll(/\binsert into "?(\w+)"?\s*(\(\s*"?account_id\b)?/gi)];
+    const strays = inserts.filter(([, table = "", account]) => tables.includes(table) && !account);
+    if (strays.length > 0 || partitions.size > 1 || (partitions.size === 0 && inserts.length === 0)) {
+      found.push(text);
+    }
   }
   return found;
 }
