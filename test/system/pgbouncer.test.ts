@@ -4,7 +4,7 @@ import { migrate } from "../../src/db/migrate.ts";
 import { FUTURE_INDEX, futureMigrations } from "../support/future-migration.ts";
 import { type Client, createClient, kycFields } from "./support/client.ts";
 import { startPgbouncer } from "./support/debian.ts";
-import { createEmptyDatabase, fullToken, runCli, startGateway, tidyUp } from "./support/gateway.ts";
+import { freshEnv, fullToken, runCli, startGateway, tidyUp } from "./support/gateway.ts";
 
 afterEach(tidyUp);
 
@@ -45,9 +45,9 @@ async function work(writer: Client, reader: Client, customer: string, rounds: nu
 }
 
 test("two gateways behind a pooler that shares connections between transactions start together, answer right, and heed a revocation within a second", async () => {
-  const direct = await createEmptyDatabase();
-  const pooled = await startPgbouncer(direct);
-  const env = { DATABASE_URL: pooled, DATABASE_PREPARE: "false" };
+  const direct = await freshEnv("a real database");
+  const pooled = await startPgbouncer(direct.DATABASE_URL ?? "");
+  const env = { ...direct, DATABASE_URL: pooled, DATABASE_PREPARE: "false" };
   const gateways = await Promise.all([startGateway(env), startGateway(env)]);
   const token = await fullToken(env);
   const [one, other] = gateways.map(({ url }) => createClient(url, token));

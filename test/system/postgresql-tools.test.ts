@@ -19,8 +19,10 @@ test("a gateway on Debian's PostgreSQL answers, and what pg_dump saves of it pg_
   const server = await startDebianPostgres();
   await administer(server.url, "create database original", "create database restored");
   const original = databaseUrl(server.url, "original");
-  const gateway = await startGateway({ DATABASE_URL: original });
-  const token = await fullToken({ DATABASE_URL: original });
+  // What a gateway keeps beside its database goes with it.
+  const DATA_DIR = await temporaryFolder();
+  const gateway = await startGateway({ DATABASE_URL: original, DATA_DIR });
+  const token = await fullToken({ DATABASE_URL: original, DATA_DIR });
   const client = createClient(gateway.url, token);
   const { status, json: first } = await client.form("POST", "/v1/kyc", kycFields("customer-1", "P-1"));
   expect(status).toBe(201);
@@ -41,7 +43,7 @@ test("a gateway on Debian's PostgreSQL answers, and what pg_dump saves of it pg_
   await client.form("POST", "/v1/kyc", kycFields("customer-4", "later"));
   await server.run(readmeLine("pg_restore"), { cwd, env });
 
-  const again = createClient((await startGateway({ DATABASE_URL: restored })).url, token);
+  const again = createClient((await startGateway({ DATABASE_URL: restored, DATA_DIR })).url, token);
   expect((await again.send("GET", "/ready")).status).toBe(200);
   expect((await again.send("GET", "/v1/kyc")).json).toEqual(before);
   // The cursor of a deleted record goes on working, and records can be written.

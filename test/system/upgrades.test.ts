@@ -7,7 +7,7 @@ import { ownMigrations } from "../../src/db/migration-files.ts";
 import { FUTURE_INDEX, futureMigrations } from "../support/future-migration.ts";
 import { type Client, createClient, kycFields } from "./support/client.ts";
 import {
-  createEmptyDatabase,
+  freshEnv,
   fullToken,
   later,
   runCli,
@@ -73,20 +73,21 @@ function startLoad(client: Client, name: string): Load {
 }
 
 async function gatewayWithRecords() {
-  const url = await createEmptyDatabase();
-  const gateway = await startGateway({ DATABASE_URL: url });
-  const client = createClient(gateway.url, await fullToken({ DATABASE_URL: url }));
+  const env = await freshEnv("a real database");
+  const url = env.DATABASE_URL ?? "";
+  const gateway = await startGateway(env);
+  const client = createClient(gateway.url, await fullToken(env));
   const sql = postgres(url, { onnotice: () => {} });
   later(() => sql.end({ timeout: 1 }));
   await sql`insert into kycs
     select 'other', lpad(g::text, 16, '0'), 'c' || g % 90, 'pending', 'visa', 'N' || g, now(), now(), 1
     from generate_series(1, ${ROWS}::int) g`;
-  return { url, client, sql };
+  return { env, url, client, sql };
 }
 
 describe("the gateway of the previous release", () => {
   test("answers every request while the next release's migrations run, and after them", async () => {
-    const { url, client } = await gatewayWithRecords();
+    const { env, url, client } = await gatewayWithRecords();
     const loads = [1, 2, 3].map((n) => startLoad(client, `load-${n}`));
     await wait(1000);
     await Promise.all([1, 2, 3].map(() => migrate({ url }, future)));
@@ -100,7 +101,7 @@ describe("the gateway of the previous release", () => {
     }
     expect((await client.send("GET", "/v1/kyc")).json.data).toEqual([]);
     // It starts again on the next release's tables, too.
-    const again = await startGateway({ DATABASE_URL: url });
+    const again = await startGateway(env);
     expect((await createClient(again.url, null).send("GET", "/ready")).status).toBe(200);
   });
 
@@ -132,7 +133,7 @@ describe("the gateway of the previous release", () => {
 
 describe("migrate --check", () => {
   test("tells what is pending and exits with 1, and with 0 where nothing is", async () => {
-    const env = { DATABASE_URL: await createEmptyDatabase() };
+    const env = await freshEnv("a real database");
     const names = ownMigrations().map(({ name }) => name);
     const before = await runCli(["migrate", "--check"], env);
     expect(before.code).toBe(1);
