@@ -167,6 +167,8 @@ describe("the usage", () => {
     [],
     ["serve"],
     ["migrate"],
+    ["backup"],
+    ["restore"],
     ["schema"],
     ["token"],
     ["token", "create"],
