@@ -54,10 +54,11 @@ export const kycs = pgTable(
     index("kycs_by_customer").on(table.accountId, table.customerId, table.createdAt, table.id),
     index("kycs_by_status").on(table.accountId, table.verificationStatus, table.createdAt, table.id),
     index("kycs_by_document_type").on(table.accountId, table.documentType, table.createdAt, table.id),
-    index("kycs_by_number").on(table.accountId, table.numberDigest, table.createdAt, table.id),
+    index("kycs_by_number").on(table.accountId, table.numberDigest, table.createdAt, table.id).concurrently(),
     // What is left to seal: empty, but for an upgrade.
     index("kycs_with_plain_number")
       .on(table.accountId, table.id)
+      .concurrently()
       .where(sql`${table.documentNumber} is not null`),
     // A replica of an earlier release that would write a second number beside the sealed one fails instead.
     check(

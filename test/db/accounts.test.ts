@@ -13,6 +13,7 @@ import { createRecord, goodInput } from "../support/records.ts";
 const WITHOUT_ACCOUNT: Record<string, string> = {
   tokens_by_hash: NOT_PARTITIONED.tokens ?? "",
   encryption_keys_pkey: NOT_PARTITIONED.encryption_keys ?? "",
+  idempotency_keys_by_time: "what is old is removed for all accounts at once",
 };
 
 let gateway: TestApp;

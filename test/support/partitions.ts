@@ -76,7 +76,7 @@ export async function acrossAccounts(db: Database, tables: string[], sent: Sent[
     const [[plan] = []] = await db.send(`explain (format json) ${text}`, values);
     const relations = JSON.stringify(plan).matchAll(/"Relation Name":\s*"\w+?_(\d+)"/g);
     const partitions = new Set([...relations].map(([, number]) => number));
-    const inserts = [...text.matchAll(/\binsert into "?(\w+)"?\s*(\(\s*"?account_id\b)?/gi)];
+    const inserts = [...text.matchAll(/\binsert into "?(\w+)"?(?: as \w+)?\s*(\(\s*"?account_id\b)?/gi)];
     const strays = inserts.filter(([, table = "", account]) => tables.includes(table) && !account);
     if (strays.length > 0 || partitions.size > 1 || (partitions.size === 0 && inserts.length === 0)) {
       found.push(text);
