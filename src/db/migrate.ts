@@ -13,6 +13,7 @@ const LOCK_KEY = 5_492_311_080;
 export async function migrate(db: Database): Promise<void> {
   if (await isMigrated(db)) return;
   const steps = async (tx: Executor) => {
+    await tx.execute("set local statement_timeout = 0");
     await tx.execute(`select pg_advisory_xact_lock(${LOCK_KEY})`);
     await tx.execute("create schema if not exists drizzle");
     await tx.execute(

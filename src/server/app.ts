@@ -22,7 +22,7 @@ import { requireViewer } from "../auth/scopes.ts";
 import type { Config } from "../config.ts";
 import type { OperationContext } from "../context.ts";
 import type { Database } from "../db/client.ts";
-import { type AppError, RequestRefusal, toAppError, toHttp } from "../errors.ts";
+import { AppError, RequestRefusal, toAppError, toHttp } from "../errors.ts";
 import { registerGraphiql } from "../graphql/graphiql.ts";
 import { registerGraphql, sendGraphqlFailure } from "../graphql/route.ts";
 import { toIdempotencyRequest } from "../idempotency/key.ts";
@@ -31,7 +31,10 @@ import type { Metrics } from "../metrics.ts";
 import { renderFailure } from "../rest/errors.ts";
 import { registerKycRoutes } from "../rest/kyc.ts";
 import type { Keyring } from "../sealing/keyring.ts";
+import { type Admission, limitLoad } from "./admission.ts";
+import { SECURITY_HEADERS, STRICT_TRANSPORT } from "./headers.ts";
 import { registerHealth } from "./health.ts";
+import { type CountRequest, createRateLimiter } from "./rate-limit.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -44,8 +47,10 @@ declare module "fastify" {
 export interface AppParts {
   config: Pick<
     Config,
-    "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryCostLimit"
-  >;
+    "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryLimits"
+  > &
+    Pick<Config, "keepAliveTimeout" | "maxConnections" | "rateLimit" | "receiveTimeout"> &
+    Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout">;
   db: Database;
   keys: Keyring;
   authenticate: Authenticate;
@@ -58,12 +63,18 @@ export interface AppParts {
   now: () => number;
 }
 
-/** How long a client may take to send a request. Milliseconds. */
-const REQUEST_TIMEOUT = 30_000;
+/** How long a client may take to send the headers of a request, at most. Milliseconds. */
+const HEADERS_TIMEOUT = 10_000;
+/** How often connections are looked for that are slower. Milliseconds. */
+const SLOW_SWEEP = 1000;
 /** With the time that a look-up of a token counts it makes less than a second. Milliseconds. */
 const MOMENT = 50;
 /** Of the request line and the headers together. Bytes. */
 const MAX_HEADER_SIZE = 16 * 1024;
+
+const EXPOSED_HEADERS = ["ETag", "Idempotent-Replayed", "Location", "Request-Id", "Retry-After"].concat(
+  ["Limit", "Remaining", "Reset"].map((figure) => `RateLimit-${figure}`),
+);
 
 const newRequestId = () => `req_${randomUUID()}`;
 
@@ -73,7 +84,8 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   const app: FastifyInstance = Fastify({
     loggerInstance: log as FastifyBaseLogger,
     bodyLimit: config.bodyLimit,
-    requestTimeout: REQUEST_TIMEOUT,
+    requestTimeout: config.receiveTimeout,
+    keepAliveTimeout: config.keepAliveTimeout,
     genReqId: newRequestId,
     // Every request would pay for a logger of its own, and few write more than a line: lines name the request's id.
     childLoggerFactory: (logger) => logger,
@@ -83,14 +95,20 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     routerOptions: { maxParamLength: MAX_HEADER_SIZE },
     // No hook runs for these.
     frameworkErrors: (error, request, reply) =>
-      sendRestFailure(error, request, reply.header("request-id", request.id)),
+      sendRestFailure(error, request, reply.headers({ ...SECURITY_HEADERS, "request-id": request.id })),
     clientErrorHandler: refuseConnection,
-    http: { maxHeaderSize: MAX_HEADER_SIZE },
+    http: {
+      maxHeaderSize: MAX_HEADER_SIZE,
+      headersTimeout: Math.min(HEADERS_TIMEOUT, config.receiveTimeout),
+      connectionsCheckingInterval: SLOW_SWEEP,
+    },
   });
+  app.server.maxConnections = config.maxConnections;
   // Bodies reach the adapters as bytes: each surface reads its own content types.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
   app.decorateRequest("operationContext");
+  app.decorateRequest("rateLimit", null);
   addRequestHooks(app, parts);
   app.setErrorHandler(sendRestFailure);
   app.setNotFoundHandler(() => {
@@ -100,18 +118,23 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     await app.register(cors, {
       origin: config.corsOrigins,
       methods: ["GET", "POST", "PUT", "PATCH", "DELETE"],
-      exposedHeaders: ["ETag", "Idempotent-Replayed", "Location", "Request-Id", "Retry-After"],
+      exposedHeaders: EXPOSED_HEADERS,
       maxAge: 86_400,
     });
   }
+  // Behind CORS: a page of another origin is to see why it was refused.
+  const admission = await limitLoad(app, config);
   registerHealth(app, parts);
-  await registerSurfaces(app, parts);
+  await registerSurfaces(app, parts, admission);
   return app;
 }
 
 // Hooks with callbacks: what waits for nothing needs no promise.
 function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: AppParts): void {
   app.addHook("onRequest", (request, reply, done) => {
+    for (const name in SECURITY_HEADERS) reply.header(name, SECURITY_HEADERS[name]);
+    if (request.headers["x-forwarded-proto"] === "https")
+      reply.header("strict-transport-security", STRICT_TRANSPORT);
     reply.header("request-id", request.id);
     done();
   });
@@ -145,23 +168,30 @@ function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: App
   });
 }
 
-async function registerSurfaces(app: FastifyInstance, parts: AppParts): Promise<void> {
+async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission: Admission): Promise<void> {
   const { authenticate, config, db, keys, log, now } = parts;
+  const count = config.rateLimit > 0 ? await createRateLimiter(app, config.rateLimit) : undefined;
   const enterBy =
     (surface: Surface): onRequestHookHandler =>
     (request, reply, done) => {
       reply.header("cache-control", "no-store");
-      authenticate(request.headers.authorization).then((viewer) => {
-        const numbersShown = config.auditReads ? new Set<string>() : null;
-        const idempotency = toIdempotencyRequest(request.headers["idempotency-key"]);
-        const requestId = request.id;
-        const context = { db, keys, viewer, surface, requestId, idempotency, numbersShown, log, now };
-        request.operationContext = context;
-        done();
-      }, done);
+      authenticate(request.headers.authorization).then(
+        (viewer) => {
+          const numbersShown = config.auditReads ? new Set<string>() : null;
+          const idempotency = toIdempotencyRequest(request.headers["idempotency-key"]);
+          const requestId = request.id;
+          const context = { db, keys, viewer, surface, requestId, idempotency, numbersShown, log, now };
+          request.operationContext = context;
+          admission.pause(reply);
+          if (count) count(request, reply, viewer?.tokenId).then(() => done(), done);
+          else done();
+        },
+        count ? (failure) => countFailed(count, request, reply, failure).catch(done) : done,
+      );
     };
   // A body can take its time: what counts is that the token is good when the work begins.
   const reenter: preHandlerHookHandler = (request, reply, done) => {
+    admission.resume(reply);
     if (reply.elapsedTime <= MOMENT) done();
     else authenticate(request.headers.authorization).then(() => done(), done);
   };
@@ -198,6 +228,17 @@ const holdUntilAudited: onSendHookHandler = ({ operationContext, method }, _repl
   else recordReads(operationContext).then(() => done(null, payload), done);
 };
 
+/** Counts a request whose token is not good. Fails with what it is refused with. */
+async function countFailed(
+  count: CountRequest,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  failure: Error,
+): Promise<never> {
+  if (failure instanceof AppError && failure.code === "UNAUTHENTICATED") await count(request, reply);
+  throw failure;
+}
+
 function refuseOtherMethods(app: FastifyInstance, url: string, allowed: string[]): void {
   const others = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS", "TRACE"];
   app.route({
@@ -222,17 +263,24 @@ function readFailure(error: unknown, request: FastifyRequest): AppError | Reques
   return failure;
 }
 
+const MALFORMED = new RequestRefusal(400, "request_malformed", "The request is malformed.");
+const CONNECTION_REFUSALS: Record<string, RequestRefusal> = {
+  HPE_HEADER_OVERFLOW: new RequestRefusal(
+    431,
+    "headers_too_large",
+    "The request line and headers are larger than this server takes.",
+  ),
+  ERR_HTTP_REQUEST_TIMEOUT: new RequestRefusal(
+    408,
+    "request_timeout",
+    "The request took too long to arrive.",
+  ),
+};
+
 /** Answers what is not HTTP, or has too large headers: there is no request then, and the connection can't go on. */
 function refuseConnection(error: ConnectionError, socket: Socket): void {
   if (error.code === "ECONNRESET" || !socket.writable) return;
-  const failure =
-    error.code === "HPE_HEADER_OVERFLOW"
-      ? new RequestRefusal(
-          431,
-          "headers_too_large",
-          "The request line and headers are larger than this server takes.",
-        )
-      : new RequestRefusal(400, "request_malformed", "The request is malformed.");
+  const failure = CONNECTION_REFUSALS[error.code] ?? MALFORMED;
   const body = JSON.stringify(renderFailure(failure));
   socket.end(
     [
@@ -241,6 +289,7 @@ function refuseConnection(error: ConnectionError, socket: Socket): void {
       "content-type: application/json; charset=utf-8",
       `content-length: ${Buffer.byteLength(body)}`,
       `request-id: ${newRequestId()}`,
+      ...Object.entries(SECURITY_HEADERS).map(([name, value]) => `${name}: ${value}`),
       "",
       body,
     ].join("\r\n"),
