@@ -43,6 +43,8 @@ export async function limitLoad(
 
   /** When each began, in the order of beginning. */
   const underWay = new Map<FastifyReply, number>();
+  /** What those that were paused had of their time already, where it is worth counting. */
+  const spent = new WeakMap<FastifyReply, number>();
   let now = performance.now();
   const sweep = setInterval(() => {
     now = performance.now();
@@ -56,7 +58,13 @@ export async function limitLoad(
 
   function admit(reply: FastifyReply): void {
     if (underWay.size >= limits.maxConcurrentRequests) throw overloaded();
-    underWay.set(reply, now);
+    underWay.set(reply, now - (spent.get(reply) ?? 0));
+  }
+
+  function pause(reply: FastifyReply): void {
+    const begun = underWay.get(reply) ?? now;
+    if (begun < now) spent.set(reply, now - begun);
+    underWay.delete(reply);
   }
 
   const onRequest: onRequestHookHandler = (request, reply, done) => {
@@ -72,7 +80,7 @@ export async function limitLoad(
     clearInterval(sweep);
     done();
   });
-  return { pause: (reply) => void underWay.delete(reply), resume: admit };
+  return { pause, resume: admit };
 }
 
 function refuseLate(reply: FastifyReply): void {

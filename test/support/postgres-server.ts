@@ -20,6 +20,17 @@ interface Surroundings {
   gid?: number;
 }
 
+interface PostgresServer {
+  url: string;
+  stop(): Promise<void>;
+  /** Sends a signal to each of its processes. */
+  signalAll(signal: NodeJS.Signals): Promise<void>;
+  /** Lets every one of its processes die on the spot. */
+  kill(): Promise<void>;
+  /** Starts it again where it was, after it has ended. */
+  startAgain(): Promise<void>;
+}
+
 const SETTINGS = [
   "listen_addresses=127.0.0.1",
   "unix_socket_directories=",
@@ -53,9 +64,9 @@ const CARETAKER = `
  * folder is gone; both also happen when this process dies.
  *
  * Fails, and leaves nothing behind, with what the server or `initdb` printed. Root needs an OS user `postgres` or
- * `nobody` that can enter the temp folder.
+ * `nobody` that can enter the temp folder. `settings` come on top of those that make tests fast.
  */
-export async function startPostgres(): Promise<{ url: string; stop(): Promise<void> }> {
+export async function startPostgres(settings: readonly string[] = []): Promise<PostgresServer> {
   const folder = await mkdtemp(join(tmpdir(), "kyc-postgres-"));
   const caretaker = spawn("sh", ["-c", CARETAKER], {
     cwd: folder,
@@ -74,19 +85,52 @@ export async function startPostgres(): Promise<{ url: string; stop(): Promise<vo
     const surroundings = await unprivileged(folder);
     await handOver(folder, surroundings);
     const programs = await findPrograms(surroundings);
-    const password = await initialize(programs, surroundings);
-    const { server, port } = await launch(programs, surroundings);
-    const ended = once(server, "exit");
+    const password = await initialize(programs, surroundings, settings);
+    const first = await launch(programs, surroundings);
+    const { port } = first;
+    let { server } = first;
+    const ended = async () => {
+      if (server.exitCode === null && server.signalCode === null) await once(server, "exit");
+    };
+    const signalAll = async (signal: NodeJS.Signals) => {
+      for (const pid of [server.pid ?? 0, ...(await childrenOf(server.pid ?? 0))]) signalProcess(pid, signal);
+    };
     return {
       url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
       stop: async () => {
         await tidyUp();
-        await ended;
+        await ended();
+      },
+      signalAll,
+      kill: async () => {
+        // Stopped, it starts no others in place of those that die.
+        signalProcess(server.pid ?? 0, "SIGSTOP");
+        await signalAll("SIGKILL");
+        await ended();
+      },
+      startAgain: async () => {
+        await ended();
+        ({ server } = await launch(programs, surroundings, port));
       },
     };
   } catch (error) {
     await tidyUp();
     throw error;
+  }
+}
+
+async function childrenOf(parent: number): Promise<number[]> {
+  const { stdout } = await execute("ps", ["-o", "pid=", "--ppid", String(parent)]).catch(() => ({
+    stdout: "",
+  }));
+  return stdout.split("\n").map(Number).filter(Boolean);
+}
+
+function signalProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It has ended by itself.
   }
 }
 
@@ -152,7 +196,11 @@ async function copyWithLibraries(native: string, surroundings: Surroundings): Pr
 }
 
 /** Makes the data folder. Gives the superuser's password: any user of the machine can reach the port. */
-async function initialize(programs: string, surroundings: Surroundings): Promise<string> {
+async function initialize(
+  programs: string,
+  surroundings: Surroundings,
+  settings: readonly string[],
+): Promise<string> {
   const password = randomBytes(16).toString("hex");
   const passwordFile = join(surroundings.cwd, "password");
   await writeFile(passwordFile, password);
@@ -162,7 +210,7 @@ async function initialize(programs: string, surroundings: Surroundings): Promise
     [
       ...["--pgdata=data", "--username=postgres", "--auth=scram-sha-256", `--pwfile=${passwordFile}`],
       ...["--locale=C", "--encoding=UTF8", "--no-sync", "--no-instructions"],
-      ...SETTINGS.map((setting) => `--set=${setting}`),
+      ...[...SETTINGS, ...settings].map((setting) => `--set=${setting}`),
     ],
     surroundings,
   );
@@ -173,9 +221,10 @@ async function initialize(programs: string, surroundings: Surroundings): Promise
 async function launch(
   programs: string,
   surroundings: Surroundings,
+  wanted?: number,
 ): Promise<{ server: ChildProcess; port: number }> {
   for (let attempt = 1; ; attempt++) {
-    const port = await freePort();
+    const port = wanted ?? (await freePort());
     const server = spawn(join(programs, "postgres"), ["-D", "data", "-p", `${port}`], {
       ...surroundings,
       detached: true,
