@@ -1,4 +1,4 @@
-import { type ExecutionResult, GraphQLError, getOperationAST } from "graphql";
+import { type ExecutionArgs, type ExecutionResult, GraphQLError, getOperationAST } from "graphql";
 import { createYoga, type GraphQLParams, type Plugin } from "graphql-yoga";
 import type { QueryLimits } from "../config.ts";
 import type { OperationContext } from "../context.ts";
@@ -16,6 +16,17 @@ interface Told {
 }
 type ServerContext = OperationContext & { told: Told };
 
+/** What to answer in place of an operation that is asked for in a wrong way; undefined where nothing is wrong. */
+function refuseFaults(args: ExecutionArgs): ExecutionResult | undefined {
+  const operation = getOperationAST(args.document, args.operationName);
+  if (!operation) return undefined;
+  const faults = checkVariables(args.schema, operation)(args.variableValues ?? {});
+  if (args.contextValue.idempotency) faults.push(...findKeyMisuse(args.document, operation));
+  if (faults.length === 0) return undefined;
+  const originalError = badUserInput(faults);
+  return { errors: [new GraphQLError(originalError.message, { originalError })] };
+}
+
 /** The GraphQL server, without its HTTP server: hand it a request and the operation's context. */
 export function createGraphqlServer(options: { introspection: boolean; queryLimits: QueryLimits }) {
   const validate = createValidation(options);
@@ -31,13 +42,12 @@ export function createGraphqlServer(options: { introspection: boolean; queryLimi
       setValidationFn(validate);
     },
     onExecute({ args, setResultAndStopExecution }) {
-      const operation = getOperationAST(args.document, args.operationName);
-      if (!operation) return;
-      const faults = checkVariables(args.schema, operation)(args.variableValues ?? {});
-      if (args.contextValue.idempotency) faults.push(...findKeyMisuse(args.document, operation));
-      if (faults.length === 0) return;
-      const originalError = badUserInput(faults);
-      setResultAndStopExecution({ errors: [new GraphQLError(originalError.message, { originalError })] });
+      const refusal = refuseFaults(args);
+      if (refusal) setResultAndStopExecution(refusal);
+    },
+    onSubscribe({ args, setResultAndStopExecution }) {
+      const refusal = refuseFaults(args);
+      if (refusal) setResultAndStopExecution(refusal);
     },
     onResultProcess({ result, setResult, serverContext }) {
       // A stream of answers: each comes here by itself.
