@@ -66,9 +66,14 @@ export function unavailable(cause?: unknown): AppError {
   });
 }
 
-/** The error for a request that comes while the gateway has as many as it can serve. */
+const OVERLOADED = new AppError(
+  "UNAVAILABLE",
+  "The service has more requests than it can serve. Try again shortly.",
+);
+
+/** The error for a request that comes while the gateway has as many as it can serve: one for all, to be cheap. */
 export function overloaded(): AppError {
-  return new AppError("UNAVAILABLE", "The service has more requests than it can serve. Try again shortly.");
+  return OVERLOADED;
 }
 
 /**

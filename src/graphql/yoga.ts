@@ -21,7 +21,8 @@ function refuseFaults(args: ExecutionArgs): ExecutionResult | undefined {
   const operation = getOperationAST(args.document, args.operationName);
   if (!operation) return undefined;
   const faults = checkVariables(args.schema, operation)(args.variableValues ?? {});
-  if (args.contextValue.idempotency) faults.push(...findKeyMisuse(args.document, operation));
+  if ((args.contextValue as OperationContext).idempotency)
+    faults.push(...findKeyMisuse(args.document, operation));
   if (faults.length === 0) return undefined;
   const originalError = badUserInput(faults);
   return { errors: [new GraphQLError(originalError.message, { originalError })] };

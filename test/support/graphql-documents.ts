@@ -145,7 +145,7 @@ export class DocumentWriter {
   }
 
   #literal(type: GraphQLInputType): string {
-    if (this.#chance(12)) return this.#pick(WRONG_LITERALS);
+    if (this.#chance(6)) return this.#pick(WRONG_LITERALS);
     if (isNonNullType(type)) return this.#literal(type.ofType);
     if (isListType(type)) return `[${this.#some().map(() => this.#literal(type.ofType))}]`;
     if (isInputObjectType(type)) {
@@ -157,7 +157,7 @@ export class DocumentWriter {
   }
 
   #value(type: GraphQLInputType): unknown {
-    if (this.#chance(12)) return this.#pick(WRONG_VALUES);
+    if (this.#chance(6)) return this.#pick(WRONG_VALUES);
     if (isNonNullType(type)) return this.#value(type.ofType);
     if (isListType(type)) return this.#some().map(() => this.#value(type.ofType));
     if (isInputObjectType(type)) {
