@@ -50,7 +50,7 @@ afterAll(async () => {
   );
   expect(foreign).toEqual([{ document_number: FOREIGN, version: 1 }]);
   for (const line of gateway.logged().split("\n")) {
-    if (/unforeseen|ZQX7731904|FOREIGN55812|kyc_[A-Za-z0-9]{20}/.test(line)) throw new Error(line);
+    if (/unforeseen|ZQX7731904|FOREIGN55812|kycgw_[\w-]{20}/.test(line)) throw new Error(line);
   }
   await gateway.close();
 });

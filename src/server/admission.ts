@@ -84,6 +84,8 @@ export async function limitLoad(
 }
 
 function refuseLate(reply: FastifyReply): void {
+  // What was read for it is not shown: nothing waits for the trail.
+  reply.request.operationContext?.numbersShown?.clear();
   reply.send(unavailable(new Error("the request was not answered in time")));
   // Whatever its handler still comes to has nobody to be sent to.
   reply.hijack();

@@ -1,9 +1,5 @@
-import { randomUUID } from "node:crypto";
-import { STATUS_CODES } from "node:http";
-import type { Socket } from "node:net";
 import cors from "@fastify/cors";
 import Fastify, {
-  type ConnectionError,
   type FastifyBaseLogger,
   type FastifyError,
   type FastifyInstance,
@@ -32,6 +28,7 @@ import { renderFailure } from "../rest/errors.ts";
 import { registerKycRoutes } from "../rest/kyc.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { type Admission, limitLoad } from "./admission.ts";
+import { newRequestId, refuseConnection } from "./connection.ts";
 import { SECURITY_HEADERS, STRICT_TRANSPORT } from "./headers.ts";
 import { registerHealth } from "./health.ts";
 import { type CountRequest, createRateLimiter } from "./rate-limit.ts";
@@ -75,8 +72,6 @@ const MAX_HEADER_SIZE = 16 * 1024;
 const EXPOSED_HEADERS = ["ETag", "Idempotent-Replayed", "Location", "Request-Id", "Retry-After"].concat(
   ["Limit", "Remaining", "Reset"].map((figure) => `RateLimit-${figure}`),
 );
-
-const newRequestId = () => `req_${randomUUID()}`;
 
 /** The HTTP server with both surfaces, ready to listen. */
 export async function createApp(parts: AppParts): Promise<FastifyInstance> {
@@ -223,9 +218,13 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
 }
 
 /** Lets an answer that shows document numbers go once the trail has it. One without a body shows none. */
-const holdUntilAudited: onSendHookHandler = ({ operationContext, method }, _reply, payload, done) => {
-  if (!operationContext?.numbersShown?.size || method === "HEAD") done(null, payload);
-  else recordReads(operationContext).then(() => done(null, payload), done);
+const holdUntilAudited: onSendHookHandler = ({ operationContext, method }, reply, payload, done) => {
+  if (!operationContext?.numbersShown?.size || method === "HEAD") return done(null, payload);
+  // Where the request was answered as late meanwhile, this answer goes nowhere.
+  recordReads(operationContext).then(
+    () => reply.sent || done(null, payload),
+    (error) => reply.sent || done(error),
+  );
 };
 
 /** Counts a request whose token is not good. Fails with what it is refused with. */
@@ -261,39 +260,6 @@ function readFailure(error: unknown, request: FastifyRequest): AppError | Reques
   const failure = toFailure(error);
   if (!(failure instanceof RequestRefusal)) logFailure(failure, { log: request.log, requestId: request.id });
   return failure;
-}
-
-const MALFORMED = new RequestRefusal(400, "request_malformed", "The request is malformed.");
-const CONNECTION_REFUSALS: Record<string, RequestRefusal> = {
-  HPE_HEADER_OVERFLOW: new RequestRefusal(
-    431,
-    "headers_too_large",
-    "The request line and headers are larger than this server takes.",
-  ),
-  ERR_HTTP_REQUEST_TIMEOUT: new RequestRefusal(
-    408,
-    "request_timeout",
-    "The request took too long to arrive.",
-  ),
-};
-
-/** Answers what is not HTTP, or has too large headers: there is no request then, and the connection can't go on. */
-function refuseConnection(error: ConnectionError, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) return;
-  const failure = CONNECTION_REFUSALS[error.code] ?? MALFORMED;
-  const body = JSON.stringify(renderFailure(failure));
-  socket.end(
-    [
-      `HTTP/1.1 ${failure.status} ${STATUS_CODES[failure.status]}`,
-      "connection: close",
-      "content-type: application/json; charset=utf-8",
-      `content-length: ${Buffer.byteLength(body)}`,
-      `request-id: ${newRequestId()}`,
-      ...Object.entries(SECURITY_HEADERS).map(([name, value]) => `${name}: ${value}`),
-      "",
-      body,
-    ].join("\r\n"),
-  );
 }
 
 /** Fastify's own refusals of a request, in our words: its texts quote the request. */
