@@ -1,7 +1,6 @@
 import cors from "@fastify/cors";
 import Fastify, {
   type FastifyBaseLogger,
-  type FastifyError,
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
@@ -18,7 +17,7 @@ import { requireViewer } from "../auth/scopes.ts";
 import type { Config } from "../config.ts";
 import type { OperationContext } from "../context.ts";
 import type { Database } from "../db/client.ts";
-import { AppError, RequestRefusal, toAppError, toHttp } from "../errors.ts";
+import { type AppError, RequestRefusal, toHttp } from "../errors.ts";
 import { registerGraphiql } from "../graphql/graphiql.ts";
 import { registerGraphql, sendGraphqlFailure } from "../graphql/route.ts";
 import { toIdempotencyRequest } from "../idempotency/key.ts";
@@ -28,10 +27,10 @@ import { renderFailure } from "../rest/errors.ts";
 import { registerKycRoutes } from "../rest/kyc.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { type Admission, limitLoad } from "./admission.ts";
-import { newRequestId, refuseConnection } from "./connection.ts";
 import { SECURITY_HEADERS, STRICT_TRANSPORT } from "./headers.ts";
 import { registerHealth } from "./health.ts";
-import { type CountRequest, createRateLimiter } from "./rate-limit.ts";
+import { countFailed, createRateLimiter } from "./rate-limit.ts";
+import { newRequestId, refuseConnection, toFailure } from "./refusals.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -227,17 +226,6 @@ const holdUntilAudited: onSendHookHandler = ({ operationContext, method }, reply
   );
 };
 
-/** Counts a request whose token is not good. Fails with what it is refused with. */
-async function countFailed(
-  count: CountRequest,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  failure: Error,
-): Promise<never> {
-  if (failure instanceof AppError && failure.code === "UNAUTHENTICATED") await count(request, reply);
-  throw failure;
-}
-
 function refuseOtherMethods(app: FastifyInstance, url: string, allowed: string[]): void {
   const others = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS", "TRACE"];
   app.route({
@@ -260,18 +248,4 @@ function readFailure(error: unknown, request: FastifyRequest): AppError | Reques
   const failure = toFailure(error);
   if (!(failure instanceof RequestRefusal)) logFailure(failure, { log: request.log, requestId: request.id });
   return failure;
-}
-
-/** Fastify's own refusals of a request, in our words: its texts quote the request. */
-function toFailure(error: unknown): AppError | RequestRefusal {
-  if (error instanceof RequestRefusal) return error;
-  const { code, statusCode } = error as Partial<FastifyError>;
-  // The client went away before it had sent all: nobody reads the answer.
-  if (code === "ECONNRESET") return new RequestRefusal(400, "request_malformed", "The request ended early.");
-  if (!code?.startsWith("FST_") || statusCode === undefined || statusCode >= 500) return toAppError(error);
-  if (statusCode === 413)
-    return new RequestRefusal(413, "body_too_large", "The body is larger than this server takes.");
-  if (statusCode === 415)
-    return new RequestRefusal(415, "content_type_unsupported", "The content type is malformed.");
-  return new RequestRefusal(statusCode, "request_malformed", "The request is malformed.");
 }

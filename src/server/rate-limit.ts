@@ -19,7 +19,7 @@ declare module "fastify" {
 }
 
 /** Counts a request of a token, or without a good one. Fails with RATE_LIMITED where its window has no more. */
-export type CountRequest = (request: FastifyRequest, reply: FastifyReply, tokenId?: string) => Promise<void>;
+type CountRequest = (request: FastifyRequest, reply: FastifyReply, tokenId?: string) => Promise<void>;
 
 const WINDOW = 60_000;
 /** Tokens, and addresses, that are remembered: the ones that asked last. */
@@ -50,4 +50,15 @@ export async function createRateLimiter(app: FastifyInstance, limit: number): Pr
     const message = `More than ${limit} requests in a minute. Try again in ${reset} s.`;
     throw new AppError("RATE_LIMITED", message, { retryAfter: reset });
   };
+}
+
+/** Counts a request whose token is not good. Fails with what it is refused with. */
+export async function countFailed(
+  count: CountRequest,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  failure: Error,
+): Promise<never> {
+  if (failure instanceof AppError && failure.code === "UNAUTHENTICATED") await count(request, reply);
+  throw failure;
 }

@@ -113,7 +113,7 @@ export class DocumentWriter {
   }
 
   #field(field: GraphQLField<unknown, unknown>, depth: number): string {
-    const alias = this.#chance(50) ? `${this.#pick(["a", "b", "__proto__", "id", "x1"])}: ` : "";
+    const alias = this.#chance(15) ? `${this.#pick(["a", "b", "__proto__", "id", "x1"])}: ` : "";
     const given = field.args.filter((arg) => (isNonNullType(arg.type) ? !this.#chance(3) : this.#chance(40)));
     const args = given.map((arg) => `${arg.name}: ${this.#argument(arg)}`);
     if (this.#chance(2)) args.push("nope: 1");

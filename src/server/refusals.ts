@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
-import type { ConnectionError } from "fastify";
-import { RequestRefusal } from "../errors.ts";
+import type { ConnectionError, FastifyError } from "fastify";
+import { type AppError, RequestRefusal, toAppError } from "../errors.ts";
 import { renderFailure } from "../rest/errors.ts";
 import { SECURITY_HEADERS } from "./headers.ts";
 
@@ -40,4 +40,18 @@ export function refuseConnection(error: ConnectionError, socket: Socket): void {
       body,
     ].join("\r\n"),
   );
+}
+
+/** Fastify's own refusals of a request, in our words: its texts quote the request. */
+export function toFailure(error: unknown): AppError | RequestRefusal {
+  if (error instanceof RequestRefusal) return error;
+  const { code, statusCode } = error as Partial<FastifyError>;
+  // The client went away before it had sent all: nobody reads the answer.
+  if (code === "ECONNRESET") return new RequestRefusal(400, "request_malformed", "The request ended early.");
+  if (!code?.startsWith("FST_") || statusCode === undefined || statusCode >= 500) return toAppError(error);
+  if (statusCode === 413)
+    return new RequestRefusal(413, "body_too_large", "The body is larger than this server takes.");
+  if (statusCode === 415)
+    return new RequestRefusal(415, "content_type_unsupported", "The content type is malformed.");
+  return new RequestRefusal(statusCode, "request_malformed", "The request is malformed.");
 }
