@@ -62,6 +62,13 @@ const encryptionKeys = z.string().transform((list, context) => {
   return keys;
 });
 
+const TIME_UNITS: Record<string, number> = { "": 1, ms: 1, s: 1000, min: 60_000 };
+const duration = z
+  .string()
+  .regex(/^\d{1,9} *(ms|s|min)?$/, "must be a time such as 500 ms, 5 s or 5000, which are milliseconds")
+  .transform((text) => Number.parseInt(text, 10) * (TIME_UNITS[text.replace(/[\d ]/g, "")] ?? 1))
+  .refine((millis) => millis > 0 && millis <= 3_600_000, "must be above zero and at most 60 min");
+
 const variables = z.object({
   PORT: integer(0, 65_535).default(4000),
   HOST: z.string().default("127.0.0.1"),
@@ -71,6 +78,9 @@ const variables = z.object({
     .optional(),
   DATABASE_POOL_SIZE: integer(1, 1000).default(10),
   DATABASE_PREPARE: flag.default(true),
+  DATABASE_QUEUE_LIMIT: integer(1, 1_000_000).default(2000),
+  STATEMENT_TIMEOUT: duration.default(5000),
+  REQUEST_TIMEOUT: duration.default(10_000),
   DATA_DIR: z.string().default(".data"),
   ENCRYPTION_KEYS: encryptionKeys.optional(),
   CORS_ORIGINS: origins.default([]),
@@ -82,7 +92,17 @@ const variables = z.object({
     })
     .default("info"),
   BODY_LIMIT: bytes.default(100 * 1024),
+  RECEIVE_TIMEOUT: duration.default(30_000),
+  KEEP_ALIVE_TIMEOUT: duration.default(72_000),
+  MAX_CONNECTIONS: integer(1, 1_000_000).default(10_000),
+  MAX_CONCURRENT_REQUESTS: integer(1, 1_000_000).default(1000),
+  MAX_EVENT_LOOP_DELAY: duration.default(500),
+  RATE_LIMIT: integer(0, 100_000_000).default(0),
   QUERY_COST_LIMIT: integer(1, 1_000_000).default(10_000),
+  QUERY_DEPTH_LIMIT: integer(1, 100).default(20),
+  QUERY_ALIAS_LIMIT: integer(0, 10_000).default(100),
+  QUERY_DIRECTIVE_LIMIT: integer(0, 10_000).default(100),
+  QUERY_TOKEN_LIMIT: integer(1, 100_000).default(10_000),
   AUDIT_READS: flag.default(false),
 });
 
@@ -94,6 +114,12 @@ export interface Config {
   databaseUrl: string | undefined;
   databasePoolSize: number;
   databasePrepare: boolean;
+  /** Statements and transactions that may be under way or wait for a connection. */
+  databaseQueueLimit: number;
+  /** Milliseconds. */
+  statementTimeout: number;
+  /** From the end of a request's body to its answer. Milliseconds. */
+  requestTimeout: number;
   dataDir: string;
   /** Newest first; undefined: those of the file in `dataDir`. */
   encryptionKeys: EncryptionKey[] | undefined;
@@ -103,10 +129,30 @@ export interface Config {
   logLevel: string;
   /** Bytes. */
   bodyLimit: number;
-  /** What a GraphQL operation may cost: about one for each value that it can answer with. */
-  queryCostLimit: number;
+  /** How long a client may take to send a request. Milliseconds. */
+  receiveTimeout: number;
+  /** How long a connection may be idle between two requests. Milliseconds. */
+  keepAliveTimeout: number;
+  maxConnections: number;
+  maxConcurrentRequests: number;
+  /** The mean delay of the event loop from which on requests are refused. Milliseconds. */
+  maxEventLoopDelay: number;
+  /** Requests a minute of one token; 0: any number. */
+  rateLimit: number;
+  queryLimits: QueryLimits;
   /** Whether answers that show document numbers are in the audit trail, too. */
   auditReads: boolean;
+}
+
+/** What a GraphQL document may be like. */
+export interface QueryLimits {
+  /** Of an operation: about one for each value that it can answer with. */
+  cost: number;
+  /** Of an operation: fields inside one another. */
+  depth: number;
+  aliases: number;
+  directives: number;
+  tokens: number;
 }
 
 /**
@@ -123,6 +169,9 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     databaseUrl: data.DATABASE_URL,
     databasePoolSize: data.DATABASE_POOL_SIZE,
     databasePrepare: data.DATABASE_PREPARE,
+    databaseQueueLimit: data.DATABASE_QUEUE_LIMIT,
+    statementTimeout: data.STATEMENT_TIMEOUT,
+    requestTimeout: data.REQUEST_TIMEOUT,
     dataDir: data.DATA_DIR,
     encryptionKeys: data.ENCRYPTION_KEYS,
     corsOrigins: data.CORS_ORIGINS,
@@ -130,7 +179,19 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     introspection: data.INTROSPECTION,
     logLevel: data.LOG_LEVEL,
     bodyLimit: data.BODY_LIMIT,
-    queryCostLimit: data.QUERY_COST_LIMIT,
+    receiveTimeout: data.RECEIVE_TIMEOUT,
+    keepAliveTimeout: data.KEEP_ALIVE_TIMEOUT,
+    maxConnections: data.MAX_CONNECTIONS,
+    maxConcurrentRequests: data.MAX_CONCURRENT_REQUESTS,
+    maxEventLoopDelay: data.MAX_EVENT_LOOP_DELAY,
+    rateLimit: data.RATE_LIMIT,
+    queryLimits: {
+      cost: data.QUERY_COST_LIMIT,
+      depth: data.QUERY_DEPTH_LIMIT,
+      aliases: data.QUERY_ALIAS_LIMIT,
+      directives: data.QUERY_DIRECTIVE_LIMIT,
+      tokens: data.QUERY_TOKEN_LIMIT,
+    },
     auditReads: data.AUDIT_READS,
   };
 }

@@ -7,6 +7,7 @@ const ERROR_STATUS = {
   VERSION_CONFLICT: 412,
   IDEMPOTENCY_MISMATCH: 400,
   IDEMPOTENCY_IN_PROGRESS: 409,
+  RATE_LIMITED: 429,
   UNAVAILABLE: 503,
   INTERNAL: 500,
 } as const;
@@ -36,19 +37,25 @@ export class AppError extends Error {
   constructor(
     code: ErrorCode,
     message: string,
-    options: { faults?: readonly FieldFault[]; cause?: unknown } = {},
+    options: { faults?: readonly FieldFault[]; cause?: unknown; retryAfter?: number } = {},
   ) {
     super(message, { cause: options.cause });
     this.name = "AppError";
     this.code = code;
     this.faults = options.faults ?? [];
-    this.retryAfter = PASSING.has(code) ? RETRY_AFTER_SECONDS : undefined;
+    this.retryAfter = options.retryAfter ?? (PASSING.has(code) ? RETRY_AFTER_SECONDS : undefined);
   }
 }
 
-/** The error for input with these faults; its message names them all. */
-export function badUserInput(faults: readonly FieldFault[]): AppError {
-  const message = faults.map((fault) => `${fault.path.join(".")}: ${fault.message}`).join("; ");
+/** Far more than a person reads: an answer must not grow far beyond its request. */
+const MOST_FAULTS = 100;
+
+/** The error for input with these faults; its message names them all, up to a hundred. */
+export function badUserInput(all: readonly FieldFault[]): AppError {
+  const faults = all.slice(0, MOST_FAULTS);
+  const told = faults.map((fault) => `${fault.path.join(".")}: ${fault.message}`);
+  if (all.length > faults.length) told.push(`and ${all.length - faults.length} more`);
+  const message = told.join("; ");
   return new AppError("BAD_USER_INPUT", message, { faults });
 }
 
@@ -57,6 +64,16 @@ export function unavailable(cause?: unknown): AppError {
   return new AppError("UNAVAILABLE", "The service is unavailable for the moment. Try again shortly.", {
     cause,
   });
+}
+
+const OVERLOADED = new AppError(
+  "UNAVAILABLE",
+  "The service has more requests than it can serve. Try again shortly.",
+);
+
+/** The error for a request that comes while the gateway has as many as it can serve: one for all, to be cheap. */
+export function overloaded(): AppError {
+  return OVERLOADED;
 }
 
 /**

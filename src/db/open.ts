@@ -1,6 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import type { Database } from "./client.ts";
+import { DatabaseError } from "./database-error.ts";
 import { DataDirInUseError, openEmbedded, socketPathOf } from "./embedded.ts";
 import { connect, type DatabaseAddress } from "./pool.ts";
 
@@ -22,7 +23,8 @@ const HANDOVER_TIMEOUT = 30_000;
 /** How long a command that opened the embedded database itself lets others finish that joined it. Milliseconds. */
 const GUESTS_TIMEOUT = 10_000;
 
-type Settings = Pick<Config, "databaseUrl" | "databasePoolSize" | "databasePrepare" | "dataDir">;
+type Settings = Pick<Config, "databaseUrl" | "databasePoolSize" | "databasePrepare" | "dataDir"> &
+  Pick<Config, "databaseQueueLimit" | "requestTimeout" | "statementTimeout">;
 
 /**
  * Opens the configured database for a gateway. Fails with DataDirInUseError where the embedded one is held. At the
@@ -36,7 +38,7 @@ export async function openDatabase(
   if (config.databaseUrl !== undefined) return connectTo(config.databaseUrl, config);
   const embedded = await openEmbedded(config.dataDir, { onWarning });
   const address = { socketPath: embedded.socketPath };
-  const db = connect({ address, poolSize: EMBEDDED_POOL_SIZE, prepare: true });
+  const db = connect({ ...limitsOf(config), address, poolSize: EMBEDDED_POOL_SIZE, prepare: true });
   return {
     db,
     isGuest: false,
@@ -67,10 +69,45 @@ export async function borrowDatabase(
   }
 }
 
-function connectTo(url: string, config: Settings): OpenDatabase {
+function limitsOf(config: Settings) {
+  return {
+    queueLimit: config.databaseQueueLimit,
+    statementTimeout: config.statementTimeout,
+    // A request that is over needs nothing committed any more.
+    transactionTimeout: config.requestTimeout,
+  };
+}
+
+async function connectTo(url: string, config: Settings): Promise<OpenDatabase> {
   const address = { url };
-  const db = connect({ address, poolSize: config.databasePoolSize, prepare: config.databasePrepare });
+  const options = {
+    ...limitsOf(config),
+    address,
+    poolSize: config.databasePoolSize,
+    prepare: config.databasePrepare,
+  };
+  const db = connect({ ...options, tellTimeout: await takesTimeout(url) });
   return { db, address, isGuest: false, close: () => db.close() };
+}
+
+/** How a server or pooler refuses a connection that asks for what it does not know. */
+const PROTOCOL_VIOLATION = "08P01";
+
+/**
+ * Whether the database takes a statement timeout for a connection. A pooler that shares connections between clients
+ * refuses those that come with settings of their own; it may have the setting itself.
+ */
+async function takesTimeout(url: string): Promise<boolean> {
+  const probe = connect({ address: { url }, poolSize: 1, prepare: false, tellTimeout: true });
+  try {
+    await probe.execute("select 1");
+    return true;
+  } catch (error) {
+    const { cause } = error as { cause?: unknown };
+    return !(cause instanceof DatabaseError && cause.code === PROTOCOL_VIOLATION);
+  } finally {
+    await probe.close();
+  }
 }
 
 async function visit(socketPath: string): Promise<OpenDatabase | null> {

@@ -1,5 +1,5 @@
 import postgres from "postgres";
-import { unavailable } from "../errors.ts";
+import { overloaded, unavailable } from "../errors.ts";
 import type { Database, Executor } from "./client.ts";
 import { withoutValues } from "./database-error.ts";
 
@@ -10,6 +10,14 @@ interface PoolOptions {
   address: DatabaseAddress;
   poolSize: number;
   prepare: boolean;
+  /** Statements and transactions that may be under way or wait; more fail with UNAVAILABLE. Default: any number. */
+  queueLimit?: number;
+  /** How long a statement may take, with its wait for a connection. Default 5 s. Milliseconds. */
+  statementTimeout?: number;
+  /** The same of a transaction. Default 10 s. Milliseconds. */
+  transactionTimeout?: number;
+  /** Whether the server is told of the statements' limit, and ends what takes longer. Some poolers refuse that. */
+  tellTimeout?: boolean;
 }
 
 /**
@@ -25,9 +33,6 @@ const CONNECT_TIMEOUT_SECONDS = 2;
 /** A request that comes meanwhile waits for it, and then for its own attempt. */
 const RECONNECT_AFTER_SECONDS = 0.2;
 const CLOSE_TIMEOUT_SECONDS = 2;
-/** A database that does not answer must not keep requests waiting. Milliseconds. */
-const STATEMENT_DEADLINE = 5000;
-const TRANSACTION_DEADLINE = 8000;
 
 /** Times as PostgreSQL spells them: a Date has no infinity, and costs more. The numbers are those of its types. */
 const AS_WRITTEN = { to: 1184, from: [1082, 1114, 1184], serialize: asWritten, parse: asWritten };
@@ -55,11 +60,19 @@ interface Run {
 class Pool implements Database {
   readonly #open: () => Connection;
   readonly #prepare: boolean;
+  readonly #queueLimit: number;
+  readonly #statementTimeout: number;
+  readonly #transactionTimeout: number;
+  /** Statements and transactions that nobody has been answered about yet. */
+  #waiting = 0;
   readonly #connections: Connection[];
   /** Those that did not answer in time: each ends when it does. */
   readonly #retired = new Set<Connection>();
 
-  constructor({ address, poolSize, prepare }: PoolOptions) {
+  constructor({ address, poolSize, prepare, ...limits }: PoolOptions) {
+    this.#queueLimit = limits.queueLimit ?? Number.POSITIVE_INFINITY;
+    this.#statementTimeout = limits.statementTimeout ?? 5000;
+    this.#transactionTimeout = limits.transactionTimeout ?? 10_000;
     const settings = {
       max: 1,
       prepare,
@@ -67,7 +80,10 @@ class Pool implements Database {
       backoff: () => RECONNECT_AFTER_SECONDS,
       // Server notices can quote values of records, and the default prints them.
       onnotice: () => {},
-      connection: { application_name: "kyc-gateway" },
+      connection: {
+        application_name: "kyc-gateway",
+        ...(limits.tellTimeout && { statement_timeout: this.#statementTimeout }),
+      },
       types: { date: AS_WRITTEN },
     };
     this.#prepare = prepare;
@@ -92,20 +108,28 @@ class Pool implements Database {
   }
 
   send(text: string, values: readonly unknown[]): Promise<unknown[][]> {
-    return this.#run(({ client }) => sendOn(client, text, values, this.#prepare), 1, STATEMENT_DEADLINE);
+    return this.#run(({ client }) => sendOn(client, text, values, this.#prepare), 1, this.#statementTimeout);
   }
 
   execute<Row extends object>(
     text: string,
     values?: readonly unknown[],
-    deadline = STATEMENT_DEADLINE,
+    deadline = this.#statementTimeout,
   ): Promise<Row[]> {
     return this.#run(({ client }) => executeOn<Row>(client, text, values), 1, deadline);
   }
 
-  transaction<T>(work: (tx: Executor) => Promise<T>, deadline = TRANSACTION_DEADLINE): Promise<T> {
+  transaction<T>(work: (tx: Executor) => Promise<T>, deadline = this.#transactionTimeout): Promise<T> {
+    // The server was told of a limit that is not this one's.
+    const inside =
+      deadline === Number.POSITIVE_INFINITY
+        ? async (tx: Executor) => {
+            await tx.execute("set local statement_timeout = 0");
+            return work(tx);
+          }
+        : work;
     const begin = (connection: Connection, run: Run) =>
-      connection.client.begin((tx) => this.#runInside(connection, run, tx, work)) as Promise<T>;
+      connection.client.begin((tx) => this.#runInside(connection, run, tx, inside)) as Promise<T>;
     return this.#run(begin, TRANSACTION_LOAD, deadline);
   }
 
@@ -155,18 +179,22 @@ class Pool implements Database {
     load: number,
     deadline: number,
   ): Promise<T> {
+    if (this.#waiting >= this.#queueLimit) return Promise.reject(overloaded());
     const connection = this.#leastLoaded();
     const run: Run = { late: false };
     connection.load += load;
+    this.#waiting += 1;
     return new Promise<T>((resolve, reject) => {
       const onLate = () => {
         run.late = true;
+        this.#waiting -= 1;
         this.#retire(connection);
         reject(late());
       };
       const timer = deadline === Number.POSITIVE_INFINITY ? undefined : setTimeout(onLate, deadline);
       const done = () => {
         connection.load -= load;
+        if (!run.late) this.#waiting -= 1;
         clearTimeout(timer);
         if (connection.load === 0 && this.#retired.has(connection)) void this.#discard(connection);
       };

@@ -6,94 +6,168 @@ import {
   GraphQLError,
   Kind,
   Lexer,
+  type OperationDefinitionNode,
   parse,
   type SelectionSetNode,
   Source,
   TokenKind,
   type ValidationContext,
   type ValidationRule,
+  type ValueNode,
 } from "graphql";
+import type { QueryLimits } from "../config.ts";
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../kyc/input.ts";
 
-const MAX_TOKENS = 10_000;
 const INTROSPECTION_WEIGHT = 20;
 /** Braces, brackets and parentheses inside one another. What reads documents calls itself for each. */
-const MAX_DEPTH = 200;
+const MAX_NESTING = 200;
 
 /** A document's syntax tree. Fails with a GraphQLError where it is no GraphQL, or too long or too deep to read. */
-export function parseDocument(source: Source | string): DocumentNode {
+export function parseDocument(source: Source | string, maxTokens: number): DocumentNode {
   const lexer = new Lexer(typeof source === "string" ? new Source(source) : source);
   let depth = 0;
   for (let token = lexer.advance(); token.kind !== TokenKind.EOF; token = lexer.advance()) {
     if ("{[(".includes(token.kind)) depth += 1;
     else if ("}])".includes(token.kind)) depth -= 1;
-    if (depth <= MAX_DEPTH) continue;
-    throw new GraphQLError(`Syntax Error: The document is nested more than ${MAX_DEPTH} deep.`, {
+    if (depth <= MAX_NESTING) continue;
+    throw new GraphQLError(`Syntax Error: The document is nested more than ${MAX_NESTING} deep.`, {
       source: lexer.source,
       positions: [token.start],
     });
   }
-  return parse(source, { maxTokens: MAX_TOKENS });
+  return parse(source, { maxTokens });
 }
 
-/**
- * A validation rule that refuses operations which cost more than `limit`: each field costs one for each record that
- * it can be asked of. A page whose size is a variable counts as the largest.
- */
-export function limitCost(limit: number): ValidationRule {
-  return function LimitCostRule(context: ValidationContext): ASTVisitor {
+/** What an operation asks for, as far as it can be known before anything is done. */
+interface Extent {
+  /** One for each field and each record that it can be asked of. A page whose size is a variable is the largest. */
+  cost: number;
+  /** Fields inside one another. */
+  depth: number;
+}
+
+/** Measures one operation of a document. */
+export function measure(document: DocumentNode, operation: OperationDefinitionNode): Extent {
+  return new Meter(document).measure(operation.selectionSet);
+}
+
+/** What clients are told of the cost of an operation, with each of its answers. */
+export interface Cost {
+  requested: number;
+  limit: number;
+}
+
+/** A validation rule that refuses documents beyond the limits, with QUERY_TOO_COMPLEX and the figures. */
+export function limitComplexity(limits: QueryLimits): ValidationRule {
+  return function LimitComplexityRule(context: ValidationContext): ASTVisitor {
+    const meter = new Meter(context.getDocument());
+    let directives = 0;
+    const refuse = (message: string, figures: object, nodes: OperationDefinitionNode | DocumentNode) =>
+      context.reportError(
+        new GraphQLError(message, { nodes, extensions: { code: "QUERY_TOO_COMPLEX", ...figures } }),
+      );
     return {
       OperationDefinition(operation) {
-        const requested = costOf(operation.selectionSet, context, new Map());
-        if (requested <= limit) return;
-        context.reportError(
-          new GraphQLError(`The operation costs ${requested}, and the limit is ${limit}.`, {
-            nodes: operation,
-            extensions: { code: "QUERY_TOO_COMPLEX", cost: { requested, limit } },
-          }),
-        );
+        const { cost, depth } = meter.measure(operation.selectionSet);
+        const figures = { cost: { requested: cost, limit: limits.cost } };
+        if (cost > limits.cost)
+          refuse(`The operation costs ${cost}, and the limit is ${limits.cost}.`, figures, operation);
+        if (depth > limits.depth)
+          refuse(
+            `The operation is ${depth} fields deep, and the limit is ${limits.depth}.`,
+            figures,
+            operation,
+          );
+      },
+      Directive() {
+        directives += 1;
+      },
+      Document: {
+        leave(document) {
+          const aliases = countAliases(document);
+          if (aliases > limits.aliases)
+            refuse(`The document has ${aliases} aliases, and the limit is ${limits.aliases}.`, {}, document);
+          if (directives > limits.directives)
+            refuse(
+              `The document has ${directives} directives, and the limit is ${limits.directives}.`,
+              {},
+              document,
+            );
+        },
       },
     };
   };
 }
 
-type Known = Map<FragmentDefinitionNode, number>;
-
-function costOf(selections: SelectionSetNode, context: ValidationContext, known: Known): number {
-  let cost = 0;
-  for (const selection of selections.selections) {
-    if (selection.kind === Kind.FIELD) {
-      const inner = selection.selectionSet ? costOf(selection.selectionSet, context, known) : 0;
-      cost += 1 + recordsOf(selection) * inner;
-    } else if (selection.kind === Kind.INLINE_FRAGMENT) {
-      cost += costOf(selection.selectionSet, context, known);
-    } else {
-      const fragment = context.getFragment(selection.name.value);
-      if (fragment) cost += fragmentCost(fragment, context, known);
+/** Fields under another name, and those that one selection asks for once more: both repeat the work of a field. */
+function countAliases({ definitions }: DocumentNode): number {
+  let aliases = 0;
+  const count = (selections: SelectionSetNode | undefined, names: Set<string>) => {
+    for (const selection of selections?.selections ?? []) {
+      if (selection.kind === Kind.FIELD) {
+        const { value } = selection.alias ?? selection.name;
+        if (selection.alias || names.has(value)) aliases += 1;
+        names.add(value);
+        count(selection.selectionSet, new Set());
+      } else if (selection.kind === Kind.INLINE_FRAGMENT) count(selection.selectionSet, names);
     }
-  }
-  return cost;
+  };
+  for (const definition of definitions)
+    if ("selectionSet" in definition) count(definition.selectionSet, new Set());
+  return aliases;
 }
 
-function fragmentCost(fragment: FragmentDefinitionNode, context: ValidationContext, known: Known): number {
-  const cost = known.get(fragment);
-  if (cost !== undefined) return cost;
-  // A fragment inside itself is refused by another rule: here it must only come to an end.
-  known.set(fragment, 0);
-  const found = costOf(fragment.selectionSet, context, known);
-  known.set(fragment, found);
-  return found;
+const NOTHING: Extent = { cost: 0, depth: 0 };
+
+class Meter {
+  readonly #fragments = new Map<string, FragmentDefinitionNode>();
+  readonly #known = new Map<string, Extent>();
+
+  constructor(document: DocumentNode) {
+    for (const definition of document.definitions)
+      if (definition.kind === Kind.FRAGMENT_DEFINITION)
+        this.#fragments.set(definition.name.value, definition);
+  }
+
+  measure(selections: SelectionSetNode | undefined): Extent {
+    let cost = 0;
+    let depth = 0;
+    for (const selection of selections?.selections ?? []) {
+      let part: Extent;
+      if (selection.kind === Kind.FIELD) {
+        const inner = this.measure(selection.selectionSet);
+        part = { cost: 1 + recordsOf(selection) * inner.cost, depth: 1 + inner.depth };
+      } else if (selection.kind === Kind.INLINE_FRAGMENT) {
+        part = this.measure(selection.selectionSet);
+      } else {
+        part = this.#measureFragment(selection.name.value);
+      }
+      // Fragments that spread others twice each reach infinity, which JSON can't say.
+      cost = Math.min(cost + part.cost, Number.MAX_SAFE_INTEGER);
+      depth = Math.max(depth, part.depth);
+    }
+    return { cost, depth };
+  }
+
+  #measureFragment(name: string): Extent {
+    const known = this.#known.get(name);
+    if (known) return known;
+    // A fragment inside itself is refused by another rule: here it must only come to an end.
+    this.#known.set(name, NOTHING);
+    const extent = this.measure(this.#fragments.get(name)?.selectionSet);
+    this.#known.set(name, extent);
+    return extent;
+  }
 }
 
 const CONNECTIONS = new Set(["kycs", "auditEvents", "history"]);
 
 /** How many records a field can lead to. */
 function recordsOf({ name, arguments: given = [] }: FieldNode): number {
-  const argument = (...names: string[]) => given.find((arg) => names.includes(arg.name.value))?.value;
+  const argument = (wanted: string) => given.find((arg) => arg.name.value === wanted)?.value;
   if (CONNECTIONS.has(name.value)) {
-    const size = argument("first", "last");
-    if (size === undefined || size.kind === Kind.NULL) return DEFAULT_PAGE_SIZE;
-    return size.kind === Kind.INT ? Math.min(Number(size.value), MAX_PAGE_SIZE) : MAX_PAGE_SIZE;
+    const sizes = [pageSize(argument("first")), pageSize(argument("last"))];
+    return Math.max(...sizes) < 0 ? DEFAULT_PAGE_SIZE : Math.max(...sizes);
   }
   if (name.value === "nodes") {
     const ids = argument("ids");
@@ -102,4 +176,10 @@ function recordsOf({ name, arguments: given = [] }: FieldNode): number {
   // A list of the schema's own lists: the usual introspection takes half of the default limit.
   if (name.value === "__schema" || name.value === "__type") return INTROSPECTION_WEIGHT;
   return 1;
+}
+
+/** Below zero where none is given. */
+function pageSize(value: ValueNode | undefined): number {
+  if (value === undefined || value.kind === Kind.NULL) return -1;
+  return value.kind === Kind.INT ? Math.min(Math.max(Number(value.value), 0), MAX_PAGE_SIZE) : MAX_PAGE_SIZE;
 }

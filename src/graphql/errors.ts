@@ -1,19 +1,22 @@
 import {
   type ASTVisitor,
+  type DocumentNode,
   GraphQLError,
   type GraphQLErrorExtensions,
+  type GraphQLSchema,
   getNamedType,
   isInputObjectType,
   Kind,
   NoSchemaIntrospectionCustomRule,
   specifiedRules,
   type ValidationContext,
-  type ValidationRule,
   ValuesOfCorrectTypeRule,
+  validate,
 } from "graphql";
+import type { QueryLimits } from "../config.ts";
 import { AppError, badUserInput, toAppError } from "../errors.ts";
 import { type FailureLog, logFailure } from "../log.ts";
-import { limitCost } from "./cost.ts";
+import { limitComplexity } from "./cost.ts";
 import { describe } from "./variables.ts";
 
 /** How one request's errors are rendered. */
@@ -98,7 +101,11 @@ function renderRequestError(error: GraphQLError, scene: ErrorScene): Rendered {
     return { message: withoutTokens(message), extensions: { code: "GRAPHQL_PARSE_FAILED", ...http } };
   }
   if (extensions.code === "QUERY_TOO_COMPLEX") {
-    return { message, extensions: { code: "QUERY_TOO_COMPLEX", cost: extensions.cost, ...http } };
+    const { cost } = extensions;
+    return {
+      message,
+      extensions: { code: "QUERY_TOO_COMPLEX", ...(cost !== undefined && { cost }), ...http },
+    };
   }
   if (extensions.code === "GRAPHQL_VALIDATION_FAILED") {
     return { message, extensions: { code: "GRAPHQL_VALIDATION_FAILED", ...http } };
@@ -138,14 +145,21 @@ function withoutQuotes(text: string): string {
   return text.replace(/:? ?".*"/s, "");
 }
 
-/** Validation as graphql-js does it, with texts that repeat no value of the document. */
-export function validationRules(options: {
-  introspection: boolean;
-  queryCostLimit: number;
-}): ValidationRule[] {
+/** Finds what is wrong with a document. */
+export type Validate = (schema: GraphQLSchema, document: DocumentNode) => readonly GraphQLError[];
+
+/**
+ * Validation as graphql-js does it, with texts that repeat no value of the document. What is beyond the limits is
+ * refused before other rules look at it: some take long for documents of many parts.
+ */
+export function createValidation(options: { introspection: boolean; queryLimits: QueryLimits }): Validate {
   const quiet = specifiedRules.map((rule) => (rule === ValuesOfCorrectTypeRule ? QuietValuesRule : rule));
-  const rules = [...quiet, limitCost(options.queryCostLimit)];
-  return options.introspection ? rules : [...rules, NoSchemaIntrospectionCustomRule];
+  const rules = options.introspection ? quiet : [...quiet, NoSchemaIntrospectionCustomRule];
+  const limits = [limitComplexity(options.queryLimits)];
+  return (schema, document) => {
+    const excesses = validate(schema, document, limits);
+    return excesses.length > 0 ? excesses : validate(schema, document, rules);
+  };
 }
 
 /** Faults of an object name its fields, which are the schema's or the client's; all others quote a value. */

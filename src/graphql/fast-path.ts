@@ -7,15 +7,14 @@ import {
   Kind,
   type OperationDefinitionNode,
   OperationTypeNode,
-  type ValidationRule,
-  validate,
   visit,
 } from "graphql";
 import { compileQuery, isCompiledQuery } from "graphql-jit";
 import { LRUCache } from "lru-cache";
+import type { QueryLimits } from "../config.ts";
 import type { OperationContext } from "../context.ts";
-import { parseDocument } from "./cost.ts";
-import { inDocumentOrder, renderErrors } from "./errors.ts";
+import { measure, parseDocument } from "./cost.ts";
+import { inDocumentOrder, renderErrors, type Validate } from "./errors.ts";
 import { findKeyMisuse } from "./idempotency.ts";
 import { schema } from "./schema.ts";
 import { checkVariables, type VariableCheck } from "./variables.ts";
@@ -28,7 +27,8 @@ import { checkVariables, type VariableCheck } from "./variables.ts";
  * errors with the same function: the answers are the same to the byte.
  */
 export function createFastPath(
-  rules: readonly ValidationRule[],
+  validate: Validate,
+  limits: QueryLimits,
 ): (request: FastifyRequest) => Promise<FastAnswer | null> {
   const documents = new LRUCache<string, Document>({
     maxSize: CACHE_SIZE,
@@ -38,7 +38,7 @@ export function createFastPath(
   function read(query: string): Document {
     const known = documents.get(query);
     if (known) return known;
-    const document = new Document(query, rules);
+    const document = new Document(query, validate, limits);
     documents.set(query, document);
     return document;
   }
@@ -60,7 +60,11 @@ export function createFastPath(
     if (result.errors?.some(({ path }) => !path)) return null;
     // A number that was read for a field whose parent failed is not in the answer.
     if (!result.data) context.numbersShown?.clear();
-    return { mediaType, ...render(result, context) };
+    const { rateLimit } = request;
+    const extensions = rateLimit
+      ? `{"cost":${document.cost},"rateLimit":${JSON.stringify(rateLimit)}}`
+      : `{"cost":${document.cost}}`;
+    return { mediaType, ...render(result, extensions, context) };
   };
 }
 
@@ -142,17 +146,21 @@ class Document {
   readonly size: number;
   /** Whether a request with an idempotency key may have it. */
   readonly takesKey: boolean = false;
+  /** What the operation costs, and the limit: JSON. */
+  readonly cost: string;
   readonly findVariableFaults: VariableCheck;
   execute: Execute;
 
-  constructor(query: string, rules: readonly ValidationRule[]) {
+  constructor(query: string, validate: Validate, limits: QueryLimits) {
     this.size = query.length + OVERHEAD;
-    const document = parseQuietly(query);
-    if (document && validate(schema, document, rules).length === 0) {
+    const document = parseQuietly(query, limits.tokens);
+    if (document && validate(schema, document).length === 0) {
       const operation = getOperationAST(document);
       if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) this.operation = operation ?? undefined;
       this.takesKey = operation ? findKeyMisuse(document, operation).length === 0 : false;
     }
+    const requested = document && this.operation ? measure(document, this.operation).cost : 0;
+    this.cost = JSON.stringify({ requested, limit: limits.cost });
     this.findVariableFaults = this.operation ? checkVariables(schema, this.operation) : () => [];
     const interpret: Execute = (contextValue, variableValues) =>
       execute({ schema, document: document as DocumentNode, contextValue, variableValues });
@@ -167,9 +175,9 @@ class Document {
   }
 }
 
-function parseQuietly(query: string): DocumentNode | undefined {
+function parseQuietly(query: string, maxTokens: number): DocumentNode | undefined {
   try {
-    return parseDocument(query);
+    return parseDocument(query, maxTokens);
   } catch {
     return undefined;
   }
@@ -210,9 +218,11 @@ function compilesFaithfully(document: DocumentNode): boolean {
 
 function render(
   { data, errors }: ExecutionResult,
+  extensions: string,
   context: OperationContext,
 ): { status: number; headers: Record<string, string>; body: string } {
-  if (!errors) return { status: 200, headers: {}, body: JSON.stringify({ data }) };
+  const end = `,"extensions":${extensions}}`;
+  if (!errors) return { status: 200, headers: NO_HEADERS, body: `{"data":${JSON.stringify(data)}${end}` };
   let status = 200;
   let headers = {};
   const ordered = inDocumentOrder(errors);
@@ -223,5 +233,7 @@ function render(
       return { message, locations: ordered[index]?.locations, path, extensions };
     },
   );
-  return { status, headers, body: JSON.stringify({ errors: rendered, data }) };
+  return { status, headers, body: `${JSON.stringify({ errors: rendered, data }).slice(0, -1)}${end}` };
 }
+
+const NO_HEADERS = {};

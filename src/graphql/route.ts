@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { QueryLimits } from "../config.ts";
 import { type AppError, RequestRefusal, toHttp } from "../errors.ts";
-import { validationRules } from "./errors.ts";
+import { createValidation } from "./errors.ts";
 import { createFastPath } from "./fast-path.ts";
 import { sendGraphiql, wantsGraphiql } from "./graphiql.ts";
 import { createGraphqlServer } from "./yoga.ts";
@@ -8,10 +9,10 @@ import { createGraphqlServer } from "./yoga.ts";
 /** Adds `/graphql`: Yoga's answers, and GraphiQL for a browser that asks for a page. */
 export function registerGraphql(
   app: FastifyInstance,
-  options: { graphiql: boolean; introspection: boolean; queryCostLimit: number },
+  options: { graphiql: boolean; introspection: boolean; queryLimits: QueryLimits },
 ): void {
   const yoga = createGraphqlServer(options);
-  const fastPath = createFastPath(validationRules(options));
+  const fastPath = createFastPath(createValidation(options), options.queryLimits);
   app.route({
     method: ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
     url: "/graphql",
@@ -25,9 +26,7 @@ export function registerGraphql(
       requireJson(request);
       const response = await yoga.fetch(
         new Request(new URL(request.url, "http://gateway"), toInit(request)),
-        {
-          ...request.operationContext,
-        },
+        { ...request.operationContext, told: request.rateLimit ? { rateLimit: request.rateLimit } : {} },
       );
       reply.code(response.status);
       for (const [name, value] of response.headers) reply.header(name, value);
@@ -64,5 +63,5 @@ export function sendGraphqlFailure(
   return reply
     .code(status)
     .headers(headers)
-    .send({ errors: [error] });
+    .send({ errors: [error], ...(request.rateLimit && { extensions: { rateLimit: request.rateLimit } }) });
 }

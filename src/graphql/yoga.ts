@@ -1,44 +1,69 @@
-import { type ExecutionResult, GraphQLError, getOperationAST, validate } from "graphql";
-import { createYoga, type Plugin } from "graphql-yoga";
+import { type ExecutionArgs, type ExecutionResult, GraphQLError, getOperationAST } from "graphql";
+import { createYoga, type GraphQLParams, type Plugin } from "graphql-yoga";
+import type { QueryLimits } from "../config.ts";
 import type { OperationContext } from "../context.ts";
 import { badUserInput } from "../errors.ts";
-import { parseDocument } from "./cost.ts";
-import { inDocumentOrder, renderErrors, validationRules } from "./errors.ts";
+import { type Cost, measure, parseDocument } from "./cost.ts";
+import { createValidation, inDocumentOrder, renderErrors } from "./errors.ts";
 import { findKeyMisuse } from "./idempotency.ts";
 import { schema } from "./schema.ts";
 import { checkVariables } from "./variables.ts";
 
+/** What one answer says of its request besides data and errors: gathered on the way. */
+interface Told {
+  cost?: Cost;
+  rateLimit?: object;
+}
+type ServerContext = OperationContext & { told: Told };
+
+/** What to answer in place of an operation that is asked for in a wrong way; undefined where nothing is wrong. */
+function refuseFaults(args: ExecutionArgs): ExecutionResult | undefined {
+  const operation = getOperationAST(args.document, args.operationName);
+  if (!operation) return undefined;
+  const faults = checkVariables(args.schema, operation)(args.variableValues ?? {});
+  if ((args.contextValue as OperationContext).idempotency)
+    faults.push(...findKeyMisuse(args.document, operation));
+  if (faults.length === 0) return undefined;
+  const originalError = badUserInput(faults);
+  return { errors: [new GraphQLError(originalError.message, { originalError })] };
+}
+
 /** The GraphQL server, without its HTTP server: hand it a request and the operation's context. */
-export function createGraphqlServer(options: { introspection: boolean; queryCostLimit: number }) {
-  const rules = validationRules(options);
-  const plugin: Plugin<OperationContext> = {
+export function createGraphqlServer(options: { introspection: boolean; queryLimits: QueryLimits }) {
+  const validate = createValidation(options);
+  const { cost: limit, tokens } = options.queryLimits;
+  const plugin: Plugin<ServerContext> = {
     onParse({ setParseFn }) {
-      setParseFn(parseDocument);
+      setParseFn((source) => parseDocument(source, tokens));
     },
-    onValidate({ setValidationFn }) {
-      setValidationFn((schema, document) => validate(schema, document, rules));
+    onValidate({ setValidationFn, context, params: { documentAST } }) {
+      const { told, params } = context as unknown as ServerContext & { params: GraphQLParams };
+      const operation = getOperationAST(documentAST, params.operationName);
+      if (operation) told.cost = { requested: measure(documentAST, operation).cost, limit };
+      setValidationFn(validate);
     },
     onExecute({ args, setResultAndStopExecution }) {
-      const operation = getOperationAST(args.document, args.operationName);
-      if (!operation) return;
-      const faults = checkVariables(args.schema, operation)(args.variableValues ?? {});
-      if (args.contextValue.idempotency) faults.push(...findKeyMisuse(args.document, operation));
-      if (faults.length === 0) return;
-      const originalError = badUserInput(faults);
-      setResultAndStopExecution({ errors: [new GraphQLError(originalError.message, { originalError })] });
+      const refusal = refuseFaults(args);
+      if (refusal) setResultAndStopExecution(refusal);
+    },
+    onSubscribe({ args, setResultAndStopExecution }) {
+      const refusal = refuseFaults(args);
+      if (refusal) setResultAndStopExecution(refusal);
     },
     onResultProcess({ result, setResult, serverContext }) {
+      // A stream of answers: each comes here by itself.
+      if (Symbol.asyncIterator in result) return;
       const { data, errors } = result as ExecutionResult;
-      if (!errors) return;
-      const { requestId, log, numbersShown } = serverContext as unknown as OperationContext;
+      const { requestId, log, numbersShown, told } = serverContext as unknown as ServerContext;
       if (!data) numbersShown?.clear();
       setResult({
-        ...result,
-        errors: renderErrors(inDocumentOrder(errors), { requestId, log }),
+        ...(errors && { errors: renderErrors(inDocumentOrder(errors), { requestId, log }) }),
+        ...(data !== undefined && { data }),
+        ...((told.cost || told.rateLimit) && { extensions: { cost: told.cost, rateLimit: told.rateLimit } }),
       } as ExecutionResult);
     },
   };
-  return createYoga<OperationContext>({
+  return createYoga<ServerContext>({
     schema,
     plugins: [plugin],
     graphqlEndpoint: "/graphql",

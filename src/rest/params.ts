@@ -6,11 +6,16 @@ export interface WireParams {
   faults: readonly FieldFault[];
 }
 
-/** The parameters of a query string or of a form-encoded body. */
+/** Many times what any request has. What is beyond says only that there is too much. */
+const MOST_PARAMS = 100;
+
+/** The parameters of a query string or of a form-encoded body: the first hundred, and a fault where there are more. */
 export function parseForm(text: string): WireParams {
   const values = new Map<string, string>();
   const faults = new Map<string, FieldFault>();
-  for (const pair of text.split("&")) {
+  const pairs = text.split("&", MOST_PARAMS + 1);
+  if (pairs.length > MOST_PARAMS) faults.set("", tooMany());
+  for (const pair of pairs.slice(0, MOST_PARAMS)) {
     if (pair === "") continue;
     const [, rawName = "", rawValue = ""] = /^([^=]*)=?(.*)$/s.exec(pair) ?? [];
     const name = decode(rawName) ?? rawName;
@@ -21,6 +26,10 @@ export function parseForm(text: string): WireParams {
     values.set(name, value ?? "");
   }
   return { values, faults: [...faults.values()] };
+}
+
+function tooMany(): FieldFault {
+  return { path: ["request"], kind: "invalid", message: `must have at most ${MOST_PARAMS} parameters` };
 }
 
 function decode(text: string): string | undefined {
@@ -46,8 +55,10 @@ export function parseBody(contentType: string | undefined, body: unknown): WireP
     );
   }
   const text = toText(body);
-  if (type === "application/json") return { values: parseJson(text), faults: [] };
-  return parseForm(text);
+  if (type !== "application/json") return parseForm(text);
+  const entries = Object.entries(parseJson(text));
+  const values = new Map(entries.slice(0, MOST_PARAMS));
+  return { values, faults: entries.length > MOST_PARAMS ? [tooMany()] : [] };
 }
 
 const bodyFault = (message: string) => badUserInput([{ path: ["body"], kind: "invalid", message }]);
@@ -60,7 +71,7 @@ function toText(body: Buffer): string {
   }
 }
 
-function parseJson(text: string): Map<string, unknown> {
+function parseJson(text: string): object {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -71,7 +82,7 @@ function parseJson(text: string): Map<string, unknown> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw bodyFault("must be a JSON object");
   }
-  return new Map(Object.entries(value));
+  return value;
 }
 
 // Letters alone, with indexes as SDKs write lists: of what a sender got wrong, a document number mostly has digits.

@@ -1,11 +1,6 @@
-import { randomUUID } from "node:crypto";
-import { STATUS_CODES } from "node:http";
-import type { Socket } from "node:net";
 import cors from "@fastify/cors";
 import Fastify, {
-  type ConnectionError,
   type FastifyBaseLogger,
-  type FastifyError,
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
@@ -22,7 +17,7 @@ import { requireViewer } from "../auth/scopes.ts";
 import type { Config } from "../config.ts";
 import type { OperationContext } from "../context.ts";
 import type { Database } from "../db/client.ts";
-import { type AppError, RequestRefusal, toAppError, toHttp } from "../errors.ts";
+import { type AppError, RequestRefusal, toHttp } from "../errors.ts";
 import { registerGraphiql } from "../graphql/graphiql.ts";
 import { registerGraphql, sendGraphqlFailure } from "../graphql/route.ts";
 import { toIdempotencyRequest } from "../idempotency/key.ts";
@@ -31,7 +26,11 @@ import type { Metrics } from "../metrics.ts";
 import { renderFailure } from "../rest/errors.ts";
 import { registerKycRoutes } from "../rest/kyc.ts";
 import type { Keyring } from "../sealing/keyring.ts";
+import { type Admission, limitLoad } from "./admission.ts";
+import { SECURITY_HEADERS, STRICT_TRANSPORT } from "./headers.ts";
 import { registerHealth } from "./health.ts";
+import { countFailed, createRateLimiter } from "./rate-limit.ts";
+import { newRequestId, refuseConnection, toFailure } from "./refusals.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -44,8 +43,10 @@ declare module "fastify" {
 export interface AppParts {
   config: Pick<
     Config,
-    "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryCostLimit"
-  >;
+    "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryLimits"
+  > &
+    Pick<Config, "keepAliveTimeout" | "maxConnections" | "rateLimit" | "receiveTimeout"> &
+    Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout">;
   db: Database;
   keys: Keyring;
   authenticate: Authenticate;
@@ -58,14 +59,18 @@ export interface AppParts {
   now: () => number;
 }
 
-/** How long a client may take to send a request. Milliseconds. */
-const REQUEST_TIMEOUT = 30_000;
+/** How long a client may take to send the headers of a request, at most. Milliseconds. */
+const HEADERS_TIMEOUT = 10_000;
+/** How often connections are looked for that are slower. Milliseconds. */
+const SLOW_SWEEP = 1000;
 /** With the time that a look-up of a token counts it makes less than a second. Milliseconds. */
 const MOMENT = 50;
 /** Of the request line and the headers together. Bytes. */
 const MAX_HEADER_SIZE = 16 * 1024;
 
-const newRequestId = () => `req_${randomUUID()}`;
+const EXPOSED_HEADERS = ["ETag", "Idempotent-Replayed", "Location", "Request-Id", "Retry-After"].concat(
+  ["Limit", "Remaining", "Reset"].map((figure) => `RateLimit-${figure}`),
+);
 
 /** The HTTP server with both surfaces, ready to listen. */
 export async function createApp(parts: AppParts): Promise<FastifyInstance> {
@@ -73,7 +78,8 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   const app: FastifyInstance = Fastify({
     loggerInstance: log as FastifyBaseLogger,
     bodyLimit: config.bodyLimit,
-    requestTimeout: REQUEST_TIMEOUT,
+    requestTimeout: config.receiveTimeout,
+    keepAliveTimeout: config.keepAliveTimeout,
     genReqId: newRequestId,
     // Every request would pay for a logger of its own, and few write more than a line: lines name the request's id.
     childLoggerFactory: (logger) => logger,
@@ -83,14 +89,20 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     routerOptions: { maxParamLength: MAX_HEADER_SIZE },
     // No hook runs for these.
     frameworkErrors: (error, request, reply) =>
-      sendRestFailure(error, request, reply.header("request-id", request.id)),
+      sendRestFailure(error, request, reply.headers({ ...SECURITY_HEADERS, "request-id": request.id })),
     clientErrorHandler: refuseConnection,
-    http: { maxHeaderSize: MAX_HEADER_SIZE },
+    http: {
+      maxHeaderSize: MAX_HEADER_SIZE,
+      headersTimeout: Math.min(HEADERS_TIMEOUT, config.receiveTimeout),
+      connectionsCheckingInterval: SLOW_SWEEP,
+    },
   });
+  app.server.maxConnections = config.maxConnections;
   // Bodies reach the adapters as bytes: each surface reads its own content types.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
   app.decorateRequest("operationContext");
+  app.decorateRequest("rateLimit", null);
   addRequestHooks(app, parts);
   app.setErrorHandler(sendRestFailure);
   app.setNotFoundHandler(() => {
@@ -100,18 +112,23 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     await app.register(cors, {
       origin: config.corsOrigins,
       methods: ["GET", "POST", "PUT", "PATCH", "DELETE"],
-      exposedHeaders: ["ETag", "Idempotent-Replayed", "Location", "Request-Id", "Retry-After"],
+      exposedHeaders: EXPOSED_HEADERS,
       maxAge: 86_400,
     });
   }
+  // Behind CORS: a page of another origin is to see why it was refused.
+  const admission = await limitLoad(app, config);
   registerHealth(app, parts);
-  await registerSurfaces(app, parts);
+  await registerSurfaces(app, parts, admission);
   return app;
 }
 
 // Hooks with callbacks: what waits for nothing needs no promise.
 function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: AppParts): void {
   app.addHook("onRequest", (request, reply, done) => {
+    for (const name in SECURITY_HEADERS) reply.header(name, SECURITY_HEADERS[name]);
+    if (request.headers["x-forwarded-proto"] === "https")
+      reply.header("strict-transport-security", STRICT_TRANSPORT);
     reply.header("request-id", request.id);
     done();
   });
@@ -145,23 +162,30 @@ function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: App
   });
 }
 
-async function registerSurfaces(app: FastifyInstance, parts: AppParts): Promise<void> {
+async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission: Admission): Promise<void> {
   const { authenticate, config, db, keys, log, now } = parts;
+  const count = config.rateLimit > 0 ? await createRateLimiter(app, config.rateLimit) : undefined;
   const enterBy =
     (surface: Surface): onRequestHookHandler =>
     (request, reply, done) => {
       reply.header("cache-control", "no-store");
-      authenticate(request.headers.authorization).then((viewer) => {
-        const numbersShown = config.auditReads ? new Set<string>() : null;
-        const idempotency = toIdempotencyRequest(request.headers["idempotency-key"]);
-        const requestId = request.id;
-        const context = { db, keys, viewer, surface, requestId, idempotency, numbersShown, log, now };
-        request.operationContext = context;
-        done();
-      }, done);
+      authenticate(request.headers.authorization).then(
+        (viewer) => {
+          const numbersShown = config.auditReads ? new Set<string>() : null;
+          const idempotency = toIdempotencyRequest(request.headers["idempotency-key"]);
+          const requestId = request.id;
+          const context = { db, keys, viewer, surface, requestId, idempotency, numbersShown, log, now };
+          request.operationContext = context;
+          admission.pause(reply);
+          if (count) count(request, reply, viewer?.tokenId).then(() => done(), done);
+          else done();
+        },
+        count ? (failure) => countFailed(count, request, reply, failure).catch(done) : done,
+      );
     };
   // A body can take its time: what counts is that the token is good when the work begins.
   const reenter: preHandlerHookHandler = (request, reply, done) => {
+    admission.resume(reply);
     if (reply.elapsedTime <= MOMENT) done();
     else authenticate(request.headers.authorization).then(() => done(), done);
   };
@@ -193,9 +217,13 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts): Promise<
 }
 
 /** Lets an answer that shows document numbers go once the trail has it. One without a body shows none. */
-const holdUntilAudited: onSendHookHandler = ({ operationContext, method }, _reply, payload, done) => {
-  if (!operationContext?.numbersShown?.size || method === "HEAD") done(null, payload);
-  else recordReads(operationContext).then(() => done(null, payload), done);
+const holdUntilAudited: onSendHookHandler = ({ operationContext, method }, reply, payload, done) => {
+  if (!operationContext?.numbersShown?.size || method === "HEAD") return done(null, payload);
+  // Where the request was answered as late meanwhile, this answer goes nowhere.
+  recordReads(operationContext).then(
+    () => reply.sent || done(null, payload),
+    (error) => reply.sent || done(error),
+  );
 };
 
 function refuseOtherMethods(app: FastifyInstance, url: string, allowed: string[]): void {
@@ -220,43 +248,4 @@ function readFailure(error: unknown, request: FastifyRequest): AppError | Reques
   const failure = toFailure(error);
   if (!(failure instanceof RequestRefusal)) logFailure(failure, { log: request.log, requestId: request.id });
   return failure;
-}
-
-/** Answers what is not HTTP, or has too large headers: there is no request then, and the connection can't go on. */
-function refuseConnection(error: ConnectionError, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) return;
-  const failure =
-    error.code === "HPE_HEADER_OVERFLOW"
-      ? new RequestRefusal(
-          431,
-          "headers_too_large",
-          "The request line and headers are larger than this server takes.",
-        )
-      : new RequestRefusal(400, "request_malformed", "The request is malformed.");
-  const body = JSON.stringify(renderFailure(failure));
-  socket.end(
-    [
-      `HTTP/1.1 ${failure.status} ${STATUS_CODES[failure.status]}`,
-      "connection: close",
-      "content-type: application/json; charset=utf-8",
-      `content-length: ${Buffer.byteLength(body)}`,
-      `request-id: ${newRequestId()}`,
-      "",
-      body,
-    ].join("\r\n"),
-  );
-}
-
-/** Fastify's own refusals of a request, in our words: its texts quote the request. */
-function toFailure(error: unknown): AppError | RequestRefusal {
-  if (error instanceof RequestRefusal) return error;
-  const { code, statusCode } = error as Partial<FastifyError>;
-  // The client went away before it had sent all: nobody reads the answer.
-  if (code === "ECONNRESET") return new RequestRefusal(400, "request_malformed", "The request ended early.");
-  if (!code?.startsWith("FST_") || statusCode === undefined || statusCode >= 500) return toAppError(error);
-  if (statusCode === 413)
-    return new RequestRefusal(413, "body_too_large", "The body is larger than this server takes.");
-  if (statusCode === 415)
-    return new RequestRefusal(415, "content_type_unsupported", "The content type is malformed.");
-  return new RequestRefusal(statusCode, "request_malformed", "The request is malformed.");
 }

@@ -4,20 +4,22 @@ import type { Metrics } from "../metrics.ts";
 /** How long a probe of the database may take before it counts as failed. Milliseconds. */
 const PROBE_TIMEOUT = 2000;
 
+const ALWAYS = { config: { alwaysAnswered: true } };
+
 /** Adds `/health` (the process is alive), `/ready` (it can serve) and `/metrics`. None of them needs a token. */
 export function registerHealth(
   app: FastifyInstance,
   parts: { metrics: Metrics; isReady: () => Promise<boolean>; isDraining: () => boolean },
 ): void {
-  app.get("/health", async () => ({ status: "ok" }));
-  app.get("/ready", async (_request, reply) => {
+  app.get("/health", ALWAYS, async () => ({ status: "ok" }));
+  app.get("/ready", ALWAYS, async (_request, reply) => {
     const status = parts.isDraining() ? "draining" : (await inTime(parts.isReady)) ? "ready" : "unavailable";
     return reply
       .code(status === "ready" ? 200 : 503)
       .header("cache-control", "no-store")
       .send({ status });
   });
-  app.get("/metrics", async (_request, reply) =>
+  app.get("/metrics", ALWAYS, async (_request, reply) =>
     reply.type(parts.metrics.contentType).send(await parts.metrics.render()),
   );
 }

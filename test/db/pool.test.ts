@@ -120,3 +120,29 @@ test("of records that are created at once, one that can't be keeps none of the o
   const events = await database.db.execute("select kyc_ids from audit_events order by kyc_ids");
   expect(events).toEqual(Array.from({ length: 8 }, (_, n) => ({ kyc_ids: [kyc(n).id] })));
 });
+
+test("what is beyond the queue's limit fails at once, and there is room again when the rest is done", async () => {
+  const db = connect({ address: { url: database.url }, poolSize: 1, prepare: true, queueLimit: 3 });
+  const sleeping = Array.from({ length: 3 }, () => db.execute("select pg_sleep(0.2)"));
+  const asked = performance.now();
+  await expect(db.execute("select 1")).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  await expect(db.transaction(async () => {})).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  expect(performance.now() - asked).toBeLessThan(150);
+  await Promise.all(sleeping);
+  expect(await db.execute("select 1 as one")).toEqual([{ one: 1 }]);
+  await db.close();
+});
+
+test("a statement that takes too long fails in time, and the server stops working on it", async () => {
+  const limits = { statementTimeout: 300, tellTimeout: true };
+  const db = connect({ address: { url: database.url }, poolSize: 1, prepare: true, ...limits });
+  const asked = performance.now();
+  await expect(db.execute("select pg_sleep(7), 'slow'")).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  expect(performance.now() - asked).toBeLessThan(1500);
+  const running = () =>
+    database.db.execute(
+      "select pid from pg_stat_activity where state = 'active' and query like 'select pg_sleep(7)%'",
+    );
+  await expect.poll(running, { timeout: 2000 }).toEqual([]);
+  await db.close();
+});

@@ -20,6 +20,8 @@ export interface GraphqlAnswer {
   // biome-ignore lint/suspicious/noExplicitAny: what is in it depends on the document
   data: any;
   errors: { message: string; path?: (string | number)[]; extensions: GraphqlErrorExtensions }[] | undefined;
+  // biome-ignore lint/suspicious/noExplicitAny: what is in it depends on the request
+  extensions: any;
 }
 interface GraphqlErrorExtensions {
   code: string;
@@ -60,7 +62,14 @@ export async function createTestApp(
   env: Record<string, string> = {},
   beside?: Pick<TestApp, "databaseUrl" | "keys">,
 ): Promise<TestApp> {
-  const config: Config = parseConfig({ LOG_LEVEL: "trace", ENCRYPTION_KEYS: newKey("test"), ...env });
+  // Tests on a busy machine stop for longer than a gateway should.
+  const patience = { MAX_EVENT_LOOP_DELAY: "10 min" };
+  const config: Config = parseConfig({
+    LOG_LEVEL: "trace",
+    ENCRYPTION_KEYS: newKey("test"),
+    ...patience,
+    ...env,
+  });
   const { db, url, drop } = await (beside ? joinTestDatabase(beside.databaseUrl) : createTestDatabase());
   const keys = beside?.keys ?? new Keyring(config.encryptionKeys ?? []);
   const lines: string[] = [];
@@ -104,8 +113,8 @@ export async function createTestApp(
         headers: { "content-type": "application/json", ...authorize(token), ...headers },
         payload: JSON.stringify({ query, variables }),
       });
-      const { data, errors } = response.json();
-      return { status: response.statusCode, headers: response.headers, data, errors };
+      const { data, errors, extensions } = response.json();
+      return { status: response.statusCode, headers: response.headers, data, errors, extensions };
     },
     rest: (token, method, url, { form, json, headers = {} } = {}) =>
       app.inject({

@@ -5,6 +5,8 @@ import { connect } from "../../src/db/pool.ts";
 import { administer, databaseUrl } from "./postgres-server.ts";
 
 const POOL_SIZE = 10;
+/** Tests share their machine: what is slow there is no failure. Milliseconds. */
+const PATIENCE = { statementTimeout: 30_000, transactionTimeout: 30_000 };
 
 /** A database and a pool on it. `drop` ends what the caller was given. */
 interface TestDatabase {
@@ -15,7 +17,7 @@ interface TestDatabase {
 
 /** Another pool on a database of a test: what a second replica has. */
 export async function joinTestDatabase(url: string): Promise<TestDatabase> {
-  const db = connect({ address: { url }, poolSize: POOL_SIZE, prepare: true });
+  const db = connect({ address: { url }, poolSize: POOL_SIZE, prepare: true, ...PATIENCE });
   return { url, db, drop: () => db.close() };
 }
 

@@ -20,6 +20,17 @@ export interface Surroundings {
   gid?: number;
 }
 
+interface PostgresServer {
+  url: string;
+  stop(): Promise<void>;
+  /** Sends a signal to each of its processes. */
+  signalAll(signal: NodeJS.Signals): Promise<void>;
+  /** Lets every one of its processes die on the spot. */
+  kill(): Promise<void>;
+  /** Starts it again where it was, after it has ended. */
+  startAgain(): Promise<void>;
+}
+
 const SETTINGS = [
   "listen_addresses=127.0.0.1",
   "unix_socket_directories=",
@@ -54,9 +65,15 @@ const UNSTRETCHED = ["--set=scram_iterations=1"];
  * resolves when the server has ended and its folder is gone; both also happen when this process dies.
  *
  * Fails, and leaves nothing behind, with what the server or `initdb` printed. Root needs an OS user `postgres` or
- * `nobody` that can enter the temp folder.
+ * `nobody` that can enter the temp folder. `settings` come on top of those that make tests fast.
  */
-export async function startPostgres(installed?: string): Promise<{ url: string; stop(): Promise<void> }> {
+export async function startPostgres({
+  installed,
+  settings = [],
+}: {
+  installed?: string;
+  settings?: readonly string[];
+} = {}): Promise<PostgresServer> {
   const folder = await mkdtemp(join(tmpdir(), "kyc-postgres-"));
   const caretaker = spawn("sh", ["-c", CARETAKER], {
     cwd: folder,
@@ -76,18 +93,51 @@ export async function startPostgres(installed?: string): Promise<{ url: string; 
     await handOver(folder, surroundings);
     const programs = installed ?? (await findPrograms(surroundings));
     const password = await initialize(programs, installed ? [] : UNSTRETCHED, surroundings);
-    const { server, port } = await launch(programs, surroundings);
-    const ended = once(server, "exit");
+    const first = await launch(programs, surroundings, settings);
+    const { port } = first;
+    let { server } = first;
+    const ended = async () => {
+      if (server.exitCode === null && server.signalCode === null) await once(server, "exit");
+    };
+    const signalAll = async (signal: NodeJS.Signals) => {
+      for (const pid of [server.pid ?? 0, ...(await childrenOf(server.pid ?? 0))]) signalProcess(pid, signal);
+    };
     return {
       url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
       stop: async () => {
         await tidyUp();
-        await ended;
+        await ended();
+      },
+      signalAll,
+      kill: async () => {
+        // Stopped, it starts no others in place of those that die.
+        signalProcess(server.pid ?? 0, "SIGSTOP");
+        await signalAll("SIGKILL");
+        await ended();
+      },
+      startAgain: async () => {
+        await ended();
+        ({ server } = await launch(programs, surroundings, settings, port));
       },
     };
   } catch (error) {
     await tidyUp();
     throw error;
+  }
+}
+
+async function childrenOf(parent: number): Promise<number[]> {
+  const { stdout } = await execute("ps", ["-o", "pid=", "--ppid", String(parent)]).catch(() => ({
+    stdout: "",
+  }));
+  return stdout.split("\n").map(Number).filter(Boolean);
+}
+
+function signalProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It has ended by itself.
   }
 }
 
@@ -178,10 +228,12 @@ async function initialize(
 async function launch(
   programs: string,
   surroundings: Surroundings,
+  settings: readonly string[],
+  wanted?: number,
 ): Promise<{ server: ChildProcess; port: number }> {
   for (let attempt = 1; ; attempt++) {
-    const port = await freePort();
-    const options = SETTINGS.flatMap((setting) => ["-c", setting]);
+    const port = wanted ?? (await freePort());
+    const options = [...SETTINGS, ...settings].flatMap((setting) => ["-c", setting]);
     const server = spawn(join(programs, "postgres"), ["-D", "data", "-p", `${port}`, ...options], {
       ...surroundings,
       detached: true,

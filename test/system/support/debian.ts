@@ -29,7 +29,7 @@ export async function startDebianPostgres(): Promise<{
   run(line: string, options: { cwd: string; env: Env }): Promise<void>;
 }> {
   const programs = await findPrograms();
-  const { url, stop } = await startPostgres(programs);
+  const { url, stop } = await startPostgres({ installed: programs });
   later(stop);
   return {
     url,

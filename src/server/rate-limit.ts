@@ -1,0 +1,64 @@
+import rateLimit from "@fastify/rate-limit";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { AppError } from "../errors.ts";
+
+/** What a client is told of its limit, in headers and in GraphQL's extensions. */
+interface RateLimit {
+  /** Requests of one window. */
+  limit: number;
+  remaining: number;
+  /** Seconds until the window ends. */
+  reset: number;
+}
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Null: there is no limit, or the request has not come to it. */
+    rateLimit: RateLimit | null;
+  }
+}
+
+/** Counts a request of a token, or without a good one. Fails with RATE_LIMITED where its window has no more. */
+type CountRequest = (request: FastifyRequest, reply: FastifyReply, tokenId?: string) => Promise<void>;
+
+const WINDOW = 60_000;
+/** Tokens, and addresses, that are remembered: the ones that asked last. */
+const REMEMBERED = 10_000;
+
+/**
+ * Limits the requests of each token to `limit` in a minute, and of each address for those that come without a good
+ * token. It counts in this process: several replicas allow so many each.
+ */
+export async function createRateLimiter(app: FastifyInstance, limit: number): Promise<CountRequest> {
+  await app.register(rateLimit, { global: false });
+  const window = { max: limit, timeWindow: WINDOW, cache: REMEMBERED };
+  const keys = new WeakMap<FastifyRequest, string>();
+  const ofToken = app.createRateLimit({ ...window, keyGenerator: (request) => keys.get(request) as string });
+  const ofAddress = app.createRateLimit(window);
+
+  return async (request, reply, tokenId) => {
+    if (tokenId !== undefined) keys.set(request, tokenId);
+    const state = await (tokenId === undefined ? ofAddress : ofToken)(request);
+    if (state.isAllowed) return;
+    const { remaining, ttlInSeconds: reset, isExceeded } = state;
+    request.rateLimit = { limit, remaining, reset };
+    reply
+      .header("ratelimit-limit", limit)
+      .header("ratelimit-remaining", remaining)
+      .header("ratelimit-reset", reset);
+    if (!isExceeded) return;
+    const message = `More than ${limit} requests in a minute. Try again in ${reset} s.`;
+    throw new AppError("RATE_LIMITED", message, { retryAfter: reset });
+  };
+}
+
+/** Counts a request whose token is not good. Fails with what it is refused with. */
+export async function countFailed(
+  count: CountRequest,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  failure: Error,
+): Promise<never> {
+  if (failure instanceof AppError && failure.code === "UNAUTHENTICATED") await count(request, reply);
+  throw failure;
+}

@@ -1,0 +1,57 @@
+import { randomUUID } from "node:crypto";
+import { STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
+import type { ConnectionError, FastifyError } from "fastify";
+import { type AppError, RequestRefusal, toAppError } from "../errors.ts";
+import { renderFailure } from "../rest/errors.ts";
+import { SECURITY_HEADERS } from "./headers.ts";
+
+/** What a request is known by in its answer and in the log. */
+export const newRequestId = () => `req_${randomUUID()}`;
+
+const MALFORMED = new RequestRefusal(400, "request_malformed", "The request is malformed.");
+const CONNECTION_REFUSALS: Record<string, RequestRefusal> = {
+  HPE_HEADER_OVERFLOW: new RequestRefusal(
+    431,
+    "headers_too_large",
+    "The request line and headers are larger than this server takes.",
+  ),
+  ERR_HTTP_REQUEST_TIMEOUT: new RequestRefusal(
+    408,
+    "request_timeout",
+    "The request took too long to arrive.",
+  ),
+};
+
+/** Answers what is not HTTP, or has too large headers: there is no request then, and the connection can't go on. */
+export function refuseConnection(error: ConnectionError, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) return;
+  const failure = CONNECTION_REFUSALS[error.code] ?? MALFORMED;
+  const body = JSON.stringify(renderFailure(failure));
+  socket.end(
+    [
+      `HTTP/1.1 ${failure.status} ${STATUS_CODES[failure.status]}`,
+      "connection: close",
+      "content-type: application/json; charset=utf-8",
+      `content-length: ${Buffer.byteLength(body)}`,
+      `request-id: ${newRequestId()}`,
+      ...Object.entries(SECURITY_HEADERS).map(([name, value]) => `${name}: ${value}`),
+      "",
+      body,
+    ].join("\r\n"),
+  );
+}
+
+/** Fastify's own refusals of a request, in our words: its texts quote the request. */
+export function toFailure(error: unknown): AppError | RequestRefusal {
+  if (error instanceof RequestRefusal) return error;
+  const { code, statusCode } = error as Partial<FastifyError>;
+  // The client went away before it had sent all: nobody reads the answer.
+  if (code === "ECONNRESET") return new RequestRefusal(400, "request_malformed", "The request ended early.");
+  if (!code?.startsWith("FST_") || statusCode === undefined || statusCode >= 500) return toAppError(error);
+  if (statusCode === 413)
+    return new RequestRefusal(413, "body_too_large", "The body is larger than this server takes.");
+  if (statusCode === 415)
+    return new RequestRefusal(415, "content_type_unsupported", "The content type is malformed.");
+  return new RequestRefusal(statusCode, "request_malformed", "The request is malformed.");
+}

@@ -1,0 +1,120 @@
+import { buildSchema, getIntrospectionQuery, getOperationAST, parse } from "graphql";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { measure } from "../../src/graphql/cost.ts";
+import { createTestApp, type TestApp } from "../support/app.ts";
+
+let gateway: TestApp;
+let token: string;
+beforeAll(async () => {
+  gateway = await createTestApp({ QUERY_ALIAS_LIMIT: "5", QUERY_DIRECTIVE_LIMIT: "5" });
+  token = await gateway.token("acme");
+});
+afterAll(() => gateway.close());
+
+function costOf(query: string): number {
+  const document = parse(query);
+  const operation = getOperationAST(document);
+  if (!operation) throw new Error("no operation");
+  return measure(document, operation).cost;
+}
+
+test.each([
+  ["{ kyc(id: 1) { id version } }", 3],
+  ["{ kycs { nodes { id } } }", 1 + 10 * 2],
+  ["{ kycs(first: 3) { nodes { id } } }", 1 + 3 * 2],
+  ["{ kycs(first: null, last: 100) { nodes { id } } }", 1 + 100 * 2],
+  ["{ kycs(first: -1000000) { nodes { id } } }", 1],
+  ["{ kycs(first: 99999999) { nodes { id } } }", 1 + 100 * 2],
+  ["query ($n: Int) { kycs(last: $n) { nodes { id } } }", 1 + 100 * 2],
+  ['{ nodes(ids: ["a", "b"]) { id } }', 1 + 2],
+])("%s costs %i", (query, cost) => {
+  expect(costOf(query)).toBe(cost);
+});
+
+test("fragments that double each other cost a number that JSON can say", () => {
+  const fragments = Array.from(
+    { length: 100 },
+    (_, n) => `fragment f${n} on Query { ...f${n + 1} ...f${n + 1} }`,
+  );
+  const cost = costOf(`{ ...f0 } ${fragments.join(" ")} fragment f100 on Query { __typename }`);
+  expect(cost).toBe(Number.MAX_SAFE_INTEGER);
+});
+
+test("each answer of an operation tells its cost and the limit, refused ones too", async () => {
+  const cost = (requested: number) => ({ cost: { requested, limit: 10_000 } });
+  for (let time = 0; time < 3; time++) {
+    expect((await gateway.graphql(token, "{ kycs(first: 2) { nodes { id } } }")).extensions).toEqual(cost(5));
+  }
+  expect((await gateway.graphql(null, "{ kycs { totalCount } }")).extensions).toEqual(cost(11));
+  const refused = await gateway.graphql(
+    token,
+    `{ ${["a", "b", "c", "d"].map((name) => `${name}: nodes(ids: [${'"x",'.repeat(900)}]) { id __typename ... on Kyc { version } }`)} }`,
+  );
+  expect(refused.errors?.[0]?.extensions).toMatchObject({ code: "QUERY_TOO_COMPLEX", ...refused.extensions });
+  expect(refused.extensions).toEqual(cost(4 * (1 + 900 * 3)));
+  expect((await gateway.graphql(token, "{ kycs( }")).extensions).toBeUndefined();
+});
+
+describe("a document is refused, with the number and the limit,", () => {
+  test.each([
+    ["with too many aliases", `{ ${[1, 2, 3, 4, 5, 6].map((n) => `a${n}: __typename`)} }`, "6 aliases"],
+    [
+      "that asks for a field again and again",
+      `{ ${'kyc(id: "x") { id } ... { kyc(id: "x") { id } }'.repeat(4)} }`,
+      "7 aliases",
+    ],
+    ["with too many directives", `{  ${"__typename @include(if: true)".repeat(6)} }`, "6 directives"],
+    [
+      "with repeated directives of one field",
+      `{ __typename ${"@include(if: true) ".repeat(6)} }`,
+      "6 directives",
+    ],
+    [
+      "that is too deep",
+      `{ __type(name: "Kyc") ${"{ ofType ".repeat(20)} { name } ${"}".repeat(20)} }`,
+      "22 fields deep",
+    ],
+    [
+      "that is too deep by its fragments",
+      `{ __type(name: "Kyc") { ...a } } fragment a on __Type { ${"ofType { ".repeat(10)} ...b ${"}".repeat(10)} }
+       fragment b on __Type { ${"ofType { ".repeat(10)} name ${"}".repeat(10)} }`,
+      "22 fields deep",
+    ],
+  ])("%s", async (_what, query, words) => {
+    const { status, errors } = await gateway.graphql(null, query);
+    expect(status).toBe(200);
+    const refusal = errors?.find(({ extensions }) => extensions.code === "QUERY_TOO_COMPLEX");
+    expect(refusal?.message).toContain(words);
+    expect(refusal?.message).toMatch(/limit is \d+/);
+  });
+});
+
+test("tools read the whole schema within the limits", async () => {
+  const { data, errors } = await gateway.graphql(
+    null,
+    getIntrospectionQuery({ inputValueDeprecation: true, oneOf: true, specifiedByUrl: true }),
+  );
+  expect(errors).toBeUndefined();
+  expect(() => buildSchema("type Query { a: Int }")).not.toThrow();
+  expect(data.__schema.types.length).toBeGreaterThan(10);
+});
+
+test.each([
+  ["one field ten thousand times", `{ ${"__typename ".repeat(9900)} }`],
+  ["one field with arguments many times", `{ ${'kyc(id: "x") { id } '.repeat(1000)} }`],
+  [
+    "fragments that spread one another",
+    `{ ${"...a ".repeat(4000)} } fragment a on Query { ${"...b ".repeat(4000)} } fragment b on Query { __typename }`,
+  ],
+  ["a body of brackets", "{".repeat(100_000)],
+  ["a body of names", "a ".repeat(50_000)],
+  [
+    "introspection of introspection",
+    `{ __schema { types { fields { type { fields { type { fields { type { fields { name } } } } } } } } } }`,
+  ],
+])("a document of %s is answered soon", async (_what, query) => {
+  const asked = performance.now();
+  const { status } = await gateway.graphql(null, query);
+  expect(status).toBeLessThan(500);
+  expect(performance.now() - asked).toBeLessThan(2000);
+});

@@ -1,0 +1,121 @@
+import { setTimeout as wait } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { createTestApp, type TestApp } from "../support/app.ts";
+
+const CAPACITY = 3;
+const DEADLINE = 700;
+let gateway: TestApp;
+let token: string;
+let release: () => Promise<void>;
+
+beforeEach(async () => {
+  gateway = await createTestApp({
+    MAX_CONCURRENT_REQUESTS: String(CAPACITY),
+    REQUEST_TIMEOUT: `${DEADLINE} ms`,
+    MAX_EVENT_LOOP_DELAY: "100 ms",
+  });
+  token = await gateway.token("acme");
+  // The token is known, so that nothing but the locked records is waited for.
+  await gateway.rest(token, "GET", "/v1/kyc");
+  release = await lockRecords();
+});
+afterEach(async () => {
+  await release();
+  await gateway.close();
+});
+
+/** Lets everyone who asks for records wait until they are released. */
+async function lockRecords(): Promise<() => Promise<void>> {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  let locked = () => {};
+  const isLocked = new Promise<void>((resolve) => {
+    locked = resolve;
+  });
+  const transaction = gateway.db.transaction(async (tx) => {
+    await tx.execute("lock table kycs in access exclusive mode");
+    locked();
+    await opened;
+  });
+  await isLocked;
+  return async () => {
+    open();
+    await transaction;
+  };
+}
+
+// Differing requests: equal ones would share one statement, and an answer.
+const ask = (n: number) => gateway.rest(token, "GET", `/v1/kyc?limit=${n + 1}`);
+
+describe("a gateway that has as many requests as it may", () => {
+  test("refuses others at once with 503 in each surface's shape, and none of its probes", async () => {
+    const admitted = [0, 1, 2].map(ask);
+    await wait(100);
+    const asked = performance.now();
+    const rest = await ask(3);
+    const graphql = await gateway.graphql(token, "{ kycs { totalCount } }");
+    expect(performance.now() - asked).toBeLessThan(DEADLINE / 2);
+    expect(rest.statusCode).toBe(503);
+    expect(rest.headers["retry-after"]).toBe("1");
+    expect(rest.json()).toEqual({
+      error: { type: "api_error", code: "unavailable", message: expect.stringContaining("more requests") },
+    });
+    expect(graphql.status).toBe(503);
+    expect(graphql.headers["retry-after"]).toBe("1");
+    expect(graphql.errors?.[0]?.extensions).toEqual({
+      code: "UNAVAILABLE",
+      requestId: graphql.headers["request-id"],
+    });
+    for (const url of ["/health", "/ready", "/metrics"]) {
+      expect((await gateway.app.inject({ url })).statusCode, url).toBe(200);
+    }
+    await release();
+    expect((await Promise.all(admitted)).map(({ statusCode }) => statusCode)).toEqual([200, 200, 200]);
+    expect((await ask(0)).statusCode).toBe(200);
+  });
+
+  test("answers those that wait too long with 503, and has room again when they are over", async () => {
+    const asked = performance.now();
+    const late = await Promise.all([0, 1, 2].map(ask));
+    const took = performance.now() - asked;
+    expect(late.map(({ statusCode }) => statusCode)).toEqual([503, 503, 503]);
+    expect(late[0]?.headers["retry-after"]).toBe("1");
+    expect(took).toBeGreaterThan(DEADLINE - 200);
+    expect(took).toBeLessThan(DEADLINE + 1000);
+    await release();
+    await wait(50);
+    expect((await ask(0)).statusCode).toBe(200);
+    expect(gateway.logged()).not.toContain("unforeseen");
+  });
+
+  test("has room again when clients go away", async () => {
+    const url = await gateway.app.listen({ port: 0, host: "127.0.0.1" });
+    const abort = new AbortController();
+    const headers = { authorization: `Bearer ${token}` };
+    const gone = [0, 1, 2].map((n) =>
+      fetch(`${url}/v1/kyc?limit=${n + 1}`, { headers, signal: abort.signal }).catch(() => "gone"),
+    );
+    await wait(100);
+    expect((await ask(3)).statusCode).toBe(503);
+    abort.abort();
+    expect(await Promise.all(gone)).toEqual(["gone", "gone", "gone"]);
+    await wait(300);
+    const again = ask(4);
+    await release();
+    expect((await again).statusCode).toBe(200);
+  });
+});
+
+test("a gateway that is too busy to turn to its requests refuses them, probes apart, until it is not", async () => {
+  await release();
+  const busy = setInterval(() => {
+    const until = performance.now() + 300;
+    while (performance.now() < until) {}
+  }, 1);
+  await expect.poll(async () => (await ask(0)).statusCode, { timeout: 8000 }).toBe(503);
+  expect((await gateway.app.inject({ url: "/health" })).statusCode).toBe(200);
+  clearInterval(busy);
+  await expect.poll(async () => (await ask(0)).statusCode, { timeout: 8000 }).toBe(200);
+});

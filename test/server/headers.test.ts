@@ -1,0 +1,111 @@
+import { once } from "node:events";
+import { connect } from "node:net";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createTestApp, type TestApp } from "../support/app.ts";
+
+let gateway: TestApp;
+let port: number;
+beforeAll(async () => {
+  gateway = await createTestApp({ CORS_ORIGINS: "https://app.example.com" });
+  port = Number(new URL(await gateway.app.listen({ port: 0, host: "127.0.0.1" })).port);
+});
+afterAll(() => gateway.close());
+
+const EVERYWHERE = {
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "cross-origin-resource-policy": "same-origin",
+  "cross-origin-opener-policy": "same-origin",
+  "content-security-policy": expect.stringMatching(/default-src 'none'/),
+};
+
+test.each([
+  ["GET", "/v1/kyc"],
+  ["GET", "/v1/kyc/%ZZ"],
+  ["GET", "/nowhere"],
+  ["TRACE", "/v1/kyc"],
+  ["GET", "/graphql?query={__typename}"],
+  ["GET", "/graphql"],
+  ["PUT", "/graphql"],
+  ["OPTIONS", "/graphql"],
+  ["GET", "/health"],
+  ["GET", "/ready"],
+  ["GET", "/metrics"],
+] as const)("every answer has the security headers: %s %s", async (method, url) => {
+  for (const accept of ["*/*", "text/html"]) {
+    const { headers } = await gateway.app.inject({ method: method as "GET", url, headers: { accept } });
+    expect(headers).toMatchObject(EVERYWHERE);
+    expect(headers["content-security-policy"]).not.toMatch(/unsafe-(eval|hashes)|\*/);
+    expect(headers["content-security-policy"]).toContain("frame-ancestors 'none'");
+    expect(headers["x-powered-by"] ?? headers.server).toBeUndefined();
+  }
+});
+
+async function sendBytes(bytes: string): Promise<string> {
+  const socket = connect(port, "127.0.0.1");
+  let answer = "";
+  socket.on("data", (chunk) => {
+    answer += chunk;
+  });
+  socket.end(bytes);
+  await once(socket, "close");
+  return answer;
+}
+
+test.each([
+  ["what is not HTTP", "bad bytes\r\n\r\n", 400],
+  ["headers that are too large", `GET / HTTP/1.1\r\nHost: x\r\nA: ${"a".repeat(20_000)}\r\n\r\n`, 431],
+  ["an address that is none", "GET //%zz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400],
+])("%s is refused with them, too", async (_what, bytes, status) => {
+  const answer = await sendBytes(bytes);
+  expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+  for (const name of Object.keys(EVERYWHERE)) expect(answer.toLowerCase()).toContain(`\r\n${name}: `);
+});
+
+test("browsers are told to stay with TLS where a proxy says that they came over it, and only there", async () => {
+  const header = async (headers: Record<string, string>) =>
+    (await gateway.app.inject({ url: "/health", headers })).headers["strict-transport-security"];
+  expect(await header({ "x-forwarded-proto": "https" })).toMatch(/^max-age=\d{8}/);
+  expect(await header({})).toBeUndefined();
+  expect(await header({ "x-forwarded-proto": "http" })).toBeUndefined();
+});
+
+test("pages of CORS_ORIGINS may call and read what they need, all others nothing", async () => {
+  const ask = async (origin: string, method: "GET" | "OPTIONS") =>
+    (
+      await gateway.app.inject({
+        method,
+        url: "/graphql?query={__typename}",
+        headers: {
+          origin,
+          ...(method === "OPTIONS" && {
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "authorization,content-type",
+          }),
+        },
+      })
+    ).headers;
+  const allowed = await ask("https://app.example.com", "GET");
+  expect(allowed["access-control-allow-origin"]).toBe("https://app.example.com");
+  for (const name of [
+    "ETag",
+    "Request-Id",
+    "Retry-After",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+  ])
+    expect(allowed["access-control-expose-headers"]).toContain(name);
+  expect(await ask("https://app.example.com", "OPTIONS")).toMatchObject({
+    "access-control-allow-origin": "https://app.example.com",
+    "access-control-allow-methods": expect.stringContaining("POST"),
+  });
+  for (const origin of ["https://evil.example.com", "https://app.example.com.evil.example", "null", ""]) {
+    for (const method of ["GET", "OPTIONS"] as const) {
+      const headers = await ask(origin, method);
+      expect(headers["access-control-allow-origin"]).not.toBe(origin || "*");
+      expect(headers["access-control-allow-origin"]).not.toBe("*");
+      expect(headers["access-control-allow-credentials"]).toBeUndefined();
+    }
+  }
+});
