@@ -2,7 +2,7 @@
 import Table from "cli-table3";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import ms, { type StringValue } from "ms";
-import { SCOPES, type Scope } from "./auth/scopes.ts";
+import { ACCOUNT_ID_RULE, isAccountId, SCOPES, type Scope } from "./auth/scopes.ts";
 import { issueToken, listTokens, revokeToken, type TokenRecord } from "./auth/tokens.ts";
 import { CommandFailure, print, say, withDatabase } from "./command.ts";
 import { ConfigError, parseConfig } from "./config.ts";
@@ -26,8 +26,8 @@ function parseDuration(text: string): number {
   throw new InvalidArgumentError("It must be a time span such as 12h or 90d.");
 }
 
-const parseName = (pattern: RegExp, rule: string) => (text: string) => {
-  if (pattern.test(text)) return text;
+const parseName = (fits: (text: string) => boolean, rule: string) => (text: string) => {
+  if (fits(text)) return text;
   throw new InvalidArgumentError(rule);
 };
 
@@ -75,15 +75,11 @@ function tokenCommands(): Command {
   token
     .command("create")
     .description("make a token, and print it: it can't be shown again")
-    .requiredOption(
-      "--account <account>",
-      "whose records it opens",
-      parseName(/^[\w.:-]{1,64}$/, "It has 1 to 64 of A-Z a-z 0-9 _ . : -"),
-    )
+    .requiredOption("--account <account>", "whose records it opens", parseName(isAccountId, ACCOUNT_ID_RULE))
     .requiredOption(
       "--name <name>",
       "what you will know it by",
-      parseName(/^\P{C}{1,100}$/u, "It has 1 to 100 printable characters."),
+      parseName((name) => /^\P{C}{1,100}$/u.test(name), "It has 1 to 100 printable characters."),
     )
     .requiredOption("--scopes <scopes>", `what it may do: ${SCOPES.join(",")}`, parseScopes)
     .option(

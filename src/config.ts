@@ -49,6 +49,16 @@ function isDatabaseUrl(text: string): boolean {
   return protocol === "postgres:" || protocol === "postgresql:";
 }
 
+const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
+
+function isProviderUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname, username, password } = new URL(text);
+  // Whoever can change what comes over plain HTTP can make tokens of their own.
+  const isPrivate = protocol === "https:" || (protocol === "http:" && LOOPBACK.includes(hostname));
+  return isPrivate && username === "" && password === "";
+}
+
 const UNITS: Record<string, number> = { "": 1, kib: 1024, mib: 1024 ** 2 };
 const bytes = z
   .string()
@@ -84,7 +94,31 @@ const variables = z.object({
   BODY_LIMIT: bytes.default(100 * 1024),
   QUERY_COST_LIMIT: integer(1, 1_000_000).default(10_000),
   AUDIT_READS: flag.default(false),
+  JWT_ISSUER: z.string().optional(),
+  JWT_AUDIENCE: z.string().optional(),
+  JWT_JWKS_URL: z
+    .string()
+    .refine(isProviderUrl, "must be an https URL, or http on a loopback host")
+    .optional(),
+  JWT_ACCOUNT_CLAIM: z.string().default("account"),
+  JWT_SCOPE_CLAIM: z.string().default("scope"),
 });
+
+/** These make a sign-in together, or there is none. */
+const JWT_VARIABLES = ["JWT_ISSUER", "JWT_AUDIENCE", "JWT_JWKS_URL"] as const;
+
+/** How JWTs of the company's own identity provider are taken. */
+export interface JwtConfig {
+  /** What `iss` must be. */
+  issuer: string;
+  /** What `aud` must be, or hold. */
+  audience: string;
+  /** Where the provider's public keys are. */
+  jwksUrl: string;
+  /** The claim with the account, and the one with the scopes: a name, or names with dots between. */
+  accountClaim: string;
+  scopeClaim: string;
+}
 
 /** Everything that can be set, read once at the start. */
 export interface Config {
@@ -107,6 +141,8 @@ export interface Config {
   queryCostLimit: number;
   /** Whether answers that show document numbers are in the audit trail, too. */
   auditReads: boolean;
+  /** Undefined: only tokens of the gateway's own open anything. */
+  jwt: JwtConfig | undefined;
 }
 
 /**
@@ -116,7 +152,9 @@ export interface Config {
 export function parseConfig(env: Record<string, string | undefined>): Config {
   const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
   const { data, error } = variables.safeParse(set);
-  if (error) throw new ConfigError(error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`));
+  const faults = (error?.issues ?? []).map((issue) => `${issue.path.join(".")} ${issue.message}`);
+  faults.push(...findLacks(set, JWT_VARIABLES));
+  if (!data || faults.length > 0) throw new ConfigError(faults);
   return {
     port: data.PORT,
     host: data.HOST,
@@ -132,5 +170,20 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     bodyLimit: data.BODY_LIMIT,
     queryCostLimit: data.QUERY_COST_LIMIT,
     auditReads: data.AUDIT_READS,
+    jwt: readJwt(data),
   };
+}
+
+function findLacks(set: Record<string, unknown>, together: readonly string[]): string[] {
+  const given = together.filter((name) => set[name] !== undefined);
+  if (given.length === 0) return [];
+  const lacking = together.filter((name) => set[name] === undefined);
+  return lacking.map((name) => `${name} must be set where ${given.join(" or ")} is`);
+}
+
+function readJwt(data: z.infer<typeof variables>): JwtConfig | undefined {
+  const { JWT_ISSUER: issuer, JWT_AUDIENCE: audience, JWT_JWKS_URL: jwksUrl } = data;
+  if (issuer === undefined || audience === undefined || jwksUrl === undefined) return undefined;
+  const { JWT_ACCOUNT_CLAIM: accountClaim, JWT_SCOPE_CLAIM: scopeClaim } = data;
+  return { issuer, audience, jwksUrl, accountClaim, scopeClaim };
 }

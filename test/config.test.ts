@@ -30,6 +30,7 @@ test("nothing has to be set, and what is empty counts as not set", () => {
     bodyLimit: 102_400,
     queryCostLimit: 10_000,
     auditReads: false,
+    jwt: undefined,
   });
   expect(parseConfig({ PORT: "", DATABASE_URL: "", GRAPHIQL: "", CORS_ORIGINS: "" })).toEqual(defaults);
 });
@@ -51,6 +52,11 @@ test("every variable is read", () => {
       QUERY_COST_LIMIT: "500",
       ENCRYPTION_KEYS: `2026:${SECRETS[0]}, old_one-1:${SECRETS[1]}`,
       AUDIT_READS: "on",
+      JWT_ISSUER: "https://id.example/",
+      JWT_AUDIENCE: "kyc",
+      JWT_JWKS_URL: "https://id.example/keys",
+      JWT_ACCOUNT_CLAIM: "https://acme.example/account",
+      JWT_SCOPE_CLAIM: "realm.roles",
     }),
   ).toEqual({
     port: 0,
@@ -70,6 +76,13 @@ test("every variable is read", () => {
     bodyLimit: 1_048_576,
     queryCostLimit: 500,
     auditReads: true,
+    jwt: {
+      issuer: "https://id.example/",
+      audience: "kyc",
+      jwksUrl: "https://id.example/keys",
+      accountClaim: "https://acme.example/account",
+      scopeClaim: "realm.roles",
+    },
   });
 });
 
@@ -90,6 +103,28 @@ test("every fault is told at once, in a line that starts with the variable and r
   const faults = faultsOf(env);
   expect(faults.map((fault) => fault.split(" ")[0]).sort()).toEqual(Object.keys(env).sort());
   expect(faults.join()).not.toMatch(/hunter2|maybe|loud|no way/);
+});
+
+test("a sign-in that is set in part lacks the rest", () => {
+  expect(faultsOf({ JWT_ISSUER: "https://id.example", JWT_AUDIENCE: "kyc", PORT: "x" })).toEqual([
+    expect.stringMatching(/^PORT /),
+    "JWT_JWKS_URL must be set where JWT_ISSUER or JWT_AUDIENCE is",
+  ]);
+  expect(faultsOf({ JWT_JWKS_URL: "https://id.example/keys" })).toHaveLength(2);
+});
+
+test.each([
+  ["https://id.example/keys", 0],
+  ["http://localhost:8080/keys", 0],
+  ["http://127.0.0.1:8080/keys", 0],
+  ["http://[::1]/keys", 0],
+  ["http://id.example/keys", 1],
+  ["http://127.0.0.1.evil.example/keys", 1],
+  ["https://user:pass@id.example/keys", 1],
+  ["ftp://localhost/keys", 1],
+  ["keys", 1],
+])("keys may come from %s: %i faults", (url, faults) => {
+  expect(faultsOf({ JWT_ISSUER: "i", JWT_AUDIENCE: "a", JWT_JWKS_URL: url })).toHaveLength(faults);
 });
 
 test.each([

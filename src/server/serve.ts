@@ -5,6 +5,7 @@ import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import { createAuthenticator } from "../auth/authenticate.ts";
 import { ensureDevToken } from "../auth/dev-token.ts";
+import { createJwtVerifier, type VerifyJwt } from "../auth/jwt.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../db/client.ts";
 import { isMigrated, migrate } from "../db/migrate.ts";
@@ -56,7 +57,7 @@ async function run(
     config,
     db,
     keys,
-    authenticate: createAuthenticator(db, Date.now),
+    authenticate: createAuthenticator(db, Date.now, jwtVerifier(config, log)),
     log,
     metrics: createMetrics(),
     isReady: () => isMigrated(db),
@@ -92,6 +93,12 @@ async function sealWhatIsPlain(db: Database, keys: Keyring, log: Logger, signal:
       await wait(SEAL_AGAIN_AFTER, undefined, { signal }).catch(() => {});
     }
   }
+}
+
+function jwtVerifier({ jwt }: Config, log: Logger): VerifyJwt | undefined {
+  if (!jwt) return undefined;
+  const onFailure = (err: unknown) => log.warn({ err }, "the identity provider's keys could not be fetched");
+  return createJwtVerifier(jwt, { now: Date.now, onFailure });
 }
 
 /** Signals so close together are one wish to stop: npm passes on what reached the gateway already. Milliseconds. */
