@@ -102,6 +102,10 @@ const variables = z.object({
     .optional(),
   JWT_ACCOUNT_CLAIM: z.string().default("account"),
   JWT_SCOPE_CLAIM: z.string().default("scope"),
+  PERSISTED_OPERATIONS: z.string().optional(),
+  PERSISTED_OPERATIONS_MODE: z
+    .enum(["off", "allow", "only"], "must be one of off, allow, only")
+    .default("allow"),
 });
 
 /** These make a sign-in together, or there is none. */
@@ -118,6 +122,14 @@ export interface JwtConfig {
   /** The claim with the account, and the one with the scopes: a name, or names with dots between. */
   accountClaim: string;
   scopeClaim: string;
+}
+
+/** How requests name documents instead of sending their texts. */
+export interface PersistedOperationsConfig {
+  /** Off: they can't. Allow: they can, and may register texts under their hashes. Only: they must. */
+  mode: "off" | "allow" | "only";
+  /** The path of the file with the documents. */
+  manifest: string | undefined;
 }
 
 /** Everything that can be set, read once at the start. */
@@ -143,6 +155,7 @@ export interface Config {
   auditReads: boolean;
   /** Undefined: only tokens of the gateway's own open anything. */
   jwt: JwtConfig | undefined;
+  persistedOperations: PersistedOperationsConfig;
 }
 
 /**
@@ -154,6 +167,9 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
   const { data, error } = variables.safeParse(set);
   const faults = (error?.issues ?? []).map((issue) => `${issue.path.join(".")} ${issue.message}`);
   faults.push(...findLacks(set, JWT_VARIABLES));
+  if (set.PERSISTED_OPERATIONS_MODE === "only" && set.PERSISTED_OPERATIONS === undefined) {
+    faults.push("PERSISTED_OPERATIONS must be set where PERSISTED_OPERATIONS_MODE is only");
+  }
   if (!data || faults.length > 0) throw new ConfigError(faults);
   return {
     port: data.PORT,
@@ -164,13 +180,15 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     dataDir: data.DATA_DIR,
     encryptionKeys: data.ENCRYPTION_KEYS,
     corsOrigins: data.CORS_ORIGINS,
-    graphiql: data.GRAPHIQL,
+    // What is typed there would be refused.
+    graphiql: data.GRAPHIQL && data.PERSISTED_OPERATIONS_MODE !== "only",
     introspection: data.INTROSPECTION,
     logLevel: data.LOG_LEVEL,
     bodyLimit: data.BODY_LIMIT,
     queryCostLimit: data.QUERY_COST_LIMIT,
     auditReads: data.AUDIT_READS,
     jwt: readJwt(data),
+    persistedOperations: { mode: data.PERSISTED_OPERATIONS_MODE, manifest: data.PERSISTED_OPERATIONS },
   };
 }
 

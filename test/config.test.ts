@@ -31,6 +31,7 @@ test("nothing has to be set, and what is empty counts as not set", () => {
     queryCostLimit: 10_000,
     auditReads: false,
     jwt: undefined,
+    persistedOperations: { mode: "allow", manifest: undefined },
   });
   expect(parseConfig({ PORT: "", DATABASE_URL: "", GRAPHIQL: "", CORS_ORIGINS: "" })).toEqual(defaults);
 });
@@ -57,6 +58,8 @@ test("every variable is read", () => {
       JWT_JWKS_URL: "https://id.example/keys",
       JWT_ACCOUNT_CLAIM: "https://acme.example/account",
       JWT_SCOPE_CLAIM: "realm.roles",
+      PERSISTED_OPERATIONS: "manifest.json",
+      PERSISTED_OPERATIONS_MODE: "off",
     }),
   ).toEqual({
     port: 0,
@@ -83,6 +86,7 @@ test("every variable is read", () => {
       accountClaim: "https://acme.example/account",
       scopeClaim: "realm.roles",
     },
+    persistedOperations: { mode: "off", manifest: "manifest.json" },
   });
 });
 
@@ -99,10 +103,17 @@ test("every fault is told at once, in a line that starts with the variable and r
     BODY_LIMIT: "-5",
     QUERY_COST_LIMIT: "0",
     ENCRYPTION_KEYS: "hunter2:hunter2",
+    PERSISTED_OPERATIONS_MODE: "some",
   };
   const faults = faultsOf(env);
   expect(faults.map((fault) => fault.split(" ")[0]).sort()).toEqual(Object.keys(env).sort());
   expect(faults.join()).not.toMatch(/hunter2|maybe|loud|no way/);
+});
+
+test("where only trusted documents are run there must be some, and there is no GraphiQL", () => {
+  expect(faultsOf({ PERSISTED_OPERATIONS_MODE: "only" })).toHaveLength(1);
+  const only = { PERSISTED_OPERATIONS_MODE: "only", PERSISTED_OPERATIONS: "m.json", GRAPHIQL: "true" };
+  expect(parseConfig(only).graphiql).toBe(false);
 });
 
 test("a sign-in that is set in part lacks the rest", () => {

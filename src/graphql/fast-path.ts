@@ -17,7 +17,9 @@ import type { OperationContext } from "../context.ts";
 import { parseDocument } from "./cost.ts";
 import { inDocumentOrder, renderErrors } from "./errors.ts";
 import { findKeyMisuse } from "./idempotency.ts";
+import { labelOf, NO_OPERATION, type Observed } from "./observed.ts";
 import { schema } from "./schema.ts";
+import type { TrustedDocuments } from "./trusted-documents.ts";
 import { checkVariables, type VariableCheck } from "./variables.ts";
 
 /**
@@ -29,6 +31,7 @@ import { checkVariables, type VariableCheck } from "./variables.ts";
  */
 export function createFastPath(
   rules: readonly ValidationRule[],
+  trusted: TrustedDocuments,
 ): (request: FastifyRequest) => Promise<FastAnswer | null> {
   const documents = new LRUCache<string, Document>({
     maxSize: CACHE_SIZE,
@@ -38,14 +41,14 @@ export function createFastPath(
   function read(query: string): Document {
     const known = documents.get(query);
     if (known) return known;
-    const document = new Document(query, rules);
+    const document = new Document(query, rules, trusted.includes(query));
     documents.set(query, document);
     return document;
   }
 
   return async (request) => {
     const mediaType = plainMediaType(request);
-    const params = mediaType && readParams(request.body as Buffer);
+    const params = mediaType && readParams(request.body as Buffer, trusted);
     if (!params) return null;
     const document = read(params.query);
     const { operation } = document;
@@ -60,12 +63,12 @@ export function createFastPath(
     if (result.errors?.some(({ path }) => !path)) return null;
     // A number that was read for a field whose parent failed is not in the answer.
     if (!result.data) context.numbersShown?.clear();
-    return { mediaType, ...render(result, context) };
+    return render(result, context, mediaType, document.label);
   };
 }
 
 /** What to answer with. */
-export interface FastAnswer {
+export interface FastAnswer extends Observed {
   status: number;
   headers: Record<string, string>;
   mediaType: string;
@@ -108,16 +111,17 @@ function plainMediaType(request: FastifyRequest): string | undefined {
 
 const NAMES = new Set(["query", "operationName", "variables", "extensions"]);
 
-function readParams(body: Buffer): Params | undefined {
+function readParams(body: Buffer, trusted: TrustedDocuments): Params | undefined {
   let params: unknown;
   try {
     params = JSON.parse(body.toString());
+    if (!isObject(params)) return undefined;
+    params = trusted.resolve(params);
   } catch {
     return undefined;
   }
-  if (!isObject(params)) return undefined;
-  for (const name in params) if (!NAMES.has(name)) return undefined;
-  const { query, operationName, variables, extensions } = params;
+  for (const name in params as object) if (!NAMES.has(name)) return undefined;
+  const { query, operationName, variables, extensions } = params as Record<string, unknown>;
   const plain =
     typeof query === "string" &&
     (operationName == null || typeof operationName === "string") &&
@@ -139,13 +143,15 @@ type Execute = (
 class Document {
   /** The one query or mutation of a valid document; undefined where it is invalid or has several. */
   readonly operation: OperationDefinitionNode | undefined;
+  /** What the metrics call it. */
+  readonly label: string;
   readonly size: number;
   /** Whether a request with an idempotency key may have it. */
   readonly takesKey: boolean = false;
   readonly findVariableFaults: VariableCheck;
   execute: Execute;
 
-  constructor(query: string, rules: readonly ValidationRule[]) {
+  constructor(query: string, rules: readonly ValidationRule[], isTrusted: boolean) {
     this.size = query.length + OVERHEAD;
     const document = parseQuietly(query);
     if (document && validate(schema, document, rules).length === 0) {
@@ -153,6 +159,7 @@ class Document {
       if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) this.operation = operation ?? undefined;
       this.takesKey = operation ? findKeyMisuse(document, operation).length === 0 : false;
     }
+    this.label = this.operation ? labelOf(this.operation, isTrusted) : NO_OPERATION;
     this.findVariableFaults = this.operation ? checkVariables(schema, this.operation) : () => [];
     const interpret: Execute = (contextValue, variableValues) =>
       execute({ schema, document: document as DocumentNode, contextValue, variableValues });
@@ -211,17 +218,19 @@ function compilesFaithfully(document: DocumentNode): boolean {
 function render(
   { data, errors }: ExecutionResult,
   context: OperationContext,
-): { status: number; headers: Record<string, string>; body: string } {
-  if (!errors) return { status: 200, headers: {}, body: JSON.stringify({ data }) };
-  let status = 200;
-  let headers = {};
+  mediaType: string,
+  operation: string,
+): FastAnswer {
+  const answer = { status: 200, headers: {}, mediaType, operation };
+  if (!errors) return { ...answer, outcome: "OK", body: JSON.stringify({ data }) };
   const ordered = inDocumentOrder(errors);
   const rendered = renderErrors(ordered, context).map(
     ({ message, path, extensions: { http, ...extensions } }, index) => {
-      if (http) ({ status, headers } = http as { status: number; headers: Record<string, string> });
+      if (http) Object.assign(answer, http);
       // Compiled queries make errors that know their place in the document and not its nodes.
       return { message, locations: ordered[index]?.locations, path, extensions };
     },
   );
-  return { status, headers, body: JSON.stringify({ errors: rendered, data }) };
+  const outcome = String(rendered[0]?.extensions.code);
+  return { ...answer, outcome, body: JSON.stringify({ errors: rendered, data }) };
 }

@@ -1,17 +1,26 @@
-import { type ExecutionResult, GraphQLError, getOperationAST, validate } from "graphql";
-import { createYoga, type Plugin } from "graphql-yoga";
+import { type ExecutionResult, GraphQLError, getOperationAST, type ValidationRule, validate } from "graphql";
+import { createYoga, type GraphQLParams, type Plugin } from "graphql-yoga";
 import type { OperationContext } from "../context.ts";
 import { badUserInput } from "../errors.ts";
 import { parseDocument } from "./cost.ts";
-import { inDocumentOrder, renderErrors, validationRules } from "./errors.ts";
+import { inDocumentOrder, renderErrors } from "./errors.ts";
 import { findKeyMisuse } from "./idempotency.ts";
+import { labelOf, type Observed } from "./observed.ts";
 import { schema } from "./schema.ts";
+import { ID_NAMES, type TrustedDocuments } from "./trusted-documents.ts";
 import { checkVariables } from "./variables.ts";
 
+/** What a request is executed with, and where what is observed of it goes. */
+type ServerContext = OperationContext & { observed: Observed };
+
 /** The GraphQL server, without its HTTP server: hand it a request and the operation's context. */
-export function createGraphqlServer(options: { introspection: boolean; queryCostLimit: number }) {
-  const rules = validationRules(options);
-  const plugin: Plugin<OperationContext> = {
+export function createGraphqlServer(rules: readonly ValidationRule[], trusted: TrustedDocuments) {
+  const plugin: Plugin<ServerContext> = {
+    onParams({ params, setParams, request }) {
+      if (typeof params !== "object" || params === null || Array.isArray(params)) return;
+      const named = request.method === "GET" ? { ...idsOf(request.url), ...params } : params;
+      setParams(trusted.resolve(named as Record<string, unknown>) as GraphQLParams);
+    },
     onParse({ setParseFn }) {
       setParseFn(parseDocument);
     },
@@ -21,8 +30,11 @@ export function createGraphqlServer(options: { introspection: boolean; queryCost
     onExecute({ args, setResultAndStopExecution }) {
       const operation = getOperationAST(args.document, args.operationName);
       if (!operation) return;
+      const text = operation.loc?.source.body ?? "";
+      const { observed, idempotency } = args.contextValue as unknown as ServerContext;
+      observed.operation = labelOf(operation, trusted.includes(text));
       const faults = checkVariables(args.schema, operation)(args.variableValues ?? {});
-      if (args.contextValue.idempotency) faults.push(...findKeyMisuse(args.document, operation));
+      if (idempotency) faults.push(...findKeyMisuse(args.document, operation));
       if (faults.length === 0) return;
       const originalError = badUserInput(faults);
       setResultAndStopExecution({ errors: [new GraphQLError(originalError.message, { originalError })] });
@@ -30,15 +42,14 @@ export function createGraphqlServer(options: { introspection: boolean; queryCost
     onResultProcess({ result, setResult, serverContext }) {
       const { data, errors } = result as ExecutionResult;
       if (!errors) return;
-      const { requestId, log, numbersShown } = serverContext as unknown as OperationContext;
+      const { requestId, log, observed, numbersShown } = serverContext as unknown as ServerContext;
       if (!data) numbersShown?.clear();
-      setResult({
-        ...result,
-        errors: renderErrors(inDocumentOrder(errors), { requestId, log }),
-      } as ExecutionResult);
+      const rendered = renderErrors(inDocumentOrder(errors), { requestId, log });
+      observed.outcome = String(rendered[0]?.extensions.code);
+      setResult({ ...result, errors: rendered } as ExecutionResult);
     },
   };
-  return createYoga<OperationContext>({
+  return createYoga<ServerContext>({
     schema,
     plugins: [plugin],
     graphqlEndpoint: "/graphql",
@@ -52,4 +63,10 @@ export function createGraphqlServer(options: { introspection: boolean; queryCost
     // It would keep a thousand documents of whatever size. What comes again takes the fast path.
     parserAndValidationCache: false,
   });
+}
+
+/** The ids of documents in an address, which Yoga does not read. */
+function idsOf(url: string): Record<string, string> {
+  const { searchParams } = new URL(url);
+  return Object.fromEntries([...searchParams].filter(([name]) => ID_NAMES.includes(name)));
 }

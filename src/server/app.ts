@@ -44,7 +44,13 @@ declare module "fastify" {
 export interface AppParts {
   config: Pick<
     Config,
-    "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryCostLimit"
+    | "auditReads"
+    | "bodyLimit"
+    | "corsOrigins"
+    | "graphiql"
+    | "introspection"
+    | "queryCostLimit"
+    | "persistedOperations"
   >;
   db: Database;
   keys: Keyring;
@@ -91,6 +97,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
   app.decorateRequest("operationContext");
+  app.decorateRequest("observed", null);
   addRequestHooks(app, parts);
   app.setErrorHandler(sendRestFailure);
   app.setNotFoundHandler(() => {
@@ -127,8 +134,10 @@ function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: App
     // The pattern of the route, never the path or the query: those can hold anything.
     const route = request.routeOptions.url ?? "unmatched";
     const viewer = request.operationContext?.viewer;
+    const { observed } = request;
     const ms = Math.round(reply.elapsedTime * 100) / 100;
-    metrics.observeRequest({ method, route, status }, ms / 1000);
+    metrics.observeRequest(method, route, status, ms / 1000);
+    if (observed) metrics.observeOperation(observed.operation, observed.outcome, ms / 1000);
     log.info(
       {
         requestId: id,
@@ -138,6 +147,8 @@ function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: App
         ms,
         account: viewer?.accountId,
         token: viewer?.tokenId,
+        operation: observed?.operation,
+        outcome: observed?.outcome,
       },
       "answered",
     );
@@ -173,7 +184,7 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts): Promise<
       sendGraphqlFailure(readFailure(error, request), request, reply),
     );
     if (config.auditReads) graphql.addHook("onSend", holdUntilAudited);
-    registerGraphql(graphql, config);
+    await registerGraphql(graphql, config);
   });
   await app.register(
     async (rest) => {
