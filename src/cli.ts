@@ -1,10 +1,10 @@
 #!/usr/bin/env node
-import Table from "cli-table3";
+import tab from "@bomb.sh/tab/commander";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import ms, { type StringValue } from "ms";
 import { ACCOUNT_ID_RULE, isAccountId, SCOPES, type Scope } from "./auth/scopes.ts";
 import { issueToken, listTokens, revokeToken, type TokenRecord } from "./auth/tokens.ts";
-import { CommandFailure, print, say, withDatabase } from "./command.ts";
+import { CommandFailure, print, printTable, say, withDatabase } from "./command.ts";
 import { ConfigError, parseConfig } from "./config.ts";
 import { DataDirInUseError } from "./db/embedded.ts";
 import { AppError } from "./errors.ts";
@@ -52,22 +52,13 @@ function printTokens(tokens: readonly TokenRecord[], json: boolean): void {
     print(JSON.stringify(rows, null, 2));
     return;
   }
-  const table = new Table({
-    head: ["id", "account", "name", "scopes", "state", "created", "expires"],
-    style: { head: [], border: [] },
-  });
-  for (const row of rows) {
-    table.push([
-      row.id,
-      row.account,
-      row.name,
-      row.scopes.join(" "),
-      row.state,
-      row.created,
-      row.expires ?? "never",
-    ]);
-  }
-  print(table.toString());
+  printTable(
+    ["id", "account", "name", "scopes", "state", "created", "expires"],
+    rows.map(({ id, account, name, scopes, state, created, expires }) => [
+      ...[id, account, name, scopes.join(" "), state],
+      ...[String(created), expires ?? "never"],
+    ]),
+  );
 }
 
 function tokenCommands(): Command {
@@ -148,6 +139,7 @@ function createProgram(): Command {
     });
   program.addCommand(tokenCommands());
   program.addCommand(keysCommands());
+  tab(program, { completionCommandName: "completion" });
   for (const command of [program, ...program.commands, ...program.commands.flatMap((c) => c.commands)]) {
     command.exitOverride();
   }

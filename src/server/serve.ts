@@ -59,7 +59,7 @@ async function run(
     keys,
     authenticate: createAuthenticator(db, Date.now, jwtVerifier(config, log)),
     log,
-    metrics: createMetrics(),
+    metrics: createMetrics(() => db.usage()),
     isReady: () => isMigrated(db),
     isDraining: () => draining,
     now: Date.now,

@@ -83,7 +83,7 @@ export async function createTestApp(
       config.jwt && createJwtVerifier(config.jwt, { now, onFailure: () => {} }),
     ),
     log: createLog(config.logLevel, sink),
-    metrics: createMetrics(),
+    metrics: createMetrics(() => db.usage()),
     isReady: () => isMigrated(db),
     isDraining: () => test.draining,
     now,
