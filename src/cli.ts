@@ -1,11 +1,11 @@
 #!/usr/bin/env node
-import Table from "cli-table3";
+import tab from "@bomb.sh/tab/commander";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import ms, { type StringValue } from "ms";
-import { SCOPES, type Scope } from "./auth/scopes.ts";
+import { ACCOUNT_ID_RULE, isAccountId, SCOPES, type Scope } from "./auth/scopes.ts";
 import { issueToken, listTokens, revokeToken, type TokenRecord } from "./auth/tokens.ts";
 import { backupCommands } from "./backup-commands.ts";
-import { CommandFailure, print, say, withDatabase } from "./command.ts";
+import { CommandFailure, print, printTable, say, withDatabase } from "./command.ts";
 import { ConfigError, parseConfig } from "./config.ts";
 import { BackupError } from "./db/backup.ts";
 import { DataDirInUseError } from "./db/embedded.ts";
@@ -30,8 +30,8 @@ function parseDuration(text: string): number {
   throw new InvalidArgumentError("It must be a time span such as 12h or 90d.");
 }
 
-const parseName = (pattern: RegExp, rule: string) => (text: string) => {
-  if (pattern.test(text)) return text;
+const parseName = (fits: (text: string) => boolean, rule: string) => (text: string) => {
+  if (fits(text)) return text;
   throw new InvalidArgumentError(rule);
 };
 
@@ -56,22 +56,13 @@ function printTokens(tokens: readonly TokenRecord[], json: boolean): void {
     print(JSON.stringify(rows, null, 2));
     return;
   }
-  const table = new Table({
-    head: ["id", "account", "name", "scopes", "state", "created", "expires"],
-    style: { head: [], border: [] },
-  });
-  for (const row of rows) {
-    table.push([
-      row.id,
-      row.account,
-      row.name,
-      row.scopes.join(" "),
-      row.state,
-      row.created,
-      row.expires ?? "never",
-    ]);
-  }
-  print(table.toString());
+  printTable(
+    ["id", "account", "name", "scopes", "state", "created", "expires"],
+    rows.map(({ id, account, name, scopes, state, created, expires }) => [
+      ...[id, account, name, scopes.join(" "), state],
+      ...[String(created), expires ?? "never"],
+    ]),
+  );
 }
 
 function tokenCommands(): Command {
@@ -79,15 +70,11 @@ function tokenCommands(): Command {
   token
     .command("create")
     .description("make a token, and print it: it can't be shown again")
-    .requiredOption(
-      "--account <account>",
-      "whose records it opens",
-      parseName(/^[\w.:-]{1,64}$/, "It has 1 to 64 of A-Z a-z 0-9 _ . : -"),
-    )
+    .requiredOption("--account <account>", "whose records it opens", parseName(isAccountId, ACCOUNT_ID_RULE))
     .requiredOption(
       "--name <name>",
       "what you will know it by",
-      parseName(/^\P{C}{1,100}$/u, "It has 1 to 100 printable characters."),
+      parseName((name) => /^\P{C}{1,100}$/u.test(name), "It has 1 to 100 printable characters."),
     )
     .requiredOption("--scopes <scopes>", `what it may do: ${SCOPES.join(",")}`, parseScopes)
     .option(
@@ -151,6 +138,7 @@ function createProgram(): Command {
   program.addCommand(tokenCommands());
   program.addCommand(keysCommands());
   for (const command of backupCommands()) program.addCommand(command);
+  tab(program, { completionCommandName: "completion" });
   for (const command of [program, ...program.commands, ...program.commands.flatMap((c) => c.commands)]) {
     command.exitOverride();
   }

@@ -1,3 +1,4 @@
+import Table from "cli-table3";
 import { type Config, parseConfig } from "./config.ts";
 import type { Database } from "./db/client.ts";
 import { migrate } from "./db/migrate.ts";
@@ -47,4 +48,15 @@ export async function withOpenDatabase<T>(
   } finally {
     await database.close();
   }
+}
+
+/** With borders on a terminal; elsewhere a line for each row and a tab between columns, as cut and awk read them. */
+export function printTable(head: readonly string[], rows: readonly string[][]): void {
+  if (!process.stdout.isTTY) {
+    for (const row of [head, ...rows]) print(row.join("\t"));
+    return;
+  }
+  const table = new Table({ head: [...head], style: { head: [], border: [] } });
+  table.push(...rows);
+  print(table.toString());
 }

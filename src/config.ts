@@ -49,6 +49,16 @@ function isDatabaseUrl(text: string): boolean {
   return protocol === "postgres:" || protocol === "postgresql:";
 }
 
+const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
+
+function isProviderUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname, username, password } = new URL(text);
+  // Whoever can change what comes over plain HTTP can make tokens of their own.
+  const isPrivate = protocol === "https:" || (protocol === "http:" && LOOPBACK.includes(hostname));
+  return isPrivate && username === "" && password === "";
+}
+
 const UNITS: Record<string, number> = { "": 1, kib: 1024, mib: 1024 ** 2 };
 const bytes = z
   .string()
@@ -104,7 +114,43 @@ const variables = z.object({
   QUERY_DIRECTIVE_LIMIT: integer(0, 10_000).default(100),
   QUERY_TOKEN_LIMIT: integer(1, 100_000).default(10_000),
   AUDIT_READS: flag.default(false),
+  JWT_ISSUER: z.string().optional(),
+  JWT_AUDIENCE: z.string().optional(),
+  JWT_JWKS_URL: z
+    .string()
+    .refine(isProviderUrl, "must be an https URL, or http on a loopback host")
+    .optional(),
+  JWT_ACCOUNT_CLAIM: z.string().default("account"),
+  JWT_SCOPE_CLAIM: z.string().default("scope"),
+  PERSISTED_OPERATIONS: z.string().optional(),
+  PERSISTED_OPERATIONS_MODE: z
+    .enum(["off", "allow", "only"], "must be one of off, allow, only")
+    .default("allow"),
 });
+
+/** These make a sign-in together, or there is none. */
+const JWT_VARIABLES = ["JWT_ISSUER", "JWT_AUDIENCE", "JWT_JWKS_URL"] as const;
+
+/** How JWTs of the company's own identity provider are taken. */
+export interface JwtConfig {
+  /** What `iss` must be. */
+  issuer: string;
+  /** What `aud` must be, or hold. */
+  audience: string;
+  /** Where the provider's public keys are. */
+  jwksUrl: string;
+  /** The claim with the account, and the one with the scopes: a name, or names with dots between. */
+  accountClaim: string;
+  scopeClaim: string;
+}
+
+/** How requests name documents instead of sending their texts. */
+export interface PersistedOperationsConfig {
+  /** Off: they can't. Allow: they can, and may register texts under their hashes. Only: they must. */
+  mode: "off" | "allow" | "only";
+  /** The path of the file with the documents. */
+  manifest: string | undefined;
+}
 
 /** Everything that can be set, read once at the start. */
 export interface Config {
@@ -142,6 +188,9 @@ export interface Config {
   queryLimits: QueryLimits;
   /** Whether answers that show document numbers are in the audit trail, too. */
   auditReads: boolean;
+  /** Undefined: only tokens of the gateway's own open anything. */
+  jwt: JwtConfig | undefined;
+  persistedOperations: PersistedOperationsConfig;
 }
 
 /** What a GraphQL document may be like. */
@@ -162,7 +211,12 @@ export interface QueryLimits {
 export function parseConfig(env: Record<string, string | undefined>): Config {
   const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
   const { data, error } = variables.safeParse(set);
-  if (error) throw new ConfigError(error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`));
+  const faults = (error?.issues ?? []).map((issue) => `${issue.path.join(".")} ${issue.message}`);
+  faults.push(...findLacks(set, JWT_VARIABLES));
+  if (set.PERSISTED_OPERATIONS_MODE === "only" && set.PERSISTED_OPERATIONS === undefined) {
+    faults.push("PERSISTED_OPERATIONS must be set where PERSISTED_OPERATIONS_MODE is only");
+  }
+  if (!data || faults.length > 0) throw new ConfigError(faults);
   return {
     port: data.PORT,
     host: data.HOST,
@@ -175,7 +229,8 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     dataDir: data.DATA_DIR,
     encryptionKeys: data.ENCRYPTION_KEYS,
     corsOrigins: data.CORS_ORIGINS,
-    graphiql: data.GRAPHIQL,
+    // What is typed there would be refused.
+    graphiql: data.GRAPHIQL && data.PERSISTED_OPERATIONS_MODE !== "only",
     introspection: data.INTROSPECTION,
     logLevel: data.LOG_LEVEL,
     bodyLimit: data.BODY_LIMIT,
@@ -193,5 +248,21 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
       tokens: data.QUERY_TOKEN_LIMIT,
     },
     auditReads: data.AUDIT_READS,
+    jwt: readJwt(data),
+    persistedOperations: { mode: data.PERSISTED_OPERATIONS_MODE, manifest: data.PERSISTED_OPERATIONS },
   };
+}
+
+function findLacks(set: Record<string, unknown>, together: readonly string[]): string[] {
+  const given = together.filter((name) => set[name] !== undefined);
+  if (given.length === 0) return [];
+  const lacking = together.filter((name) => set[name] === undefined);
+  return lacking.map((name) => `${name} must be set where ${given.join(" or ")} is`);
+}
+
+function readJwt(data: z.infer<typeof variables>): JwtConfig | undefined {
+  const { JWT_ISSUER: issuer, JWT_AUDIENCE: audience, JWT_JWKS_URL: jwksUrl } = data;
+  if (issuer === undefined || audience === undefined || jwksUrl === undefined) return undefined;
+  const { JWT_ACCOUNT_CLAIM: accountClaim, JWT_SCOPE_CLAIM: scopeClaim } = data;
+  return { issuer, audience, jwksUrl, accountClaim, scopeClaim };
 }

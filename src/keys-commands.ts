@@ -1,7 +1,6 @@
 import { SingleBar } from "cli-progress";
-import Table from "cli-table3";
 import { Command, Option } from "commander";
-import { CommandFailure, type CommandScene, print, say, withDatabase } from "./command.ts";
+import { CommandFailure, type CommandScene, print, printTable, say, withDatabase } from "./command.ts";
 import type { Config } from "./config.ts";
 import type { Database } from "./db/client.ts";
 import { SEALED_PLACES } from "./sealed-places.ts";
@@ -28,7 +27,8 @@ export function keysCommands(): Command {
         async (scene) => listKeys(scene, await openKeys(scene)),
         requireKeySource,
       );
-      print(json ? JSON.stringify(rows, null, 2) : toTable(rows));
+      if (json) print(JSON.stringify(rows, null, 2));
+      else printKeys(rows);
     });
   keys
     .command("rotate")
@@ -85,19 +85,15 @@ async function listKeys({ db }: CommandScene, keys: Keyring): Promise<KeyRow[]> 
   });
 }
 
-function toTable(rows: readonly KeyRow[]): string {
+function printKeys(rows: readonly KeyRow[]): void {
   const names = SEALED_PLACES.map(({ name }) => name);
-  const table = new Table({
-    head: ["id", "", "first used", "fingerprint", ...names],
-    style: { head: [], border: [] },
-  });
-  for (const { id, newest, firstUsed, fingerprint, seals } of rows) {
-    table.push([
+  printTable(
+    ["id", "", "first used", "fingerprint", ...names],
+    rows.map(({ id, newest, firstUsed, fingerprint, seals }) => [
       ...[id, newest ? "newest" : "", firstUsed ?? "never", fingerprint.slice(0, 12)],
-      ...names.map((name) => seals[name] ?? 0),
-    ]);
-  }
-  return table.toString();
+      ...names.map((name) => String(seals[name] ?? 0)),
+    ]),
+  );
 }
 
 function requireKeyFile({ encryptionKeys, databaseUrl }: Config): void {

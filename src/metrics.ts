@@ -1,25 +1,61 @@
-import { collectDefaultMetrics, Histogram, Registry } from "prom-client";
+import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import { Histogram } from "./histogram.ts";
 
 /** The gateway's figures, in Prometheus' form. Labels come from closed sets: never an id, a name or a value. */
 export interface Metrics {
   /** Counts one answered request. `route` is a pattern, not a path. */
-  observeRequest(labels: { method: string; route: string; status: number }, seconds: number): void;
+  observeRequest(method: string, route: string, status: number, seconds: number): void;
+  /** Counts one answered GraphQL request, besides. */
+  observeOperation(operation: string, outcome: string, seconds: number): void;
   contentType: string;
   render(): Promise<string>;
 }
 
-export function createMetrics(): Metrics {
+/** Upper bounds. Seconds. */
+const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+/** The metrics of a gateway; `usage` tells what its database connections do. */
+export function createMetrics(
+  usage: () => { inUse: number; idle: number; retired: number; waiting: number },
+): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  const requests = new Histogram({
+  new Gauge({
+    name: "database_pool_connections",
+    help: "Connections to the database: in use, idle, or given up because they did not answer in time.",
+    labelNames: ["state"],
+    registers: [registry],
+    collect() {
+      const { inUse, idle, retired } = usage();
+      this.set({ state: "in_use" }, inUse);
+      this.set({ state: "idle" }, idle);
+      this.set({ state: "retired" }, retired);
+    },
+  });
+  new Gauge({
+    name: "database_pool_waiting",
+    help: "Statements and transactions that wait behind others for the database.",
+    registers: [registry],
+    collect() {
+      this.set(usage().waiting);
+    },
+  });
+  const requests = new Histogram(registry, {
     name: "http_request_duration_seconds",
     help: "Time from a request's headers to the end of its answer.",
     labelNames: ["method", "route", "status"],
-    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
-    registers: [registry],
+    buckets: BUCKETS,
+  });
+  const operations = new Histogram(registry, {
+    name: "graphql_operation_duration_seconds",
+    help: "The same of GraphQL requests: by the trusted document's name or by the field, and by the error's code.",
+    labelNames: ["operation", "outcome"],
+    buckets: BUCKETS,
   });
   return {
-    observeRequest: (labels, seconds) => requests.observe(labels, seconds),
+    observeRequest: (method, route, status, seconds) =>
+      requests.observe(seconds, method, route, String(status)),
+    observeOperation: (operation, outcome, seconds) => operations.observe(seconds, operation, outcome),
     contentType: registry.contentType,
     render: () => registry.metrics(),
   };

@@ -47,7 +47,7 @@ const OPEN_WITH_THEIR_PARENTS = new Set(
     ["AuditEvent", "sequence", "at", "action", "kycId", "kycIds", "changedFields", "reason", "surface"],
     ["AuditEvent", "statusBefore", "statusAfter", "tokenId", "tokenName", "requestId"],
     ["PageInfo", "hasNextPage", "hasPreviousPage", "startCursor", "endCursor"],
-    ["CreateKycPayload", "kyc"],
+    ["CreateKycPayload", "kyc", "kycEdge"],
     ["UpdateKycPayload", "kyc"],
     ["DeleteKycPayload", "deletedId"],
   ].flatMap(([type, ...fields]) => fields.map((field) => `${type}.${field}`)),

@@ -39,6 +39,8 @@ test("nothing has to be set, and what is empty counts as not set", () => {
     maxEventLoopDelay: 500,
     rateLimit: 0,
     queryLimits: { cost: 10_000, depth: 20, aliases: 100, directives: 100, tokens: 10_000 },
+    jwt: undefined,
+    persistedOperations: { mode: "allow", manifest: undefined },
   });
   expect(parseConfig({ PORT: "", DATABASE_URL: "", GRAPHIQL: "", CORS_ORIGINS: "" })).toEqual(defaults);
 });
@@ -73,6 +75,13 @@ test("every variable is read", () => {
       QUERY_TOKEN_LIMIT: "7",
       ENCRYPTION_KEYS: `2026:${SECRETS[0]}, old_one-1:${SECRETS[1]}`,
       AUDIT_READS: "on",
+      JWT_ISSUER: "https://id.example/",
+      JWT_AUDIENCE: "kyc",
+      JWT_JWKS_URL: "https://id.example/keys",
+      JWT_ACCOUNT_CLAIM: "https://acme.example/account",
+      JWT_SCOPE_CLAIM: "realm.roles",
+      PERSISTED_OPERATIONS: "manifest.json",
+      PERSISTED_OPERATIONS_MODE: "off",
     }),
   ).toEqual({
     port: 0,
@@ -101,6 +110,14 @@ test("every variable is read", () => {
     maxEventLoopDelay: 30,
     rateLimit: 13,
     queryLimits: { cost: 500, depth: 5, aliases: 0, directives: 6, tokens: 7 },
+    jwt: {
+      issuer: "https://id.example/",
+      audience: "kyc",
+      jwksUrl: "https://id.example/keys",
+      accountClaim: "https://acme.example/account",
+      scopeClaim: "realm.roles",
+    },
+    persistedOperations: { mode: "off", manifest: "manifest.json" },
   });
 });
 
@@ -130,10 +147,39 @@ test("every fault is told at once, in a line that starts with the variable and r
     QUERY_DIRECTIVE_LIMIT: "many",
     QUERY_TOKEN_LIMIT: "0",
     ENCRYPTION_KEYS: "hunter2:hunter2",
+    PERSISTED_OPERATIONS_MODE: "some",
   };
   const faults = faultsOf(env);
   expect(faults.map((fault) => fault.split(" ")[0]).sort()).toEqual(Object.keys(env).sort());
   expect(faults.join()).not.toMatch(/hunter2|maybe|loud|no way/);
+});
+
+test("where only trusted documents are run there must be some, and there is no GraphiQL", () => {
+  expect(faultsOf({ PERSISTED_OPERATIONS_MODE: "only" })).toHaveLength(1);
+  const only = { PERSISTED_OPERATIONS_MODE: "only", PERSISTED_OPERATIONS: "m.json", GRAPHIQL: "true" };
+  expect(parseConfig(only).graphiql).toBe(false);
+});
+
+test("a sign-in that is set in part lacks the rest", () => {
+  expect(faultsOf({ JWT_ISSUER: "https://id.example", JWT_AUDIENCE: "kyc", PORT: "x" })).toEqual([
+    expect.stringMatching(/^PORT /),
+    "JWT_JWKS_URL must be set where JWT_ISSUER or JWT_AUDIENCE is",
+  ]);
+  expect(faultsOf({ JWT_JWKS_URL: "https://id.example/keys" })).toHaveLength(2);
+});
+
+test.each([
+  ["https://id.example/keys", 0],
+  ["http://localhost:8080/keys", 0],
+  ["http://127.0.0.1:8080/keys", 0],
+  ["http://[::1]/keys", 0],
+  ["http://id.example/keys", 1],
+  ["http://127.0.0.1.evil.example/keys", 1],
+  ["https://user:pass@id.example/keys", 1],
+  ["ftp://localhost/keys", 1],
+  ["keys", 1],
+])("keys may come from %s: %i faults", (url, faults) => {
+  expect(faultsOf({ JWT_ISSUER: "i", JWT_AUDIENCE: "a", JWT_JWKS_URL: url })).toHaveLength(faults);
 });
 
 test.each([

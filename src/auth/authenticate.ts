@@ -1,8 +1,9 @@
 import { LRUCache } from "lru-cache";
 import type { Database } from "../db/client.ts";
 import { AppError } from "../errors.ts";
+import type { VerifyJwt } from "./jwt.ts";
 import type { Viewer } from "./scopes.ts";
-import { hashToken, parseAuthorization } from "./token.ts";
+import { hashToken, isOwnToken, isWellFormed, parseAuthorization } from "./token.ts";
 import { findToken, type TokenRecord } from "./tokens.ts";
 
 /**
@@ -21,10 +22,10 @@ interface LookUp {
 }
 
 /**
- * An authenticator over the stored tokens. A look-up serves the requests of less than a second, so that a revoked
+ * An authenticator over the stored tokens, and over JWTs where there is a verifier of them. A look-up serves the requests of less than a second, so that a revoked
  * token is refused within that second; one that found nothing serves only those that wait for it already.
  */
-export function createAuthenticator(db: Database, now: () => number): Authenticate {
+export function createAuthenticator(db: Database, now: () => number, verifyJwt?: VerifyJwt): Authenticate {
   const lookUps = new LRUCache<string, LookUp>({ max: CACHED_TOKENS });
 
   function lookUp(hash: string): Promise<TokenRecord | undefined> {
@@ -43,7 +44,8 @@ export function createAuthenticator(db: Database, now: () => number): Authentica
   return async (header) => {
     if (header === undefined) return null;
     const secret = parseAuthorization(header);
-    const token = secret === null ? undefined : await lookUp(hashToken(secret));
+    if (secret !== null && verifyJwt && !isOwnToken(secret)) return verifyJwt(secret);
+    const token = secret !== null && isWellFormed(secret) ? await lookUp(hashToken(secret)) : undefined;
     if (!token || token.revokedAt !== null || (token.expiresAt !== null && token.expiresAt <= now())) {
       throw new AppError("UNAUTHENTICATED", "The token is malformed, unknown, expired or revoked.");
     }

@@ -4,6 +4,15 @@ import { AppError } from "../errors.ts";
 export const SCOPES = ["kyc:read", "kyc:write", "kyc:delete", "kyc:pii", "audit:read"] as const;
 export type Scope = (typeof SCOPES)[number];
 
+const ACCOUNT_ID = /^[\w.:-]{1,64}$/;
+/** What an account's id may look like, in words. */
+export const ACCOUNT_ID_RULE = "It has 1 to 64 of A-Z a-z 0-9 _ . : -";
+
+/** Whether this can be the id of an account. */
+export function isAccountId(value: unknown): value is string {
+  return typeof value === "string" && ACCOUNT_ID.test(value);
+}
+
 /** Who asks: one token of one account. */
 export interface Viewer {
   accountId: string;

@@ -9,10 +9,19 @@ export function mintToken(): string {
   return PREFIX + randomBytes(32).toString("base64url");
 }
 
-/** The token of an `Authorization` header, or null where the header has none of ours. */
+/** The bearer token of an `Authorization` header, or null where the header has none. */
 export function parseAuthorization(header: string): string | null {
-  const token = BEARER.exec(header)?.[1];
-  return token !== undefined && SHAPE.test(token) ? token : null;
+  return BEARER.exec(header)?.[1] ?? null;
+}
+
+/** Whether a token is to be one of the gateway's own. */
+export function isOwnToken(token: string): boolean {
+  return token.startsWith(PREFIX);
+}
+
+/** Whether it looks as those that `mintToken` makes. */
+export function isWellFormed(token: string): boolean {
+  return SHAPE.test(token);
 }
 
 /** What is stored of a token: its SHA-256 in hex. A fast hash is enough for 256 random bits. */

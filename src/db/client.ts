@@ -12,7 +12,19 @@ export interface Executor {
   ): Promise<Row[]>;
 }
 
+/** What a pool's connections do at this moment. */
+export interface PoolUsage {
+  /** Connections that the database owes an answer. */
+  inUse: number;
+  idle: number;
+  /** Connections that did not answer in time, and whose places others have taken. */
+  retired: number;
+  /** Statements and transactions behind others on their connections. */
+  waiting: number;
+}
+
 export interface Database extends Executor {
+  usage(): PoolUsage;
   /** As an Executor's; `deadline` is how long it may take. Milliseconds. */
   execute<Row extends object = Record<string, unknown>>(
     text: string,

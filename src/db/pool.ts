@@ -1,6 +1,6 @@
 import postgres from "postgres";
 import { overloaded, unavailable } from "../errors.ts";
-import type { Database, Executor } from "./client.ts";
+import type { Database, Executor, PoolUsage } from "./client.ts";
 import { withoutValues } from "./database-error.ts";
 
 /** Where the database is: a server's URL, or the socket of the embedded one. */
@@ -167,6 +167,18 @@ class Pool implements Database {
       if (connection.closes !== closes) await connection.client.end({ timeout: 0 });
       throw error;
     }
+  }
+
+  usage(): PoolUsage {
+    let inUse = 0;
+    let pending = 0;
+    for (const { load } of this.#connections) {
+      if (load === 0) continue;
+      inUse += 1;
+      pending += Math.floor(load / TRANSACTION_LOAD) + (load % TRANSACTION_LOAD);
+    }
+    const idle = this.#connections.length - inUse;
+    return { inUse, idle, retired: this.#retired.size, waiting: pending - inUse };
   }
 
   async close(): Promise<void> {

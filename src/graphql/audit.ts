@@ -70,7 +70,7 @@ const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implement({
   }),
 });
 
-const AuditEventConnection = connectionOf<AuditEvent>(AuditEventType, "event");
+const { ConnectionType: AuditEventConnection } = connectionOf<AuditEvent>(AuditEventType, "event");
 
 const AuditEventFilter = builder.inputType("AuditEventFilter", {
   description: "Which events to list: those that match every field given. Null means the same as absent.",

@@ -6,11 +6,11 @@ import { builder } from "./builder.ts";
 type SchemaTypes = typeof builder.$inferSchemaTypes;
 
 /** What a field reads only where it is selected. */
-class Edge<Item> {
+export class Edge<Item> {
   readonly node: Item;
-  readonly #list: PagedList<Item>;
+  readonly #list: Pick<PagedList<Item>, "cursorOf">;
 
-  constructor(node: Item, list: PagedList<Item>) {
+  constructor(node: Item, list: Pick<PagedList<Item>, "cursorOf">) {
     this.node = node;
     this.#list = list;
   }
@@ -58,7 +58,7 @@ export function connectionOf<Item>(node: ObjectRef<SchemaTypes, Item>, item: str
       node: t.expose("node" as never, { type: node, description: `The ${item}.` }) as never,
     }),
   });
-  return builder.objectRef<PagedList<Item>>(`${node.name}Connection`).implement({
+  const ConnectionType = builder.objectRef<PagedList<Item>>(`${node.name}Connection`).implement({
     description: `A page of ${item}s, newest first.`,
     fields: (t) => ({
       edges: t.field({
@@ -82,6 +82,7 @@ export function connectionOf<Item>(node: ObjectRef<SchemaTypes, Item>, item: str
       }),
     }),
   });
+  return { EdgeType, ConnectionType };
 }
 
 /** The arguments of a field that is a connection. */

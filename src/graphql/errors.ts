@@ -93,6 +93,13 @@ function httpOf(code: string, retryAfter: number | undefined, error: GraphQLErro
 // `spec`: as GraphQL over HTTP has it, 400 for `application/graphql-response+json`, 200 for `application/json`.
 const BAD_REQUEST = { http: { status: 400, spec: true } };
 
+const OWN_CODES = new Set([
+  "GRAPHQL_VALIDATION_FAILED",
+  "PERSISTED_QUERY_NOT_FOUND",
+  "PERSISTED_QUERY_NOT_SUPPORTED",
+  "PERSISTED_QUERY_ID_REQUIRED",
+]);
+
 /** An error of a request that never became an operation's: written by graphql-js or Yoga. */
 function renderRequestError(error: GraphQLError, scene: ErrorScene): Rendered {
   const { message, extensions } = error;
@@ -107,8 +114,8 @@ function renderRequestError(error: GraphQLError, scene: ErrorScene): Rendered {
       extensions: { code: "QUERY_TOO_COMPLEX", ...(cost !== undefined && { cost }), ...http },
     };
   }
-  if (extensions.code === "GRAPHQL_VALIDATION_FAILED") {
-    return { message, extensions: { code: "GRAPHQL_VALIDATION_FAILED", ...http } };
+  if (typeof extensions.code === "string" && OWN_CODES.has(extensions.code)) {
+    return { message, extensions: { code: extensions.code, ...http } };
   }
   // JSON's parser quotes its input. GraphQL over HTTP has 400 here for every media type.
   if (error.originalError?.name === "SyntaxError" || "originalError" in extensions) {

@@ -16,7 +16,9 @@ import type { OperationContext } from "../context.ts";
 import { measure, parseDocument } from "./cost.ts";
 import { inDocumentOrder, renderErrors, type Validate } from "./errors.ts";
 import { findKeyMisuse } from "./idempotency.ts";
+import { labelOf, NO_OPERATION, type Observed } from "./observed.ts";
 import { schema } from "./schema.ts";
+import type { TrustedDocuments } from "./trusted-documents.ts";
 import { checkVariables, type VariableCheck } from "./variables.ts";
 
 /**
@@ -29,6 +31,7 @@ import { checkVariables, type VariableCheck } from "./variables.ts";
 export function createFastPath(
   validate: Validate,
   limits: QueryLimits,
+  trusted: TrustedDocuments,
 ): (request: FastifyRequest) => Promise<FastAnswer | null> {
   const documents = new LRUCache<string, Document>({
     maxSize: CACHE_SIZE,
@@ -38,14 +41,14 @@ export function createFastPath(
   function read(query: string): Document {
     const known = documents.get(query);
     if (known) return known;
-    const document = new Document(query, validate, limits);
+    const document = new Document(query, validate, limits, trusted.includes(query));
     documents.set(query, document);
     return document;
   }
 
   return async (request) => {
     const mediaType = plainMediaType(request);
-    const params = mediaType && readParams(request.body as Buffer);
+    const params = mediaType && readParams(request.body as Buffer, trusted);
     if (!params) return null;
     const document = read(params.query);
     const { operation } = document;
@@ -64,12 +67,12 @@ export function createFastPath(
     const extensions = rateLimit
       ? `{"cost":${document.cost},"rateLimit":${JSON.stringify(rateLimit)}}`
       : `{"cost":${document.cost}}`;
-    return { mediaType, ...render(result, extensions, context) };
+    return render(result, extensions, context, mediaType, document.label);
   };
 }
 
 /** What to answer with. */
-export interface FastAnswer {
+export interface FastAnswer extends Observed {
   status: number;
   headers: Record<string, string>;
   mediaType: string;
@@ -112,16 +115,17 @@ function plainMediaType(request: FastifyRequest): string | undefined {
 
 const NAMES = new Set(["query", "operationName", "variables", "extensions"]);
 
-function readParams(body: Buffer): Params | undefined {
+function readParams(body: Buffer, trusted: TrustedDocuments): Params | undefined {
   let params: unknown;
   try {
     params = JSON.parse(body.toString());
+    if (!isObject(params)) return undefined;
+    params = trusted.resolve(params);
   } catch {
     return undefined;
   }
-  if (!isObject(params)) return undefined;
-  for (const name in params) if (!NAMES.has(name)) return undefined;
-  const { query, operationName, variables, extensions } = params;
+  for (const name in params as object) if (!NAMES.has(name)) return undefined;
+  const { query, operationName, variables, extensions } = params as Record<string, unknown>;
   const plain =
     typeof query === "string" &&
     (operationName == null || typeof operationName === "string") &&
@@ -143,6 +147,8 @@ type Execute = (
 class Document {
   /** The one query or mutation of a valid document; undefined where it is invalid or has several. */
   readonly operation: OperationDefinitionNode | undefined;
+  /** What the metrics call it. */
+  readonly label: string;
   readonly size: number;
   /** Whether a request with an idempotency key may have it. */
   readonly takesKey: boolean = false;
@@ -151,7 +157,7 @@ class Document {
   readonly findVariableFaults: VariableCheck;
   execute: Execute;
 
-  constructor(query: string, validate: Validate, limits: QueryLimits) {
+  constructor(query: string, validate: Validate, limits: QueryLimits, isTrusted: boolean) {
     this.size = query.length + OVERHEAD;
     const document = parseQuietly(query, limits.tokens);
     if (document && validate(schema, document).length === 0) {
@@ -161,6 +167,7 @@ class Document {
     }
     const requested = document && this.operation ? measure(document, this.operation).cost : 0;
     this.cost = JSON.stringify({ requested, limit: limits.cost });
+    this.label = this.operation ? labelOf(this.operation, isTrusted) : NO_OPERATION;
     this.findVariableFaults = this.operation ? checkVariables(schema, this.operation) : () => [];
     const interpret: Execute = (contextValue, variableValues) =>
       execute({ schema, document: document as DocumentNode, contextValue, variableValues });
@@ -220,20 +227,22 @@ function render(
   { data, errors }: ExecutionResult,
   extensions: string,
   context: OperationContext,
-): { status: number; headers: Record<string, string>; body: string } {
+  mediaType: string,
+  operation: string,
+): FastAnswer {
   const end = `,"extensions":${extensions}}`;
-  if (!errors) return { status: 200, headers: NO_HEADERS, body: `{"data":${JSON.stringify(data)}${end}` };
-  let status = 200;
-  let headers = {};
+  const answer = { status: 200, headers: NO_HEADERS, mediaType, operation };
+  if (!errors) return { ...answer, outcome: "OK", body: `{"data":${JSON.stringify(data)}${end}` };
   const ordered = inDocumentOrder(errors);
   const rendered = renderErrors(ordered, context).map(
     ({ message, path, extensions: { http, ...extensions } }, index) => {
-      if (http) ({ status, headers } = http as { status: number; headers: Record<string, string> });
+      if (http) Object.assign(answer, http);
       // Compiled queries make errors that know their place in the document and not its nodes.
       return { message, locations: ordered[index]?.locations, path, extensions };
     },
   );
-  return { status, headers, body: `${JSON.stringify({ errors: rendered, data }).slice(0, -1)}${end}` };
+  const outcome = String(rendered[0]?.extensions.code);
+  return { ...answer, outcome, body: `${JSON.stringify({ errors: rendered, data }).slice(0, -1)}${end}` };
 }
 
 const NO_HEADERS = {};

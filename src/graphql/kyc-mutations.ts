@@ -1,11 +1,13 @@
 import { AppError, badUserInput } from "../errors.ts";
 import { isKeyFault } from "../idempotency/key.ts";
 import { createKyc } from "../kyc/create-kyc.ts";
+import { toCursor } from "../kyc/cursor.ts";
 import { deleteKyc } from "../kyc/delete-kyc.ts";
 import type { ShownKyc } from "../kyc/show-kyc.ts";
 import { updateKyc } from "../kyc/update-kyc.ts";
 import { builder } from "./builder.ts";
-import { DocumentType, KycType, VerificationStatus } from "./kyc.ts";
+import { Edge } from "./connection.ts";
+import { DocumentType, KycEdge, KycType, VerificationStatus } from "./kyc.ts";
 
 const EXPECTED_VERSION =
   "The version that you saw. Where the record has changed since, nothing happens and the error is `VERSION_CONFLICT`.";
@@ -60,7 +62,15 @@ const DeleteKycInput = builder.inputType("DeleteKycInput", {
 
 const CreateKycPayload = builder.objectRef<{ kyc: ShownKyc }>("CreateKycPayload").implement({
   description: "What `createKyc` did.",
-  fields: (t) => ({ kyc: t.expose("kyc", { type: KycType, description: "The new record." }) }),
+  fields: (t) => ({
+    kyc: t.expose("kyc", { type: KycType, description: "The new record." }),
+    kycEdge: t.field({
+      type: KycEdge,
+      description:
+        "The new record and its place in the list, to be put at the head of lists that a client keeps.",
+      resolve: ({ kyc }) => new Edge<ShownKyc>(kyc, { cursorOf: toCursor }),
+    }),
+  }),
 });
 
 const UpdateKycPayload = builder.objectRef<{ kyc: ShownKyc }>("UpdateKycPayload").implement({

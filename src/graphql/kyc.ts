@@ -57,7 +57,8 @@ export const KycType = builder.node(builder.objectRef<ShownKyc>("Kyc"), {
   }),
 });
 
-const KycConnection = connectionOf<ShownKyc>(KycType, "record");
+const { EdgeType, ConnectionType: KycConnection } = connectionOf<ShownKyc>(KycType, "record");
+export const KycEdge = EdgeType;
 
 export const DateTimeRange = builder.inputType("DateTimeRange", {
   description: "A span of time.",

@@ -1,18 +1,33 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import type { QueryLimits } from "../config.ts";
+import type { Config } from "../config.ts";
 import { type AppError, RequestRefusal, toHttp } from "../errors.ts";
 import { createValidation } from "./errors.ts";
 import { createFastPath } from "./fast-path.ts";
 import { sendGraphiql, wantsGraphiql } from "./graphiql.ts";
+import { NO_OPERATION, type Observed } from "./observed.ts";
+import { loadTrustedDocuments } from "./trusted-documents.ts";
 import { createGraphqlServer } from "./yoga.ts";
 
-/** Adds `/graphql`: Yoga's answers, and GraphiQL for a browser that asks for a page. */
-export function registerGraphql(
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Set where the request was for GraphQL's answer, and has it. */
+    observed: Observed | null;
+  }
+}
+
+/**
+ * Adds `/graphql`: GraphQL's answers, and GraphiQL for a browser that asks for a page. Fails with a ConfigError where
+ * the manifest of trusted documents is not valid.
+ */
+export async function registerGraphql(
   app: FastifyInstance,
-  options: { graphiql: boolean; introspection: boolean; queryLimits: QueryLimits },
-): void {
-  const yoga = createGraphqlServer(options);
-  const fastPath = createFastPath(createValidation(options), options.queryLimits);
+  options: Pick<Config, "graphiql" | "introspection" | "queryLimits" | "persistedOperations">,
+): Promise<void> {
+  const { queryLimits } = options;
+  const validate = createValidation(options);
+  const trusted = await loadTrustedDocuments(options.persistedOperations, validate, queryLimits.tokens);
+  const yoga = createGraphqlServer(validate, queryLimits, trusted);
+  const fastPath = createFastPath(validate, queryLimits, trusted);
   app.route({
     method: ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
     url: "/graphql",
@@ -20,13 +35,19 @@ export function registerGraphql(
       const fast = await fastPath(request);
       if (fast) {
         const { status, headers, mediaType, body } = fast;
+        request.observed = fast;
         return reply.code(status).headers(headers).type(`${mediaType}; charset=utf-8`).send(body);
       }
       if (options.graphiql && wantsGraphiql(request)) return sendGraphiql(reply);
       requireJson(request);
+      const observed: Observed = { operation: NO_OPERATION, outcome: "OK" };
+      request.observed = observed;
       const response = await yoga.fetch(
         new Request(new URL(request.url, "http://gateway"), toInit(request)),
-        { ...request.operationContext, told: request.rateLimit ? { rateLimit: request.rateLimit } : {} },
+        {
+          ...request.operationContext,
+          ...{ observed, told: request.rateLimit ? { rateLimit: request.rateLimit } : {} },
+        },
       );
       reply.code(response.status);
       for (const [name, value] of response.headers) reply.header(name, value);

@@ -4,9 +4,11 @@ import type { QueryLimits } from "../config.ts";
 import type { OperationContext } from "../context.ts";
 import { badUserInput } from "../errors.ts";
 import { type Cost, measure, parseDocument } from "./cost.ts";
-import { createValidation, inDocumentOrder, renderErrors } from "./errors.ts";
+import { inDocumentOrder, renderErrors, type Validate } from "./errors.ts";
 import { findKeyMisuse } from "./idempotency.ts";
+import { labelOf, type Observed } from "./observed.ts";
 import { schema } from "./schema.ts";
+import { ID_NAMES, type TrustedDocuments } from "./trusted-documents.ts";
 import { checkVariables } from "./variables.ts";
 
 /** What one answer says of its request besides data and errors: gathered on the way. */
@@ -14,7 +16,8 @@ interface Told {
   cost?: Cost;
   rateLimit?: object;
 }
-type ServerContext = OperationContext & { told: Told };
+/** What a request is executed with, and where what is observed of it goes. */
+type ServerContext = OperationContext & { told: Told; observed: Observed };
 
 /** What to answer in place of an operation that is asked for in a wrong way; undefined where nothing is wrong. */
 function refuseFaults(args: ExecutionArgs): ExecutionResult | undefined {
@@ -29,10 +32,17 @@ function refuseFaults(args: ExecutionArgs): ExecutionResult | undefined {
 }
 
 /** The GraphQL server, without its HTTP server: hand it a request and the operation's context. */
-export function createGraphqlServer(options: { introspection: boolean; queryLimits: QueryLimits }) {
-  const validate = createValidation(options);
-  const { cost: limit, tokens } = options.queryLimits;
+export function createGraphqlServer(
+  validate: Validate,
+  { cost: limit, tokens }: QueryLimits,
+  trusted: TrustedDocuments,
+) {
   const plugin: Plugin<ServerContext> = {
+    onParams({ params, setParams, request }) {
+      if (typeof params !== "object" || params === null || Array.isArray(params)) return;
+      const named = request.method === "GET" ? { ...idsOf(request.url), ...params } : params;
+      setParams(trusted.resolve(named as Record<string, unknown>) as GraphQLParams);
+    },
     onParse({ setParseFn }) {
       setParseFn((source) => parseDocument(source, tokens));
     },
@@ -43,6 +53,11 @@ export function createGraphqlServer(options: { introspection: boolean; queryLimi
       setValidationFn(validate);
     },
     onExecute({ args, setResultAndStopExecution }) {
+      const operation = getOperationAST(args.document, args.operationName);
+      if (operation) {
+        const { observed } = args.contextValue as unknown as ServerContext;
+        observed.operation = labelOf(operation, trusted.includes(operation.loc?.source.body ?? ""));
+      }
       const refusal = refuseFaults(args);
       if (refusal) setResultAndStopExecution(refusal);
     },
@@ -54,10 +69,12 @@ export function createGraphqlServer(options: { introspection: boolean; queryLimi
       // A stream of answers: each comes here by itself.
       if (Symbol.asyncIterator in result) return;
       const { data, errors } = result as ExecutionResult;
-      const { requestId, log, numbersShown, told } = serverContext as unknown as ServerContext;
+      const { requestId, log, numbersShown, observed, told } = serverContext as unknown as ServerContext;
       if (!data) numbersShown?.clear();
+      const rendered = errors && renderErrors(inDocumentOrder(errors), { requestId, log });
+      if (rendered) observed.outcome = String(rendered[0]?.extensions.code);
       setResult({
-        ...(errors && { errors: renderErrors(inDocumentOrder(errors), { requestId, log }) }),
+        ...(rendered && { errors: rendered }),
         ...(data !== undefined && { data }),
         ...((told.cost || told.rateLimit) && { extensions: { cost: told.cost, rateLimit: told.rateLimit } }),
       } as ExecutionResult);
@@ -77,4 +94,10 @@ export function createGraphqlServer(options: { introspection: boolean; queryLimi
     // It would keep a thousand documents of whatever size. What comes again takes the fast path.
     parserAndValidationCache: false,
   });
+}
+
+/** The ids of documents in an address, which Yoga does not read. */
+function idsOf(url: string): Record<string, string> {
+  const { searchParams } = new URL(url);
+  return Object.fromEntries([...searchParams].filter(([name]) => ID_NAMES.includes(name)));
 }

@@ -46,7 +46,7 @@ export interface AppParts {
     "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryLimits"
   > &
     Pick<Config, "keepAliveTimeout" | "maxConnections" | "rateLimit" | "receiveTimeout"> &
-    Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout">;
+    Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout" | "persistedOperations">;
   db: Database;
   keys: Keyring;
   authenticate: Authenticate;
@@ -103,6 +103,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
   app.decorateRequest("operationContext");
   app.decorateRequest("rateLimit", null);
+  app.decorateRequest("observed", null);
   addRequestHooks(app, parts);
   app.setErrorHandler(sendRestFailure);
   app.setNotFoundHandler(() => {
@@ -144,8 +145,10 @@ function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: App
     // The pattern of the route, never the path or the query: those can hold anything.
     const route = request.routeOptions.url ?? "unmatched";
     const viewer = request.operationContext?.viewer;
+    const { observed } = request;
     const ms = Math.round(reply.elapsedTime * 100) / 100;
-    metrics.observeRequest({ method, route, status }, ms / 1000);
+    metrics.observeRequest(method, route, status, ms / 1000);
+    if (observed) metrics.observeOperation(observed.operation, observed.outcome, ms / 1000);
     log.info(
       {
         requestId: id,
@@ -155,6 +158,8 @@ function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: App
         ms,
         account: viewer?.accountId,
         token: viewer?.tokenId,
+        operation: observed?.operation,
+        outcome: observed?.outcome,
       },
       "answered",
     );
@@ -197,7 +202,7 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
       sendGraphqlFailure(readFailure(error, request), request, reply),
     );
     if (config.auditReads) graphql.addHook("onSend", holdUntilAudited);
-    registerGraphql(graphql, config);
+    await registerGraphql(graphql, config);
   });
   await app.register(
     async (rest) => {

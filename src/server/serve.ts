@@ -5,6 +5,7 @@ import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import { createAuthenticator } from "../auth/authenticate.ts";
 import { ensureDevToken } from "../auth/dev-token.ts";
+import type { VerifyJwt } from "../auth/jwt.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../db/client.ts";
 import { migrate } from "../db/migrate.ts";
@@ -18,6 +19,7 @@ import { SEALED_PLACES } from "../sealed-places.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
 import { createApp } from "./app.ts";
+import { launcherGone } from "./launcher.ts";
 import { prepareDrain } from "./shutdown.ts";
 
 // Left to itself the heap grows to three times what lives in it before it is cleared: this keeps a loaded gateway
@@ -50,16 +52,16 @@ async function run(
 ): Promise<number> {
   let draining = false;
   const ending = new AbortController();
-  const stop = stopSignal();
+  const stop = Promise.race([stopSignal(), launcherGone()]);
   await migrate(address);
   const keys = await openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message));
   const app = await createApp({
     config,
     db,
     keys,
-    authenticate: createAuthenticator(db, Date.now),
+    authenticate: createAuthenticator(db, Date.now, await jwtVerifier(config, log)),
     log,
-    metrics: createMetrics(),
+    metrics: createMetrics(() => db.usage()),
     isReady: () => isMigrated(db),
     isDraining: () => draining,
     now: Date.now,
@@ -93,6 +95,14 @@ async function sealWhatIsPlain(db: Database, keys: Keyring, log: Logger, signal:
       await wait(SEAL_AGAIN_AFTER, undefined, { signal }).catch(() => {});
     }
   }
+}
+
+async function jwtVerifier({ jwt }: Config, log: Logger): Promise<VerifyJwt | undefined> {
+  if (!jwt) return undefined;
+  // Loaded only where it is needed: every start would pay for it.
+  const { createJwtVerifier } = await import("../auth/jwt.ts");
+  const onFailure = (err: unknown) => log.warn({ err }, "the identity provider's keys could not be fetched");
+  return createJwtVerifier(jwt, { now: Date.now, onFailure });
 }
 
 /** Signals so close together are one wish to stop: npm passes on what reached the gateway already. Milliseconds. */

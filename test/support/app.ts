@@ -1,6 +1,7 @@
 import { Writable } from "node:stream";
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from "fastify";
 import { createAuthenticator } from "../../src/auth/authenticate.ts";
+import { createJwtVerifier } from "../../src/auth/jwt.ts";
 import { SCOPES, type Scope } from "../../src/auth/scopes.ts";
 import { issueToken } from "../../src/auth/tokens.ts";
 import { type Config, parseConfig } from "../../src/config.ts";
@@ -85,9 +86,13 @@ export async function createTestApp(
     config,
     db,
     keys,
-    authenticate: createAuthenticator(db, now),
+    authenticate: createAuthenticator(
+      db,
+      now,
+      config.jwt && createJwtVerifier(config.jwt, { now, onFailure: () => {} }),
+    ),
     log: createLog(config.logLevel, sink),
-    metrics: createMetrics(),
+    metrics: createMetrics(() => db.usage()),
     isReady: () => isMigrated(db),
     isDraining: () => test.draining,
     now,
