@@ -84,6 +84,7 @@ const variables = z.object({
   DATA_DIR: z.string().default(".data"),
   ENCRYPTION_KEYS: encryptionKeys.optional(),
   CORS_ORIGINS: origins.default([]),
+  DOCS: flag.default(true),
   GRAPHIQL: flag.default(true),
   INTROSPECTION: flag.default(true),
   LOG_LEVEL: z
@@ -124,6 +125,8 @@ export interface Config {
   /** Newest first; undefined: those of the file in `dataDir`. */
   encryptionKeys: EncryptionKey[] | undefined;
   corsOrigins: string[];
+  /** Whether `/`, `/docs` and `/openapi.json` are there. */
+  docs: boolean;
   graphiql: boolean;
   introspection: boolean;
   logLevel: string;
@@ -175,6 +178,7 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     dataDir: data.DATA_DIR,
     encryptionKeys: data.ENCRYPTION_KEYS,
     corsOrigins: data.CORS_ORIGINS,
+    docs: data.DOCS,
     graphiql: data.GRAPHIQL,
     introspection: data.INTROSPECTION,
     logLevel: data.LOG_LEVEL,

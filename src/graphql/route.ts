@@ -9,7 +9,13 @@ import { createGraphqlServer } from "./yoga.ts";
 /** Adds `/graphql`: Yoga's answers, and GraphiQL for a browser that asks for a page. */
 export function registerGraphql(
   app: FastifyInstance,
-  options: { graphiql: boolean; introspection: boolean; queryLimits: QueryLimits },
+  options: {
+    graphiql: boolean;
+    introspection: boolean;
+    queryLimits: QueryLimits;
+    /** The token that GraphiQL may show to whoever makes this request. */
+    tokenFor: (request: FastifyRequest) => Promise<string | null>;
+  },
 ): void {
   const yoga = createGraphqlServer(options);
   const fastPath = createFastPath(createValidation(options), options.queryLimits);
@@ -22,7 +28,9 @@ export function registerGraphql(
         const { status, headers, mediaType, body } = fast;
         return reply.code(status).headers(headers).type(`${mediaType}; charset=utf-8`).send(body);
       }
-      if (options.graphiql && wantsGraphiql(request)) return sendGraphiql(reply);
+      if (options.graphiql && wantsGraphiql(request)) {
+        return sendGraphiql(reply, await options.tokenFor(request));
+      }
       requireJson(request);
       const response = await yoga.fetch(
         new Request(new URL(request.url, "http://gateway"), toInit(request)),
