@@ -43,35 +43,39 @@ function copyMigrations() {
   cpSync(source, target, { recursive: true });
 }
 
+/** Leaves in dist what pages load besides libraries. */
+function copyPageFiles() {
+  mkdirSync(at("dist/pages/browser"), { recursive: true });
+  for (const name of readdirSync(at("src/pages/browser"))) {
+    const [source, target] = [at(`src/pages/browser/${name}`), at(`dist/pages/browser/${name}`)];
+    if (existsSync(target) && readFileSync(source).equals(readFileSync(target))) continue;
+    copyFileSync(source, new URL(`${target}.unfinished`));
+    renameSync(new URL(`${target}.unfinished`), target);
+  }
+}
+
 /**
- * Leaves GraphiQL's files compressed in dist/graphiql/<version>, the only folder there.
- * The folder gets that name last, so one that is there is whole, even after an interrupted build.
+ * Leaves a library's files compressed in dist/<folder>/<version>, the only folder there, and its licences with them:
+ * they ask to go wherever dist is sent. `files` has the name of each file and where the package has it.
+ * The folder gets its name last, so one that is there is whole, even after an interrupted build.
  */
-async function compressGraphiql() {
-  const source = new URL("./", import.meta.resolve("@graphql-yoga/graphiql/package.json"));
+async function compressLibrary(folder, manifest, files, licences) {
+  const source = new URL("./", manifest);
   const { version } = JSON.parse(readFileSync(new URL("package.json", source), "utf8"));
-  const target = at(`dist/graphiql/${version}`);
+  const target = at(`dist/${folder}/${version}`);
   if (existsSync(target)) return;
 
-  const unfinished = at("dist/graphiql.unfinished/");
-  for (const old of [unfinished, at("dist/graphiql")]) rmSync(old, { recursive: true, force: true });
+  const unfinished = at(`dist/${folder}.unfinished/`);
+  for (const old of [unfinished, at(`dist/${folder}`)]) rmSync(old, { recursive: true, force: true });
   mkdirSync(unfinished, { recursive: true });
-  const files = {
-    "graphiql.js": "yoga-graphiql.es.js",
-    "graphiql.css": "graphiql.css",
-    "editor.worker.js": "monacoeditorwork/editor.worker.bundle.js",
-    "graphql.worker.js": "monacoeditorwork/graphql.worker..bundle.js",
-    "json.worker.js": "monacoeditorwork/json.worker.bundle.js",
-  };
   await Promise.all(
-    Object.entries(files).map(async ([name, from]) => {
-      const compressed = await promisify(gzip)(await readFile(new URL(`dist/${from}`, source)));
-      await writeFile(new URL(`${name}.gz`, unfinished), compressed);
+    Object.entries(files).map(async ([file, from]) => {
+      const compressed = await promisify(gzip)(await readFile(new URL(from, source)));
+      await writeFile(new URL(`${file}.gz`, unfinished), compressed);
     }),
   );
-  // The package's licence asks to go with its files wherever dist is sent.
-  copyFileSync(new URL("LICENSE", source), new URL("LICENSE", unfinished));
-  mkdirSync(at("dist/graphiql"), { recursive: true });
+  for (const licence of licences) copyFileSync(new URL(licence, source), new URL(licence, unfinished));
+  mkdirSync(at(`dist/${folder}`), { recursive: true });
   renameSync(unfinished, target);
 }
 
@@ -79,6 +83,24 @@ mkdirSync(at("dist"), { recursive: true });
 await waitForLock(openSync(at("dist/.lock"), "w"));
 compile();
 copyMigrations();
-await compressGraphiql();
+copyPageFiles();
+await compressLibrary(
+  "graphiql",
+  import.meta.resolve("@graphql-yoga/graphiql/package.json"),
+  {
+    "graphiql.js": "dist/yoga-graphiql.es.js",
+    "graphiql.css": "dist/graphiql.css",
+    "editor.worker.js": "dist/monacoeditorwork/editor.worker.bundle.js",
+    "graphql.worker.js": "dist/monacoeditorwork/graphql.worker..bundle.js",
+    "json.worker.js": "dist/monacoeditorwork/json.worker.bundle.js",
+  },
+  ["LICENSE"],
+);
+await compressLibrary(
+  "swagger-ui",
+  import.meta.resolve("swagger-ui-dist/package.json"),
+  { "swagger-ui.css": "swagger-ui.css", "swagger-ui-bundle.js": "swagger-ui-bundle.js" },
+  ["LICENSE", "NOTICE", "swagger-ui-bundle.js.LICENSE.txt"],
+);
 // tsc writes no execute bit, and `npx kyc-gateway` in a checkout runs the file itself.
 chmodSync(at("dist/cli.js"), 0o755);

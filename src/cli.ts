@@ -10,6 +10,7 @@ import { ConfigError, parseConfig } from "./config.ts";
 import { BackupError } from "./db/backup.ts";
 import { DataDirInUseError } from "./db/embedded.ts";
 import { MigrationBlockedError } from "./db/migrate.ts";
+import { demoCommand } from "./demo/demo-command.ts";
 import { AppError } from "./errors.ts";
 import { keysCommands } from "./keys-commands.ts";
 import { migrateCommand } from "./migrate-command.ts";
@@ -34,6 +35,8 @@ const parseName = (fits: (text: string) => boolean, rule: string) => (text: stri
   if (fits(text)) return text;
   throw new InvalidArgumentError(rule);
 };
+
+const ACCOUNT_NAME = parseName(isAccountId, ACCOUNT_ID_RULE);
 
 function stateOf(token: TokenRecord, now: number): string {
   if (token.revokedAt !== null) return "revoked";
@@ -70,7 +73,7 @@ function tokenCommands(): Command {
   token
     .command("create")
     .description("make a token, and print it: it can't be shown again")
-    .requiredOption("--account <account>", "whose records it opens", parseName(isAccountId, ACCOUNT_ID_RULE))
+    .requiredOption("--account <account>", "whose records it opens", ACCOUNT_NAME)
     .requiredOption(
       "--name <name>",
       "what you will know it by",
@@ -135,6 +138,7 @@ function createProgram(): Command {
       process.stdout.write(printSdl());
     });
   program.addCommand(migrateCommand());
+  program.addCommand(demoCommand(ACCOUNT_NAME));
   program.addCommand(tokenCommands());
   program.addCommand(keysCommands());
   for (const command of backupCommands()) program.addCommand(command);

@@ -94,6 +94,7 @@ const variables = z.object({
   DATA_DIR: z.string().default(".data"),
   ENCRYPTION_KEYS: encryptionKeys.optional(),
   CORS_ORIGINS: origins.default([]),
+  DOCS: flag.default(true),
   GRAPHIQL: flag.default(true),
   INTROSPECTION: flag.default(true),
   LOG_LEVEL: z
@@ -170,6 +171,8 @@ export interface Config {
   /** Newest first; undefined: those of the file in `dataDir`. */
   encryptionKeys: EncryptionKey[] | undefined;
   corsOrigins: string[];
+  /** Whether `/`, `/docs` and `/openapi.json` are there. */
+  docs: boolean;
   graphiql: boolean;
   introspection: boolean;
   logLevel: string;
@@ -229,6 +232,7 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     dataDir: data.DATA_DIR,
     encryptionKeys: data.ENCRYPTION_KEYS,
     corsOrigins: data.CORS_ORIGINS,
+    docs: data.DOCS,
     // What is typed there would be refused.
     graphiql: data.GRAPHIQL && data.PERSISTED_OPERATIONS_MODE !== "only",
     introspection: data.INTROSPECTION,

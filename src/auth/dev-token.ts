@@ -11,10 +11,10 @@ const NAME = "development";
 
 /**
  * Afterwards `file` (readable by its owner alone) holds a token of the account `demo` with every scope. A token
- * that the file holds already is kept, also one that was revoked since: false comes back for that. Development tokens
- * that an earlier release made see what they saw: they get `kyc:pii`.
+ * that the file holds already is kept, also one that was revoked since. Answers the token, null for a revoked one.
+ * Development tokens that an earlier release made see what they saw: they get `kyc:pii`.
  */
-export async function ensureDevToken(db: Database, file: string, now: number): Promise<boolean> {
+export async function ensureDevToken(db: Database, file: string, now: number): Promise<string | null> {
   await grantScope(db, { accountId: ACCOUNT, name: NAME, scope: "kyc:pii" });
   const known = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return "";
@@ -23,7 +23,7 @@ export async function ensureDevToken(db: Database, file: string, now: number): P
   const token = await findToken(db, hashToken(known.trim()));
   if (token) {
     await chmod(file, MODE);
-    return token.revokedAt === null;
+    return token.revokedAt === null ? known.trim() : null;
   }
   const secret = await issueToken(db, {
     accountId: ACCOUNT,
@@ -34,5 +34,5 @@ export async function ensureDevToken(db: Database, file: string, now: number): P
   });
   await writeFile(`${file}.new`, `${secret}\n`, { mode: MODE });
   await rename(`${file}.new`, file);
-  return true;
+  return secret;
 }

@@ -21,7 +21,10 @@ declare module "fastify" {
  */
 export async function registerGraphql(
   app: FastifyInstance,
-  options: Pick<Config, "graphiql" | "introspection" | "queryLimits" | "persistedOperations">,
+  options: Pick<Config, "graphiql" | "introspection" | "queryLimits" | "persistedOperations"> & {
+    /** The token that GraphiQL may show to whoever makes this request. */
+    tokenFor: (request: FastifyRequest) => Promise<string | null>;
+  },
 ): Promise<void> {
   const { queryLimits } = options;
   const validate = createValidation(options);
@@ -38,7 +41,9 @@ export async function registerGraphql(
         request.observed = fast;
         return reply.code(status).headers(headers).type(`${mediaType}; charset=utf-8`).send(body);
       }
-      if (options.graphiql && wantsGraphiql(request)) return sendGraphiql(reply);
+      if (options.graphiql && wantsGraphiql(request)) {
+        return sendGraphiql(reply, await options.tokenFor(request));
+      }
       requireJson(request);
       const observed: Observed = { operation: NO_OPERATION, outcome: "OK" };
       request.observed = observed;

@@ -11,7 +11,7 @@ export interface IdempotencyRequest {
 
 const HEADER = "Idempotency-Key";
 /** Characters. */
-const LONGEST_KEY = 255;
+export const LONGEST_KEY = 255;
 // Neither control nor format characters, lone surrogates, unassigned code points, nor line separators.
 const KEY = new RegExp(`^[^\\p{C}\\p{Zl}\\p{Zp}]{1,${LONGEST_KEY}}$`, "u");
 const ASCII = /^[\x20-\x7e]*$/;

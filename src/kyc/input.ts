@@ -13,10 +13,14 @@ const REASON_LENGTH = 500;
 // Neither control nor format characters, lone surrogates, unassigned code points, nor line separators.
 const PRINTABLE = /^[^\p{C}\p{Zl}\p{Zp}]+$/u;
 
+// The lengths are told in JSON Schema's words too, which know no refinements.
 const printable = (length: number) =>
-  z.string("must be a string").refine((text) => PRINTABLE.test(text) && [...text].length <= length, {
-    message: `must have 1 to ${length} printable characters`,
-  });
+  z
+    .string("must be a string")
+    .refine((text) => PRINTABLE.test(text) && [...text].length <= length, {
+      message: `must have 1 to ${length} printable characters`,
+    })
+    .meta({ minLength: 1, maxLength: length });
 const oneOf = <const T extends readonly string[]>(words: T) =>
   z.enum(words, `must be one of ${words.join(", ")}`);
 

@@ -40,7 +40,7 @@ export interface Kyc {
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const TIME_LENGTH = 7;
 const RANDOM_LENGTH = 9;
-const ID_SHAPE = /^[0-9A-Za-z]{16}$/;
+export const ID_SHAPE = /^[0-9A-Za-z]{16}$/;
 
 /** A new record id: ids sort (byte-wise) by the millisecond they were made in, and can't be guessed. */
 export function newKycId(now: number): string {

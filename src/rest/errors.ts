@@ -60,5 +60,10 @@ function onePerField(faults: readonly FieldFault[]): FieldFault[] {
 function wireName({ path, kind }: FieldFault): string {
   const name = path.join(".");
   // An unknown parameter is called what its sender calls it.
-  return kind === "unknown" ? name : (WIRE_NAMES[name] ?? name);
+  return kind === "unknown" ? name : toWireName(name);
+}
+
+/** What the wire calls a field of an operation's input. */
+export function toWireName(field: string): string {
+  return WIRE_NAMES[field] ?? field;
 }

@@ -29,6 +29,8 @@ function renderKyc(kyc: ShownKyc) {
   };
 }
 
+export type KycBody = ReturnType<typeof renderKyc>;
+
 /** Adds the routes of records below the prefix that the app is registered under. */
 export function registerKycRoutes(app: FastifyInstance): void {
   app.addHook("onRequest", ({ headers }, _reply, done) => {
@@ -37,12 +39,20 @@ export function registerKycRoutes(app: FastifyInstance): void {
     if (!hasBody && headers["content-type"] !== undefined) delete headers["content-type"];
     done();
   });
-  app.get("/", list);
-  app.post("/", create);
-  app.get<{ Params: { id: string } }>("/:id", get);
-  app.route<{ Params: { id: string } }>({ method: ["PUT", "PATCH", "POST"], url: "/:id", handler: update });
-  app.delete<{ Params: { id: string } }>("/:id", remove);
+  for (const { methods, path, handler } of KYC_ROUTES) {
+    app.route<{ Params: { id: string } }>({ method: [...methods], url: path, handler });
+  }
 }
+
+/** Every call of this surface, for those who serve it and those who describe it. Paths are below `/v1/kyc`. */
+export const KYC_ROUTES = [
+  { operation: "listKycs", methods: ["GET"], path: "/", handler: list },
+  { operation: "createKyc", methods: ["POST"], path: "/", handler: create },
+  { operation: "getKyc", methods: ["GET"], path: "/:id", handler: get },
+  { operation: "updateKyc", methods: ["PUT", "PATCH", "POST"], path: "/:id", handler: update },
+  { operation: "deleteKyc", methods: ["DELETE"], path: "/:id", handler: remove },
+] as const;
+export type RestOperation = (typeof KYC_ROUTES)[number]["operation"];
 
 async function list(request: FastifyRequest) {
   const { input, faults } = readList(readQuery(request, LIST_PARAMS));
@@ -75,7 +85,7 @@ async function get(request: RecordRequest, reply: FastifyReply) {
 }
 
 async function update(request: RecordRequest, reply: FastifyReply) {
-  const { values, faults } = withQueryFaults(request, readBody(request, [...CHANGEABLE, ...FIXED]));
+  const { values, faults } = withQueryFaults(request, readBody(request, UPDATE_PARAMS));
   const ifMatch = readTags(request, "If-Match", "any");
   const kyc = await updateKyc(
     request.operationContext,
@@ -97,12 +107,13 @@ async function remove(request: RecordRequest) {
   return { id, deleted: true };
 }
 
-const FILTERS = ["customer_id", "verification_status", "document_number"];
-const LIST_PARAMS = ["limit", ...FILTERS, "starting_after", "ending_before"];
-const CHANGEABLE = ["verification_status", "document_type", "document_number"];
-const CREATE_PARAMS = ["customer_id", ...CHANGEABLE];
+const FILTERS = ["customer_id", "verification_status", "document_number"] as const;
+export const LIST_PARAMS = ["limit", ...FILTERS, "starting_after", "ending_before"] as const;
+const CHANGEABLE = ["verification_status", "document_type", "document_number"] as const;
+export const CREATE_PARAMS = ["customer_id", ...CHANGEABLE] as const;
 /** What a client may send back of a record that it fetched, but not change. */
 const FIXED = ["id", "customer_id", "created_at", "updated_at"] as const;
+export const UPDATE_PARAMS = [...CHANGEABLE, ...FIXED] as const;
 
 function readQuery(request: FastifyRequest, known: readonly string[]): WireParams {
   const start = request.url.indexOf("?");

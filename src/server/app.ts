@@ -23,12 +23,16 @@ import { registerGraphql, sendGraphqlFailure } from "../graphql/route.ts";
 import { toIdempotencyRequest } from "../idempotency/key.ts";
 import { logFailure } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
+import { registerDocs } from "../pages/docs.ts";
+import { registerLanding } from "../pages/landing.ts";
 import { renderFailure } from "../rest/errors.ts";
 import { registerKycRoutes } from "../rest/kyc.ts";
+import { registerOpenapi } from "../rest/openapi.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { type Admission, limitLoad } from "./admission.ts";
 import { SECURITY_HEADERS, STRICT_TRANSPORT } from "./headers.ts";
 import { registerHealth } from "./health.ts";
+import { isOwnersBrowser } from "./owners-browser.ts";
 import { countFailed, createRateLimiter } from "./rate-limit.ts";
 import { newRequestId, refuseConnection, toFailure } from "./refusals.ts";
 
@@ -45,6 +49,7 @@ export interface AppParts {
     Config,
     "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryLimits"
   > &
+    Pick<Config, "databaseUrl" | "docs"> &
     Pick<Config, "keepAliveTimeout" | "maxConnections" | "rateLimit" | "receiveTimeout"> &
     Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout" | "persistedOperations">;
   db: Database;
@@ -52,6 +57,8 @@ export interface AppParts {
   authenticate: Authenticate;
   log: Logger;
   metrics: Metrics;
+  /** What GraphiQL may fill in for the user who runs the gateway; null: nothing. */
+  devToken: string | null;
   /** Whether the database is reachable and migrated. */
   isReady: () => Promise<boolean>;
   isDraining: () => boolean;
@@ -168,7 +175,7 @@ function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: App
 }
 
 async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission: Admission): Promise<void> {
-  const { authenticate, config, db, keys, log, now } = parts;
+  const { authenticate, config, db, devToken, keys, log, now } = parts;
   const count = config.rateLimit > 0 ? await createRateLimiter(app, config.rateLimit) : undefined;
   const enterBy =
     (surface: Surface): onRequestHookHandler =>
@@ -194,6 +201,13 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
     if (reply.elapsedTime <= MOMENT) done();
     else authenticate(request.headers.authorization).then(() => done(), done);
   };
+  const tokenFor = async (request: FastifyRequest) => {
+    if (devToken === null || !(await isOwnersBrowser(request))) return null;
+    return authenticate(`Bearer ${devToken}`).then(
+      () => devToken,
+      () => null,
+    );
+  };
   if (config.graphiql) await registerGraphiql(app);
   await app.register(async (graphql) => {
     graphql.addHook("onRequest", enterBy("graphql"));
@@ -202,7 +216,7 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
       sendGraphqlFailure(readFailure(error, request), request, reply),
     );
     if (config.auditReads) graphql.addHook("onSend", holdUntilAudited);
-    await registerGraphql(graphql, config);
+    await registerGraphql(graphql, { ...config, tokenFor });
   });
   await app.register(
     async (rest) => {
@@ -217,6 +231,11 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
     },
     { prefix: "/v1/kyc" },
   );
+  if (config.docs) {
+    registerOpenapi(app);
+    await registerDocs(app, config);
+    await registerLanding(app, config);
+  }
   refuseOtherMethods(app, "/v1/kyc", ["GET", "HEAD", "POST"]);
   refuseOtherMethods(app, "/v1/kyc/:id", ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"]);
 }
@@ -246,6 +265,8 @@ function refuseOtherMethods(app: FastifyInstance, url: string, allowed: string[]
 function sendRestFailure(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const failure = readFailure(error, request);
   const { status, headers } = toHttp(failure);
+  // Of an answer that failed on its way out.
+  reply.removeHeader("etag").removeHeader("location");
   return reply.code(status).headers(headers).send(renderFailure(failure));
 }
 

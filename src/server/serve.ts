@@ -20,6 +20,7 @@ import type { Keyring } from "../sealing/keyring.ts";
 import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
 import { createApp } from "./app.ts";
 import { launcherGone } from "./launcher.ts";
+import { isLoopbackHost } from "./owners-browser.ts";
 import { prepareDrain } from "./shutdown.ts";
 
 // Left to itself the heap grows to three times what lives in it before it is cleared: this keeps a loaded gateway
@@ -55,8 +56,10 @@ async function run(
   const stop = Promise.race([stopSignal(), launcherGone()]);
   await migrate(address);
   const keys = await openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message));
+  const { token, hint } = await devToken(config, db);
   const app = await createApp({
     config,
+    devToken: isLoopbackHost(config.host) ? token : null,
     db,
     keys,
     authenticate: createAuthenticator(db, Date.now, await jwtVerifier(config, log)),
@@ -66,11 +69,10 @@ async function run(
     isDraining: () => draining,
     now: Date.now,
   });
-  const hint = await tokenHint(config, db);
   const drain = prepareDrain(app);
   const sealing = sealWhatIsPlain(db, keys, log, ending.signal);
   await app.listen({ port: config.port, host: config.host });
-  for (const line of welcome(baseUrl(app, config.host), config.graphiql, hint)) say(line);
+  for (const line of welcome(baseUrl(app, config.host), config, hint)) say(line);
   const stopSweep = startSweep({ db, log, now: Date.now });
   const signal = await stop;
   draining = true;
@@ -125,12 +127,17 @@ function stopSignal(): Promise<string> {
 
 type TokenHint = { header: string } | { command: string };
 
-async function tokenHint(config: Config, db: Database): Promise<TokenHint> {
+/** The token for development where there is one, and what a start tells of tokens. */
+async function devToken(config: Config, db: Database): Promise<{ token: string | null; hint: TokenHint }> {
   const command = `npx kyc-gateway token create --account demo --name first --scopes kyc:read,kyc:write,kyc:pii`;
-  if (config.databaseUrl !== undefined) return { command };
+  if (config.databaseUrl !== undefined) return { token: null, hint: { command } };
   const file = join(resolve(config.dataDir), "dev-token");
-  if (!(await ensureDevToken(db, file, Date.now()))) return { command };
-  return { header: `-H "Authorization: Bearer $(cat '${file.replaceAll("'", "'\\''")}')"` };
+  const token = await ensureDevToken(db, file, Date.now());
+  if (token === null) return { token, hint: { command } };
+  return {
+    token,
+    hint: { header: `-H "Authorization: Bearer $(cat '${file.replaceAll("'", "'\\''")}')"` },
+  };
 }
 
 function baseUrl(app: FastifyInstance, host: string): string {
@@ -140,11 +147,11 @@ function baseUrl(app: FastifyInstance, host: string): string {
   return `http://${name}:${port}`;
 }
 
-function welcome(url: string, graphiql: boolean, hint: TokenHint): string[] {
+function welcome(url: string, { graphiql, docs }: Config, hint: TokenHint): string[] {
   return [
     "",
     `  GraphQL   ${url}/graphql${graphiql ? "   (GraphiQL in a browser)" : ""}`,
-    `  REST      ${url}/v1/kyc`,
+    `  REST      ${url}/v1/kyc${docs ? `   (${url}/docs in a browser)` : ""}`,
     `  Health    ${url}/health  ${url}/ready  ${url}/metrics`,
     "",
     ...("header" in hint

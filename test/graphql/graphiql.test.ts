@@ -32,7 +32,7 @@ beforeAll(async () => {
   await promisify(execFile)(process.execPath, ["build.mjs"]);
   await registerGraphiql(app);
   app.get("/graphql", (request, reply) =>
-    wantsGraphiql(request) ? sendGraphiql(reply) : reply.send("answer"),
+    wantsGraphiql(request) ? sendGraphiql(reply, null) : reply.send("answer"),
   );
   await app.listen({ port: 0, host: "127.0.0.1" });
   port = (app.server.address() as AddressInfo).port;

@@ -13,6 +13,7 @@ import { Keyring } from "../../src/sealing/keyring.ts";
 import { createApp } from "../../src/server/app.ts";
 import { createTestDatabase, joinTestDatabase } from "./database.ts";
 import { newKey } from "./keys.ts";
+import { expectDescribed } from "./openapi.ts";
 
 /** A GraphQL answer, as loosely as a client that asks for anything sees it. */
 export interface GraphqlAnswer {
@@ -48,7 +49,7 @@ export interface TestApp {
     variables?: Record<string, unknown>,
     headers?: Record<string, string>,
   ): Promise<GraphqlAnswer>;
-  /** `form` is sent as a form-encoded body, `json` as JSON. */
+  /** `form` is sent as a form-encoded body, `json` as JSON. Fails where the OpenAPI document has no such answer. */
   rest(
     token: string | null,
     method: NonNullable<InjectOptions["method"]>,
@@ -58,10 +59,14 @@ export interface TestApp {
   close(): Promise<void>;
 }
 
-/** Starts one; `env` is read as the gateway's environment. `beside`: as another replica on that one's database. */
+/**
+ * Starts one; `env` is read as the gateway's environment. `beside`: as another replica on that one's database.
+ * `devToken` makes the token that GraphiQL may fill in.
+ */
 export async function createTestApp(
   env: Record<string, string> = {},
   beside?: Pick<TestApp, "databaseUrl" | "keys">,
+  devToken: (db: Database) => Promise<string | null> = async () => null,
 ): Promise<TestApp> {
   // Tests on a busy machine stop for longer than a gateway should.
   const patience = { MAX_EVENT_LOOP_DELAY: "10 min" };
@@ -93,6 +98,7 @@ export async function createTestApp(
     ),
     log: createLog(config.logLevel, sink),
     metrics: createMetrics(() => db.usage()),
+    devToken: await devToken(db),
     isReady: () => isMigrated(db),
     isDraining: () => test.draining,
     now,
@@ -121,8 +127,8 @@ export async function createTestApp(
       const { data, errors, extensions } = response.json();
       return { status: response.statusCode, headers: response.headers, data, errors, extensions };
     },
-    rest: (token, method, url, { form, json, headers = {} } = {}) =>
-      app.inject({
+    rest: async (token, method, url, { form, json, headers = {} } = {}) => {
+      const answer = await app.inject({
         method,
         url,
         headers: {
@@ -135,7 +141,10 @@ export async function createTestApp(
           payload: typeof form === "string" ? form : new URLSearchParams(form).toString(),
         }),
         ...(json !== undefined && { payload: JSON.stringify(json) }),
-      }),
+      });
+      expectDescribed(method, url, { status: answer.statusCode, headers: answer.headers, body: answer.body });
+      return answer;
+    },
     close: async () => {
       await app.close();
       await drop();

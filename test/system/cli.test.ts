@@ -116,6 +116,18 @@ describe.each([
     const names = (await listTokens(env)).map(({ name }) => name);
     expect(names).toEqual(expect.arrayContaining(["at once 1", "at once 2", "at once 3"]));
   });
+
+  test("demo fills an account, tells how far it is, and adds to records only when asked to", async () => {
+    const filled = await runCli(["demo", "--records=8"], env);
+    expect(filled).toMatchObject({ code: 0, stdout: "" });
+    expect(filled.stderr).toContain(
+      "Making 8 records in the account demo …\n  2 of 8\n  4 of 8\n  6 of 8\nThe account demo has 8 records more.\n",
+    );
+    const refused = await runCli(["demo", "--records=8"], env);
+    expect(refused).toMatchObject({ code: 1, stdout: "" });
+    expect(refused.stderr).toBe("error: the account demo has records already; --again adds to them\n");
+    expect(await runCli(["demo", "--records=1", "--again"], env)).toMatchObject({ code: 0, stdout: "" });
+  });
 });
 
 describe("a token that is revoked", () => {
@@ -170,6 +182,7 @@ describe("the usage", () => {
     ["backup"],
     ["restore"],
     ["schema"],
+    ["demo"],
     ["token"],
     ["token", "create"],
     ["token", "list"],
@@ -205,6 +218,7 @@ describe("the usage", () => {
     ["no scope", [...CREATE, "--scopes="], "kyc:delete"],
     ["a malformed account", [...CREATE, "--account=a b"], "account"],
     ["an empty name", [...CREATE, "--name="], "name"],
+    ["no record", ["demo", "--records=0"], "integer"],
     ["a time span without a unit", [...CREATE, "--expires=90"], "90d"],
     ["a time span that is over", [...CREATE, "--expires=-1d"], "90d"],
     ["a time span without end", [...CREATE, "--expires=999999999999y"], "90d"],

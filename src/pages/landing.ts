@@ -1,0 +1,74 @@
+import type { FastifyInstance } from "fastify";
+import { RequestRefusal } from "../errors.ts";
+import { serveOwnAsset } from "./assets.ts";
+import { pageHead, prefersPage, sendPage, shield } from "./page.ts";
+
+/** Adds `/`: for a browser a page that says what this is and where things are; for programs there is nothing. */
+export async function registerLanding(
+  app: FastifyInstance,
+  config: { graphiql: boolean; databaseUrl: string | undefined },
+): Promise<void> {
+  const head = pageHead(
+    "KYC gateway",
+    `<link rel="stylesheet" href="${await serveOwnAsset(app, "landing.css")}">`,
+  );
+  app.get("/", (request, reply) => {
+    reply.header("vary", "accept");
+    if (!prefersPage(request))
+      throw new RequestRefusal(404, "route_unknown", "There is nothing at this address.");
+    const html = `${head}\n<body>\n${landing(originOf(request.host), config)}</body>\n</html>\n`;
+    return sendPage(reply, html, { "style-src": "'self'", "img-src": "data:" });
+  });
+}
+
+/** The origin that a browser asked for, as far as a host tells it; a stand-in where the host is none. */
+function originOf(host: string): string {
+  if (/^(localhost|127\.[\d.]+|\[::1\])(:\d+)?$/i.test(host)) return `http://${host}`;
+  return `https://${/^[\w.-]+(:\d+)?$/.test(host) ? host : "gateway.example"}`;
+}
+
+const card = (path: string, title: string, words: string) =>
+  `<li><a href="${path}"><h2>${title}</h2><p>${words}</p><code>${path}</code></a></li>`;
+
+function landing(
+  origin: string,
+  { graphiql, databaseUrl }: { graphiql: boolean; databaseUrl: string | undefined },
+): string {
+  const embedded = databaseUrl === undefined;
+  const token = embedded ? "$(cat .data/dev-token)" : "$TOKEN";
+  return `<header>
+${shield}
+<h1>KYC gateway</h1>
+<p>Know-Your-Customer records over GraphQL, and over REST for the clients that were there before.</p>
+</header>
+<main>
+<ul class="cards">
+${graphiql ? card("/graphql", "GraphQL", "GraphiQL: the documented schema, and examples to run.") : ""}
+${card("/docs", "REST API", "Every call explained, and ready to be tried.")}
+${card("/openapi.json", "OpenAPI 3.1", "The REST API for generators and other tools.")}
+</ul>
+<section>
+<h2>A token first</h2>
+<p>Every record needs one. ${
+    embedded
+      ? "This gateway runs on its embedded database, and has left one in <code>.data/dev-token</code> (or wherever its <code>DATA_DIR</code> is)."
+      : "Whoever runs this gateway makes them:"
+  }</p>
+${embedded ? "" : "<pre>npx kyc-gateway token create --account demo --name first --scopes kyc:read,kyc:write,kyc:pii</pre>"}
+</section>
+<section>
+<h2>A first request</h2>
+<pre>curl <b>${origin}/graphql</b> \\
+  -H "Authorization: Bearer ${token}" -H "Content-Type: application/json" \\
+  -d '{"query": "{ kycs(first: 5) { nodes { id verificationStatus } } }"}'</pre>
+<pre>curl <b>${origin}/v1/kyc</b> -H "Authorization: Bearer ${token}"</pre>
+</section>
+<section>
+<h2>For operators</h2>
+<p><a href="/health">/health</a> the process is alive · <a href="/ready">/ready</a> it can serve ·
+<a href="/metrics">/metrics</a> figures for Prometheus</p>
+<p>How to configure and deploy it is in the README that came with it.</p>
+</section>
+</main>
+`;
+}

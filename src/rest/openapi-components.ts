@@ -1,0 +1,91 @@
+/** A JSON Schema of draft 2020-12, as OpenAPI 3.1 takes it. */
+export type JsonSchema = Record<string, unknown>;
+
+export const reference = (kind: "schemas" | "responses" | "headers", name: string) => ({
+  $ref: `#/components/${kind}/${name}`,
+});
+
+interface Header {
+  description: string;
+  schema: JsonSchema;
+  /** Whether each answer that is said to have it does have it. */
+  required: boolean;
+  example?: string;
+}
+
+const rateFigure = (description: string, example: string): Header => ({
+  description,
+  schema: { type: "string", pattern: "^[0-9]+$" },
+  required: false,
+  example,
+});
+
+/** `components.headers`: every header of an answer that a client may rely on. */
+export const responseHeaders = {
+  "Request-Id": {
+    description: "Under this the log knows the request. Name it when you ask for help.",
+    schema: { type: "string", pattern: "^req_" },
+    required: true,
+    example: "req_7f9c24e8-3b12-4c1d-9d2e-5a6b7c8d9e0f",
+  },
+  ETag: {
+    description: "The version of the record, for `If-Match` and `If-None-Match`.",
+    schema: { type: "string", pattern: '^"[1-9][0-9]*"$' },
+    required: true,
+    example: '"1"',
+  },
+  "Idempotent-Replayed": {
+    description: "There where an `Idempotency-Key` came again, and the answer is that of its first request.",
+    schema: { const: "true" },
+    required: false,
+    example: "true",
+  },
+  Location: {
+    description: "The address of the new record.",
+    schema: { type: "string", format: "uri-reference" },
+    required: true,
+    example: "/v1/kyc/xgQQXg3hrtjh7AvZ",
+  },
+  "Cache-Control": {
+    description: "Records are personal data: no cache may keep them.",
+    schema: { const: "no-store" },
+    required: true,
+    example: "no-store",
+  },
+  "WWW-Authenticate": {
+    description: "How to authenticate.",
+    schema: { const: "Bearer" },
+    required: true,
+    example: "Bearer",
+  },
+  "Retry-After": {
+    description: "Seconds after which it makes sense to send the request again.",
+    schema: { type: "string", pattern: "^[0-9]+$" },
+    required: true,
+    example: "1",
+  },
+  "RateLimit-Limit": rateFigure(
+    "Requests that the token may send within a minute, where there is a limit.",
+    "600",
+  ),
+  "RateLimit-Remaining": rateFigure("How many of them are left.", "588"),
+  "RateLimit-Reset": rateFigure("Seconds until all of them are there again.", "12"),
+} satisfies Record<string, Header>;
+
+export const ON_EVERY_ANSWER = ["Request-Id", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"];
+
+const nameOf = new Map(Object.keys(responseHeaders).map((name) => [name.toLowerCase(), name]));
+
+/**
+ * The `headers` of a response, from their names in whatever case. Fails for a header that `responseHeaders` does not
+ * describe.
+ */
+export function headersOf(...names: string[]): Record<string, { $ref: string }> {
+  return Object.fromEntries(
+    [...new Set(names)].map((given) => {
+      const name = nameOf.get(given.toLowerCase());
+      if (name === undefined) throw new Error(`The OpenAPI document does not describe the header ${given}.`);
+      return [name, reference("headers", name)];
+    }),
+  );
+}

@@ -1,0 +1,187 @@
+import { STATUS_CODES } from "node:http";
+import { AppError, badUserInput, type ErrorCode, RequestRefusal, toHttp } from "../errors.ts";
+import { type ErrorBody, renderFailure } from "./errors.ts";
+import type { RestOperation } from "./kyc.ts";
+import { headersOf, ON_EVERY_ANSWER, reference } from "./openapi-components.ts";
+
+const ALL: readonly RestOperation[] = ["listKycs", "createKyc", "getKyc", "updateKyc", "deleteKyc"];
+const WRITES: readonly RestOperation[] = ["createKyc", "updateKyc", "deleteKyc"];
+
+interface Failure {
+  /** When it happens. */
+  when: string;
+  operations: readonly RestOperation[];
+  /** As it is thrown, in the words that a client may see. */
+  examples: (AppError | RequestRefusal)[];
+}
+
+const fault = (kind: "missing" | "unknown" | "invalid", path: string, message: string) =>
+  badUserInput([{ path: [path], kind, message }]);
+
+/** Every way to fail that an operation has. A code that is added to the catalogue has to be described here. */
+const FAILURES: Record<ErrorCode, Failure> = {
+  BAD_USER_INPUT: {
+    when: "Parameters lack, are unknown, or have values that are refused. The message names every fault at once.",
+    operations: ALL,
+    examples: [
+      fault("missing", "documentNumber", "is required"),
+      fault("unknown", "offset", "is not a parameter of this request"),
+      fault("invalid", "verificationStatus", "must be one of pending, in_review, verified, failed, expired"),
+    ],
+  },
+  UNAUTHENTICATED: {
+    when: "There is no token, or it is malformed, unknown, expired or revoked.",
+    operations: ALL,
+    examples: [new AppError("UNAUTHENTICATED", "The token is malformed, unknown, expired or revoked.")],
+  },
+  FORBIDDEN: {
+    when: "The token lacks the scope that the message names.",
+    operations: ALL,
+    examples: [new AppError("FORBIDDEN", "The token lacks the scope kyc:write.")],
+  },
+  NOT_FOUND: {
+    when: "Your account has no record with this id, or none any more that an `Idempotency-Key` made.",
+    operations: ALL.filter((operation) => operation !== "listKycs"),
+    examples: [new AppError("NOT_FOUND", "No record with this id.")],
+  },
+  VERSION_CONFLICT: {
+    when: "The record is at none of the versions that `If-Match` lists: fetch it again.",
+    operations: ["updateKyc", "deleteKyc"],
+    examples: [new AppError("VERSION_CONFLICT", "The record has changed: it is at version 2 now.")],
+  },
+  IDEMPOTENCY_MISMATCH: {
+    when: "The `Idempotency-Key` was used with another request. Nothing was done.",
+    operations: WRITES,
+    examples: [new AppError("IDEMPOTENCY_MISMATCH", "The key was used with another request. Use a new key.")],
+  },
+  IDEMPOTENCY_IN_PROGRESS: {
+    when: "The first request with this `Idempotency-Key` is still running: send this one again after a moment.",
+    operations: WRITES,
+    examples: [new AppError("IDEMPOTENCY_IN_PROGRESS", "The first request with this key is still running.")],
+  },
+  RATE_LIMITED: {
+    when: "The token has sent as many requests as it may within a minute.",
+    operations: ALL,
+    examples: [
+      new AppError("RATE_LIMITED", "More than 600 requests in a minute. Try again in 12 s.", {
+        retryAfter: 12,
+      }),
+    ],
+  },
+  UNAVAILABLE: {
+    when: "The service can't answer now. Nothing is wrong with the request: send it again after a moment.",
+    operations: ALL,
+    examples: [new AppError("UNAVAILABLE", "The service is unavailable for the moment. Try again shortly.")],
+  },
+  INTERNAL: {
+    when: "Something went wrong on our side. Tell us the `Request-Id`.",
+    operations: ALL,
+    examples: [new AppError("INTERNAL", "Something went wrong on our side.")],
+  },
+};
+
+/** Requests that are refused before there is an operation. */
+const REFUSALS: Failure[] = [
+  {
+    when: "The address can't be read.",
+    operations: ALL,
+    examples: [new RequestRefusal(400, "request_malformed", "The request is malformed.")],
+  },
+  {
+    when: "The body is too large.",
+    operations: WRITES,
+    examples: [new RequestRefusal(413, "body_too_large", "The body is larger than this server takes.")],
+  },
+  {
+    when: "The body is of another type.",
+    operations: WRITES,
+    examples: [
+      new RequestRefusal(
+        415,
+        "content_type_unsupported",
+        "The body must be application/x-www-form-urlencoded or application/json.",
+      ),
+    ],
+  },
+];
+
+const failures = [...Object.values(FAILURES), ...REFUSALS];
+const statusOf = ({ examples }: Failure) => toHttp(examples[0] as AppError).status;
+const unique = <T>(values: T[]) => [...new Set(values)].sort();
+const statuses = unique(failures.map(statusOf));
+
+const ERROR_FIELDS: Record<keyof ErrorBody["error"], { type: string; description: string }> = {
+  type: { type: "string", description: "The kind of failure." },
+  code: { type: "string", description: "What failed, for programs." },
+  message: {
+    type: "string",
+    description: "What failed, for people. It never repeats a value that was sent.",
+  },
+  param: { type: "string", description: "The parameter at fault, or the first of several." },
+};
+
+function errorSchema(narrowed: { type?: object; code?: object }) {
+  const { type, code, ...rest } = ERROR_FIELDS;
+  return {
+    type: "object",
+    properties: {
+      error: {
+        type: "object",
+        properties: { type: { ...type, ...narrowed.type }, code: { ...code, ...narrowed.code }, ...rest },
+        required: ["type", "code", "message"],
+        additionalProperties: false,
+      },
+    },
+    required: ["error"],
+    additionalProperties: false,
+  };
+}
+
+export const errorSchemas = {
+  Error: {
+    title: "Error",
+    description: "The shape of every failure.",
+    ...errorSchema({}),
+  },
+};
+
+/** The name of the component that describes a status: `BadRequest` for 400. */
+const nameOf = (status: number) => (STATUS_CODES[status] ?? "").replaceAll(/\W/g, "");
+
+function describeStatus(status: number) {
+  const these = failures.filter((failure) => statusOf(failure) === status);
+  const examples = these.flatMap((failure) => failure.examples);
+  const bodies = examples.map(renderFailure);
+  const schema = errorSchema({
+    type: { enum: unique(bodies.map(({ error }) => error.type)) },
+    code: { enum: unique(bodies.map(({ error }) => error.code)) },
+  });
+  return {
+    description: these.map(({ when }) => when).join("\n\n"),
+    headers: headersOf(
+      ...ON_EVERY_ANSWER,
+      ...examples.flatMap((example) => Object.keys(toHttp(example).headers)),
+    ),
+    content: {
+      "application/json": {
+        schema,
+        examples: Object.fromEntries(bodies.map((value) => [value.error.code, { value }])),
+      },
+    },
+  };
+}
+
+/** `components.responses`: one for each status, with every type and code that it can have, and one for the rest. */
+export const errorResponses = {
+  ...Object.fromEntries(statuses.map((status) => [nameOf(status), describeStatus(status)])),
+  Failure: {
+    description: "Any other failure, such as that of a proxy on the way.",
+    content: { "application/json": { schema: reference("schemas", "Error") } },
+  },
+};
+
+/** References to the failures that this operation can have, by status. */
+export function failuresOf(operation: RestOperation): Record<string, object> {
+  const own = failures.filter(({ operations }) => operations.includes(operation)).map(statusOf);
+  return Object.fromEntries(unique(own).map((s) => [s, reference("responses", nameOf(s))]));
+}

@@ -1,0 +1,94 @@
+import type { Browser, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { keptInBrowser, launchChromium, openPage, type WatchedPage } from "./support/browser.ts";
+import { freshEnv, type Gateway, readDevToken, startGateway, tidyUp } from "./support/gateway.ts";
+
+let gateway: Gateway;
+let token: string;
+let browser: Browser;
+let watched: WatchedPage;
+let page: Page;
+
+beforeAll(async () => {
+  browser = await launchChromium();
+  const env = await freshEnv("the embedded database");
+  gateway = await startGateway({ ...env, LOG_LEVEL: "error" });
+  token = await readDevToken(env);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await tidyUp();
+});
+
+beforeEach(async () => {
+  watched = await openPage(browser, gateway.url);
+  page = watched.page;
+});
+
+afterEach(async () => {
+  await watched.close();
+  expect(watched.faults).toEqual([]);
+});
+
+const call = (method: string, path: string) =>
+  page.locator(`.opblock-${method}`).filter({ has: page.locator(`[data-path="${path}"]`) });
+
+/** Opens a call of the reference, sends it as it stands, and answers the status that came back. */
+async function tryIt(method: string, path: string, fill?: () => Promise<unknown>): Promise<string> {
+  const block = call(method, path);
+  if (!(await block.locator(".execute").isVisible())) {
+    await block.locator(".opblock-summary-control").click();
+  }
+  await fill?.();
+  const answered = page.waitForResponse((response) => response.url().includes("/v1/kyc"));
+  await block.getByRole("button", { name: "Execute" }).click();
+  await answered;
+  return block.locator(".live-responses-table .response-col_status").last().innerText();
+}
+
+async function authorize(): Promise<void> {
+  await page.getByRole("button", { name: "Authorize" }).click();
+  await page.locator(".auth-container input").fill(token);
+  await page.locator(".auth-btn-wrapper .authorize").click();
+  await page.locator(".btn-done").click();
+}
+
+test("the page at / says what this is, and leads to the explorers", async () => {
+  await page.goto(gateway.url);
+  expect(await page.getByRole("heading", { level: 1 }).innerText()).toBe("KYC gateway");
+  await page.locator('.cards a[href="/docs"]').click();
+  await page.locator(".opblock").first().waitFor();
+  await page.goBack();
+  await page.locator('.cards a[href="/graphql"]').click();
+  await page.locator(".graphiql-query-editor .view-line").first().waitFor();
+});
+
+test("the reference at /docs shows every call, its parameters and its errors", async () => {
+  await page.goto(`${gateway.url}/docs`);
+  await expect.poll(() => page.locator(".opblock").count()).toBe(7);
+  await call("get", "/v1/kyc").locator(".opblock-summary-control").click();
+  const text = await call("get", "/v1/kyc").innerText();
+  for (const words of ["limit", "starting_after", "kyc:read", "401", "503"]) expect(text).toContain(words);
+});
+
+test("a call that is tried is refused without a token, and answered with one", async () => {
+  await page.goto(`${gateway.url}/docs`);
+  // Chromium names a refused request, as it names each answer of 400 and above.
+  expect(await tryIt("get", "/v1/kyc")).toContain("401");
+  expect(watched.faults.splice(0)).toEqual([expect.stringContaining("401")]);
+
+  await authorize();
+  expect(await tryIt("get", "/v1/kyc")).toContain("200");
+  // The example of the document, sent as a form, as it stands.
+  expect(await tryIt("post", "/v1/kyc")).toContain("201");
+  const created = await call("post", "/v1/kyc").locator(".live-responses-table").innerText();
+  const [, id = ""] = /"id": "(\w{16})"/.exec(created) ?? [];
+  const typeId = (method: string) => () =>
+    call(method, "/v1/kyc/{id}").getByPlaceholder("id", { exact: true }).fill(id);
+  expect(await tryIt("get", "/v1/kyc/{id}", typeId("get"))).toContain("200");
+  expect(await tryIt("put", "/v1/kyc/{id}", typeId("put"))).toContain("200");
+  expect(await tryIt("delete", "/v1/kyc/{id}", typeId("delete"))).toContain("200");
+
+  expect(await keptInBrowser(page)).not.toContain(token);
+});

@@ -1,0 +1,70 @@
+import { existsSync } from "node:fs";
+import { type Browser, chromium, type Locator, type Page } from "playwright-core";
+
+/** A name that leads the browser here, and is none of this machine's own. */
+export const OTHER_NAME = "kyc.test";
+
+/** Chromium, without a network: it reaches this machine, and nothing else has an address. */
+export async function launchChromium(): Promise<Browser> {
+  const executablePath = process.env.CHROMIUM_PATH ?? "/usr/bin/chromium";
+  if (!existsSync(executablePath)) {
+    throw new Error(
+      `There is no Chromium at ${executablePath}. Install it (apt-get install chromium), or set CHROMIUM_PATH to where it is.`,
+    );
+  }
+  return chromium.launch({
+    executablePath,
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      `--host-resolver-rules=MAP ${OTHER_NAME} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1`,
+    ],
+  });
+}
+
+/** A page, and what it must not do. */
+export interface WatchedPage {
+  page: Page;
+  /** What it asked of other origins than this one, and what it or the browser complained about. */
+  faults: string[];
+  close(): Promise<void>;
+}
+
+/** An empty page in a session of its own, whose every request to another origin is refused and told. */
+export async function openPage(browser: Browser, origin: string): Promise<WatchedPage> {
+  const faults: string[] = [];
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  await context.route(
+    (address) => /^(http|ws)/.test(address.protocol) && address.origin !== origin,
+    (route) => {
+      faults.push(`foreign: ${route.request().url()}`);
+      return route.abort();
+    },
+  );
+  await context.addInitScript(
+    "addEventListener('securitypolicyviolation', (event) => console.error('CSP', event.violatedDirective, event.blockedURI))",
+  );
+  const page = await context.newPage();
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) faults.push(message.text());
+  });
+  page.on("pageerror", (error) => faults.push(error.message));
+  return { page, faults, close: () => context.close() };
+}
+
+/** What is kept of a page in the browser. */
+export function keptInBrowser(page: Page): Promise<string> {
+  return page.evaluate(
+    "indexedDB.databases().then((databases) => JSON.stringify([localStorage, sessionStorage, databases, document.cookie, location.href]))",
+  );
+}
+
+/** What an editor shows: each space as one that can't break. */
+export async function visibleText(editor: Locator): Promise<string> {
+  return (await editor.innerText()).replaceAll("\u00a0", " ");
+}
