@@ -162,24 +162,26 @@ class Meter {
 
 const CONNECTIONS = new Set(["kycs", "auditEvents", "history"]);
 
-/** How many records a field can lead to. */
+/** How many records a field can lead to: one at least. */
 function recordsOf({ name, arguments: given = [] }: FieldNode): number {
-  const argument = (wanted: string) => given.find((arg) => arg.name.value === wanted)?.value;
+  const values = (...wanted: string[]) =>
+    given.filter((arg) => wanted.includes(arg.name.value) && arg.value.kind !== Kind.NULL);
   if (CONNECTIONS.has(name.value)) {
-    const sizes = [pageSize(argument("first")), pageSize(argument("last"))];
-    return Math.max(...sizes) < 0 ? DEFAULT_PAGE_SIZE : Math.max(...sizes);
+    const sizes = values("first", "last").map(({ value }) => pageSize(value));
+    return sizes.length === 0 ? DEFAULT_PAGE_SIZE : Math.max(...sizes);
   }
   if (name.value === "nodes") {
-    const ids = argument("ids");
-    return ids?.kind === Kind.LIST ? ids.values.length : ids ? MAX_PAGE_SIZE : 1;
+    const sizes = values("ids").map(({ value }) => listSize(value));
+    return Math.max(1, ...sizes);
   }
   // A list of the schema's own lists: the usual introspection takes half of the default limit.
   if (name.value === "__schema" || name.value === "__type") return INTROSPECTION_WEIGHT;
   return 1;
 }
 
-/** Below zero where none is given. */
-function pageSize(value: ValueNode | undefined): number {
-  if (value === undefined || value.kind === Kind.NULL) return -1;
-  return value.kind === Kind.INT ? Math.min(Math.max(Number(value.value), 0), MAX_PAGE_SIZE) : MAX_PAGE_SIZE;
+/** From one up: what is inside an empty page, or one of a size that is refused, must not be free. */
+function pageSize(value: ValueNode): number {
+  return value.kind === Kind.INT ? Math.min(Math.max(Number(value.value), 1), MAX_PAGE_SIZE) : MAX_PAGE_SIZE;
 }
+
+const listSize = (value: ValueNode) => (value.kind === Kind.LIST ? value.values.length : MAX_PAGE_SIZE);
