@@ -31,6 +31,9 @@ test.each([
   ["{ kycs(first: 0) { nodes { id } } }", 1 + 2],
   ["{ kycs(first: 99999999) { nodes { id } } }", 1 + 100 * 2],
   ["query ($n: Int) { kycs(last: $n) { nodes { id } } }", 1 + 100 * 2],
+  ["{ kycs(first: 0) { totalCount } }", 1 + 50],
+  ["{ kycs(first: 100) { ...c nodes { id } } } fragment c on KycConnection { totalCount }", 1 + 50 + 100 * 2],
+  ["{ kycs(first: 100) { nodes { history(first: 0) { totalCount } } } }", 1 + 100 * (1 + 1 + 50)],
   ['{ nodes(ids: ["a", "b"]) { id } }', 1 + 2],
   ["{ nodes(ids: []) { id } }", 1 + 1],
 ])("%s costs %i", (query, cost) => {
@@ -70,7 +73,7 @@ test("each answer of an operation tells its cost and the limit, refused ones too
   for (let time = 0; time < 3; time++) {
     expect((await gateway.graphql(token, "{ kycs(first: 2) { nodes { id } } }")).extensions).toEqual(cost(5));
   }
-  expect((await gateway.graphql(null, "{ kycs { totalCount } }")).extensions).toEqual(cost(11));
+  expect((await gateway.graphql(null, "{ kycs { totalCount } }")).extensions).toEqual(cost(51));
   const refused = await gateway.graphql(
     token,
     `{ ${["a", "b", "c", "d"].map((name) => `${name}: nodes(ids: [${'"x",'.repeat(900)}]) { id __typename ... on Kyc { version } }`)} }`,
