@@ -21,6 +21,8 @@ import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../kyc/input.ts";
 const INTROSPECTION_WEIGHT = 20;
 /** Of a statement that reads everything that a filter has, however small the page. */
 const COUNT_WEIGHT = 50;
+/** Of the ids of all records that an answer showed. A full page with them stays within the default limit. */
+const IDS_WEIGHT = 50;
 /** Braces, brackets and parentheses inside one another. What reads documents calls itself for each. */
 const MAX_NESTING = 200;
 
@@ -163,6 +165,7 @@ class Meter {
 
   #measureField(field: FieldNode): Part {
     if (field.name.value === "totalCount") return { cost: 0, depth: 1, once: COUNT_WEIGHT };
+    if (field.name.value === "kycIds") return { cost: IDS_WEIGHT, depth: 1, once: 0 };
     const inner = this.measure(field.selectionSet);
     return { cost: 1 + recordsOf(field) * inner.cost + inner.once, depth: 1 + inner.depth, once: 0 };
   }

@@ -134,6 +134,28 @@ test("where the event can't be written, the answer is UNAVAILABLE and has no num
   }
 });
 
+test("an answer shows a thousand numbers at most, and where it is refused leaves no event", async () => {
+  const many = await gateway.token("many");
+  await gateway.db.execute(`
+    insert into kycs (account_id, id, customer_id, verification_status, document_type, document_number,
+      created_at, updated_at, version)
+    select 'many', lpad(n::text, 16, '0'), 'c', 'pending', 'visa', 'N-' || n, now(), now(), 1
+    from generate_series(1, 1001) as n`);
+  const ask = (count: number) => {
+    const all = Array.from({ length: count }, (_, index) => String(index + 1).padStart(16, "0"));
+    return gateway.graphql(
+      many,
+      `{ ${Array.from({ length: Math.ceil(count / 100) }, (_, page) => `p${page}: nodes(ids: ${JSON.stringify(all.slice(page * 100, page * 100 + 100))}) { ... on Kyc { documentNumber } }`)} }`,
+    );
+  };
+  const refused = await ask(1001);
+  expect(refused).toMatchObject({ status: 400, data: undefined });
+  expect(refused.errors?.[0]?.extensions.code).toBe("QUERY_TOO_COMPLEX");
+  expect(await reads()).toEqual([]);
+  expect((await ask(1000)).data.p9[99]).toEqual({ documentNumber: "N-1000" });
+  expect((await reads()).map((event) => event.kyc_ids.length)).toEqual([1000]);
+});
+
 test("no row of the trail has a document number", async () => {
   const id = await createRecord(gateway, token, { documentNumber: "CANARY-4711" });
   await gateway.rest(token, "GET", `/v1/kyc/${id}`);

@@ -34,6 +34,7 @@ test.each([
   ["{ kycs(first: 0) { totalCount } }", 1 + 50],
   ["{ kycs(first: 100) { ...c nodes { id } } } fragment c on KycConnection { totalCount }", 1 + 50 + 100 * 2],
   ["{ kycs(first: 100) { nodes { history(first: 0) { totalCount } } } }", 1 + 100 * (1 + 1 + 50)],
+  ["{ auditEvents(first: 100) { nodes { sequence kycIds } } }", 1 + 100 * (1 + 1 + 50)],
   ['{ nodes(ids: ["a", "b"]) { id } }', 1 + 2],
   ["{ nodes(ids: []) { id } }", 1 + 1],
 ])("%s costs %i", (query, cost) => {
