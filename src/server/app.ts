@@ -239,6 +239,8 @@ function refuseOtherMethods(app: FastifyInstance, url: string, allowed: string[]
 }
 
 function sendRestFailure(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  // What was opened before the failure is not shown: the trail must not say so.
+  request.operationContext?.numbersShown?.clear();
   const failure = readFailure(error, request);
   const { status, headers } = toHttp(failure);
   return reply.code(status).headers(headers).send(renderFailure(failure));

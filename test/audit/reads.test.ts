@@ -134,6 +134,20 @@ test("where the event can't be written, the answer is UNAVAILABLE and has no num
   }
 });
 
+test("a list that fails at a number which can't be opened shows none, and leaves no event", async () => {
+  const account = await gateway.token("damaged");
+  const damaged = await createRecord(gateway, account);
+  for (const _ of [1, 2]) await createRecord(gateway, account);
+  await gateway.db.execute(
+    `update kycs set sealed_number = (select sealed_number from kycs where id = $1) where id = $2`,
+    [ids[0], damaged],
+  );
+  const answer = await gateway.rest(account, "GET", "/v1/kyc");
+  expect(answer.statusCode).toBe(500);
+  expect(answer.body).not.toContain(goodInput.documentNumber);
+  expect(await reads()).toEqual([]);
+});
+
 test("an answer shows a thousand numbers at most, and where it is refused leaves no event", async () => {
   const many = await gateway.token("many");
   await gateway.db.execute(`
