@@ -134,6 +134,30 @@ test("where the event can't be written, the answer is UNAVAILABLE and has no num
   }
 });
 
+test("a write whose read can't be written stands, and its retry under the same key is no second one", async () => {
+  const account = await gateway.token("retrying");
+  const create = () =>
+    gateway.rest(account, "POST", "/v1/kyc", {
+      form: {
+        customer_id: "c",
+        verification_status: "pending",
+        document_type: "visa",
+        document_number: "R-1",
+      },
+      headers: { "idempotency-key": "key" },
+    });
+  await gateway.db.execute("alter table audit_events add constraint no_reads check (action <> 'read')");
+  try {
+    expect((await create()).statusCode).toBe(503);
+  } finally {
+    await gateway.db.execute("alter table audit_events drop constraint no_reads");
+  }
+  const again = await create();
+  expect(again.statusCode).toBe(201);
+  expect(again.headers["idempotent-replayed"]).toBe("true");
+  expect((await gateway.rest(account, "GET", "/v1/kyc")).json().data).toEqual([again.json()]);
+});
+
 test("a list that fails at a number which can't be opened shows none, and leaves no event", async () => {
   const account = await gateway.token("damaged");
   const damaged = await createRecord(gateway, account);
