@@ -6,6 +6,9 @@ import { AppError, unavailable } from "../errors.ts";
 import { type NewAuditEvent, newEvent } from "./event.ts";
 import { eventValues, writingEvents } from "./store.ts";
 
+/** Ids of one event. */
+const MOST_NUMBERS = 1000;
+
 const insertEvents = statement(() => withFirst(writingEvents, sql`select from event where false`));
 
 const insertOne = batched<NewAuditEvent, void>(
@@ -20,15 +23,22 @@ const insertOne = batched<NewAuditEvent, void>(
 
 /**
  * Afterwards the trail has one event for all records whose document numbers the answer to this request shows, and
- * keeps it; answers of one moment go in together. Where it shows none, nothing happens. Fails with UNAVAILABLE: the
- * answer must not leave then.
+ * keeps it; answers of one moment go in together. Where it shows none, nothing happens. Fails with UNAVAILABLE, and
+ * with QUERY_TOO_COMPLEX where it shows more than a thousand: the answer must not leave then.
  */
 export async function recordReads(ctx: OperationContext): Promise<void> {
   const { viewer, numbersShown } = ctx;
   if (viewer === null || numbersShown === null || numbersShown.size === 0) return;
-  const event = newEvent(ctx, viewer, { action: "read", at: ctx.now(), kycIds: [...numbersShown] });
+  const kycIds = [...numbersShown];
   // What is answered instead, where this fails, shows none.
   numbersShown.clear();
+  if (kycIds.length > MOST_NUMBERS) {
+    throw new AppError(
+      "QUERY_TOO_COMPLEX",
+      `The answer shows ${kycIds.length} document numbers, and the limit is ${MOST_NUMBERS}.`,
+    );
+  }
+  const event = newEvent(ctx, viewer, { action: "read", at: ctx.now(), kycIds });
   try {
     await insertOne(ctx.db, event);
   } catch (error) {

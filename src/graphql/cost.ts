@@ -19,6 +19,10 @@ import type { QueryLimits } from "../config.ts";
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../kyc/input.ts";
 
 const INTROSPECTION_WEIGHT = 20;
+/** Of a statement that reads everything that a filter has, however small the page. */
+const COUNT_WEIGHT = 50;
+/** Of the ids of all records that an answer showed. A full page with them stays within the default limit. */
+const IDS_WEIGHT = 50;
 /** Braces, brackets and parentheses inside one another. What reads documents calls itself for each. */
 const MAX_NESTING = 200;
 
@@ -40,7 +44,10 @@ export function parseDocument(source: Source | string, maxTokens: number): Docum
 
 /** What an operation asks for, as far as it can be known before anything is done. */
 interface Extent {
-  /** One for each field and each record that it can be asked of. A page whose size is a variable is the largest. */
+  /**
+   * One for each field and each record that it can be asked of, more for the fields that are heavier. A page whose
+   * size is a variable is the largest.
+   */
   cost: number;
   /** Fields inside one another. */
   depth: number;
@@ -117,11 +124,17 @@ function countAliases({ definitions }: DocumentNode): number {
   return aliases;
 }
 
-const NOTHING: Extent = { cost: 0, depth: 0 };
+/** The extent of some selections. */
+interface Part extends Extent {
+  /** What is asked of the field around them once, however many records it leads to. */
+  once: number;
+}
+
+const NOTHING: Part = { cost: 0, depth: 0, once: 0 };
 
 class Meter {
   readonly #fragments = new Map<string, FragmentDefinitionNode>();
-  readonly #known = new Map<string, Extent>();
+  readonly #known = new Map<string, Part>();
 
   constructor(document: DocumentNode) {
     for (const definition of document.definitions)
@@ -129,14 +142,14 @@ class Meter {
         this.#fragments.set(definition.name.value, definition);
   }
 
-  measure(selections: SelectionSetNode | undefined): Extent {
+  measure(selections: SelectionSetNode | undefined): Part {
     let cost = 0;
     let depth = 0;
+    let once = 0;
     for (const selection of selections?.selections ?? []) {
-      let part: Extent;
+      let part: Part;
       if (selection.kind === Kind.FIELD) {
-        const inner = this.measure(selection.selectionSet);
-        part = { cost: 1 + recordsOf(selection) * inner.cost, depth: 1 + inner.depth };
+        part = this.#measureField(selection);
       } else if (selection.kind === Kind.INLINE_FRAGMENT) {
         part = this.measure(selection.selectionSet);
       } else {
@@ -145,11 +158,19 @@ class Meter {
       // Fragments that spread others twice each reach infinity, which JSON can't say.
       cost = Math.min(cost + part.cost, Number.MAX_SAFE_INTEGER);
       depth = Math.max(depth, part.depth);
+      once = Math.min(once + part.once, Number.MAX_SAFE_INTEGER);
     }
-    return { cost, depth };
+    return { cost, depth, once };
   }
 
-  #measureFragment(name: string): Extent {
+  #measureField(field: FieldNode): Part {
+    if (field.name.value === "totalCount") return { cost: 0, depth: 1, once: COUNT_WEIGHT };
+    if (field.name.value === "kycIds") return { cost: IDS_WEIGHT, depth: 1, once: 0 };
+    const inner = this.measure(field.selectionSet);
+    return { cost: 1 + recordsOf(field) * inner.cost + inner.once, depth: 1 + inner.depth, once: 0 };
+  }
+
+  #measureFragment(name: string): Part {
     const known = this.#known.get(name);
     if (known) return known;
     // A fragment inside itself is refused by another rule: here it must only come to an end.
@@ -162,24 +183,26 @@ class Meter {
 
 const CONNECTIONS = new Set(["kycs", "auditEvents", "history"]);
 
-/** How many records a field can lead to. */
+/** How many records a field can lead to: one at least. */
 function recordsOf({ name, arguments: given = [] }: FieldNode): number {
-  const argument = (wanted: string) => given.find((arg) => arg.name.value === wanted)?.value;
+  const values = (...wanted: string[]) =>
+    given.filter((arg) => wanted.includes(arg.name.value) && arg.value.kind !== Kind.NULL);
   if (CONNECTIONS.has(name.value)) {
-    const sizes = [pageSize(argument("first")), pageSize(argument("last"))];
-    return Math.max(...sizes) < 0 ? DEFAULT_PAGE_SIZE : Math.max(...sizes);
+    const sizes = values("first", "last").map(({ value }) => pageSize(value));
+    return sizes.length === 0 ? DEFAULT_PAGE_SIZE : Math.max(...sizes);
   }
   if (name.value === "nodes") {
-    const ids = argument("ids");
-    return ids?.kind === Kind.LIST ? ids.values.length : ids ? MAX_PAGE_SIZE : 1;
+    const sizes = values("ids").map(({ value }) => listSize(value));
+    return Math.max(1, ...sizes);
   }
   // A list of the schema's own lists: the usual introspection takes half of the default limit.
   if (name.value === "__schema" || name.value === "__type") return INTROSPECTION_WEIGHT;
   return 1;
 }
 
-/** Below zero where none is given. */
-function pageSize(value: ValueNode | undefined): number {
-  if (value === undefined || value.kind === Kind.NULL) return -1;
-  return value.kind === Kind.INT ? Math.min(Math.max(Number(value.value), 0), MAX_PAGE_SIZE) : MAX_PAGE_SIZE;
+/** From one up: what is inside an empty page, or one of a size that is refused, must not be free. */
+function pageSize(value: ValueNode): number {
+  return value.kind === Kind.INT ? Math.min(Math.max(Number(value.value), 1), MAX_PAGE_SIZE) : MAX_PAGE_SIZE;
 }
+
+const listSize = (value: ValueNode) => (value.kind === Kind.LIST ? value.values.length : MAX_PAGE_SIZE);

@@ -13,28 +13,42 @@ import { toAuditReason } from "./reason.ts";
 import { ShownKyc } from "./show-kyc.ts";
 import { lockKyc, updateKyc as writeKyc } from "./store.ts";
 
+/** What a client may send back of a record, but not change, as its surface takes it. */
+export interface FixedFields {
+  /** Those that were given, in one order, with a value that is the same however it was written. */
+  given: readonly (readonly [name: string, value: unknown])[];
+  /** The faults of those that are not the stored record's. */
+  findChanged(stored: Kyc): FieldFault[];
+}
+
+const NO_FIXED: FixedFields = { given: [], findChanged: () => [] };
+
 /**
  * Afterwards the record has the given values, and if any of them is new, one version more and one event in the trail;
  * fields that are absent stay as they are, so repeating is safe; under the same idempotency key it answers the record
  * as it was then. Needs `kyc:write`. Fails with BAD_USER_INPUT (every fault named; `found`
- * are those that the surface met already, `check` finds those that only the stored record shows), NOT_FOUND, and
- * VERSION_CONFLICT where versions are expected and the record's is none of them.
+ * are those that the surface met already), NOT_FOUND, and VERSION_CONFLICT where versions are expected and the record's is none of them.
  */
 export async function updateKyc(
   ctx: OperationContext,
   input: UpdateKycInput,
   found: readonly FieldFault[] = [],
-  check: (stored: Kyc) => FieldFault[] = () => [],
+  fixed = NO_FIXED,
 ): Promise<ShownKyc> {
   const viewer = requireScope(ctx.viewer, "kyc:write");
   const { accountId } = viewer;
   const { value, faults } = readInput(updateKycInput, input, [...found, ...findKeyFaults(ctx.idempotency)]);
   if (!isKycId(input.id)) throw value ? kycNotFound() : badUserInput(faults);
-  const keyed = value ? toKeyedWrite<Kyc>(ctx, accountId, "updateKyc", listVersions(value)) : null;
+  // A client that sent none asks for the same over either surface. On a replay they are those of another time.
+  const operation = value && {
+    ...listVersions(value),
+    ...(fixed.given.length > 0 && { fixed: fixed.given }),
+  };
+  const keyed = operation ? toKeyedWrite<Kyc>(ctx, accountId, "updateKyc", operation) : null;
   const keep = (kyc: Kyc) => (keyed ? toSnapshot(kyc, openNumber(ctx.keys, accountId, kyc)) : kyc);
   const kyc = await writeOnce(ctx, keyed, input.id, async (tx) => {
     const stored = await lockKyc(tx, accountId, input.id);
-    const others = [...faults, ...(stored ? check(stored) : [])];
+    const others = [...faults, ...(stored ? fixed.findChanged(stored) : [])];
     const masked = stored ? findForeignMask(ctx.keys, accountId, stored, input.documentNumber) : [];
     if (!value || others.length > 0) throw badUserInput([...others, ...masked]);
     if (!stored) throw kycNotFound();

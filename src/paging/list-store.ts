@@ -35,12 +35,14 @@ export interface ListStore<Selection, Row> {
   count(db: Executor, accountId: string, selection: Selection): Promise<number>;
 }
 
-interface PageRequest<Selection> extends Stretch {
+interface CountRequest<Selection> {
   accountId: string;
   selection: Selection;
   /** The values of the selection's conditions, as statements take them. */
   values: Record<string, string>;
 }
+
+interface PageRequest<Selection> extends CountRequest<Selection>, Stretch {}
 
 type Statement<Row> = (db: Executor, values: Record<string, unknown>) => Promise<Row[]>;
 
@@ -50,7 +52,7 @@ const listOf = <T>(parts: readonly T[], write: (part: T) => SQL) => sql.join(par
 /**
  * The statements of a list. There is one for each set of conditions that occurs, so that the planner sees just those
  * conditions. Pages that are asked for in one moment, and differ in the values of their conditions alone, are read
- * by one statement.
+ * by one statement, and so are equal counts.
  */
 export function createListStore<Selection extends object, Row>(
   source: ListSource<Selection, Row>,
@@ -143,10 +145,17 @@ export function createListStore<Selection extends object, Row>(
     },
   );
 
+  // Each lane has one question alone: who asks it before it is sent shares its answer.
+  const findCount = batched<CountRequest<Selection>, number>(
+    ({ accountId, selection, values }) =>
+      [`${accountId} ${shapeOf(selection)}`, ...Object.values(values)].join("\0"),
+    () => "",
+    (db, [{ accountId, selection, values }]) => selectCount(selection)(db, { accountId, ...values }),
+  );
+
   return {
     list: (db, accountId, selection, stretch) =>
       findPage(db, { accountId, selection, values: valuesOf(selection), ...stretch }),
-    count: async (db, accountId, selection) =>
-      (await selectCount(selection)(db, { accountId, ...valuesOf(selection) }))[0] ?? 0,
+    count: (db, accountId, selection) => findCount(db, { accountId, selection, values: valuesOf(selection) }),
   };
 }

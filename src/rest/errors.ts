@@ -13,6 +13,7 @@ const TYPES: Record<ErrorCode, string> = {
   VERSION_CONFLICT: "conflict_error",
   IDEMPOTENCY_MISMATCH: "idempotency_error",
   IDEMPOTENCY_IN_PROGRESS: "idempotency_error",
+  QUERY_TOO_COMPLEX: "invalid_request_error",
   RATE_LIMITED: "rate_limit_error",
   UNAVAILABLE: "api_error",
   INTERNAL: "api_error",

@@ -91,7 +91,7 @@ async function update(request: RecordRequest, reply: FastifyReply) {
     request.operationContext,
     { id: request.params.id, ...readChanges(values), ...expect(ifMatch.versions), ...readReason(request) },
     [...faults, ...ifMatch.faults],
-    (stored) => findChangedFixed(values, stored),
+    { given: listFixed(values), findChanged: (stored) => findChangedFixed(values, stored) },
   );
   return reply.header("etag", toEtag(kyc.version)).send(renderKyc(kyc));
 }
@@ -182,6 +182,12 @@ function readList({ values, faults }: WireParams): { input: ListKycsInput; fault
     documentNumber: values.get("document_number") as string | undefined,
   };
   return { input: { [before === undefined ? "first" : "last"]: size, after, before, filter }, faults: found };
+}
+
+/** Forms have no numbers: their times are the texts of those in JSON. */
+function listFixed(values: WireParams["values"]) {
+  const canonical = (value: unknown) => (typeof value === "number" ? String(value) : value);
+  return FIXED.filter((name) => values.has(name)).map((name) => [name, canonical(values.get(name))] as const);
 }
 
 function findChangedFixed(values: WireParams["values"], stored: Kyc): FieldFault[] {

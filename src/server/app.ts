@@ -263,6 +263,8 @@ function refuseOtherMethods(app: FastifyInstance, url: string, allowed: string[]
 }
 
 function sendRestFailure(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  // What was opened before the failure is not shown: the trail must not say so.
+  request.operationContext?.numbersShown?.clear();
   const failure = readFailure(error, request);
   const { status, headers } = toHttp(failure);
   // Of an answer that failed on its way out.

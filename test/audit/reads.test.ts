@@ -134,6 +134,66 @@ test("where the event can't be written, the answer is UNAVAILABLE and has no num
   }
 });
 
+test("a write whose read can't be written stands, and its retry under the same key is no second one", async () => {
+  const account = await gateway.token("retrying");
+  const create = () =>
+    gateway.rest(account, "POST", "/v1/kyc", {
+      form: {
+        customer_id: "c",
+        verification_status: "pending",
+        document_type: "visa",
+        document_number: "R-1",
+      },
+      headers: { "idempotency-key": "key" },
+    });
+  await gateway.db.execute("alter table audit_events add constraint no_reads check (action <> 'read')");
+  try {
+    expect((await create()).statusCode).toBe(503);
+  } finally {
+    await gateway.db.execute("alter table audit_events drop constraint no_reads");
+  }
+  const again = await create();
+  expect(again.statusCode).toBe(201);
+  expect(again.headers["idempotent-replayed"]).toBe("true");
+  expect((await gateway.rest(account, "GET", "/v1/kyc")).json().data).toEqual([again.json()]);
+});
+
+test("a list that fails at a number which can't be opened shows none, and leaves no event", async () => {
+  const account = await gateway.token("damaged");
+  const damaged = await createRecord(gateway, account);
+  for (const _ of [1, 2]) await createRecord(gateway, account);
+  await gateway.db.execute(
+    `update kycs set sealed_number = (select sealed_number from kycs where id = $1) where id = $2`,
+    [ids[0], damaged],
+  );
+  const answer = await gateway.rest(account, "GET", "/v1/kyc");
+  expect(answer.statusCode).toBe(500);
+  expect(answer.body).not.toContain(goodInput.documentNumber);
+  expect(await reads()).toEqual([]);
+});
+
+test("an answer shows a thousand numbers at most, and where it is refused leaves no event", async () => {
+  const many = await gateway.token("many");
+  await gateway.db.execute(`
+    insert into kycs (account_id, id, customer_id, verification_status, document_type, document_number,
+      created_at, updated_at, version)
+    select 'many', lpad(n::text, 16, '0'), 'c', 'pending', 'visa', 'N-' || n, now(), now(), 1
+    from generate_series(1, 1001) as n`);
+  const ask = (count: number) => {
+    const all = Array.from({ length: count }, (_, index) => String(index + 1).padStart(16, "0"));
+    return gateway.graphql(
+      many,
+      `{ ${Array.from({ length: Math.ceil(count / 100) }, (_, page) => `p${page}: nodes(ids: ${JSON.stringify(all.slice(page * 100, page * 100 + 100))}) { ... on Kyc { documentNumber } }`)} }`,
+    );
+  };
+  const refused = await ask(1001);
+  expect(refused).toMatchObject({ status: 400, data: undefined });
+  expect(refused.errors?.[0]?.extensions.code).toBe("QUERY_TOO_COMPLEX");
+  expect(await reads()).toEqual([]);
+  expect((await ask(1000)).data.p9[99]).toEqual({ documentNumber: "N-1000" });
+  expect((await reads()).map((event) => event.kyc_ids.length)).toEqual([1000]);
+});
+
 test("no row of the trail has a document number", async () => {
   const id = await createRecord(gateway, token, { documentNumber: "CANARY-4711" });
   await gateway.rest(token, "GET", `/v1/kyc/${id}`);

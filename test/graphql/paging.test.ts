@@ -175,6 +175,24 @@ test("a cursor that names a record at a later time than its own leaves that reco
   expect(data.kycs.pageInfo.hasPreviousPage).toBe(false);
 });
 
+test("equal counts of one moment are one statement, those of other filters are others", async () => {
+  const sent = vi.spyOn(gateway.db, "send");
+  const count = (name: string, customer: string) =>
+    `${name}: kycs(first: 0, filter: { customerId: "${customer}" }) { totalCount }`;
+  const { data } = await gateway.graphql(
+    token,
+    `{ ${count("a", "a")} ${count("again", "a")} ${count("b", "b")} all: kycs(first: 0) { totalCount } }`,
+  );
+  const statements = sent.mock.calls.filter(([text]) => text.includes("count(*)"));
+  sent.mockRestore();
+  const countOf = (customer: string) =>
+    rows.filter((row) => !row.deleted && row.customer === customer).length;
+  const [a, b] = [countOf("a"), countOf("b")];
+  const counted = { a, again: a, b, all: a + b };
+  for (const [name, totalCount] of Object.entries(counted)) expect(data[name]).toEqual({ totalCount });
+  expect(statements).toHaveLength(3);
+});
+
 test("a list that is asked only for its count reads no page, and one that is not asked counts nothing", async () => {
   const statements = async (document: string) => {
     const sent = vi.spyOn(gateway.db, "send");

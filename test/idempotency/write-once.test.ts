@@ -403,4 +403,32 @@ describe("on REST", () => {
     expect(again.body).toBe(first.body);
     expect(again.headers).toMatchObject({ etag: '"2"', "idempotent-replayed": "true" });
   });
+
+  test("a fixed field that was given is part of the request, whichever way its body is written", async () => {
+    const record = (await create({})).json();
+    const put = (fixed: Record<string, unknown>, form = false) => {
+      const fields = { ...fixed, verification_status: "verified" };
+      const texts = Object.entries(fields).map(([name, value]) => [name, String(value)]);
+      return gateway.rest(token, "PUT", `/v1/kyc/${record.id}`, {
+        ...(form ? { form: Object.fromEntries(texts) } : { json: fields }),
+        headers: { "idempotency-key": "key" },
+      });
+    };
+    const { id, customer_id, created_at, updated_at } = record;
+    const first = await put({ id, customer_id, created_at, updated_at });
+    expect(first.statusCode).toBe(200);
+    const again = await put({ updated_at, created_at, customer_id, id }, true);
+    expect(again.body).toBe(first.body);
+    expect(again.headers["idempotent-replayed"]).toBe("true");
+    for (const other of [
+      { id, customer_id: "another", created_at, updated_at },
+      { id: "0000000000000000", customer_id, created_at, updated_at },
+      { id, customer_id, created_at: created_at + 1, updated_at },
+      { id, customer_id, created_at, updated_at: updated_at + 1 },
+      { id, customer_id, created_at },
+      {},
+    ]) {
+      expect((await put(other)).json().error.code).toBe("idempotency_mismatch");
+    }
+  });
 });
