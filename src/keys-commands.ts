@@ -8,7 +8,7 @@ import { mintKey, readKeyFile, replaceKeyFile } from "./sealing/key-file.ts";
 import type { Keyring } from "./sealing/keyring.ts";
 import { keyFileOf, openKeyring, requireKeySource } from "./sealing/open-keyring.ts";
 import type { SealedPlace } from "./sealing/place.ts";
-import { listRegisteredKeys } from "./sealing/registry.ts";
+import { forgetUnusedKeys, listRegisteredKeys } from "./sealing/registry.ts";
 
 /** Ways through a place until nothing is found any more: what a gateway has sealed meanwhile lies behind the first. */
 const MOST_WAYS = 3;
@@ -139,6 +139,9 @@ async function rotate({ db, config }: CommandScene, keys: Keyring): Promise<void
     throw new CommandFailure(
       `${count} are sealed under ${id} by a gateway that has it as its newest key: give it ${keys.newestId} first, and repeat this`,
     );
+  }
+  for (const id of await forgetUnusedKeys(db, keys, SEALED_PLACES)) {
+    say(`${id} is forgotten: it has been removed, and nothing is sealed under it.`);
   }
   const idle = keys.keyIds.filter((id) => id !== keys.newestId);
   const source = config.encryptionKeys ? "ENCRYPTION_KEYS" : keyFileOf(config);

@@ -43,8 +43,8 @@ const insertKey = statement((db) =>
 const deleteKey = statement((db) => db.delete(encryptionKeys).where(eq(encryptionKeys.id, given("id"))));
 
 /**
- * What keeps these keys from opening all that is sealed, a line for each key; null: there are none yet. Afterwards
- * the database has forgotten the keys that are not among them and that nothing is sealed under any more.
+ * What keeps these keys from opening all that is sealed, a line for each key; null: there are none yet. For a key that
+ * is not among them it may read all records.
  */
 export async function findKeyFaults(
   db: Database,
@@ -57,9 +57,29 @@ export async function findKeyFaults(
       if (keys.fingerprint(id) !== fingerprint) faults.push(isAnother(id));
     } else if (await isUsed(db, id, places)) {
       faults.push(`the key "${id}" is missing, and the database holds what only it can open`);
-    } else await deleteKey(db, { id });
+    }
   }
   return faults;
+}
+
+/**
+ * Afterwards the database does not know keys any more that came before the newest, are not among these and seal
+ * nothing; their ids come back. No start does this: another gateway may have one as its newest, and be about to seal
+ * under it.
+ */
+export async function forgetUnusedKeys(
+  db: Database,
+  keys: Keyring,
+  places: readonly SealedPlace[],
+): Promise<string[]> {
+  const forgotten: string[] = [];
+  for (const { id } of await listRegisteredKeys(db)) {
+    if (id === keys.newestId) break;
+    if (keys.keyIds.includes(id) || (await isUsed(db, id, places))) continue;
+    await deleteKey(db, { id });
+    forgotten.push(id);
+  }
+  return forgotten;
 }
 
 async function isUsed(db: Database, keyId: string, places: readonly SealedPlace[]): Promise<boolean> {

@@ -7,9 +7,9 @@ import { sealNumber } from "../../src/kyc/document-number.ts";
 import { insertKyc, type NewKyc } from "../../src/kyc/store.ts";
 import { SEALED_PLACES } from "../../src/sealed-places.ts";
 import { parseKeys } from "../../src/sealing/key-list.ts";
-import type { Keyring } from "../../src/sealing/keyring.ts";
+import { Keyring } from "../../src/sealing/keyring.ts";
 import { keyFileOf, openKeyring } from "../../src/sealing/open-keyring.ts";
-import { listRegisteredKeys } from "../../src/sealing/registry.ts";
+import { forgetUnusedKeys, listRegisteredKeys } from "../../src/sealing/registry.ts";
 import { createTestDatabase } from "../support/database.ts";
 import { newKey } from "../support/keys.ts";
 import { someEvent } from "../support/records.ts";
@@ -56,11 +56,31 @@ const registered = async () => (await listRegisteredKeys(database.db)).map(({ id
 describe("keys from the environment", () => {
   const [older, newer] = [newKey("2025"), newKey("2026")];
 
-  test("the newest is registered, and the others may come and go while nothing is sealed under them", async () => {
+  test("the newest is registered, and others may come and go while nothing is sealed under them", async () => {
     await open([older]);
     await open([newer, older]);
     expect(await registered()).toEqual(["2025", "2026"]);
     await open([newer]);
+    expect(await registered()).toEqual(["2025", "2026"]);
+  });
+
+  test("one that is sealed under only after another start went without it is still asked for", async () => {
+    const gateway = await open([older]);
+    await open([newer]);
+    await sealOne(gateway);
+    expect(await faultsOf(open([newer]))).toContain('the key "2025" is missing');
+  });
+
+  test("one is forgotten only when it was removed, came before the newest and seals nothing", async () => {
+    const forget = async (entries: string[]) =>
+      forgetUnusedKeys(database.db, new Keyring(parseKeys(entries).keys), SEALED_PLACES);
+    await sealOne(await open([older]));
+    await open([newer, older]);
+    expect(await forget([newer, older])).toEqual([]);
+    expect(await forget([newer])).toEqual([]);
+    await database.db.execute("delete from kycs");
+    expect(await forget([older])).toEqual([]);
+    expect(await forget([newer])).toEqual(["2025"]);
     expect(await registered()).toEqual(["2026"]);
   });
 

@@ -155,6 +155,8 @@ describe.each(ENGINES)("on %s", (engine) => {
       ]);
       await gateway.stop();
 
+      const only = { ...env, ENCRYPTION_KEYS: newestKey };
+      expect((await runCli(["keys", "rotate"], only)).stderr).toContain("old is forgotten");
       const refused = await runCli(["serve"], env);
       expect(refused).toMatchObject({ code: 2, stdout: "" });
       expect(refused.stderr).toMatch(/^configuration: ENCRYPTION_KEYS: the key "new" is missing.*\n$/);
