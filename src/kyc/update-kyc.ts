@@ -14,7 +14,7 @@ import { ShownKyc } from "./show-kyc.ts";
 import { lockKyc, updateKyc as writeKyc } from "./store.ts";
 
 /** What a client may send back of a record, but not change, as its surface takes it. */
-export interface FixedFields {
+interface FixedFields {
   /** Those that were given, in one order, with a value that is the same however it was written. */
   given: readonly (readonly [name: string, value: unknown])[];
   /** The faults of those that are not the stored record's. */

@@ -68,6 +68,12 @@ const FAILURES: Record<ErrorCode, Failure> = {
       }),
     ],
   },
+  QUERY_TOO_COMPLEX: {
+    when: "An answer would show more document numbers than one may while the trail has to have them all.",
+    // A page of this surface is smaller.
+    operations: [],
+    examples: [new AppError("QUERY_TOO_COMPLEX", "The answer shows too many document numbers.")],
+  },
   UNAVAILABLE: {
     when: "The service can't answer now. Nothing is wrong with the request: send it again after a moment.",
     operations: ALL,
