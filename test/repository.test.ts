@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 
 test("the lock file names no registry", () => {
@@ -11,4 +11,10 @@ test("every variable of the README's table is in .env.example, and the other way
   const example = [...readFileSync(".env.example", "utf8").matchAll(/^([A-Z_]+)=/gm)].map(([, name]) => name);
   expect(documented.length).toBeGreaterThan(5);
   expect(example.sort()).toEqual(documented.sort());
+});
+
+test("every test that SECURITY.md names is there", () => {
+  const names = readFileSync("SECURITY.md", "utf8").match(/test\/[\w/.-]+\.ts/g) ?? [];
+  expect(names.length).toBeGreaterThan(20);
+  expect(names.filter((name) => !existsSync(name))).toEqual([]);
 });

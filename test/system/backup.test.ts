@@ -40,6 +40,7 @@ async function appears(path: string): Promise<void> {
   while (!existsSync(path) && performance.now() < deadline) await wait(5);
 }
 
+const keysOf = ({ DATA_DIR = "" }: Env) => join(DATA_DIR, "encryption-keys");
 const newEnv = async () => ({ DATA_DIR: join(await temporaryFolder(), "data") });
 
 async function namesIn(file: string): Promise<string[]> {
@@ -83,10 +84,16 @@ async function readNumbers(client: Client): Promise<Set<string>> {
   }
 }
 
-/** Restores a backup into a fresh folder, and gives what its gateway serves. */
+/** Restores a backup into a fresh folder, to the keys that were kept apart, and gives what its gateway serves. */
 async function restored(file: string): Promise<Set<string>> {
   const target = await newEnv();
+  await mkdir(target.DATA_DIR, { mode: 0o700 });
+  await copyFile(keysOf(env), keysOf(target));
   expect(await runCli(["restore", file], target)).toMatchObject({ code: 0, stdout: "" });
+  return readFrom(target);
+}
+
+async function readFrom(target: Env): Promise<Set<string>> {
   const other = await startGateway({ ...target, LOG_LEVEL: "warn" });
   const numbers = await readNumbers(createClient(other.url, token));
   await other.stop();
@@ -120,7 +127,6 @@ describe("a backup", () => {
   });
 
   test("holds neither tokens nor keys, unless the keys are asked for, and says to keep them apart", async () => {
-    await writeFile(join(env.DATA_DIR ?? "", "encryption-keys"), "a key of a test\n", { mode: 0o600 });
     const plain = join(folder, "plain.tar.gz");
     const said = await runCli(["backup", plain], env);
     expect(said.stderr).toContain("Keep the encryption keys apart");
@@ -131,10 +137,19 @@ describe("a backup", () => {
     expect(await namesIn(withKeys)).toContain("encryption-keys");
     const target = await newEnv();
     expect(await runCli(["restore", withKeys], target)).toMatchObject({ code: 0 });
-    const keys = join(target.DATA_DIR, "encryption-keys");
-    expect(await readFile(keys, "utf8")).toBe("a key of a test\n");
-    expect(((await stat(keys)).mode & 0o777).toString(8)).toBe("600");
+    expect(await readFile(keysOf(target))).toEqual(await readFile(keysOf(env)));
+    expect(((await stat(keysOf(target))).mode & 0o777).toString(8)).toBe("600");
     expect(((await stat(target.DATA_DIR)).mode & 0o777).toString(8)).toBe("700");
+    expect(await readFrom(target)).toEqual(await readNumbers(createClient(gateway.url, token)));
+
+    // Other keys are never written over, nor is their database left without them.
+    const other = await newEnv();
+    await mkdir(other.DATA_DIR, { mode: 0o700 });
+    await writeFile(keysOf(other), "another:key\n");
+    const refused = await runCli(["restore", withKeys], other);
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("holds other keys") });
+    expect(await readFile(keysOf(other), "utf8")).toBe("another:key\n");
+    expect((await readdir(other.DATA_DIR)).sort()).toEqual(["encryption-keys", "lock"]);
   });
 
   test("works without a running gateway, also after one that was killed", async () => {
