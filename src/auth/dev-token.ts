@@ -11,17 +11,18 @@ const NAME = "development";
 
 /**
  * Afterwards `file` (readable by its owner alone) holds a token of the account `demo` with every scope. A token
- * that the file holds already is kept, also one that was revoked since. Answers the token, null for a revoked one.
- * Development tokens that an earlier release made see what they saw: they get `kyc:pii`.
+ * that the file holds already is kept, also one that was revoked since. Answers the token, null for a revoked one. One
+ * that an earlier release made sees what it saw: it gets `kyc:pii`, and no other token does.
  */
 export async function ensureDevToken(db: Database, file: string, now: number): Promise<string | null> {
-  await grantScope(db, { accountId: ACCOUNT, name: NAME, scope: "kyc:pii" });
   const known = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return "";
     throw error;
   });
-  const token = await findToken(db, hashToken(known.trim()));
+  const hash = hashToken(known.trim());
+  const token = await findToken(db, hash);
   if (token) {
+    await grantScope(db, { hash, scope: "kyc:pii" });
     await chmod(file, MODE);
     return token.revokedAt === null ? known.trim() : null;
   }

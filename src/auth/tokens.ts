@@ -102,20 +102,11 @@ const addScope = statement((db) =>
   db
     .update(tokens)
     .set({ scopes: sql`array_append(${tokens.scopes}, ${given("scope")}::text)` })
-    .where(
-      and(
-        eq(tokens.accountId, given("accountId")),
-        eq(tokens.name, given("name")),
-        sql`not ${given("scope")} = any(${tokens.scopes})`,
-      ),
-    ),
+    .where(and(eq(tokens.hash, given("hash")), sql`not ${given("scope")} = any(${tokens.scopes})`)),
 );
 
-/** Afterwards the account's tokens of this name have the scope. */
-export async function grantScope(
-  db: Database,
-  token: { accountId: string; name: string; scope: Scope },
-): Promise<void> {
+/** Afterwards the token with this hash has the scope. */
+export async function grantScope(db: Database, token: { hash: string; scope: Scope }): Promise<void> {
   await addScope(db, token);
 }
 
