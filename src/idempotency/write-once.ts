@@ -1,4 +1,5 @@
 import { createHmac, randomBytes } from "node:crypto";
+import { hasScope, type Viewer } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import type { Executor } from "../db/client.ts";
 import { AppError, unavailable } from "../errors.ts";
@@ -19,20 +20,29 @@ export class KeyedWrite<Result> {
   readonly #request: IdempotencyRequest;
   readonly #key: { keyHash: string; lock: string };
   readonly #operation: string;
+  readonly #maskedOperation: string;
+  readonly #seesNumbers: boolean;
 
-  /** `operation` is the canonical text of what is asked for, the same whichever surface it comes through. */
+  /**
+   * `operation` is the canonical text of what is asked for, the same whichever surface it comes through;
+   * `maskedOperation` is it as a viewer without `kyc:pii` would see it.
+   */
   constructor(
     { keys, now }: OperationContext,
     request: IdempotencyRequest,
-    accountId: string,
+    viewer: Viewer,
     operation: string,
+    maskedOperation: string,
   ) {
+    const { accountId } = viewer;
     this.accountId = accountId;
     this.now = now();
     this.#keys = keys;
     this.#request = request;
     this.#key = hashKey(accountId, request);
     this.#operation = operation;
+    this.#maskedOperation = maskedOperation;
+    this.#seesNumbers = hasScope(viewer, "kyc:pii");
   }
 
   /** The claim of the key for a write on this record whose result is not known yet. */
@@ -44,16 +54,17 @@ export class KeyedWrite<Result> {
   claimWith(kycId: string, result: Result): Claim {
     const secret = randomBytes(SECRET_BYTES).toString("base64url");
     const sealedResult = this.#keys.seal(
-      JSON.stringify([secret, result]),
+      JSON.stringify([secret, result, digest(secret, this.#maskedOperation)]),
       placeOf(this.accountId, this.#key.keyHash),
     );
-    return { ...this.#key, kycId, requestDigest: this.#digest(secret), sealedResult };
+    return { ...this.#key, kycId, requestDigest: digest(secret, this.#operation), sealedResult };
   }
 
   /**
    * The result of the first request under the key; undefined where there is none that has ended, so that the key is
    * to be claimed again. Fails with IDEMPOTENCY_IN_PROGRESS while the first one runs, with IDEMPOTENCY_MISMATCH where
-   * it asked for something else, and with NOT_FOUND where its record was deleted since.
+   * it asked for something else, and with NOT_FOUND where its record was deleted since. A viewer who may not see numbers
+   * is not told whether the number was another one, but for what its mask shows: the key would prove guesses.
    */
   replay({ first, free, claimedFor }: Finding): { result: Result } | undefined {
     if (!first) {
@@ -63,8 +74,11 @@ export class KeyedWrite<Result> {
     if (first.sealedResult === null) {
       throw new AppError("NOT_FOUND", "The record of the first request with this key was deleted since.");
     }
-    const [secret, result] = JSON.parse(this.#open(first.sealedResult));
-    if (first.requestDigest !== this.#digest(secret)) {
+    const [secret, result, maskedDigest] = JSON.parse(this.#open(first.sealedResult));
+    const isSame = this.#seesNumbers
+      ? first.requestDigest === digest(secret, this.#operation)
+      : maskedDigest === digest(secret, this.#maskedOperation);
+    if (!isSame) {
       throw new AppError("IDEMPOTENCY_MISMATCH", "The key was used with another request. Use a new key.");
     }
     this.#request.replayed = true;
@@ -78,22 +92,27 @@ export class KeyedWrite<Result> {
       throw error instanceof MissingKeyError ? unavailable(error) : error;
     }
   }
-
-  #digest(secret: string): string {
-    return createHmac("sha256", secret).update(this.#operation).digest("base64url");
-  }
 }
 
-/** The write under the key of the request; null where it has none. `input` was read: its faults use no key up. */
-export function toKeyedWrite<Result>(
+function digest(secret: string, operation: string): string {
+  return createHmac("sha256", secret).update(operation).digest("base64url");
+}
+
+/**
+ * The write under the key of the request; null where it has none. `input` was read: its faults use no key up. `mask`
+ * makes of it what a viewer without `kyc:pii` may see.
+ */
+export function toKeyedWrite<Result, Input extends object>(
   ctx: OperationContext,
-  accountId: string,
+  viewer: Viewer,
   name: string,
-  input: Record<string, unknown>,
+  input: Input,
+  mask: (input: Input) => Input = (same) => same,
 ): KeyedWrite<Result> | null {
   if (!ctx.idempotency) return null;
-  const operation = JSON.stringify([name, input], Object.keys(input).sort());
-  return new KeyedWrite(ctx, ctx.idempotency, accountId, operation);
+  const fields = Object.keys(input).sort();
+  const toText = (value: Input) => JSON.stringify([name, value], fields);
+  return new KeyedWrite(ctx, ctx.idempotency, viewer, toText(input), toText(mask(input)));
 }
 
 /**

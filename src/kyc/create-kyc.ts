@@ -5,7 +5,7 @@ import { DatabaseError } from "../db/database-error.ts";
 import type { FieldFault } from "../errors.ts";
 import { findKeyFaults } from "../idempotency/key.ts";
 import { toKeyedWrite } from "../idempotency/write-once.ts";
-import { sealNumber, toSnapshot } from "./document-number.ts";
+import { maskInput, sealNumber, toSnapshot } from "./document-number.ts";
 import { type CreateKycInput, createKycInput, parseInput } from "./input.ts";
 import { type Kyc, newKycId } from "./kyc.ts";
 import { toAuditReason } from "./reason.ts";
@@ -30,7 +30,7 @@ export async function createKyc(
   const value = parseInput(createKycInput, input, [...found, ...findKeyFaults(ctx.idempotency)]);
   const { documentNumber, reason, ...fields } = value;
   const auditReason = toAuditReason(viewer, reason, documentNumber);
-  const keyed = toKeyedWrite<Kyc>(ctx, accountId, "createKyc", value);
+  const keyed = toKeyedWrite<Kyc, typeof value>(ctx, viewer, "createKyc", value, maskInput);
   for (;;) {
     const now = ctx.now();
     const id = newKycId(now);

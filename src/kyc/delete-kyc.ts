@@ -28,7 +28,7 @@ export async function deleteKyc(
   const value = parseInput(deleteKycInput, input, [...found, ...findKeyFaults(ctx.idempotency)]);
   const { id, expectedVersion, reason } = value;
   if (!isKycId(id)) throw kycNotFound();
-  const keyed = toKeyedWrite<string>(ctx, accountId, "deleteKyc", listVersions(value));
+  const keyed = toKeyedWrite<string, typeof value>(ctx, viewer, "deleteKyc", listVersions(value));
   return writeOnce(ctx, keyed, id, async (tx) => {
     const stored = await lockKyc(tx, accountId, id);
     if (!stored) throw kycNotFound();

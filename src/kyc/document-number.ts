@@ -57,3 +57,9 @@ export function maskNumber(number: string): string {
   const hidden = characters.length - shown;
   return MASK.repeat(hidden) + characters.slice(hidden).join("");
 }
+
+/** The input with its number masked, where it has one. */
+export function maskInput<T extends { documentNumber?: string | undefined }>(input: T): T {
+  if (input.documentNumber === undefined) return input;
+  return { ...input, documentNumber: maskNumber(input.documentNumber) };
+}

@@ -5,7 +5,7 @@ import { AppError, badUserInput, type FieldFault } from "../errors.ts";
 import { findKeyFaults } from "../idempotency/key.ts";
 import { toKeyedWrite, writeOnce } from "../idempotency/write-once.ts";
 import type { Keyring } from "../sealing/keyring.ts";
-import { MASK, maskNumber, openNumber, sealNumber, toSnapshot } from "./document-number.ts";
+import { MASK, maskInput, maskNumber, openNumber, sealNumber, toSnapshot } from "./document-number.ts";
 import { kycNotFound } from "./get-kyc.ts";
 import { IS_MASKED, readInput, type UpdateKycInput, updateKycInput } from "./input.ts";
 import { isKycId, type Kyc, type SealedNumber } from "./kyc.ts";
@@ -44,7 +44,9 @@ export async function updateKyc(
     ...listVersions(value),
     ...(fixed.given.length > 0 && { fixed: fixed.given }),
   };
-  const keyed = operation ? toKeyedWrite<Kyc>(ctx, accountId, "updateKyc", operation) : null;
+  const keyed = operation
+    ? toKeyedWrite<Kyc, typeof operation>(ctx, viewer, "updateKyc", operation, maskInput)
+    : null;
   const keep = (kyc: Kyc) => (keyed ? toSnapshot(kyc, openNumber(ctx.keys, accountId, kyc)) : kyc);
   const kyc = await writeOnce(ctx, keyed, input.id, async (tx) => {
     const stored = await lockKyc(tx, accountId, input.id);

@@ -185,6 +185,25 @@ describe.each(SURFACES)("over %s", (surface) => {
     expect((await ask(surface, change, "change")).result).toMatchObject({ documentNumber: "Q-987654321" });
   });
 
+  test("a token that may not see the number can't try guesses with the key of someone who may", async () => {
+    const made = await ask(surface, aCreate("P-123456789"), "key");
+    const change: Write = { operation: "update", id: made.id, input: { documentNumber: "Q-123456789" } };
+    await ask(surface, change, "change");
+    const clerk = await gateway.token(account, ["kyc:write", "kyc:delete"]);
+    const guess = (wanted: Write, key: string) => write(gateway, surface, clerk, wanted, key);
+    const right = await guess(aCreate("P-123456789"), "key");
+    expect(right).toMatchObject({ replayed: true, result: { documentNumber: "•••••••6789" } });
+    expect(await guess(aCreate("X-999996789"), "key")).toEqual(right);
+    const changed = await guess(change, "change");
+    expect(changed).toMatchObject({ replayed: true, result: { documentNumber: "•••••••6789" } });
+    expect(await guess({ ...change, input: { documentNumber: "X-999996789" } }, "change")).toEqual(changed);
+    const others = [aCreate("P-123456780"), aCreate("P-1234-56789"), { operation: "delete", id: made.id }];
+    for (const other of others as Write[]) {
+      expect(await guess(other, "key")).toMatchObject({ code: "IDEMPOTENCY_MISMATCH", replayed: false });
+    }
+    expect(await ask(surface, aCreate("X-999996789"), "key")).toMatchObject({ code: "IDEMPOTENCY_MISMATCH" });
+  });
+
   test("a key is an account's own", async () => {
     const made = await ask(surface, aCreate("P-1"), "key");
     const stranger = await gateway.token(`${account}-2`);
