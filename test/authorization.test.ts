@@ -88,6 +88,11 @@ const ROUTES: Record<string, RouteRule> = {
   ...all("refused", "/v1/kyc/:id", "OPTIONS", "TRACE"),
   ...all("graphql", "/graphql", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
   ...all("open", "/graphql/assets/*", "GET", "HEAD"),
+  ...all("open", "/", "GET", "HEAD"),
+  ...all("open", "/assets/*", "GET", "HEAD"),
+  ...all("open", "/docs", "GET", "HEAD"),
+  ...all("open", "/docs/assets/*", "GET", "HEAD"),
+  ...all("open", "/openapi.json", "GET", "HEAD"),
   ...all("open", "/health", "GET", "HEAD"),
   ...all("open", "/ready", "GET", "HEAD"),
   ...all("open", "/metrics", "GET", "HEAD"),
@@ -219,7 +224,7 @@ function routes(): string[] {
       const [, indent = "", part = "", methods = ""] = /^([│├└─\s]*)(\S+) \((.*)\)$/.exec(line) ?? [];
       if (part === "") return [];
       parts.splice(indent.length / 4 - 1, Number.POSITIVE_INFINITY, part);
-      const url = parts.join("").replace(/^\/graphql\/assets\/.*/, "/graphql/assets/*");
+      const url = parts.join("").replace(/\/assets\/.*/, "/assets/*");
       return methods.split(", ").map((method) => `${method} ${url}`);
     });
 }
@@ -228,7 +233,9 @@ describe("REST", () => {
   test("has a rule for every route of the router, and no rule for what is not there", () => {
     const found = new Set(routes());
     // They are there once the front end is built.
-    for (const method of ["GET", "HEAD"]) found.add(`${method} /graphql/assets/*`);
+    for (const url of ["/graphql/assets/*", "/docs/assets/*", "/docs"]) {
+      for (const method of ["GET", "HEAD"]) found.add(`${method} ${url}`);
+    }
     expect([...found].sort()).toEqual(Object.keys(ROUTES).sort());
   });
 

@@ -31,7 +31,7 @@ const fill = (account: string, records: number, again = false) =>
   fillDemo(gateway, { account, records, again, now: Date.now() }, () => {});
 
 async function everyRecord(account: string): Promise<Shown[]> {
-  const token = await gateway.token(account, ["kyc:read"]);
+  const token = await gateway.token(account, ["kyc:read", "kyc:pii"]);
   const shown: Shown[] = [];
   let after: string | null = null;
   do {
