@@ -6,9 +6,9 @@ import type { Database } from "./db/client.ts";
 import { SEALED_PLACES } from "./sealed-places.ts";
 import { mintKey, readKeyFile, replaceKeyFile } from "./sealing/key-file.ts";
 import type { Keyring } from "./sealing/keyring.ts";
-import { keyFileOf, openKeyring, requireKeySource } from "./sealing/open-keyring.ts";
+import { findKeyring, keyFileOf, openKeyring, requireKeySource } from "./sealing/open-keyring.ts";
 import type { SealedPlace } from "./sealing/place.ts";
-import { forgetUnusedKeys, listRegisteredKeys } from "./sealing/registry.ts";
+import { forgetUnusedKeys } from "./sealing/registry.ts";
 
 /** Ways through a place until nothing is found any more: what a gateway has sealed meanwhile lies behind the first. */
 const MOST_WAYS = 3;
@@ -23,10 +23,7 @@ export function keysCommands(): Command {
     .description("list the keys, and how much each of them seals")
     .addOption(new Option("--json", "print JSON").default(false))
     .action(async ({ json }: { json: boolean }) => {
-      const rows = await withDatabase(
-        async (scene) => listKeys(scene, await openKeys(scene)),
-        requireKeySource,
-      );
+      const rows = await withDatabase(listKeys, requireKeySource);
       if (json) print(JSON.stringify(rows, null, 2));
       else printKeys(rows);
     });
@@ -42,7 +39,7 @@ export function keysCommands(): Command {
       await withDatabase(
         async (scene) => {
           if (makeNew) await addKey(scene);
-          await rotate(scene, await openKeys(scene));
+          await rotate(scene, await openKeyring(scene.config, scene.db, SEALED_PLACES, say));
         },
         (config) => {
           requireKeySource(config);
@@ -52,8 +49,6 @@ export function keysCommands(): Command {
     });
   return keys;
 }
-
-const openKeys = ({ config, db }: CommandScene) => openKeyring(config, db, SEALED_PLACES, say);
 
 interface KeyRow {
   id: string;
@@ -65,8 +60,10 @@ interface KeyRow {
   seals: Record<string, number>;
 }
 
-async function listKeys({ db }: CommandScene, keys: Keyring): Promise<KeyRow[]> {
-  const registered = new Map((await listRegisteredKeys(db)).map((key) => [key.id, key.createdAt]));
+async function listKeys({ config, db }: CommandScene): Promise<KeyRow[]> {
+  const { keys, registered } = await findKeyring(config, db, SEALED_PLACES);
+  if (!keys) return [];
+  const firstUses = new Map(registered.map((key) => [key.id, key.createdAt]));
   const counts: [string, Map<string | null, number>][] = [];
   for (const place of SEALED_PLACES) counts.push([place.name, await place.countByKey(db)]);
   for (const [name, count] of counts) {
@@ -74,7 +71,7 @@ async function listKeys({ db }: CommandScene, keys: Keyring): Promise<KeyRow[]> 
     if (plain) say(`${plain} ${name} of an earlier release are not sealed yet.`);
   }
   return keys.keyIds.map((id) => {
-    const since = registered.get(id);
+    const since = firstUses.get(id);
     return {
       id,
       newest: id === keys.newestId,

@@ -4,7 +4,7 @@ import type { Database } from "../db/client.ts";
 import { createKeyFile, mintKey, readKeyFile } from "./key-file.ts";
 import { Keyring } from "./keyring.ts";
 import type { SealedPlace } from "./place.ts";
-import { findKeyFaults, registerNewestKey } from "./registry.ts";
+import { findKeyFaults, listRegisteredKeys, type RegisteredKey, registerNewestKey } from "./registry.ts";
 
 type Settings = Pick<Config, "databaseUrl" | "dataDir" | "encryptionKeys">;
 
@@ -26,10 +26,34 @@ export function requireKeySource({ encryptionKeys, databaseUrl }: Settings): voi
   ]);
 }
 
+/** The configured keys, and what the database knows of keys. */
+interface FoundKeys {
+  /** Null: none is configured, and there is no key file yet. */
+  keys: Keyring | null;
+  registered: RegisteredKey[];
+}
+
 /**
- * The keys for what this migrated database holds, known to it from then on: those of the environment or, for a
- * database on this machine, those of a file in the data folder, which is made where nothing is sealed yet. Fails with
- * a ConfigError that names each key that lacks or is another one than it was.
+ * The keys for what this migrated database holds: those of the environment or, for a database on this machine, those
+ * of a file in the data folder. Nothing is written. Fails with a ConfigError that names each key that lacks or is
+ * another one than it was.
+ */
+export async function findKeyring(
+  config: Settings,
+  db: Database,
+  places: readonly SealedPlace[],
+): Promise<FoundKeys> {
+  requireKeySource(config);
+  const known = config.encryptionKeys ?? (await readKeyFile(keyFileOf(config)));
+  const keys = known && new Keyring(known);
+  const registered = await listRegisteredKeys(db);
+  refuse(config, await findKeyFaults(db, keys, registered, places));
+  return { keys, registered };
+}
+
+/**
+ * The same keys, the newest known to the database from then on. The file is made where there is none and nothing is
+ * sealed yet. Fails also where another process began with keys that these lack while this one did.
  */
 export async function openKeyring(
   config: Settings,
@@ -37,22 +61,31 @@ export async function openKeyring(
   places: readonly SealedPlace[],
   onWarning: (message: string) => void,
 ): Promise<Keyring> {
-  requireKeySource(config);
-  const file = keyFileOf(config);
-  const source = config.encryptionKeys ? "ENCRYPTION_KEYS" : `the file ${file}`;
-  const refuse = (faults: readonly string[]) => {
-    if (faults.length > 0) throw new ConfigError(faults.map((fault) => `${source}: ${fault}`));
-  };
-  const known = config.encryptionKeys ?? (await readKeyFile(file));
   // Before a key is made: a new one in the place of one that was lost would hide the loss.
-  refuse(await findKeyFaults(db, known && new Keyring(known), places));
-  const keys = new Keyring(known ?? (await createKeyFile(file, [mintKey(Date.now())])));
+  const { keys: known, registered: before } = await findKeyring(config, db, places);
+  const file = keyFileOf(config);
+  const keys = known ?? new Keyring(await createKeyFile(file, [mintKey(Date.now())]));
   if (!config.encryptionKeys && config.databaseUrl !== undefined) {
     onWarning(`the encryption keys are in ${file}: set ENCRYPTION_KEYS before production`);
   }
-  refuse(await registerNewestKey(db, keys, Date.now()));
+  await registerNewestKey(db, keys, Date.now());
+  const meanwhile = (await listRegisteredKeys(db)).filter(({ id }) => !before.some((key) => key.id === id));
+  refuse(config, await findKeyFaults(db, keys, meanwhile, places));
+  // Two machines with a file each: what one of them sealed the other could not open.
+  if (!known && before.length === 0) {
+    refuse(config, meanwhile.filter(({ id }) => !keys.keyIds.includes(id)).map(isOfAnotherStart));
+  }
   return keys;
 }
+
+function refuse(config: Settings, faults: readonly string[]): void {
+  if (faults.length === 0) return;
+  const source = config.encryptionKeys ? "ENCRYPTION_KEYS" : `the file ${keyFileOf(config)}`;
+  throw new ConfigError(faults.map((fault) => `${source}: ${fault}`));
+}
+
+const isOfAnotherStart = ({ id }: RegisteredKey) =>
+  `the key "${id}" is missing, with which another gateway began at the same time: give both the same keys`;
 
 function isLoopback(databaseUrl: string): boolean {
   const { hostname } = new URL(databaseUrl);

@@ -43,16 +43,17 @@ const insertKey = statement((db) =>
 const deleteKey = statement((db) => db.delete(encryptionKeys).where(eq(encryptionKeys.id, given("id"))));
 
 /**
- * What keeps these keys from opening all that is sealed, a line for each key; null: there are none yet. For a key that
- * is not among them it may read all records.
+ * What keeps these keys from opening all that is sealed under the registered ones, a line for each key; null: there are
+ * none yet. For a key that is not among them it may read all records: where it has sealed nothing it is no fault.
  */
 export async function findKeyFaults(
   db: Database,
   keys: Keyring | null,
+  registered: readonly RegisteredKey[],
   places: readonly SealedPlace[],
 ): Promise<string[]> {
   const faults: string[] = [];
-  for (const { id, fingerprint } of await listRegisteredKeys(db)) {
+  for (const { id, fingerprint } of registered) {
     if (keys?.keyIds.includes(id)) {
       if (keys.fingerprint(id) !== fingerprint) faults.push(isAnother(id));
     } else if (await isUsed(db, id, places)) {
@@ -91,13 +92,10 @@ const isAnother = (id: string) =>
   `the key "${id}" is another one than the key of this id that the database was sealed with`;
 
 /**
- * Afterwards the database knows the newest key, and it may be sealed with. Of two keys that come with one id at the
- * same time one is refused: the fault comes back.
+ * Afterwards the database knows a key under the id of the newest one, and when it was first used. Of two that come with
+ * one id at the same time it knows one: `findKeyFaults` tells which.
  */
-export async function registerNewestKey(db: Database, keys: Keyring, now: number): Promise<string[]> {
+export async function registerNewestKey(db: Database, keys: Keyring, now: number): Promise<void> {
   const id = keys.newestId;
-  const fingerprint = keys.fingerprint(id);
-  await insertKey(db, { id, fingerprint, createdAt: toTimestamptz(now) });
-  const known = (await listRegisteredKeys(db)).find((key) => key.id === id);
-  return known?.fingerprint === fingerprint ? [] : [isAnother(id)];
+  await insertKey(db, { id, fingerprint: keys.fingerprint(id), createdAt: toTimestamptz(now) });
 }

@@ -3,12 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { ConfigError } from "../../src/config.ts";
+import type { Executor } from "../../src/db/client.ts";
 import { sealNumber } from "../../src/kyc/document-number.ts";
 import { insertKyc, type NewKyc } from "../../src/kyc/store.ts";
 import { SEALED_PLACES } from "../../src/sealed-places.ts";
 import { parseKeys } from "../../src/sealing/key-list.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
-import { keyFileOf, openKeyring } from "../../src/sealing/open-keyring.ts";
+import { findKeyring, keyFileOf, openKeyring } from "../../src/sealing/open-keyring.ts";
 import { forgetUnusedKeys, listRegisteredKeys } from "../../src/sealing/registry.ts";
 import { createTestDatabase } from "../support/database.ts";
 import { newKey } from "../support/keys.ts";
@@ -28,10 +29,10 @@ beforeEach(async () => {
 
 const warnings: string[] = [];
 /** A start with these keys, or with the file in the data folder. */
-async function open(entries?: string[], databaseUrl?: string): Promise<Keyring> {
+async function open(entries?: string[], databaseUrl?: string, folder = dataDir): Promise<Keyring> {
   warnings.length = 0;
   const encryptionKeys = entries && parseKeys(entries).keys;
-  const config = { encryptionKeys, databaseUrl, dataDir };
+  const config = { encryptionKeys, databaseUrl, dataDir: folder };
   return openKeyring(config, database.db, SEALED_PLACES, (message) => warnings.push(message));
 }
 
@@ -41,6 +42,9 @@ const faultsOf = async (work: Promise<unknown>) => {
   return (error as ConfigError).faults.join("\n");
 };
 
+const faultsIn = (start: PromiseSettledResult<unknown> | undefined) =>
+  start?.status === "rejected" ? String(start.reason.faults) : "";
+
 async function sealOne(keys: Keyring, account = "acme"): Promise<void> {
   const id = "0000000000000001";
   const kyc: NewKyc = {
@@ -49,6 +53,22 @@ async function sealOne(keys: Keyring, account = "acme"): Promise<void> {
     ...{ plainNumber: null, createdAt: 1, updatedAt: 1 },
   };
   await insertKyc(database.db, account, kyc, someEvent(account, id));
+}
+
+/** Lets starts find the registry as it is, and register their keys only after `meanwhile`: how each of them went. */
+async function startsAtOnce(
+  starts: (() => Promise<unknown>)[],
+  meanwhile: (tx: Executor) => Promise<void> = async () => {},
+) {
+  let started: Promise<PromiseSettledResult<unknown>[]> | undefined;
+  await database.db.transaction(async (tx) => {
+    await tx.execute("lock table encryption_keys in share row exclusive mode");
+    started = Promise.allSettled(starts.map((start) => start()));
+    const waiting = "select 1 from pg_locks where not granted and relation = 'encryption_keys'::regclass";
+    await expect.poll(async () => (await tx.execute(waiting)).length).toBe(starts.length);
+    await meanwhile(tx);
+  });
+  return (await started) ?? [];
 }
 
 const registered = async () => (await listRegisteredKeys(database.db)).map(({ id }) => id);
@@ -82,6 +102,29 @@ describe("keys from the environment", () => {
     expect(await forget([older])).toEqual([]);
     expect(await forget([newer])).toEqual(["2025"]);
     expect(await registered()).toEqual(["2026"]);
+  });
+
+  test("to find them writes nothing", async () => {
+    const find = (entries?: string[]) =>
+      findKeyring(
+        { encryptionKeys: entries && parseKeys(entries).keys, databaseUrl: undefined, dataDir },
+        database.db,
+        SEALED_PLACES,
+      );
+    expect((await find([newer])).keys?.keyIds).toEqual(["2026"]);
+    expect((await find()).keys).toBe(null);
+    expect(await registered()).toEqual([]);
+    await expect(stat(keyFileOf({ dataDir }))).rejects.toThrow("ENOENT");
+  });
+
+  test("one that another process sealed with while this one started refuses the start", async () => {
+    const other = new Keyring(parseKeys([older]).keys);
+    const [start] = await startsAtOnce([() => open([newer])], async (tx) => {
+      await tx.execute("insert into encryption_keys values ('2025', $1, now())", [other.fingerprint("2025")]);
+      await sealOne(other);
+    });
+    expect(faultsIn(start)).toContain('ENCRYPTION_KEYS: the key "2025" is missing');
+    expect((await open([newer, older])).newestId).toBe("2026");
   });
 
   test("one that sealed something and lacks refuses the start, by its id", async () => {
@@ -134,6 +177,16 @@ describe("keys from the file", () => {
   test("starts at once share one", async () => {
     const rings = await Promise.all(Array.from({ length: 6 }, () => open()));
     expect(new Set(rings.map((keys) => keys.fingerprint(keys.newestId))).size).toBe(1);
+  });
+
+  test("of first starts at once with a file each no two go on", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "kyc-keys-"));
+    const starts = await startsAtOnce([() => open(), () => open(undefined, undefined, folder)]);
+    await rm(folder, { recursive: true });
+    const refused = starts.map(faultsIn).filter((faults) => faults !== "");
+    expect(refused.length).toBeGreaterThan(0);
+    for (const faults of refused)
+      expect(faults).toMatch(/^the file .*another gateway began at the same time/);
   });
 
   test("a lost one refuses the start where something is sealed, and is not made anew", async () => {
