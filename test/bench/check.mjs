@@ -93,5 +93,7 @@ async function ask({ url }, { path, body }, token) {
           body: String(body),
         })
       : await fetch(`${url}${path}`, { headers: { authorization } });
-  return { status: response.status, body: await response.json() };
+  // What the gateway tells besides the data, the others do not.
+  const { extensions: _, ...answer } = await response.json();
+  return { status: response.status, body: answer };
 }
