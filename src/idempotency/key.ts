@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { FieldFault } from "../errors.ts";
+import { headerText } from "../header-text.ts";
 
 /** A request that is to be done once, however often it is sent. */
 export interface IdempotencyRequest {
@@ -14,7 +15,6 @@ const HEADER = "Idempotency-Key";
 export const LONGEST_KEY = 255;
 // Neither control nor format characters, lone surrogates, unassigned code points, nor line separators.
 const KEY = new RegExp(`^[^\\p{C}\\p{Zl}\\p{Zp}]{1,${LONGEST_KEY}}$`, "u");
-const ASCII = /^[\x20-\x7e]*$/;
 
 /** What a request's `Idempotency-Key` header asks for; null without one. */
 export function toIdempotencyRequest(header: string | string[] | undefined): IdempotencyRequest | null {
@@ -23,7 +23,7 @@ export function toIdempotencyRequest(header: string | string[] | undefined): Ide
 
 /** What is wrong with the key of a request, if it has one. */
 export function findKeyFaults(request: IdempotencyRequest | null): FieldFault[] {
-  if (!request || KEY.test(decode(request.header))) return [];
+  if (!request || KEY.test(headerText(request.header))) return [];
   return [keyFault(`must have 1 to ${LONGEST_KEY} printable characters`)];
 }
 
@@ -37,23 +37,13 @@ export function isKeyFault({ path }: FieldFault): boolean {
   return path[0] === HEADER;
 }
 
-/** HTTP hands over bytes: they are UTF-8 where they can be, and Latin-1 where they can't. */
-function decode(header: string): string {
-  if (ASCII.test(header)) return header;
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.from(header, "latin1"));
-  } catch {
-    return header;
-  }
-}
-
 /** What a key is stored as, and the number of the lock that its request holds while it runs: 64 bits, signed. */
 export function hashKey(
   accountId: string,
   { header }: IdempotencyRequest,
 ): { keyHash: string; lock: string } {
   const hash = createHash("sha256")
-    .update(`${accountId}\n${decode(header)}`)
+    .update(`${accountId}\n${headerText(header)}`)
     .digest();
   return { keyHash: hash.toString("base64url"), lock: String(hash.readBigInt64LE()) };
 }
