@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
@@ -7,6 +8,10 @@ export default defineConfig({
     globalSetup: "test/support/global-setup.ts",
     testTimeout: 20_000,
     hookTimeout: 30_000,
+    // One for each core: Vitest leaves one of two idle.
+    maxWorkers: availableParallelism(),
+    // No module does or keeps anything of its own, and loading them anew for each file takes longer than most tests.
+    isolate: false,
     projects: [
       {
         extends: true,
@@ -23,7 +28,6 @@ export default defineConfig({
           include: ["test/system/**/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          fileParallelism: false,
         },
       },
     ],

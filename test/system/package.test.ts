@@ -59,7 +59,9 @@ test("the package holds what was built, and no source, test, token or data", () 
   const rooms = new Set(packed.files.map(({ path }) => path.split("/")[0]));
   expect([...rooms].sort()).toEqual(["LICENSE", "README.md", "dist", "package.json", "schema.graphql"]);
   const kinds = new Set(packed.files.map(({ path }) => /\.\w+$/.exec(path)?.[0]));
-  expect([...kinds].sort()).toEqual([".gz", ".js", ".json", ".md", ".sql", ".graphql", undefined].sort());
+  expect([...kinds].sort()).toEqual(
+    [".css", ".gz", ".js", ".json", ".md", ".sql", ".txt", ".graphql", undefined].sort(),
+  );
 });
 
 test("npx kyc-gateway serve in a folder of its own is ready, and answers the printed curl", async () => {
