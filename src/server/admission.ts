@@ -4,6 +4,14 @@ import type { Config } from "../config.ts";
 import { overloaded, unavailable } from "../errors.ts";
 
 declare module "fastify" {
+  interface FastifyReply {
+    /** Which place it has among the requests under way; -1: none. */
+    place: number;
+    /** Since when it counts as under way. Milliseconds, of `performance.now()`. */
+    begun: number;
+    /** For how long it was under way before it was paused. Milliseconds. */
+    spent: number;
+  }
   interface FastifyContextConfig {
     /** Answered whatever the load: probes must tell an overloaded gateway from a dead one. */
     alwaysAnswered?: boolean;
@@ -24,6 +32,37 @@ const SWEEP = 100;
 const SAMPLE = 1000;
 
 /**
+ * The requests under way. A Map would do, but what goes through one keeps what came before it alive: V8 then moves
+ * each request with all that belongs to it into its old space, and collects that again and again.
+ */
+class Places {
+  readonly #replies: (FastifyReply | null)[] = [];
+  /** The places that are free, the last one left on top. */
+  readonly #free: number[] = [];
+
+  get size(): number {
+    return this.#replies.length - this.#free.length;
+  }
+
+  take(reply: FastifyReply): void {
+    reply.place = this.#free.pop() ?? this.#replies.length;
+    this.#replies[reply.place] = reply;
+  }
+
+  /** Nothing happens where it has none. */
+  leave(reply: FastifyReply): void {
+    if (reply.place === -1) return;
+    this.#replies[reply.place] = null;
+    this.#free.push(reply.place);
+    reply.place = -1;
+  }
+
+  *taken(): Iterable<FastifyReply> {
+    for (const reply of this.#replies) if (reply) yield reply;
+  }
+}
+
+/**
  * Afterwards requests beyond the limits are answered with UNAVAILABLE before anything is done for them, and so are
  * admitted ones that were not answered within `requestTimeout`; what those have begun may still happen.
  */
@@ -41,30 +80,35 @@ export async function limitLoad(
         : Promise.reject(overloaded()),
   });
 
-  /** When each began, in the order of beginning. */
-  const underWay = new Map<FastifyReply, number>();
-  /** What those that were paused had of their time already, where it is worth counting. */
-  const spent = new WeakMap<FastifyReply, number>();
+  app.decorateReply("place", -1);
+  app.decorateReply("begun", 0);
+  app.decorateReply("spent", 0);
+  const places = new Places();
   let now = performance.now();
   const sweep = setInterval(() => {
     now = performance.now();
-    for (const [reply, begun] of underWay) {
+    for (const reply of places.taken()) {
       const { raw } = reply;
       // A client that went away gets no `onResponse`, and a stream may take as long as it likes.
-      if (raw.destroyed || raw.headersSent) underWay.delete(reply);
-      else if (now - begun > limits.requestTimeout) refuseLate(reply);
+      if (raw.destroyed || raw.headersSent) places.leave(reply);
+      else if (now - reply.begun > limits.requestTimeout) refuseLate(reply);
     }
   }, SWEEP).unref();
 
   function admit(reply: FastifyReply): void {
-    if (underWay.size >= limits.maxConcurrentRequests) throw overloaded();
-    underWay.set(reply, now - (spent.get(reply) ?? 0));
+    if (places.size >= limits.maxConcurrentRequests) throw overloaded();
+    reply.begun = now;
+    places.take(reply);
   }
 
   function pause(reply: FastifyReply): void {
-    const begun = underWay.get(reply) ?? now;
-    if (begun < now) spent.set(reply, now - begun);
-    underWay.delete(reply);
+    reply.spent = now - reply.begun;
+    places.leave(reply);
+  }
+
+  function resume(reply: FastifyReply): void {
+    admit(reply);
+    reply.begun -= reply.spent;
   }
 
   const onRequest: onRequestHookHandler = (request, reply, done) => {
@@ -73,14 +117,14 @@ export async function limitLoad(
   };
   app.addHook("onRequest", onRequest);
   app.addHook("onResponse", (_request, reply, done) => {
-    underWay.delete(reply);
+    places.leave(reply);
     done();
   });
   app.addHook("onClose", (_app, done) => {
     clearInterval(sweep);
     done();
   });
-  return { pause, resume: admit };
+  return { pause, resume };
 }
 
 function refuseLate(reply: FastifyReply): void {
