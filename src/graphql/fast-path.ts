@@ -1,4 +1,4 @@
-import type { FastifyRequest } from "fastify";
+import type { IncomingHttpHeaders } from "node:http";
 import {
   type DocumentNode,
   type ExecutionResult,
@@ -28,11 +28,7 @@ import { checkVariables, type VariableCheck } from "./variables.ts";
  * way through Yoga, which has not seen it yet. Both ways execute the same schema, with the same rules, and render
  * errors with the same function: the answers are the same to the byte.
  */
-export function createFastPath(
-  validate: Validate,
-  limits: QueryLimits,
-  trusted: TrustedDocuments,
-): (request: FastifyRequest) => Promise<FastAnswer | null> {
+export function createFastPath(validate: Validate, limits: QueryLimits, trusted: TrustedDocuments): FastPath {
   const documents = new LRUCache<string, Document>({
     maxSize: CACHE_SIZE,
     sizeCalculation: (document) => document.size,
@@ -46,9 +42,9 @@ export function createFastPath(
     return document;
   }
 
-  return async (request) => {
-    const mediaType = plainMediaType(request);
-    const params = mediaType && readParams(request.body as Buffer, trusted);
+  return async ({ headers, body, operationContext: context, rateLimit }) => {
+    const mediaType = plainMediaType(headers);
+    const params = mediaType && Buffer.isBuffer(body) && readParams(body, trusted);
     if (!params) return null;
     const document = read(params.query);
     const { operation } = document;
@@ -56,14 +52,12 @@ export function createFastPath(
       return null;
     const variables = params.variables ?? {};
     if (document.findVariableFaults(variables).length > 0) return null;
-    const context = request.operationContext;
     if (context.idempotency && !document.takesKey) return null;
     const result = await document.execute(context, variables);
     // An error of a field has its path; one without it comes before any field has run.
     if (result.errors?.some(({ path }) => !path)) return null;
     // A number that was read for a field whose parent failed is not in the answer.
     if (!result.data) context.numbersShown?.clear();
-    const { rateLimit } = request;
     const extensions = rateLimit
       ? `{"cost":${document.cost},"rateLimit":${JSON.stringify(rateLimit)}}`
       : `{"cost":${document.cost}}`;
@@ -71,8 +65,22 @@ export function createFastPath(
   };
 }
 
+/**
+ * Answers a POST of `/graphql`, or leaves it to Yoga with null: nothing has been done then. Fails only where the code is at fault.
+ */
+export type FastPath = (request: FastRequest) => Promise<FastAnswer | null>;
+
+interface FastRequest {
+  headers: IncomingHttpHeaders;
+  /** Bytes, where there is one. */
+  body: unknown;
+  operationContext: OperationContext;
+  /** What is told of the limit of requests, where there is one. */
+  rateLimit?: object | null;
+}
+
 /** What to answer with. */
-export interface FastAnswer extends Observed {
+interface FastAnswer extends Observed {
   status: number;
   headers: Record<string, string>;
   mediaType: string;
@@ -101,9 +109,7 @@ const MEDIA_TYPES: Record<string, string> = {
   "application/graphql-response+json,application/json;q=0.9": "application/graphql-response+json",
 };
 
-function plainMediaType(request: FastifyRequest): string | undefined {
-  const { method, url, headers, body } = request;
-  if (method !== "POST" || url !== "/graphql" || !Buffer.isBuffer(body)) return undefined;
+function plainMediaType(headers: IncomingHttpHeaders): string | undefined {
   if (
     headers["content-type"] !== "application/json" &&
     headers["content-type"] !== "application/json; charset=utf-8"

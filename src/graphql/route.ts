@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Config } from "../config.ts";
 import { type AppError, RequestRefusal, toHttp } from "../errors.ts";
 import { createValidation } from "./errors.ts";
-import { createFastPath } from "./fast-path.ts";
+import { createFastPath, type FastPath } from "./fast-path.ts";
 import { sendGraphiql, wantsGraphiql } from "./graphiql.ts";
 import { NO_OPERATION, type Observed } from "./observed.ts";
 import { loadTrustedDocuments } from "./trusted-documents.ts";
@@ -16,8 +16,8 @@ declare module "fastify" {
 }
 
 /**
- * Adds `/graphql`: GraphQL's answers, and GraphiQL for a browser that asks for a page. Fails with a ConfigError where
- * the manifest of trusted documents is not valid.
+ * Adds `/graphql`: GraphQL's answers, and GraphiQL for a browser that asks for a page. Gives the
+ * fast path, for those who need no route to take it. Fails with a ConfigError where the manifest of trusted documents is not valid.
  */
 export async function registerGraphql(
   app: FastifyInstance,
@@ -25,7 +25,7 @@ export async function registerGraphql(
     /** The token that GraphiQL may show to whoever makes this request. */
     tokenFor: (request: FastifyRequest) => Promise<string | null>;
   },
-): Promise<void> {
+): Promise<FastPath> {
   const { queryLimits } = options;
   const validate = createValidation(options);
   const trusted = await loadTrustedDocuments(options.persistedOperations, validate, queryLimits.tokens);
@@ -35,7 +35,7 @@ export async function registerGraphql(
     method: ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
     url: "/graphql",
     handler: async (request, reply) => {
-      const fast = await fastPath(request);
+      const fast = request.method === "POST" && request.url === "/graphql" ? await fastPath(request) : null;
       if (fast) {
         const { status, headers, mediaType, body } = fast;
         request.observed = fast;
@@ -59,6 +59,7 @@ export async function registerGraphql(
       return reply.send(Buffer.from(await response.arrayBuffer()));
     },
   });
+  return fastPath;
 }
 
 /** Browsers post forms and plain text across origins without asking; nothing else needs those types here. */

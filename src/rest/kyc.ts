@@ -1,4 +1,6 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { IncomingHttpHeaders } from "node:http";
+import type { FastifyInstance } from "fastify";
+import type { OperationContext } from "../context.ts";
 import type { FieldFault } from "../errors.ts";
 import { createKyc } from "../kyc/create-kyc.ts";
 import { deleteKyc } from "../kyc/delete-kyc.ts";
@@ -12,7 +14,24 @@ import { parseEtags, toEtag } from "./etag.ts";
 import { allowOnly, parseBody, parseForm, type WireParams } from "./params.ts";
 import { readReason } from "./reason.ts";
 
-type RecordRequest = FastifyRequest<{ Params: { id: string } }>;
+/** What this surface reads of a request, whichever way it came. */
+interface RestRequest {
+  operationContext: OperationContext;
+  url: string;
+  headers: IncomingHttpHeaders;
+  /** Bytes, where there is one. */
+  body?: unknown;
+}
+interface RecordRequest extends RestRequest {
+  params: { id: string };
+}
+
+/** What to answer with; a body is to be sent as JSON. */
+export interface RestAnswer {
+  status: number;
+  headers: Record<string, string>;
+  body?: unknown;
+}
 
 const toSeconds = (millis: number) => Math.floor(millis / 1000);
 
@@ -40,8 +59,33 @@ export function registerKycRoutes(app: FastifyInstance): void {
     done();
   });
   for (const { methods, path, handler } of KYC_ROUTES) {
-    app.route<{ Params: { id: string } }>({ method: [...methods], url: path, handler });
+    app.route<{ Params: { id: string } }>({
+      method: [...methods],
+      url: path,
+      handler: async (request, reply) => {
+        const { status, headers, body } = await handler(request);
+        return reply.code(status).headers(headers).send(body);
+      },
+    });
   }
+}
+
+const ONE_RECORD = /^\/v1\/kyc\/([0-9A-Za-z]{16})$/;
+const ALL_RECORDS = /^\/v1\/kyc(\?|$)/;
+
+/**
+ * What answers a plain read, by its address: a record as it is now, or a page. Undefined for every other, and for one
+ * on a condition. The answer fails as the route's does.
+ */
+export function findPlainRead(
+  url: string,
+  headers: IncomingHttpHeaders,
+): ((context: OperationContext) => Promise<RestAnswer>) | undefined {
+  if (headers["if-none-match"] !== undefined) return undefined;
+  const id = ONE_RECORD.exec(url)?.[1];
+  if (id) return (operationContext) => get({ operationContext, url, headers, params: { id } });
+  if (ALL_RECORDS.test(url)) return (operationContext) => list({ operationContext, url, headers });
+  return undefined;
 }
 
 /** Every call of this surface, for those who serve it and those who describe it. Paths are below `/v1/kyc`. */
@@ -54,37 +98,34 @@ export const KYC_ROUTES = [
 ] as const;
 export type RestOperation = (typeof KYC_ROUTES)[number]["operation"];
 
-async function list(request: FastifyRequest) {
+async function list(request: RestRequest): Promise<RestAnswer> {
   const { input, faults } = readList(readQuery(request, LIST_PARAMS));
   const { items, more } = await (await listKycs(request.operationContext, input, faults)).page();
-  return { has_more: more, data: items.map(renderKyc) };
+  return { status: 200, headers: {}, body: { has_more: more, data: items.map(renderKyc) } };
 }
 
-async function create(request: FastifyRequest, reply: FastifyReply) {
+async function create(request: RestRequest): Promise<RestAnswer> {
   const { values, faults } = withQueryFaults(request, readBody(request, CREATE_PARAMS));
   const kyc = await createKyc(
     request.operationContext,
     { customerId: values.get("customer_id") as string, ...readChanges(values), ...readReason(request) },
     faults,
   );
-  return reply
-    .code(201)
-    .header("location", `/v1/kyc/${kyc.id}`)
-    .header("etag", toEtag(kyc.version))
-    .send(renderKyc(kyc));
+  const headers = { location: `/v1/kyc/${kyc.id}`, etag: toEtag(kyc.version) };
+  return { status: 201, headers, body: renderKyc(kyc) };
 }
 
-async function get(request: RecordRequest, reply: FastifyReply) {
+async function get(request: RecordRequest): Promise<RestAnswer> {
   const known = readTags(request, "If-None-Match", []);
   const faults = [...readQuery(request, []).faults, ...known.faults];
   const kyc = await getKyc(request.operationContext, request.params.id, faults);
   if (!kyc) throw kycNotFound();
-  reply.header("etag", toEtag(kyc.version));
-  if (known.versions === "any" || known.versions.includes(kyc.version)) return reply.code(304).send();
-  return renderKyc(kyc);
+  const headers = { etag: toEtag(kyc.version) };
+  if (known.versions === "any" || known.versions.includes(kyc.version)) return { status: 304, headers };
+  return { status: 200, headers, body: renderKyc(kyc) };
 }
 
-async function update(request: RecordRequest, reply: FastifyReply) {
+async function update(request: RecordRequest): Promise<RestAnswer> {
   const { values, faults } = withQueryFaults(request, readBody(request, UPDATE_PARAMS));
   const ifMatch = readTags(request, "If-Match", "any");
   const kyc = await updateKyc(
@@ -93,10 +134,10 @@ async function update(request: RecordRequest, reply: FastifyReply) {
     [...faults, ...ifMatch.faults],
     { given: listFixed(values), findChanged: (stored) => findChangedFixed(values, stored) },
   );
-  return reply.header("etag", toEtag(kyc.version)).send(renderKyc(kyc));
+  return { status: 200, headers: { etag: toEtag(kyc.version) }, body: renderKyc(kyc) };
 }
 
-async function remove(request: RecordRequest) {
+async function remove(request: RecordRequest): Promise<RestAnswer> {
   const { faults } = withQueryFaults(request, readBody(request, []));
   const ifMatch = readTags(request, "If-Match", "any");
   const id = await deleteKyc(
@@ -104,7 +145,7 @@ async function remove(request: RecordRequest) {
     { id: request.params.id, ...expect(ifMatch.versions), ...readReason(request) },
     [...faults, ...ifMatch.faults],
   );
-  return { id, deleted: true };
+  return { status: 200, headers: {}, body: { id, deleted: true } };
 }
 
 const FILTERS = ["customer_id", "verification_status", "document_number"] as const;
@@ -115,16 +156,16 @@ export const CREATE_PARAMS = ["customer_id", ...CHANGEABLE] as const;
 const FIXED = ["id", "customer_id", "created_at", "updated_at"] as const;
 export const UPDATE_PARAMS = [...CHANGEABLE, ...FIXED] as const;
 
-function readQuery(request: FastifyRequest, known: readonly string[]): WireParams {
+function readQuery(request: RestRequest, known: readonly string[]): WireParams {
   const start = request.url.indexOf("?");
   return allowOnly(parseForm(start < 0 ? "" : request.url.slice(start + 1)), known, "query");
 }
 
-function readBody(request: FastifyRequest, known: readonly string[]): WireParams {
+function readBody(request: RestRequest, known: readonly string[]): WireParams {
   return allowOnly(parseBody(request.headers["content-type"], request.body), known, "body");
 }
 
-function withQueryFaults(request: FastifyRequest, params: WireParams): WireParams {
+function withQueryFaults(request: RestRequest, params: WireParams): WireParams {
   return { ...params, faults: [...params.faults, ...readQuery(request, []).faults] };
 }
 
@@ -140,7 +181,7 @@ function readChanges(values: WireParams["values"]) {
 type Versions = number[] | "any";
 
 function readTags(
-  request: FastifyRequest,
+  request: RestRequest,
   name: "If-Match" | "If-None-Match",
   absent: Versions,
 ): { versions: Versions; faults: FieldFault[] } {

@@ -1,14 +1,11 @@
+import type { ServerResponse } from "node:http";
 import underPressure from "@fastify/under-pressure";
 import type { FastifyInstance, FastifyReply, onRequestHookHandler } from "fastify";
 import type { Config } from "../config.ts";
-import { overloaded, unavailable } from "../errors.ts";
+import { type AppError, overloaded, unavailable } from "../errors.ts";
 
 declare module "fastify" {
-  interface FastifyReply {
-    /** Which place it has among the requests under way; -1: none. */
-    place: number;
-    /** Since when it counts as under way. Milliseconds, of `performance.now()`. */
-    begun: number;
+  interface FastifyReply extends UnderWay {
     /** For how long it was under way before it was paused. Milliseconds. */
     spent: number;
   }
@@ -18,8 +15,23 @@ declare module "fastify" {
   }
 }
 
+/** A request that is to be answered in time. */
+export interface UnderWay {
+  readonly raw: Pick<ServerResponse, "destroyed" | "headersSent">;
+  /** Which place it has among the requests under way; -1: none. */
+  place: number;
+  /** Since when it counts as under way. Milliseconds, of `performance.now()`. */
+  begun: number;
+  /** Answers it with UNAVAILABLE; whatever its handler still comes to has nobody to be sent to. */
+  refuseLate(): void;
+}
+
 /** Requests that were admitted, until they are answered. */
 export interface Admission {
+  /** Gives a place to a request that begins. False where there is none. */
+  enter(request: UnderWay): boolean;
+  /** Takes the place of a request that is answered or lost, where it has one. */
+  leave(request: UnderWay): void;
   /** Takes the place of a request that only waits for its client to send the rest. */
   pause(reply: FastifyReply): void;
   /** Gives a place back to a request. Fails with UNAVAILABLE where there is none. */
@@ -36,29 +48,29 @@ const SAMPLE = 1000;
  * each request with all that belongs to it into its old space, and collects that again and again.
  */
 class Places {
-  readonly #replies: (FastifyReply | null)[] = [];
+  readonly #requests: (UnderWay | null)[] = [];
   /** The places that are free, the last one left on top. */
   readonly #free: number[] = [];
 
   get size(): number {
-    return this.#replies.length - this.#free.length;
+    return this.#requests.length - this.#free.length;
   }
 
-  take(reply: FastifyReply): void {
-    reply.place = this.#free.pop() ?? this.#replies.length;
-    this.#replies[reply.place] = reply;
+  take(request: UnderWay): void {
+    request.place = this.#free.pop() ?? this.#requests.length;
+    this.#requests[request.place] = request;
   }
 
   /** Nothing happens where it has none. */
-  leave(reply: FastifyReply): void {
-    if (reply.place === -1) return;
-    this.#replies[reply.place] = null;
-    this.#free.push(reply.place);
-    reply.place = -1;
+  leave(request: UnderWay): void {
+    if (request.place === -1) return;
+    this.#requests[request.place] = null;
+    this.#free.push(request.place);
+    request.place = -1;
   }
 
-  *taken(): Iterable<FastifyReply> {
-    for (const reply of this.#replies) if (reply) yield reply;
+  *taken(): Iterable<UnderWay> {
+    for (const request of this.#requests) if (request) yield request;
   }
 }
 
@@ -83,22 +95,28 @@ export async function limitLoad(
   app.decorateReply("place", -1);
   app.decorateReply("begun", 0);
   app.decorateReply("spent", 0);
+  app.decorateReply("refuseLate", refuseLate);
   const places = new Places();
   let now = performance.now();
   const sweep = setInterval(() => {
     now = performance.now();
-    for (const reply of places.taken()) {
-      const { raw } = reply;
+    for (const request of places.taken()) {
+      const { raw } = request;
       // A client that went away gets no `onResponse`, and a stream may take as long as it likes.
-      if (raw.destroyed || raw.headersSent) places.leave(reply);
-      else if (now - reply.begun > limits.requestTimeout) refuseLate(reply);
+      if (raw.destroyed || raw.headersSent) places.leave(request);
+      else if (now - request.begun > limits.requestTimeout) request.refuseLate();
     }
   }, SWEEP).unref();
 
+  function enter(request: UnderWay): boolean {
+    if (places.size >= limits.maxConcurrentRequests) return false;
+    request.begun = now;
+    places.take(request);
+    return true;
+  }
+
   function admit(reply: FastifyReply): void {
-    if (places.size >= limits.maxConcurrentRequests) throw overloaded();
-    reply.begun = now;
-    places.take(reply);
+    if (!enter(reply)) throw overloaded();
   }
 
   function pause(reply: FastifyReply): void {
@@ -124,13 +142,17 @@ export async function limitLoad(
     clearInterval(sweep);
     done();
   });
-  return { pause, resume };
+  return { enter, leave: (request) => places.leave(request), pause, resume };
 }
 
-function refuseLate(reply: FastifyReply): void {
+function refuseLate(this: FastifyReply): void {
   // What was read for it is not shown: nothing waits for the trail.
-  reply.request.operationContext?.numbersShown?.clear();
-  reply.send(unavailable(new Error("the request was not answered in time")));
-  // Whatever its handler still comes to has nobody to be sent to.
-  reply.hijack();
+  this.request.operationContext?.numbersShown?.clear();
+  this.send(notInTime());
+  this.hijack();
+}
+
+/** The error for a request whose time is over. */
+export function notInTime(): AppError {
+  return unavailable(new Error("the request was not answered in time"));
 }

@@ -1,3 +1,5 @@
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
+import { Readable } from "node:stream";
 import cors from "@fastify/cors";
 import Fastify, {
   type FastifyBaseLogger,
@@ -18,6 +20,7 @@ import type { Config } from "../config.ts";
 import type { OperationContext } from "../context.ts";
 import type { Database } from "../db/client.ts";
 import { type AppError, RequestRefusal, toHttp } from "../errors.ts";
+import type { FastPath } from "../graphql/fast-path.ts";
 import { registerGraphiql } from "../graphql/graphiql.ts";
 import { registerGraphql, sendGraphqlFailure } from "../graphql/route.ts";
 import { toIdempotencyRequest } from "../idempotency/key.ts";
@@ -30,7 +33,9 @@ import { registerKycRoutes } from "../rest/kyc.ts";
 import { registerOpenapi } from "../rest/openapi.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { type Admission, limitLoad } from "./admission.ts";
-import { SECURITY_HEADERS, STRICT_TRANSPORT } from "./headers.ts";
+import { createAnswerRecord, type RecordAnswered } from "./answered.ts";
+import { openFastLane } from "./fast-lane.ts";
+import { commonHeaders, EXPOSED_HEADERS, SECURITY_HEADERS } from "./headers.ts";
 import { registerHealth } from "./health.ts";
 import { isOwnersBrowser } from "./owners-browser.ts";
 import { countFailed, createRateLimiter } from "./rate-limit.ts";
@@ -75,10 +80,6 @@ const MOMENT = 50;
 /** Of the request line and the headers together. Bytes. */
 const MAX_HEADER_SIZE = 16 * 1024;
 
-const EXPOSED_HEADERS = ["ETag", "Idempotent-Replayed", "Location", "Request-Id", "Retry-After"].concat(
-  ["Limit", "Remaining", "Reset"].map((figure) => `RateLimit-${figure}`),
-);
-
 /** The HTTP server with both surfaces, ready to listen. */
 export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   const { config, log } = parts;
@@ -87,7 +88,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     bodyLimit: config.bodyLimit,
     requestTimeout: config.receiveTimeout,
     keepAliveTimeout: config.keepAliveTimeout,
-    genReqId: newRequestId,
+    genReqId: (raw: IncomingMessage) => raw.handedOver?.id ?? newRequestId(),
     // Every request would pay for a logger of its own, and few write more than a line: lines name the request's id.
     childLoggerFactory: (logger) => logger,
     // Fastify's own lines hold the URL, and a URL can hold anything.
@@ -111,7 +112,8 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   app.decorateRequest("operationContext");
   app.decorateRequest("rateLimit", null);
   app.decorateRequest("observed", null);
-  addRequestHooks(app, parts);
+  const record = createAnswerRecord(log, parts.metrics);
+  addRequestHooks(app, parts, record);
   app.setErrorHandler(sendRestFailure);
   app.setNotFoundHandler(() => {
     throw new RequestRefusal(404, "route_unknown", "There is nothing at this address.");
@@ -127,18 +129,22 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   // Behind CORS: a page of another origin is to see why it was refused.
   const admission = await limitLoad(app, config);
   registerHealth(app, parts);
-  await registerSurfaces(app, parts, admission);
+  const surfaces = await registerSurfaces(app, parts, admission);
+  // A limit's counts and headers are its plugin's to tell.
+  if (config.rateLimit === 0) openFastLane(app, { ...parts, ...surfaces, admission, record });
   return app;
 }
 
 // Hooks with callbacks: what waits for nothing needs no promise.
-function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: AppParts): void {
+function addRequestHooks(app: FastifyInstance, { isDraining }: AppParts, record: RecordAnswered): void {
   app.addHook("onRequest", (request, reply, done) => {
-    for (const name in SECURITY_HEADERS) reply.header(name, SECURITY_HEADERS[name]);
-    if (request.headers["x-forwarded-proto"] === "https")
-      reply.header("strict-transport-security", STRICT_TRANSPORT);
-    reply.header("request-id", request.id);
+    const pairs = commonHeaders(request.headers, request.id);
+    for (let at = 0; at < pairs.length; at += 2) reply.header(pairs[at] as string, pairs[at + 1]);
     done();
+  });
+  app.addHook("preParsing", ({ raw }, _reply, payload, done) => {
+    const body = raw.handedOver?.body;
+    done(null, body ? Readable.from([body]) : payload);
   });
   app.addHook("onSend", (request, reply, payload, done) => {
     if (request.operationContext?.idempotency?.replayed) reply.header("idempotent-replayed", "true");
@@ -147,49 +153,45 @@ function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: App
     done(null, payload);
   });
   app.addHook("onResponse", (request, reply, done) => {
-    const { method, id } = request;
-    const status = reply.statusCode;
-    // The pattern of the route, never the path or the query: those can hold anything.
-    const route = request.routeOptions.url ?? "unmatched";
-    const viewer = request.operationContext?.viewer;
-    const { observed } = request;
-    const ms = Math.round(reply.elapsedTime * 100) / 100;
-    metrics.observeRequest(method, route, status, ms / 1000);
-    if (observed) metrics.observeOperation(observed.operation, observed.outcome, ms / 1000);
-    log.info(
-      {
-        requestId: id,
-        method,
-        route,
-        status,
-        ms,
-        account: viewer?.accountId,
-        token: viewer?.tokenId,
-        operation: observed?.operation,
-        outcome: observed?.outcome,
-      },
-      "answered",
-    );
+    const { id, method, raw, observed } = request;
+    record({
+      ...{ requestId: id, method, status: reply.statusCode, observed },
+      route: request.routeOptions.url ?? "unmatched",
+      elapsed: raw.handedOver ? performance.now() - raw.handedOver.came : reply.elapsedTime,
+      viewer: request.operationContext?.viewer,
+    });
     done();
   });
 }
 
-async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission: Admission): Promise<void> {
+/** Adds both surfaces. Gives what those need who answer without Fastify. */
+async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission: Admission) {
   const { authenticate, config, db, devToken, keys, log, now } = parts;
   const count = config.rateLimit > 0 ? await createRateLimiter(app, config.rateLimit) : undefined;
+  const enter = async (
+    headers: IncomingHttpHeaders,
+    surface: Surface,
+    requestId: string,
+  ): Promise<OperationContext> => {
+    const viewer = await authenticate(headers.authorization);
+    const numbersShown = config.auditReads ? new Set<string>() : null;
+    const idempotency = toIdempotencyRequest(headers["idempotency-key"]);
+    return { db, keys, viewer, surface, requestId, idempotency, numbersShown, log, now };
+  };
   const enterBy =
     (surface: Surface): onRequestHookHandler =>
     (request, reply, done) => {
       reply.header("cache-control", "no-store");
-      authenticate(request.headers.authorization).then(
-        (viewer) => {
-          const numbersShown = config.auditReads ? new Set<string>() : null;
-          const idempotency = toIdempotencyRequest(request.headers["idempotency-key"]);
-          const requestId = request.id;
-          const context = { db, keys, viewer, surface, requestId, idempotency, numbersShown, log, now };
+      const { context, failure } = request.raw.handedOver ?? {};
+      if (failure !== undefined) {
+        if (context) request.operationContext = context;
+        return done(failure as Error);
+      }
+      enter(request.headers, surface, request.id).then(
+        (context) => {
           request.operationContext = context;
           admission.pause(reply);
-          if (count) count(request, reply, viewer?.tokenId).then(() => done(), done);
+          if (count) count(request, reply, context.viewer?.tokenId).then(() => done(), done);
           else done();
         },
         count ? (failure) => countFailed(count, request, reply, failure).catch(done) : done,
@@ -209,6 +211,7 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
     );
   };
   if (config.graphiql) await registerGraphiql(app);
+  let fastPath: FastPath | undefined;
   await app.register(async (graphql) => {
     graphql.addHook("onRequest", enterBy("graphql"));
     graphql.addHook("preHandler", reenter);
@@ -216,7 +219,7 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
       sendGraphqlFailure(readFailure(error, request), request, reply),
     );
     if (config.auditReads) graphql.addHook("onSend", holdUntilAudited);
-    await registerGraphql(graphql, { ...config, tokenFor });
+    fastPath = await registerGraphql(graphql, { ...config, tokenFor });
   });
   await app.register(
     async (rest) => {
@@ -238,6 +241,7 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
   }
   refuseOtherMethods(app, "/v1/kyc", ["GET", "HEAD", "POST"]);
   refuseOtherMethods(app, "/v1/kyc/:id", ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"]);
+  return { enter, graphql: fastPath as FastPath };
 }
 
 /** Lets an answer that shows document numbers go once the trail has it. One without a body shows none. */

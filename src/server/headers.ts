@@ -1,3 +1,5 @@
+import type { IncomingHttpHeaders } from "node:http";
+
 /**
  * On every answer. Pages replace the policy by one that allows what they need. Origins of CORS_ORIGINS are let in by
  * CORS, which these don't concern.
@@ -11,4 +13,23 @@ export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
 };
 
 /** Where a proxy says that the client came over TLS, it is to come so for a year. Over plain HTTP it would mean nothing. */
-export const STRICT_TRANSPORT = "max-age=31536000";
+const STRICT_TRANSPORT = "max-age=31536000";
+
+const SECURITY_PAIRS = Object.entries(SECURITY_HEADERS).flat();
+
+/** Names and values in turns: what every answer to a request with these headers has. */
+export function commonHeaders(request: IncomingHttpHeaders, requestId: string): string[] {
+  const pairs = SECURITY_PAIRS.slice();
+  if (request["x-forwarded-proto"] === "https") pairs.push("strict-transport-security", STRICT_TRANSPORT);
+  pairs.push("request-id", requestId);
+  return pairs;
+}
+
+/** What a page of another origin may read of an answer. */
+export const EXPOSED_HEADERS = [
+  "ETag",
+  "Idempotent-Replayed",
+  "Location",
+  "Request-Id",
+  "Retry-After",
+].concat(["Limit", "Remaining", "Reset"].map((figure) => `RateLimit-${figure}`));
