@@ -22,30 +22,40 @@ interface LookUp {
 }
 
 /**
- * An authenticator over the stored tokens, and over JWTs where there is a verifier of them. A look-up serves the requests of less than a second, so that a revoked
- * token is refused within that second; one that found nothing serves only those that wait for it already.
+ * An authenticator over the stored tokens, and over JWTs where there is a verifier of them. A look-up serves the
+ * requests of less than a second, so that a revoked token is refused within that second; one that found nothing serves
+ * only those that wait for it already.
  */
 export function createAuthenticator(db: Database, now: () => number, verifyJwt?: VerifyJwt): Authenticate {
+  /** By the header, as it came: to hash each request's token takes longer than to find it here. */
   const lookUps = new LRUCache<string, LookUp>({ max: CACHED_TOKENS });
 
-  function lookUp(hash: string): Promise<TokenRecord | undefined> {
-    const known = lookUps.get(hash);
-    const startedAt = performance.now();
-    if (known && startedAt - known.startedAt < FRESH_FOR) return known.token;
-    const entry: LookUp = { startedAt, token: findToken(db, hash) };
-    lookUps.set(hash, entry);
+  function lookUp(header: string, secret: string): LookUp {
+    const entry: LookUp = { startedAt: performance.now(), token: findToken(db, hashToken(secret)) };
+    lookUps.set(header, entry);
     const forget = () => {
-      if (lookUps.peek(hash) === entry) lookUps.delete(hash);
+      if (lookUps.peek(header) === entry) lookUps.delete(header);
     };
+    // A secret stays no longer than it serves.
+    setTimeout(forget, FRESH_FOR).unref();
     entry.token.then((token) => token ?? forget(), forget);
-    return entry.token;
+    return entry;
+  }
+
+  function findFresh(header: string): LookUp | undefined {
+    const known = lookUps.get(header);
+    return known && performance.now() - known.startedAt < FRESH_FOR ? known : undefined;
   }
 
   return async (header) => {
     if (header === undefined) return null;
-    const secret = parseAuthorization(header);
-    if (secret !== null && verifyJwt && !isOwnToken(secret)) return verifyJwt(secret);
-    const token = secret !== null && isWellFormed(secret) ? await lookUp(hashToken(secret)) : undefined;
+    let found = findFresh(header);
+    if (!found) {
+      const secret = parseAuthorization(header);
+      if (secret !== null && verifyJwt && !isOwnToken(secret)) return verifyJwt(secret);
+      if (secret !== null && isWellFormed(secret)) found = lookUp(header, secret);
+    }
+    const token = await found?.token;
     if (!token || token.revokedAt !== null || (token.expiresAt !== null && token.expiresAt <= now())) {
       throw new AppError("UNAUTHENTICATED", "The token is malformed, unknown, expired or revoked.");
     }

@@ -20,11 +20,13 @@ export function sealNumber(keys: Keyring, accountId: string, id: string, number:
 export function openNumber(
   keys: Keyring,
   accountId: string,
-  { id, sealedNumber, plainNumber }: Pick<Kyc, "id" | "sealedNumber" | "plainNumber">,
+  kyc: Pick<Kyc, "id" | "sealedNumber" | "plainNumber" | "openOnce">,
 ): string {
-  if (sealedNumber === null) return plainNumber as string;
+  const { id, sealedNumber } = kyc;
+  if (sealedNumber === null) return kyc.plainNumber as string;
+  const open = () => keys.open(sealedNumber, placeOf(accountId, id));
   try {
-    return keys.open(sealedNumber, placeOf(accountId, id));
+    return kyc.openOnce ? kyc.openOnce(open) : open();
   } catch (error) {
     throw error instanceof MissingKeyError ? unavailable(error) : error;
   }

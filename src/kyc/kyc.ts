@@ -35,6 +35,8 @@ export interface Kyc {
   updatedAt: number;
   /** 1 for a new record, up by one with each change. */
   version: number;
+  /** The number, which `open` opens the first time: those who read a record at once share it. A copy has no such. */
+  openOnce?(open: () => string): string;
 }
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";

@@ -46,18 +46,38 @@ export type KycRow = [
   ...more: unknown[],
 ];
 
+class ReadKyc implements Kyc {
+  readonly id: string;
+  readonly customerId: string;
+  readonly verificationStatus: VerificationStatus;
+  readonly documentType: DocumentType;
+  readonly sealedNumber: string | null;
+  readonly plainNumber: string | null;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+  readonly version: number;
+  #number: string | undefined;
+
+  constructor(row: KycRow) {
+    this.id = row[0];
+    this.customerId = row[1];
+    this.verificationStatus = row[2];
+    this.documentType = row[3];
+    this.sealedNumber = row[4];
+    this.plainNumber = row[5];
+    this.createdAt = row[6];
+    this.updatedAt = row[7];
+    this.version = row[8];
+  }
+
+  openOnce(open: () => string): string {
+    this.#number ??= open();
+    return this.#number;
+  }
+}
+
 export function toKyc(row: KycRow): Kyc {
-  return {
-    id: row[0],
-    customerId: row[1],
-    verificationStatus: row[2],
-    documentType: row[3],
-    sealedNumber: row[4],
-    plainNumber: row[5],
-    createdAt: row[6],
-    updatedAt: row[7],
-    version: row[8],
-  };
+  return new ReadKyc(row);
 }
 
 const selectByIds = statement(
