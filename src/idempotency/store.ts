@@ -154,9 +154,15 @@ export const spendingKeys: SQL = sql`
 const removeExpired = statement(
   () =>
     sql`
-      delete from idempotency_keys where ctid = any(array(
-        select ctid from idempotency_keys where created_at <= ${given("expired")}::timestamptz
-        order by created_at limit ${given("limit")} for update skip locked))
+      with expired as (
+        select account_id, key_hash from idempotency_keys where created_at <= ${given("expired")}::timestamptz
+        order by created_at limit ${given("limit")} for update skip locked
+      )
+      delete from idempotency_keys stored
+      -- Out of arrays: the planner then takes one look into the index for each key, whatever it knows of the table.
+      using (select array_agg(account_id) as accounts, array_agg(key_hash) as hashes from expired) lists,
+        unnest(lists.accounts, lists.hashes) as gone(account_id, key_hash)
+      where stored.account_id = gone.account_id and stored.key_hash = gone.key_hash
       returning 1`,
   () => true,
 );
