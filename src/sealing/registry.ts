@@ -88,7 +88,8 @@ export async function forgetUnusedKeys(
   return forgotten;
 }
 
-async function isUsed(db: Database, keyId: string, places: readonly SealedPlace[]): Promise<boolean> {
+/** Whether the key seals anything. All records may be read for it. */
+export async function isUsed(db: Database, keyId: string, places: readonly SealedPlace[]): Promise<boolean> {
   for (const place of places) if (await place.isSealedUnder(db, keyId)) return true;
   return false;
 }
