@@ -21,3 +21,9 @@ export interface OperationContext {
   /** Epoch milliseconds. */
   now: () => number;
 }
+
+/** What was found for the answer does not go into it: neither the trail nor a header may say that it did. */
+export function withholdAnswer({ numbersShown, idempotency }: OperationContext): void {
+  numbersShown?.clear();
+  if (idempotency) idempotency.replayed = false;
+}

@@ -8,7 +8,7 @@ import { mintKey, readKeyFile, replaceKeyFile } from "./sealing/key-file.ts";
 import type { Keyring } from "./sealing/keyring.ts";
 import { findKeyring, keyFileOf, openKeyring, requireKeySource } from "./sealing/open-keyring.ts";
 import type { SealedPlace } from "./sealing/place.ts";
-import { forgetUnusedKeys } from "./sealing/registry.ts";
+import { forgetUnusedKeys, isUsed } from "./sealing/registry.ts";
 
 /** Ways through a place until nothing is found any more: what a gateway has sealed meanwhile lies behind the first. */
 const MOST_WAYS = 3;
@@ -100,17 +100,26 @@ function requireKeyFile({ encryptionKeys, databaseUrl }: Config): void {
   );
 }
 
-/** A gateway reads its keys when it starts: it could not open what another process seals under a key made since. */
-async function addKey({ config, isGuest }: CommandScene): Promise<void> {
+/**
+ * Afterwards the newest key of the file, which has to fit the database, has sealed nothing: one that has not, as a
+ * command leaves it that was ended too early, is new enough. A gateway reads its keys when it starts: it could not
+ * open what another process seals under a key made since.
+ */
+async function addKey({ config, db, isGuest }: CommandScene): Promise<void> {
   if (isGuest) {
     throw new CommandFailure(
       "a gateway has this database open, and would not know the new key: stop it first",
     );
   }
-  const file = keyFileOf(config);
-  const known = await readKeyFile(file);
+  const { keys } = await findKeyring(config, db, SEALED_PLACES);
   // Without a file the start of any command makes one, with a key that is as new.
-  if (known) await replaceKeyFile(file, [mintKey(Date.now()), ...known]);
+  if (!keys) return;
+  if (!(await isUsed(db, keys.newestId, SEALED_PLACES))) {
+    say(`${keys.newestId} has sealed nothing yet: it is taken as the new key.`);
+    return;
+  }
+  const file = keyFileOf(config);
+  await replaceKeyFile(file, [mintKey(Date.now()), ...((await readKeyFile(file)) ?? [])]);
 }
 
 async function rotate({ db, config }: CommandScene, keys: Keyring): Promise<void> {

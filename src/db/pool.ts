@@ -16,7 +16,7 @@ interface PoolOptions {
   statementTimeout?: number;
   /** The same of a transaction. Default 10 s. Milliseconds. */
   transactionTimeout?: number;
-  /** Whether the server is told of the statements' limit, and ends what takes longer. Some poolers refuse that. */
+  /** Whether the server is told of these limits, and ends what takes longer. Some poolers refuse that. */
   tellTimeout?: boolean;
 }
 
@@ -33,6 +33,8 @@ const CONNECT_TIMEOUT_SECONDS = 2;
 /** A request that comes meanwhile waits for it, and then for its own attempt. */
 const RECONNECT_AFTER_SECONDS = 0.2;
 const CLOSE_TIMEOUT_SECONDS = 2;
+/** How much longer than a transaction may take the server lets one idle: whoever is there ends it first. Milliseconds. */
+const IDLE_GRACE = 1000;
 
 /** Times as PostgreSQL spells them: a Date has no infinity, and costs more. The numbers are those of its types. */
 const AS_WRITTEN = { to: 1184, from: [1082, 1114, 1184], serialize: asWritten, parse: asWritten };
@@ -82,7 +84,11 @@ class Pool implements Database {
       onnotice: () => {},
       connection: {
         application_name: "kyc-gateway",
-        ...(limits.tellTimeout && { statement_timeout: this.#statementTimeout }),
+        ...(limits.tellTimeout && {
+          statement_timeout: this.#statementTimeout,
+          // What was cut off in a transaction would hold its locks for as long as TCP has patience.
+          idle_in_transaction_session_timeout: this.#transactionTimeout + IDLE_GRACE,
+        }),
       },
       types: { date: AS_WRITTEN },
     };

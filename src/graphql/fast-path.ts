@@ -12,7 +12,7 @@ import {
 import { compileQuery, isCompiledQuery } from "graphql-jit";
 import { LRUCache } from "lru-cache";
 import type { QueryLimits } from "../config.ts";
-import type { OperationContext } from "../context.ts";
+import { type OperationContext, withholdAnswer } from "../context.ts";
 import { measure, parseDocument } from "./cost.ts";
 import { inDocumentOrder, renderErrors, type Validate } from "./errors.ts";
 import { findKeyMisuse } from "./idempotency.ts";
@@ -57,7 +57,7 @@ export function createFastPath(validate: Validate, limits: QueryLimits, trusted:
     // An error of a field has its path; one without it comes before any field has run.
     if (result.errors?.some(({ path }) => !path)) return null;
     // A number that was read for a field whose parent failed is not in the answer.
-    if (!result.data) context.numbersShown?.clear();
+    if (!result.data) withholdAnswer(context);
     const extensions = rateLimit
       ? `{"cost":${document.cost},"rateLimit":${JSON.stringify(rateLimit)}}`
       : `{"cost":${document.cost}}`;

@@ -1,7 +1,7 @@
 import { type ExecutionArgs, type ExecutionResult, GraphQLError, getOperationAST } from "graphql";
 import { createYoga, type GraphQLParams, type Plugin } from "graphql-yoga";
 import type { QueryLimits } from "../config.ts";
-import type { OperationContext } from "../context.ts";
+import { type OperationContext, withholdAnswer } from "../context.ts";
 import { badUserInput } from "../errors.ts";
 import { type Cost, measure, parseDocument } from "./cost.ts";
 import { inDocumentOrder, renderErrors, type Validate } from "./errors.ts";
@@ -69,8 +69,9 @@ export function createGraphqlServer(
       // A stream of answers: each comes here by itself.
       if (Symbol.asyncIterator in result) return;
       const { data, errors } = result as ExecutionResult;
-      const { requestId, log, numbersShown, observed, told } = serverContext as unknown as ServerContext;
-      if (!data) numbersShown?.clear();
+      const context = serverContext as unknown as ServerContext;
+      const { requestId, log, observed, told } = context;
+      if (!data) withholdAnswer(context);
       const rendered = errors && renderErrors(inDocumentOrder(errors), { requestId, log });
       if (rendered) observed.outcome = String(rendered[0]?.extensions.code);
       setResult({

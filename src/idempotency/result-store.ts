@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import type { Executor } from "../db/client.ts";
+import { withRetries } from "../db/retry.ts";
 import { statement } from "../db/statement.ts";
 
 const given = sql.placeholder;
@@ -33,14 +34,20 @@ export function findResults(
   return selectResults(db, { accountId: after.accountId, keyHash: after.keyHash, limit });
 }
 
+// Rows are locked in the order of their keys, as by whoever else locks several: nobody can wait in a circle.
 const replace = statement(
   () =>
     sql`
-      update idempotency_keys stored set sealed_result = new.sealed_result
-      from unnest(${given("accountIds")}::text[], ${given("keyHashes")}::text[], ${given("old")}::text[],
-        ${given("sealed")}::text[]) as new(account_id, key_hash, old, sealed_result)
-      where stored.account_id = new.account_id and stored.key_hash = new.key_hash
-        and stored.sealed_result = new.old
+      with held as (
+        select stored.account_id, stored.key_hash, new.sealed_result
+        from unnest(${given("accountIds")}::text[], ${given("keyHashes")}::text[], ${given("old")}::text[],
+          ${given("sealed")}::text[]) as new(account_id, key_hash, old, sealed_result)
+        join idempotency_keys stored on stored.account_id = new.account_id and stored.key_hash = new.key_hash
+          and stored.sealed_result = new.old
+        order by stored.account_id, stored.key_hash for update of stored
+      )
+      update idempotency_keys stored set sealed_result = held.sealed_result from held
+      where stored.account_id = held.account_id and stored.key_hash = held.key_hash
       returning 1`,
   () => true,
 );
@@ -50,13 +57,13 @@ export async function replaceResults(
   db: Executor,
   results: readonly { from: StoredResult; sealed: string }[],
 ): Promise<number> {
-  const replaced = await replace(db, {
+  const values = {
     accountIds: results.map(({ from }) => from.accountId),
     keyHashes: results.map(({ from }) => from.keyHash),
     old: results.map(({ from }) => from.sealedResult),
     sealed: results.map(({ sealed }) => sealed),
-  });
-  return replaced.length;
+  };
+  return (await withRetries(() => replace(db, values))).length;
 }
 
 const countKeys = statement(

@@ -143,20 +143,29 @@ export async function completeKey(
 
 /**
  * What goes into the statement that deletes the record `id` of `accountId`, so that all that the ledger holds of it goes
- * too: its keys stay spent.
+ * too: its keys stay spent. They are locked in their order, as a rotation locks them.
  */
 export const spendingKeys: SQL = sql`
   spent as (
     update idempotency_keys set request_digest = null, sealed_result = null
-    where account_id = ${given("accountId")} and kyc_id = ${given("id")} and sealed_result is not null
+    where account_id = ${given("accountId")} and kyc_id = ${given("id")} and key_hash = any(array(
+      select key_hash from idempotency_keys
+      where account_id = ${given("accountId")} and kyc_id = ${given("id")} and sealed_result is not null
+      order by key_hash for update))
   )`;
 
 const removeExpired = statement(
   () =>
     sql`
-      delete from idempotency_keys where ctid = any(array(
-        select ctid from idempotency_keys where created_at <= ${given("expired")}::timestamptz
-        order by created_at limit ${given("limit")} for update skip locked))
+      with expired as (
+        select account_id, key_hash from idempotency_keys where created_at <= ${given("expired")}::timestamptz
+        order by created_at limit ${given("limit")} for update skip locked
+      )
+      delete from idempotency_keys stored
+      -- Out of arrays: the planner then takes one look into the index for each key, whatever it knows of the table.
+      using (select array_agg(account_id) as accounts, array_agg(key_hash) as hashes from expired) lists,
+        unnest(lists.accounts, lists.hashes) as gone(account_id, key_hash)
+      where stored.account_id = gone.account_id and stored.key_hash = gone.key_hash
       returning 1`,
   () => true,
 );

@@ -1,5 +1,6 @@
 import { and, asc, eq, gt, isNotNull, sql } from "drizzle-orm";
 import type { Executor } from "../db/client.ts";
+import { withRetries } from "../db/retry.ts";
 import { kycs } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
 import type { SealedNumber } from "./kyc.ts";
@@ -106,50 +107,47 @@ export async function* listAccounts(
   }
 }
 
+// Records are locked in the order of their ids: two that replace numbers at once can't wait for one another.
 const replace = statement(
-  (db) =>
-    db
-      .update(kycs)
-      .set({
-        documentNumber: null,
-        sealedNumber: sql`new.sealed_number`,
-        numberDigest: sql`new.number_digest`,
-      })
-      .from(
-        sql`unnest(${given("ids")}::text[], ${given("sealed")}::text[], ${given("digests")}::text[],
+  () =>
+    sql`
+      with held as (
+        select kycs.id, new.sealed_number, new.number_digest
+        from unnest(${given("ids")}::text[], ${given("sealed")}::text[], ${given("digests")}::text[],
           ${given("oldSealed")}::text[], ${given("oldPlain")}::text[])
-          as new(id, sealed_number, number_digest, old_sealed, old_plain)`,
+          as new(id, sealed_number, number_digest, old_sealed, old_plain)
+        join kycs on kycs.account_id = ${given("accountId")} and kycs.id = new.id
+          and kycs.sealed_number is not distinct from new.old_sealed
+          and kycs.document_number is not distinct from new.old_plain
+        order by kycs.id for update of kycs
       )
-      .where(
-        and(
-          ofAccount,
-          sql`${kycs.id} = new.id`,
-          sql`${kycs.sealedNumber} is not distinct from new.old_sealed`,
-          sql`${kycs.documentNumber} is not distinct from new.old_plain`,
-        ),
-      )
-      .returning({ id: kycs.id }),
+      update kycs
+      set document_number = null, sealed_number = held.sealed_number, number_digest = held.number_digest
+      from held where kycs.account_id = ${given("accountId")} and kycs.id = held.id
+      returning kycs.id`,
   toText,
 );
 
 /**
  * Puts each number in the place of the one that it was made from; answers how many. One that has changed since, or
- * whose record is gone, stays as it is. Versions and times of records stay.
+ * whose record is gone, stays as it is. Versions and times of records stay. Once `signal` is aborted it is not tried
+ * again where it failed.
  */
 export async function replaceNumbers(
   db: Executor,
   accountId: string,
   numbers: readonly { from: StoredNumber; to: SealedNumber }[],
+  signal?: AbortSignal,
 ): Promise<number> {
-  const replaced = await replace(db, {
+  const values = {
     accountId,
     ids: numbers.map(({ from }) => from.id),
     sealed: numbers.map(({ to }) => to.sealedNumber),
     digests: numbers.map(({ to }) => to.numberDigest),
     oldSealed: numbers.map(({ from }) => from.sealedNumber),
     oldPlain: numbers.map(({ from }) => from.plainNumber),
-  });
-  return replaced.length;
+  };
+  return (await withRetries(() => replace(db, values), signal)).length;
 }
 
 const keyIdOfNumber = sql<string | null>`split_part(${kycs.sealedNumber}, '.', 1)`;

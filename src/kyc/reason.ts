@@ -4,8 +4,8 @@ import { MASK, maskNumber } from "./document-number.ts";
 
 /**
  * The reason as the trail may have it: without the number that the request gives, and without the one that the record
- * has. Fails with BAD_USER_INPUT where it has one of them, however it is spaced, hyphenated or capitalised. For a
- * viewer who may not see the record's number all that could be it by its mask is masked instead: neither an answer nor
+ * has. Fails with BAD_USER_INPUT where it has one of them, however it is spaced, hyphenated or capitalised; a short one
+ * only as words of its own, since it is part of many others. For a viewer who may not see the record's number all that could be it by its mask is masked instead: neither an answer nor
  * the trail tells whoever guesses whether the guess was right.
  */
 export function toAuditReason(
@@ -35,12 +35,14 @@ interface Character {
   folded: string;
 }
 
+/** Fewer characters are in many a text by chance: a number of so few is looked for in whole words alone. */
+const LONG = 6;
 const LETTER_OR_DIGIT = /[\p{L}\p{N}]/u;
 const ANYTHING = /./u;
 
-/** The text's letters and digits, or all of it where what is looked for has none of them. */
+/** The text's letters and digits, or all of it where what is looked for has signs alone. */
 function foldFor(wanted: string, text: string): Character[] {
-  const compared = LETTER_OR_DIGIT.test(wanted) ? LETTER_OR_DIGIT : ANYTHING;
+  const compared = wanted === "" || LETTER_OR_DIGIT.test(wanted) ? LETTER_OR_DIGIT : ANYTHING;
   return Array.from(text.matchAll(/\P{M}\p{M}*/gu), ({ 0: character, index }) => {
     const folded = [...character.normalize("NFKC").toLowerCase()].filter((part) => compared.test(part));
     return { at: index, text: character, folded: folded.join("") };
@@ -49,31 +51,82 @@ function foldFor(wanted: string, text: string): Character[] {
 
 const joined = (characters: readonly Character[]) => characters.map(({ folded }) => folded).join("");
 
-const hasNumber = (reason: string, number: string) =>
-  joined(foldFor(number, reason)).includes(joined(foldFor(number, number)));
+function hasNumber(reason: string, number: string): boolean {
+  const wanted = joined(foldFor(number, number));
+  const characters = foldFor(number, reason);
+  if ([...wanted].length >= LONG) return joined(characters).includes(wanted);
+  return wordEdges(characters).some((end) => {
+    const start = findStart(characters, end, wanted);
+    return start !== undefined && isWordEdge(characters, start);
+  });
+}
+
+/** Whether a word can begin or end before the character at this index: inside of one, letters and digits touch. */
+function isWordEdge(characters: readonly Character[], index: number): boolean {
+  const [before, after] = [characters[index - 1], characters[index]];
+  if (!before || !after || before.at + before.text.length < after.at) return true;
+  return !LETTER_OR_DIGIT.test(before.text) || !LETTER_OR_DIGIT.test(after.text);
+}
+
+function wordEdges(characters: readonly Character[]): number[] {
+  return Array.from({ length: characters.length + 1 }, (_, index) => index).filter((index) =>
+    isWordEdge(characters, index),
+  );
+}
+
+/** Where those of the characters that end before `end` begin to spell the folded text; undefined where none do. */
+function findStart(characters: readonly Character[], end: number, folded: string): number | undefined {
+  let start = end;
+  for (let rest = folded; rest !== ""; ) {
+    const character = characters[--start];
+    if (!character || !rest.endsWith(character.folded)) return undefined;
+    rest = rest.slice(0, rest.length - character.folded.length);
+  }
+  return start;
+}
 
 /**
- * The reason with as many characters masked before each occurrence of what the mask shows as the mask hides. It depends
- * on the mask alone. One that shows nothing has no lookalikes.
+ * The reason with what could be the hidden part of the number masked, wherever what the mask shows stands behind it. It
+ * depends on the mask alone.
  */
 function maskLookalikes(reason: string, mask: string): string {
   const shown = mask.replaceAll(MASK, "");
   const hidden = [...mask].length - [...shown].length;
   const tail = joined(foldFor(shown, shown));
-  if (tail === "") return reason;
   const characters = foldFor(shown, reason);
-  const text = joined(characters);
-  const ownerOf = characters.flatMap(({ folded }, index) => Array<number>(folded.length).fill(index));
-  const masked = new Set<Character>();
-  for (let at = text.indexOf(tail); at >= 0; at = text.indexOf(tail, at + 1)) {
-    const end = ownerOf[at] as number;
-    for (const character of characters.slice(Math.max(0, end - hidden), end)) masked.add(character);
-  }
+  const find = [...mask].length < LONG ? findInWords : findAnywhere;
   let result = "";
   let from = 0;
-  for (const { at, text: character } of masked) {
+  for (const index of [...find(characters, tail, hidden)].sort((a, b) => a - b)) {
+    const { at, text } = characters[index] as Character;
     result += reason.slice(from, at) + MASK;
-    from = at + character.length;
+    from = at + text.length;
   }
   return result + reason.slice(from);
+}
+
+/** The characters before each tail, as many as are hidden. */
+function findAnywhere(characters: readonly Character[], tail: string, hidden: number): Set<number> {
+  const found = new Set<number>();
+  if (tail === "") return found;
+  const text = joined(characters);
+  const ownerOf = characters.flatMap(({ folded }, index) => Array<number>(folded.length).fill(index));
+  for (let at = text.indexOf(tail); at >= 0; at = text.indexOf(tail, at + 1)) {
+    const end = ownerOf[at] as number;
+    for (let index = Math.max(0, end - hidden); index < end; index++) found.add(index);
+  }
+  return found;
+}
+
+/** The same where they and the tail are whole words together. Signs may be hidden, too: there can be fewer. */
+function findInWords(characters: readonly Character[], tail: string, hidden: number): Set<number> {
+  const found = new Set<number>();
+  for (const wordEnd of wordEdges(characters)) {
+    const end = findStart(characters, wordEnd, tail);
+    if (end === undefined) continue;
+    let start = Math.max(0, end - hidden);
+    while (start < end && !isWordEdge(characters, start)) start += 1;
+    for (let index = start; index < end; index++) found.add(index);
+  }
+  return found;
 }

@@ -57,7 +57,7 @@ async function resealWhere(
   for await (const account of listAccounts(db, which)) {
     for (let after: string | undefined = ""; after !== undefined && !signal?.aborted; ) {
       const numbers: StoredNumber[] = await find(db, account, after, STEP);
-      total.resealed += await resealSome(db, keys, account, numbers, total.unreadable);
+      total.resealed += await resealSome(db, keys, account, numbers, total.unreadable, signal);
       onStep(numbers.length);
       after = numbers.length < STEP ? undefined : numbers.at(-1)?.id;
     }
@@ -72,6 +72,7 @@ async function resealSome(
   accountId: string,
   numbers: readonly StoredNumber[],
   unreadable: string[],
+  signal?: AbortSignal,
 ): Promise<number> {
   const replacements: { from: StoredNumber; to: SealedNumber }[] = [];
   for (const from of numbers) {
@@ -83,7 +84,7 @@ async function resealSome(
       unreadable.push(`the record ${from.id} of the account ${accountId}`);
     }
   }
-  return replacements.length > 0 ? replaceNumbers(db, accountId, replacements) : 0;
+  return replacements.length > 0 ? replaceNumbers(db, accountId, replacements, signal) : 0;
 }
 
 /** A read of a whole account may take longer than any request would wait. */

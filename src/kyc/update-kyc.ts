@@ -58,10 +58,11 @@ export async function updateKyc(
     requireVersion(stored, value.expectedVersion);
     if (masked.length > 0) throw badUserInput(masked);
     const { verificationStatus = stored.verificationStatus, documentType = stored.documentType } = value;
-    const number = sealNewNumber(ctx.keys, accountId, stored, value.documentNumber);
+    // Before the number: to seal another one takes time, by which a refusal would tell whether it is the record's.
     const reason = toAuditReason(viewer, value.reason, value.documentNumber, () =>
       openNumber(ctx.keys, accountId, stored),
     );
+    const number = sealNewNumber(ctx.keys, accountId, stored, value.documentNumber);
     const changedFields = CHANGEABLE_FIELDS.filter((name) =>
       name === "documentNumber" ? number : stored[name] !== { verificationStatus, documentType }[name],
     );

@@ -29,16 +29,23 @@ export async function readKeyFile(path: string): Promise<EncryptionKey[] | null>
   return keys;
 }
 
-/** Afterwards the file holds keys, which come back: these, or those of another process that was faster. */
+/**
+ * Afterwards the file holds keys, which come back: these, or those of another process that was faster. Fails with a
+ * ConfigError where it can't be written.
+ */
 export async function createKeyFile(path: string, keys: readonly EncryptionKey[]): Promise<EncryptionKey[]> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const written = await writeAside(path, keys);
-  // Unlike a renaming, a link never takes the place of a file that is there.
-  await link(written, path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "EEXIST") throw error;
-  });
-  await rm(written);
-  await syncFolder(path);
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    const written = await writeAside(path, keys);
+    // Unlike a renaming, a link never takes the place of a file that is there.
+    await link(written, path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw error;
+    });
+    await rm(written);
+    await syncFolder(path);
+  } catch (error) {
+    throw new ConfigError([`the file ${path} can't be made: ${(error as NodeJS.ErrnoException).code}`]);
+  }
   return (await readKeyFile(path)) ?? [];
 }
 

@@ -28,7 +28,7 @@ export function requireKeySource({ encryptionKeys, databaseUrl }: Settings): voi
 
 /** The configured keys, and what the database knows of keys. */
 interface FoundKeys {
-  /** Null: none is configured, and there is no key file yet. */
+  /** Null: there are none yet. */
   keys: Keyring | null;
   registered: RegisteredKey[];
 }
@@ -44,16 +44,16 @@ export async function findKeyring(
   places: readonly SealedPlace[],
 ): Promise<FoundKeys> {
   requireKeySource(config);
-  const known = config.encryptionKeys ?? (await readKeyFile(keyFileOf(config)));
-  const keys = known && new Keyring(known);
+  // Before the keys: another start registers what it has written to the file.
   const registered = await listRegisteredKeys(db);
+  const keys = await readKeys(config);
   refuse(config, await findKeyFaults(db, keys, registered, places));
   return { keys, registered };
 }
 
 /**
- * The same keys, the newest known to the database from then on. The file is made where there is none and nothing is
- * sealed yet. Fails also where another process began with keys that these lack while this one did.
+ * The same keys, the newest known to the database from then on. The file is made where there is none and the database
+ * knows no key yet. Of first starts at the same time with keys of their own one goes on, and the others fail.
  */
 export async function openKeyring(
   config: Settings,
@@ -61,21 +61,24 @@ export async function openKeyring(
   places: readonly SealedPlace[],
   onWarning: (message: string) => void,
 ): Promise<Keyring> {
-  // Before a key is made: a new one in the place of one that was lost would hide the loss.
-  const { keys: known, registered: before } = await findKeyring(config, db, places);
+  // All records may be read for it, for which no other start should wait.
+  await findKeyring(config, db, places);
   const file = keyFileOf(config);
-  const keys = known ?? new Keyring(await createKeyFile(file, [mintKey(Date.now())]));
+  const keys = await registerNewestKey(db, Date.now(), async (registered) => {
+    const known = await readKeys(config);
+    refuse(config, await findKeyFaults(db, known, registered, []));
+    return known ?? new Keyring(await createKeyFile(file, [mintKey(Date.now())]));
+  });
   if (!config.encryptionKeys && config.databaseUrl !== undefined) {
     onWarning(`the encryption keys are in ${file}: set ENCRYPTION_KEYS before production`);
   }
-  await registerNewestKey(db, keys, Date.now());
-  const meanwhile = (await listRegisteredKeys(db)).filter(({ id }) => !before.some((key) => key.id === id));
-  refuse(config, await findKeyFaults(db, keys, meanwhile, places));
-  // Two machines with a file each: what one of them sealed the other could not open.
-  if (!known && before.length === 0) {
-    refuse(config, meanwhile.filter(({ id }) => !keys.keyIds.includes(id)).map(isOfAnotherStart));
-  }
   return keys;
+}
+
+/** The configured keys; null: none, and there is no key file yet. */
+async function readKeys(config: Settings): Promise<Keyring | null> {
+  const known = config.encryptionKeys ?? (await readKeyFile(keyFileOf(config)));
+  return known && new Keyring(known);
 }
 
 function refuse(config: Settings, faults: readonly string[]): void {
@@ -83,9 +86,6 @@ function refuse(config: Settings, faults: readonly string[]): void {
   const source = config.encryptionKeys ? "ENCRYPTION_KEYS" : `the file ${keyFileOf(config)}`;
   throw new ConfigError(faults.map((fault) => `${source}: ${fault}`));
 }
-
-const isOfAnotherStart = ({ id }: RegisteredKey) =>
-  `the key "${id}" is missing, with which another gateway began at the same time: give both the same keys`;
 
 function isLoopback(databaseUrl: string): boolean {
   const { hostname } = new URL(databaseUrl);

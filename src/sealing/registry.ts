@@ -1,5 +1,5 @@
 import { eq, sql } from "drizzle-orm";
-import type { Database } from "../db/client.ts";
+import type { Database, Executor } from "../db/client.ts";
 import { encryptionKeys, epochMillis, toTimestamptz } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
 import type { Keyring } from "./keyring.ts";
@@ -29,7 +29,7 @@ const selectKeys = statement(
 );
 
 /** The keys that the database knows, in the order of their first use. */
-export function listRegisteredKeys(db: Database): Promise<RegisteredKey[]> {
+export function listRegisteredKeys(db: Executor): Promise<RegisteredKey[]> {
   return selectKeys(db, {});
 }
 
@@ -43,8 +43,10 @@ const insertKey = statement((db) =>
 const deleteKey = statement((db) => db.delete(encryptionKeys).where(eq(encryptionKeys.id, given("id"))));
 
 /**
- * What keeps these keys from opening all that is sealed under the registered ones, a line for each key; null: there are
- * none yet. For a key that is not among them it may read all records: where it has sealed nothing it is no fault.
+ * What keeps a gateway with these keys from starting, a line for each key; null: there are none yet. Keys are changed
+ * one beside the other: with none of the registered ones a gateway would seal what the others can't open, and they
+ * what it can't. One that lacks besides is a fault where it seals something of the `places`, for which all records
+ * may be read.
  */
 export async function findKeyFaults(
   db: Database,
@@ -60,6 +62,9 @@ export async function findKeyFaults(
       faults.push(`the key "${id}" is missing, and the database holds what only it can open`);
     }
   }
+  const latest = registered.at(-1);
+  const knowsNone = latest && !registered.some(({ id }) => keys?.keyIds.includes(id));
+  if (knowsNone && faults.length === 0) faults.push(isUnknown(latest.id));
   return faults;
 }
 
@@ -83,7 +88,8 @@ export async function forgetUnusedKeys(
   return forgotten;
 }
 
-async function isUsed(db: Database, keyId: string, places: readonly SealedPlace[]): Promise<boolean> {
+/** Whether the key seals anything. All records may be read for it. */
+export async function isUsed(db: Database, keyId: string, places: readonly SealedPlace[]): Promise<boolean> {
   for (const place of places) if (await place.isSealedUnder(db, keyId)) return true;
   return false;
 }
@@ -91,11 +97,23 @@ async function isUsed(db: Database, keyId: string, places: readonly SealedPlace[
 const isAnother = (id: string) =>
   `the key "${id}" is another one than the key of this id that the database was sealed with`;
 
+const isUnknown = (id: string) =>
+  `the key "${id}" is missing, with which this database was started before: a new key comes beside it first`;
+
 /**
- * Afterwards the database knows a key under the id of the newest one, and when it was first used. Of two that come with
- * one id at the same time it knows one: `findKeyFaults` tells which.
+ * The keys that `choose` answers when it is told the registered ones. Afterwards the newest is one of those, and they
+ * are what they were while it chose: another process waits meanwhile. Where it fails nothing is registered.
  */
-export async function registerNewestKey(db: Database, keys: Keyring, now: number): Promise<void> {
-  const id = keys.newestId;
-  await insertKey(db, { id, fingerprint: keys.fingerprint(id), createdAt: toTimestamptz(now) });
+export function registerNewestKey(
+  db: Database,
+  now: number,
+  choose: (registered: readonly RegisteredKey[]) => Promise<Keyring>,
+): Promise<Keyring> {
+  return db.transaction(async (tx) => {
+    await tx.execute("lock table encryption_keys in share row exclusive mode");
+    const keys = await choose(await listRegisteredKeys(tx));
+    const id = keys.newestId;
+    await insertKey(tx, { id, fingerprint: keys.fingerprint(id), createdAt: toTimestamptz(now) });
+    return keys;
+  });
 }

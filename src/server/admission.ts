@@ -2,6 +2,7 @@ import type { ServerResponse } from "node:http";
 import underPressure from "@fastify/under-pressure";
 import type { FastifyInstance, FastifyReply, onRequestHookHandler } from "fastify";
 import type { Config } from "../config.ts";
+import { withholdAnswer } from "../context.ts";
 import { type AppError, overloaded, unavailable } from "../errors.ts";
 
 declare module "fastify" {
@@ -147,7 +148,7 @@ export async function limitLoad(
 
 function refuseLate(this: FastifyReply): void {
   // What was read for it is not shown: nothing waits for the trail.
-  this.request.operationContext?.numbersShown?.clear();
+  if (this.request.operationContext) withholdAnswer(this.request.operationContext);
   this.send(notInTime());
   this.hijack();
 }

@@ -17,7 +17,7 @@ import { recordReads } from "../audit/record-reads.ts";
 import type { Authenticate } from "../auth/authenticate.ts";
 import { requireViewer } from "../auth/scopes.ts";
 import type { Config } from "../config.ts";
-import type { OperationContext } from "../context.ts";
+import { type OperationContext, withholdAnswer } from "../context.ts";
 import type { Database } from "../db/client.ts";
 import { type AppError, RequestRefusal, toHttp } from "../errors.ts";
 import type { FastPath } from "../graphql/fast-path.ts";
@@ -216,7 +216,7 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
     graphql.addHook("onRequest", enterBy("graphql"));
     graphql.addHook("preHandler", reenter);
     graphql.setErrorHandler((error, request, reply) =>
-      sendGraphqlFailure(readFailure(error, request), request, reply),
+      sendGraphqlFailure(giveUp(error, request, reply), request, reply),
     );
     if (config.auditReads) graphql.addHook("onSend", holdUntilAudited);
     fastPath = await registerGraphql(graphql, { ...config, tokenFor });
@@ -267,16 +267,15 @@ function refuseOtherMethods(app: FastifyInstance, url: string, allowed: string[]
 }
 
 function sendRestFailure(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  // What was opened before the failure is not shown: the trail must not say so.
-  request.operationContext?.numbersShown?.clear();
-  const failure = readFailure(error, request);
+  const failure = giveUp(error, request, reply);
   const { status, headers } = toHttp(failure);
-  // Of an answer that failed on its way out.
-  reply.removeHeader("etag").removeHeader("location");
   return reply.code(status).headers(headers).send(renderFailure(failure));
 }
 
-function readFailure(error: unknown, request: FastifyRequest): AppError | RequestRefusal {
+/** Gives up the answer, however far it has come: nothing of it stays. Tells what to answer instead. */
+function giveUp(error: unknown, request: FastifyRequest, reply: FastifyReply): AppError | RequestRefusal {
+  if (request.operationContext) withholdAnswer(request.operationContext);
+  reply.removeHeader("etag").removeHeader("location").removeHeader("idempotent-replayed");
   const failure = toFailure(error);
   if (!(failure instanceof RequestRefusal)) logFailure(failure, { log: request.log, requestId: request.id });
   return failure;

@@ -3,7 +3,7 @@ import type { FastifyInstance } from "fastify";
 import type { Surface } from "../audit/event.ts";
 import { recordReads } from "../audit/record-reads.ts";
 import type { Config } from "../config.ts";
-import type { OperationContext } from "../context.ts";
+import { type OperationContext, withholdAnswer } from "../context.ts";
 import type { FastPath } from "../graphql/fast-path.ts";
 import type { Observed } from "../graphql/observed.ts";
 import { findPlainRead } from "../rest/kyc.ts";
@@ -182,7 +182,7 @@ class Passage implements UnderWay {
     if (this.#left) return;
     this.#left = true;
     this.#parts.admission.leave(this);
-    this.#context?.numbersShown?.clear();
+    if (this.#context) withholdAnswer(this.#context);
     this.#request.handedOver = {
       ...{ id: this.#id, came: this.#came, body: this.#body, failure },
       context: failure === undefined ? undefined : this.#context,

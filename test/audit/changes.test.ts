@@ -168,9 +168,9 @@ describe("the reason of a token that may not see the number", () => {
     expect(await reasonsOf("AB-123456789", reason)).toBe(expected);
   });
 
-  test("is masked before signs that are all that the mask shows, and as it was where the mask shows nothing", async () => {
+  test("is masked before signs that are all that the mask shows, and where it shows nothing", async () => {
     expect(await reasonsOf("77+-+-", "for 77+-+-")).toBe("for •••-+-");
-    expect(await reasonsOf("7", "for 7")).toBe("for 7");
+    expect(await reasonsOf("7", "for 7, on page 17")).toBe("for •, on page 17");
   });
 });
 

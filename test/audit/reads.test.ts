@@ -136,6 +136,7 @@ test("where the event can't be written, the answer is UNAVAILABLE and has no num
 
 test("a write whose read can't be written stands, and its retry under the same key is no second one", async () => {
   const account = await gateway.token("retrying");
+  const headers = { "idempotency-key": "key" };
   const create = () =>
     gateway.rest(account, "POST", "/v1/kyc", {
       form: {
@@ -144,17 +145,32 @@ test("a write whose read can't be written stands, and its retry under the same k
         document_type: "visa",
         document_number: "R-1",
       },
-      headers: { "idempotency-key": "key" },
+      headers,
     });
+  const createOverGraphql = () =>
+    gateway.graphql(
+      account,
+      `mutation { createKyc(input: { ${INPUT}, documentNumber: "R-1" }) { kyc { documentNumber } } }`,
+      {},
+      headers,
+    );
   await gateway.db.execute("alter table audit_events add constraint no_reads check (action <> 'read')");
   try {
     expect((await create()).statusCode).toBe(503);
+    // An answer that repeats the first one has failed: what goes in its place repeats nothing.
+    const [overRest, overGraphql] = [await create(), await createOverGraphql()];
+    expect([overRest.statusCode, overGraphql.status]).toEqual([503, 503]);
+    for (const answer of [overRest, overGraphql]) {
+      expect(answer.headers["idempotent-replayed"]).toBeUndefined();
+      expect(answer.headers.etag ?? answer.headers.location).toBeUndefined();
+    }
   } finally {
     await gateway.db.execute("alter table audit_events drop constraint no_reads");
   }
   const again = await create();
   expect(again.statusCode).toBe(201);
   expect(again.headers["idempotent-replayed"]).toBe("true");
+  expect((await createOverGraphql()).headers["idempotent-replayed"]).toBe("true");
   expect((await gateway.rest(account, "GET", "/v1/kyc")).json().data).toEqual([again.json()]);
 });
 

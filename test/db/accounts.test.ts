@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { removeExpiredKeys } from "../../src/idempotency/store.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
+import { aCreate, SURFACES, type Write, write } from "../support/once.ts";
 import {
   acrossAccounts,
   NOT_PARTITIONED,
@@ -91,9 +93,70 @@ describe("on tables that are partitioned on the account", () => {
     expect(sent.length).toBeGreaterThan(before + 20);
   });
 
+  test("keyed writes are done once, and repeated after their deletion they find nothing", async () => {
+    const token = await gateway.token("globex");
+    const twice = async (wanted: Write, key: string) => {
+      const [first, again] = [
+        await write(gateway, "rest", token, wanted, key),
+        await write(gateway, "graphql", token, wanted, key),
+      ];
+      expect(again).toEqual({ ...first, code: "OK", replayed: true });
+      return first.id;
+    };
+    const id = await twice(aCreate("N-3"), "made");
+    await twice({ operation: "update", id, input: { documentNumber: "N-4" } }, "changed");
+    await twice({ operation: "delete", id }, "deleted");
+    for (const surface of SURFACES) {
+      expect(await write(gateway, surface, token, aCreate("N-3"), "made")).toMatchObject({
+        code: "NOT_FOUND",
+      });
+    }
+  });
+
+  test("the trail is found by each of its filters, and a record by its number", async () => {
+    const token = await gateway.token("initech");
+    const id = await createRecord(gateway, token, { documentNumber: "N-5" });
+    const page = "{ nodes { sequence action tokenId } pageInfo { hasNextPage } totalCount }";
+    const { data, errors } = await gateway.graphql(
+      token,
+      `{ kycs(filter: { documentNumber: "N-5" }) { nodes { id history(first: 2) ${page} } totalCount } }`,
+    );
+    expect(errors).toBeUndefined();
+    const [found, ...more] = data.kycs.nodes;
+    expect({ id: found.id, more, total: found.history.totalCount }).toEqual({ id, more: [], total: 1 });
+    const rest = await gateway.rest(token, "GET", "/v1/kyc?document_number=N-5");
+    expect(rest.json().data.map((row: { id: string }) => row.id)).toEqual([id]);
+
+    const [{ tokenId }] = found.history.nodes;
+    const range = 'at: { from: "2020-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" }';
+    const filters = [`kycId: "${id}"`, `tokenId: "${tokenId}"`, "action: CREATED", range];
+    for (const filter of ["", ...filters, filters.join(", ")]) {
+      const trail = await gateway.graphql(token, `{ auditEvents(first: 1, filter: { ${filter} }) ${page} }`);
+      expect(trail.errors).toBeUndefined();
+      expect(trail.data.auditEvents.totalCount).toBeGreaterThan(0);
+    }
+  });
+
   test("every statement that was sent concerns the partition of one account", async () => {
     expect(new Set(sent.map(({ text }) => text)).size).toBeGreaterThan(15);
     expect(await acrossAccounts(gateway.db, tables, sent)).toEqual([]);
+  });
+
+  test("the sweep alone concerns them all, and removes no key but the old ones", async () => {
+    await gateway.db.execute(`
+      delete from idempotency_keys;
+      insert into idempotency_keys (account_id, key_hash, kyc_id, created_at)
+      select 'account' || n, 'hash', 'record', now() - case when n % 2 = 0 then interval '1 day' else '0' end
+      from generate_series(1, 40) n`);
+    const before = sent.length;
+    expect(await removeExpiredKeys(gateway.db, Date.now(), 15)).toBe(15);
+    expect(await removeExpiredKeys(gateway.db, Date.now(), 15)).toBe(5);
+    const left = await gateway.db.execute("select account_id from idempotency_keys");
+    expect(left.map(({ account_id }) => account_id).sort()).toEqual(
+      Array.from({ length: 20 }, (_, n) => `account${2 * n + 1}`).sort(),
+    );
+    const [sweep] = sent.slice(before);
+    expect(await acrossAccounts(gateway.db, tables, sent.slice(before))).toEqual([sweep?.text]);
   });
 
   test("a statement without the account would concern them all", async () => {

@@ -146,3 +146,19 @@ test("a statement that takes too long fails in time, and the server stops workin
   await expect.poll(running, { timeout: 2000 }).toEqual([]);
   await db.close();
 });
+
+test("a transaction whose client is gone silently is ended by the server soon after its time, with its locks", async () => {
+  const limits = { transactionTimeout: 300, tellTimeout: true };
+  const db = connect({ address: { url: database.url }, poolSize: 1, prepare: true, ...limits });
+  await database.db.execute("insert into deleted_kycs values ('idle', '1', now())");
+  const lockIt = "select 1 from deleted_kycs where account_id = 'idle' for update";
+  const silent = db.transaction(async (tx) => {
+    await tx.execute(lockIt);
+    await new Promise(() => {});
+  });
+  await expect(silent).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  const asked = performance.now();
+  expect(await database.db.execute(lockIt)).toHaveLength(1);
+  expect(performance.now() - asked).toBeLessThan(3000);
+  await db.close();
+});

@@ -1,9 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as wait } from "node:timers/promises";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createTestApp, type TestApp } from "../support/app.ts";
-import { aCreate, SURFACES, type Write, type WriteAnswer, write } from "../support/once.ts";
+import { aCreate, SURFACES, type Write, type WriteAnswer, write, writePatiently } from "../support/once.ts";
 
 let replicas: TestApp[];
 beforeAll(async () => {
@@ -13,9 +12,6 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const replica of [...replicas].reverse()) await replica.close();
 });
-
-/** How often a client asks again that was told to. */
-const TRIES = 200;
 
 interface Ask {
   replica: number;
@@ -35,21 +31,8 @@ const asks = fc.array(
   { minLength: 2, maxLength: 40 },
 );
 
-/** Sends as a client does: again, with the same key, while the first request runs. */
-async function send(
-  token: string,
-  wanted: Write,
-  key: string,
-  { replica, surface }: Ask,
-): Promise<WriteAnswer> {
-  for (let n = 0; n < TRIES; n++) {
-    const gateway = replicas[replica] as TestApp;
-    const answer = await write(gateway, SURFACES[surface] as "rest", token, wanted, key);
-    if (answer.code !== "IDEMPOTENCY_IN_PROGRESS") return answer;
-    await wait(1 + Math.random() * 5);
-  }
-  throw new Error("the first request has no end");
-}
+const send = (token: string, wanted: Write, key: string, { replica, surface }: Ask) =>
+  writePatiently(replicas[replica] as TestApp, SURFACES[surface] as "rest", token, wanted, key);
 
 /** What the trail says of an account's writes, in its order. */
 async function readTrail(account: string): Promise<string[]> {

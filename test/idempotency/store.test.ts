@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Executor } from "../../src/db/client.ts";
+import { replaceResults } from "../../src/idempotency/result-store.ts";
 import { claimKey, completeKey, removeExpiredKeys } from "../../src/idempotency/store.ts";
 import type { Kyc } from "../../src/kyc/kyc.ts";
 import { deleteKyc } from "../../src/kyc/store.ts";
@@ -52,6 +53,18 @@ describe("no statement of the ledger reads more of it than it is about", () => {
       "what a deletion takes",
       "_by_record",
       (db) => deleteKyc(db, "account1", record, someEvent("account1", record.id)),
+    ],
+    [
+      "a step of a rotation",
+      "_pk",
+      (db) =>
+        replaceResults(
+          db,
+          [7, 8, 9].map((n) => ({
+            from: { accountId: `account${n % 2}`, keyHash: `hash${n}`, sealedResult: "sealed" },
+            sealed: "anew",
+          })),
+        ),
     ],
     ["a sweep", "_by_time", (db) => removeExpiredKeys(db, NOW - 24 * 60 * 60 * 1000, 10)],
   ])("%s", async (_name, index, work) => {

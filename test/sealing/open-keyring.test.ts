@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -86,9 +86,44 @@ describe("keys from the environment", () => {
 
   test("one that is sealed under only after another start went without it is still asked for", async () => {
     const gateway = await open([older]);
+    await open([newer, older]);
     await open([newer]);
     await sealOne(gateway);
     expect(await faultsOf(open([newer]))).toContain('the key "2025" is missing');
+  });
+
+  test("a start with none of those that the database knows is refused, though nothing is sealed yet, and registers none", async () => {
+    await open([older]);
+    expect(await faultsOf(open([newer]))).toBe(
+      'ENCRYPTION_KEYS: the key "2025" is missing, with which this database was started before: a new key comes beside it first',
+    );
+    expect(await registered()).toEqual(["2025"]);
+    await open([newer, older]);
+    expect(await faultsOf(open([newKey("2027")]))).toContain('the key "2026" is missing');
+    expect(await registered()).toEqual(["2025", "2026"]);
+  });
+
+  test("of first starts at once with keys of their own one goes on, and the others are refused however often they are repeated", async () => {
+    const wanted = ["a", "b", "c"].map((id) => [newKey(id)]);
+    const starts = await startsAtOnce(wanted.map((entries) => () => open(entries)));
+    expect(starts.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected", "rejected"]);
+    const [winner, ...more] = await registered();
+    expect(more).toEqual([]);
+    const again = await Promise.allSettled(wanted.map((entries) => open(entries)));
+    expect(again.map(({ status }) => status)).toEqual(starts.map(({ status }) => status));
+    for (const faults of again.map(faultsIn).filter((text) => text !== "")) {
+      expect(faults).toContain(`the key "${winner}" is missing`);
+    }
+  });
+
+  test("a database whose key was rotated and forgotten starts with the new one alone", async () => {
+    await sealOne(await open([older]));
+    const keys = await open([newer, older]);
+    for (const place of SEALED_PLACES) await place.reseal(database.db, keys, () => {});
+    await forgetUnusedKeys(database.db, await open([newer]), SEALED_PLACES);
+    expect(await registered()).toEqual(["2026"]);
+    expect((await open([newer])).newestId).toBe("2026");
+    expect(await faultsOf(open([older]))).toContain('the key "2026" is missing');
   });
 
   test("one is forgotten only when it was removed, came before the newest and seals nothing", async () => {
@@ -179,21 +214,35 @@ describe("keys from the file", () => {
     expect(new Set(rings.map((keys) => keys.fingerprint(keys.newestId))).size).toBe(1);
   });
 
-  test("of first starts at once with a file each no two go on", async () => {
+  test("of first starts at once with a file each one goes on, and the other has made none", async () => {
     const folder = await mkdtemp(join(tmpdir(), "kyc-keys-"));
     const starts = await startsAtOnce([() => open(), () => open(undefined, undefined, folder)]);
+    const files = await Promise.allSettled([dataDir, folder].map((dir) => stat(keyFileOf({ dataDir: dir }))));
     await rm(folder, { recursive: true });
-    const refused = starts.map(faultsIn).filter((faults) => faults !== "");
-    expect(refused.length).toBeGreaterThan(0);
-    for (const faults of refused)
-      expect(faults).toMatch(/^the file .*another gateway began at the same time/);
+    expect(starts.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+    expect(files.map(({ status }) => status)).toEqual(starts.map(({ status }) => status));
+    expect(starts.map(faultsIn).join("")).toMatch(/^the file .*is missing/);
   });
 
-  test("a lost one refuses the start where something is sealed, and is not made anew", async () => {
+  test("none is made where the database knows a key, though nothing is sealed yet", async () => {
+    await open([newKey("2025")]);
+    expect(await faultsOf(open())).toMatch(/^the file .*: the key "2025" is missing/);
+    await expect(stat(keyFileOf({ dataDir }))).rejects.toThrow("ENOENT");
+  });
+
+  test("one that can't be written refuses the start, as a fault of its own", async () => {
+    await symlink(join(dataDir, "nowhere"), join(dataDir, "astray"));
+    const faults = await faultsOf(open(undefined, undefined, join(dataDir, "astray")));
+    expect(faults).toMatch(/^the file .*encryption-keys can't be made: E[A-Z]+$/);
+    expect(await registered()).toEqual([]);
+  });
+
+  test("a lost one refuses the start, and is not made anew", async () => {
     const keys = await open();
-    await sealOne(keys);
     await rm(keyFileOf({ dataDir }));
-    expect(await faultsOf(open())).toContain(`the key "${keys.newestId}" is missing`);
+    expect(await faultsOf(open())).toContain(`the key "${keys.newestId}" is missing, with which`);
+    await sealOne(keys);
+    expect(await faultsOf(open())).toContain(`the key "${keys.newestId}" is missing, and the database holds`);
     await expect(stat(keyFileOf({ dataDir }))).rejects.toThrow("ENOENT");
   });
 

@@ -1,3 +1,4 @@
+import { setTimeout as wait } from "node:timers/promises";
 import type { TestApp } from "./app.ts";
 import { goodInput } from "./records.ts";
 
@@ -34,6 +35,21 @@ export function write(
 ): Promise<WriteAnswer> {
   const headers: Record<string, string> = key === undefined ? {} : { "idempotency-key": key };
   return (surface === "rest" ? writeRest : writeGraphql)(gateway, token, wanted, headers);
+}
+
+/** How often a client asks again that was told to. */
+const TRIES = 200;
+
+/** As `write`, by a client that asks again with its key while the first request runs. */
+export async function writePatiently(
+  ...[gateway, surface, ...asked]: Parameters<typeof write>
+): Promise<WriteAnswer> {
+  for (let n = 0; n < TRIES; n++) {
+    const answer = await write(gateway, surface, ...asked);
+    if (answer.code !== "IDEMPOTENCY_IN_PROGRESS") return answer;
+    await wait(1 + Math.random() * 5);
+  }
+  throw new Error("the first request has no end");
 }
 
 const FIELDS = "id customerId verificationStatus documentType documentNumber createdAt updatedAt version";

@@ -1,4 +1,4 @@
-import { rm, stat } from "node:fs/promises";
+import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import type postgres from "postgres";
@@ -193,6 +193,22 @@ describe("the key file of the embedded database", () => {
     gateway = await startGateway(env);
     const client = createClient(gateway.url, await fullToken(env));
     expect((await client.send("GET", `/v1/kyc/${id}`)).json.document_number).toBe("FILE-1");
+  });
+
+  test("gets no other one where the newest has sealed nothing yet, as a rotation leaves it that was killed early", async () => {
+    const env = await freshEnv("the embedded database");
+    const gateway = await startGateway(env);
+    await create(env, gateway);
+    await gateway.stop();
+    const file = join(String(env.DATA_DIR), "encryption-keys");
+    const idsOf = async () => (await readFile(file, "utf8")).split("\n").map((line) => line.split(":")[0]);
+    const [old] = await idsOf();
+    await writeFile(file, `${newKey("young")}\n${await readFile(file, "utf8")}`);
+    const repeated = await runCli(["keys", "rotate", "--new"], env);
+    expect(repeated, repeated.stderr).toMatchObject({ code: 0 });
+    expect(repeated.stderr).toContain("young has sealed nothing yet");
+    expect(repeated.stderr).toContain("1 sealed anew under young");
+    expect(await idsOf()).toEqual(["young", old, ""]);
   });
 
   test("is not made anew where it was lost", async () => {
