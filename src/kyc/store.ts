@@ -210,38 +210,42 @@ export function insertKycOnce(
   return insertOneOnce(db, { accountId, kyc, event, claim });
 }
 
-const update = statement((db) => {
-  const changing = db
-    .update(kycs)
-    .set({
-      verificationStatus: sql`${given("verificationStatus")}`,
-      documentType: sql`${given("documentType")}`,
-      // A number that stays is left as it is now: it may have been sealed anew since it was read.
-      documentNumber: sql`case when ${given("sealedNumber")}::text is null then ${kycs.documentNumber} end`,
-      sealedNumber: sql`coalesce(${given("sealedNumber")}::text, ${kycs.sealedNumber})`,
-      numberDigest: sql`coalesce(${given("numberDigest")}::text, ${kycs.numberDigest})`,
-      updatedAt: sql`${given("updatedAt")}`,
-      version: sql`${given("version")}`,
-    })
-    .where(isRecord);
-  return withFirst(writingEvents, changing);
-});
-
-const UNCHANGED = { sealedNumber: null, numberDigest: null };
+const update = statement(
+  (db) => {
+    const changing = db
+      .update(kycs)
+      .set({
+        verificationStatus: sql`${given("verificationStatus")}`,
+        documentType: sql`${given("documentType")}`,
+        // A number that stays is left as it is now: it may have been sealed anew since it was read.
+        documentNumber: sql`case when ${given("sealedNumber")}::text is null then ${kycs.documentNumber} end`,
+        sealedNumber: sql`coalesce(${given("sealedNumber")}::text, ${kycs.sealedNumber})`,
+        numberDigest: sql`coalesce(${given("numberDigest")}::text, ${kycs.numberDigest})`,
+        updatedAt: sql`${given("updatedAt")}`,
+        version: sql`${given("version")}`,
+      })
+      .where(and(isRecord, sql`${kycs.version} = ${given("version")}::int - 1`))
+      .returning({ id: kycs.id });
+    const events = writingEventsAbout(sql`select id from changed`);
+    return sql`with changed as (${changing.getSQL()}), ${events} select id from changed`;
+  },
+  ([id]: [string]) => id,
+);
 
 /**
- * Writes what can change of a record that the transaction holds locked, its number where there is a new one, and the
- * event of the change.
+ * Writes what can change of a record, its number where there is a new one, and the event of the change, where the
+ * record still is at the version before. Where it is not, false: nothing has happened.
  */
 export async function updateKyc(
-  tx: Executor,
+  db: Executor,
   accountId: string,
   kyc: Kyc,
   number: SealedNumber | undefined,
   event: NewAuditEvent,
-): Promise<void> {
-  const values = { ...kyc, ...(number ?? UNCHANGED), ...stamps(kyc) };
-  await update(tx, { accountId, ...values, ...eventValues([event]) });
+): Promise<boolean> {
+  const { sealedNumber, numberDigest } = number ?? { sealedNumber: null, numberDigest: null };
+  const values = { ...kyc, sealedNumber, numberDigest, ...stamps(kyc) };
+  return (await update(db, { accountId, ...values, ...eventValues([event]) })).length > 0;
 }
 
 const remove = statement((db) => {

@@ -1,6 +1,8 @@
-import { CHANGEABLE_FIELDS, newEvent } from "../audit/event.ts";
-import { requireScope } from "../auth/scopes.ts";
+import type { z } from "zod";
+import { CHANGEABLE_FIELDS, type NewAuditEvent, newEvent } from "../audit/event.ts";
+import { requireScope, type Viewer } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
+import type { Executor } from "../db/client.ts";
 import { AppError, badUserInput, type FieldFault } from "../errors.ts";
 import { findKeyFaults } from "../idempotency/key.ts";
 import { toKeyedWrite, writeOnce } from "../idempotency/write-once.ts";
@@ -11,7 +13,7 @@ import { IS_MASKED, readInput, type UpdateKycInput, updateKycInput } from "./inp
 import { isKycId, type Kyc, type SealedNumber } from "./kyc.ts";
 import { toAuditReason } from "./reason.ts";
 import { ShownKyc } from "./show-kyc.ts";
-import { lockKyc, updateKyc as writeKyc } from "./store.ts";
+import { findKyc, lockKyc, updateKyc as writeKyc } from "./store.ts";
 
 /** What a client may send back of a record, but not change, as its surface takes it. */
 interface FixedFields {
@@ -47,9 +49,7 @@ export async function updateKyc(
   const keyed = operation
     ? toKeyedWrite<Kyc, typeof operation>(ctx, viewer, "updateKyc", operation, maskInput)
     : null;
-  const keep = (kyc: Kyc) => (keyed ? toSnapshot(kyc, openNumber(ctx.keys, accountId, kyc)) : kyc);
-  const kyc = await writeOnce(ctx, keyed, input.id, async (tx) => {
-    const stored = await lockKyc(tx, accountId, input.id);
+  const plan = (stored: Kyc | undefined): Change | null => {
     const others = [...faults, ...(stored ? fixed.findChanged(stored) : [])];
     const masked = stored ? findForeignMask(ctx.keys, accountId, stored, input.documentNumber) : [];
     if (!value || others.length > 0) throw badUserInput([...others, ...masked]);
@@ -57,30 +57,80 @@ export async function updateKyc(
     // Before its mask: that of a version which is no more is another one now.
     requireVersion(stored, value.expectedVersion);
     if (masked.length > 0) throw badUserInput(masked);
-    const { verificationStatus = stored.verificationStatus, documentType = stored.documentType } = value;
-    // Before the number: to seal another one takes time, by which a refusal would tell whether it is the record's.
-    const reason = toAuditReason(viewer, value.reason, value.documentNumber, () =>
-      openNumber(ctx.keys, accountId, stored),
-    );
-    const number = sealNewNumber(ctx.keys, accountId, stored, value.documentNumber);
-    const changedFields = CHANGEABLE_FIELDS.filter((name) =>
-      name === "documentNumber" ? number : stored[name] !== { verificationStatus, documentType }[name],
-    );
-    if (changedFields.length === 0) return keep(stored);
-    const changed: Kyc = {
-      ...stored,
-      ...{ verificationStatus, documentType, version: stored.version + 1 },
-      ...(number && { ...number, plainNumber: null }),
-      updatedAt: Math.max(stored.updatedAt, ctx.now()),
-    };
-    const event = newEvent(ctx, viewer, {
-      ...{ action: "updated", at: changed.updatedAt, kycIds: [stored.id], changedFields, reason },
-      ...{ statusBefore: stored.verificationStatus, statusAfter: verificationStatus },
-    });
-    await writeKyc(tx, accountId, changed, number, event);
-    return keep(changed);
+    return planChange(ctx, viewer, stored, value);
+  };
+  if (!keyed) return new ShownKyc(ctx, await change(ctx, accountId, input.id, plan));
+  const kyc = await writeOnce(ctx, keyed, input.id, async (tx) => {
+    const kyc = await changeLocked(tx, accountId, input.id, plan);
+    return toSnapshot(kyc, openNumber(ctx.keys, accountId, kyc));
   });
   return new ShownKyc(ctx, kyc);
+}
+
+/** What an update makes of a record as it was read. */
+interface Change {
+  /** The record afterwards. */
+  kyc: Kyc;
+  /** Where it is another one. */
+  number: SealedNumber | undefined;
+  event: NewAuditEvent;
+}
+/** The change to a record as it was read; null where nothing of it changes. Fails where it may not be changed so. */
+type Plan = (stored: Kyc | undefined) => Change | null;
+
+/** How often a change is tried before others are made to wait for it. */
+const TRIES = 3;
+
+/**
+ * Changes the record as it is found, unless another change comes between: a record is seldom changed by two at once,
+ * and to lock it first takes two round trips more and a connection for all of them.
+ */
+async function change({ db }: OperationContext, accountId: string, id: string, plan: Plan): Promise<Kyc> {
+  for (let tries = 0; tries < TRIES; tries++) {
+    const stored = await findKyc(db, accountId, id);
+    const change = plan(stored);
+    if (!change) return stored as Kyc;
+    if (await writeKyc(db, accountId, change.kyc, change.number, change.event)) return change.kyc;
+  }
+  return db.transaction((tx) => changeLocked(tx, accountId, id, plan));
+}
+
+async function changeLocked(tx: Executor, accountId: string, id: string, plan: Plan): Promise<Kyc> {
+  const stored = await lockKyc(tx, accountId, id);
+  const change = plan(stored);
+  if (!change) return stored as Kyc;
+  await writeKyc(tx, accountId, change.kyc, change.number, change.event);
+  return change.kyc;
+}
+
+function planChange(
+  ctx: OperationContext,
+  viewer: Viewer,
+  stored: Kyc,
+  input: z.output<typeof updateKycInput>,
+): Change | null {
+  const { accountId } = viewer;
+  const { verificationStatus = stored.verificationStatus, documentType = stored.documentType } = input;
+  // Before the number: to seal another one takes time, by which a refusal would tell whether it is the record's.
+  const reason = toAuditReason(viewer, input.reason, input.documentNumber, () =>
+    openNumber(ctx.keys, accountId, stored),
+  );
+  const number = sealNewNumber(ctx.keys, accountId, stored, input.documentNumber);
+  const changedFields = CHANGEABLE_FIELDS.filter((name) =>
+    name === "documentNumber" ? number : stored[name] !== { verificationStatus, documentType }[name],
+  );
+  if (changedFields.length === 0) return null;
+  const kyc: Kyc = {
+    ...stored,
+    ...{ verificationStatus, documentType, version: stored.version + 1 },
+    ...(number && { ...number, plainNumber: null }),
+    updatedAt: Math.max(stored.updatedAt, ctx.now()),
+  };
+  const event = newEvent(ctx, viewer, {
+    ...{ action: "updated", at: kyc.updatedAt, kycIds: [stored.id], changedFields, reason },
+    ...{ statusBefore: stored.verificationStatus, statusAfter: verificationStatus },
+  });
+  return { kyc, number, event };
 }
 
 /** Fails with VERSION_CONFLICT unless any version will do (undefined) or the record's is one of the expected. */

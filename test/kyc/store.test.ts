@@ -127,7 +127,9 @@ describe("each statement reads ranges of an index, and never the table", () => {
       await records.lockKyc(database.db, "account1", here.id);
       await records.findPosition(database.db, "account1", here.id);
       await records.insertKyc(database.db, "account1", kyc, event);
-      await records.updateKyc(database.db, "account1", kyc, kyc, event);
+      const changed = { ...kyc, version: 2 };
+      expect(await records.updateKyc(database.db, "account1", changed, kyc, event)).toBe(true);
+      expect(await records.updateKyc(database.db, "account1", changed, kyc, event)).toBe(false);
       await records.deleteKyc(database.db, "account1", kyc, event);
     });
     await expectIndexRanges([...new Set(texts.filter((text) => !text.includes('insert into "kycs"')))]);
