@@ -5,7 +5,15 @@ import ms, { type StringValue } from "ms";
 import { ACCOUNT_ID_RULE, isAccountId, SCOPES, type Scope } from "./auth/scopes.ts";
 import { issueToken, listTokens, revokeToken, type TokenRecord } from "./auth/tokens.ts";
 import { backupCommands } from "./backup-commands.ts";
-import { CommandFailure, print, printTable, say, withDatabase } from "./command.ts";
+import {
+  CommandFailure,
+  nameDatabase,
+  print,
+  printTable,
+  requireDatabase,
+  say,
+  withDatabase,
+} from "./command.ts";
 import { ConfigError, parseConfig } from "./config.ts";
 import { BackupError } from "./db/backup.ts";
 import { DataDirInUseError } from "./db/embedded.ts";
@@ -89,7 +97,8 @@ function tokenCommands(): Command {
       const now = Date.now();
       const expiresAt = options.expires === undefined ? null : now + options.expires;
       const { account: accountId, name, scopes } = options;
-      print(await withDatabase(({ db }) => issueToken(db, { accountId, name, scopes, expiresAt, now })));
+      const issue = { accountId, name, scopes, expiresAt, now };
+      print(await withDatabase(({ db }) => issueToken(db, issue), nameDatabase));
       say("Keep it safe: it is stored only as a hash, and can't be shown again.");
       if (!scopes.includes("kyc:pii") && (scopes.includes("kyc:read") || scopes.includes("kyc:write"))) {
         say("It lacks kyc:pii: document numbers will be masked, and can't be searched by.");
@@ -101,16 +110,16 @@ function tokenCommands(): Command {
     .option("--account <account>", "only those of this account")
     .addOption(new Option("--json", "print JSON").default(false))
     .action(async (options: { account?: string; json: boolean }) => {
-      printTokens(await withDatabase(({ db }) => listTokens(db, options.account)), options.json);
+      const list = await withDatabase(({ db }) => listTokens(db, options.account), requireDatabase);
+      printTokens(list, options.json);
     });
   token
     .command("revoke")
     .description("revoke a token: within a second no gateway takes it any more")
     .argument("<id>", "its id, as `token list` shows it")
     .action(async (id: string) => {
-      if (!(await withDatabase(({ db }) => revokeToken(db, id, Date.now())))) {
-        throw new CommandFailure(`there is no token ${id}`);
-      }
+      const found = await withDatabase(({ db }) => revokeToken(db, id, Date.now()), requireDatabase);
+      if (!found) throw new CommandFailure(`there is no token ${id}`);
       say(`${id} is revoked.`);
     });
   return token;

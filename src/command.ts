@@ -1,6 +1,8 @@
+import { resolve } from "node:path";
 import Table from "cli-table3";
 import { type Config, parseConfig } from "./config.ts";
 import type { Database } from "./db/client.ts";
+import { hasDatabase } from "./db/embedded.ts";
 import { migrate } from "./db/migrate.ts";
 import { borrowDatabase, type OpenDatabase } from "./db/open.ts";
 
@@ -24,13 +26,16 @@ export interface CommandScene {
   isGuest: boolean;
 }
 
-/** Does `work` on the configured database, migrated, and closes it whatever happens. */
+/**
+ * Does `work` on the configured database, migrated, and closes it whatever happens. `check` comes before anything is
+ * opened or made.
+ */
 export async function withDatabase<T>(
   work: (scene: CommandScene) => Promise<T>,
-  require: (config: Config) => void = () => {},
+  check: (config: Config) => void = () => {},
 ): Promise<T> {
   const config = parseConfig(process.env);
-  require(config);
+  check(config);
   return withOpenDatabase(config, async ({ db, address, isGuest }) => {
     await migrate(address);
     return work({ db, config, isGuest });
@@ -48,6 +53,24 @@ export async function withOpenDatabase<T>(
   } finally {
     await database.close();
   }
+}
+
+/** Fails where there is no database yet: what looks at one, or changes what is in it, must not make another. */
+export function requireDatabase({ databaseUrl, dataDir }: Config): void {
+  if (databaseUrl !== undefined || hasDatabase(dataDir)) return;
+  throw new CommandFailure(
+    `there is no database in ${resolve(dataDir)}. Give this command the gateway's DATABASE_URL or DATA_DIR`,
+  );
+}
+
+/** Says which database it is that the command adds to: in a shell of its own it can be another one than the gateway's. */
+export function nameDatabase({ databaseUrl, dataDir }: Config): void {
+  if (databaseUrl !== undefined) {
+    // The rest of the URL opens it.
+    const { host, pathname } = new URL(databaseUrl);
+    say(`The database is at ${host}${pathname}.`);
+  } else if (hasDatabase(dataDir)) say(`The database is the one in ${resolve(dataDir)}.`);
+  else say(`There is no database in ${resolve(dataDir)} yet: making one.`);
 }
 
 /** With borders on a terminal; elsewhere a line for each row and a tab between columns, as cut and awk read them. */

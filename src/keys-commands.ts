@@ -1,6 +1,14 @@
 import { SingleBar } from "cli-progress";
 import { Command, Option } from "commander";
-import { CommandFailure, type CommandScene, print, printTable, say, withDatabase } from "./command.ts";
+import {
+  CommandFailure,
+  type CommandScene,
+  print,
+  printTable,
+  requireDatabase,
+  say,
+  withDatabase,
+} from "./command.ts";
 import type { Config } from "./config.ts";
 import type { Database } from "./db/client.ts";
 import { SEALED_PLACES } from "./sealed-places.ts";
@@ -23,7 +31,10 @@ export function keysCommands(): Command {
     .description("list the keys, and how much each of them seals")
     .addOption(new Option("--json", "print JSON").default(false))
     .action(async ({ json }: { json: boolean }) => {
-      const rows = await withDatabase(listKeys, requireKeySource);
+      const rows = await withDatabase(listKeys, (config) => {
+        requireKeySource(config);
+        requireDatabase(config);
+      });
       if (json) print(JSON.stringify(rows, null, 2));
       else printKeys(rows);
     });
@@ -44,6 +55,7 @@ export function keysCommands(): Command {
         (config) => {
           requireKeySource(config);
           if (makeNew) requireKeyFile(config);
+          requireDatabase(config);
         },
       );
     });

@@ -32,6 +32,9 @@ interface ListedToken {
   expires: string | null;
   revoked: string | null;
 }
+/** What of a database's URL opens nothing. */
+const addressOf = ({ DATABASE_URL = "" }: Env) => DATABASE_URL.replace(/^.*@/, "");
+
 async function listTokens(env: Env, ...args: string[]): Promise<ListedToken[]> {
   const { code, stdout, stderr } = await runCli(["token", "list", "--json", ...args], env);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
@@ -67,6 +70,11 @@ describe.each([
     token = made.stdout.trim();
     expect(made.stderr).toMatch(/\w/);
     expect(made.stderr).not.toContain(token);
+    expect(made.stderr).toContain(
+      env.DATA_DIR === undefined
+        ? `The database is at ${addressOf(env)}.`
+        : `The database is the one in ${env.DATA_DIR}.`,
+    );
     expect(made.stderr).toContain("numbers will be masked");
     const seeing = await runCli([...CREATE, "--scopes=kyc:read,kyc:pii", "--account=other"], env);
     expect(seeing.stderr).not.toContain("masked");
@@ -120,13 +128,41 @@ describe.each([
   test("demo fills an account, tells how far it is, and adds to records only when asked to", async () => {
     const filled = await runCli(["demo", "--records=8"], env);
     expect(filled).toMatchObject({ code: 0, stdout: "" });
+    expect(filled.stderr).toContain("The database is ");
     expect(filled.stderr).toContain(
       "Making 8 records in the account demo …\n  2 of 8\n  4 of 8\n  6 of 8\nThe account demo has 8 records more.\n",
     );
     const refused = await runCli(["demo", "--records=8"], env);
     expect(refused).toMatchObject({ code: 1, stdout: "" });
-    expect(refused.stderr).toBe("error: the account demo has records already; --again adds to them\n");
+    expect(refused.stderr).toMatch(/^error: the account demo has records already; --again adds to them\n$/m);
     expect(await runCli(["demo", "--records=1", "--again"], env)).toMatchObject({ code: 0, stdout: "" });
+  });
+});
+
+describe("where there is no database yet", () => {
+  afterEach(tidyUp);
+
+  test.each([
+    [["token", "list"]],
+    [["token", "revoke", "tok_1"]],
+    [["keys", "list"]],
+    [["keys", "rotate"]],
+    [["keys", "rotate", "--new"]],
+  ])("%j says so, and how to reach the gateway's, and makes none", async (args) => {
+    const folder = join(await temporaryFolder(), "data");
+    const { code, stdout, stderr } = await runCli(args, { DATA_DIR: folder });
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toBe(
+      `error: there is no database in ${folder}. Give this command the gateway's DATABASE_URL or DATA_DIR\n`,
+    );
+    await expect(stat(folder)).rejects.toThrow("ENOENT");
+  });
+
+  test("token create makes one, and says where", async () => {
+    const folder = join(await temporaryFolder(), "data");
+    const { code, stdout, stderr } = await runCli(CREATE, { DATA_DIR: folder });
+    expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(TOKEN_LINE) });
+    expect(stderr).toContain(`There is no database in ${folder} yet: making one.\n`);
   });
 });
 
