@@ -27,8 +27,8 @@ const TOKEN_NAME = "sign-in";
 export type VerifyJwt = (token: string) => Promise<Viewer>;
 
 /**
- * A verifier of one provider's tokens. `now` is in epoch milliseconds; `onFailure` hears of fetches of keys that
- * failed while nobody waited for them.
+ * A verifier of one provider's tokens. `now` is in epoch milliseconds; `onFailure` hears of each fetch of keys that
+ * failed while there were known ones.
  */
 export function createJwtVerifier(
   config: JwtConfig,
