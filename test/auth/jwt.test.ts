@@ -2,6 +2,8 @@ import { createHash, createPublicKey, generateKeyPairSync, type JsonWebKey, rand
 import { exportJWK, exportSPKI, SignJWT, UnsecuredJWT } from "jose";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createJwtVerifier, type VerifyJwt } from "../../src/auth/jwt.ts";
+import { parseScopeMap } from "../../src/auth/scope-map.ts";
+import type { JwtConfig } from "../../src/config.ts";
 import { AUDIENCE, type IdentityProvider, startIdentityProvider } from "../support/identity-provider.ts";
 
 const SECOND = 1000;
@@ -13,13 +15,13 @@ let failures: unknown[];
 let verify: VerifyJwt;
 
 /** A gateway that has asked for nothing yet; both of its clocks are `time`. */
-function createVerifier(claims: { accountClaim?: string; scopeClaim?: string } = {}) {
+function createVerifier(claims: Partial<JwtConfig> = {}) {
   // What ends after its test is none of the next one's.
   const heard = failures;
   return createJwtVerifier(
     {
       ...{ issuer: provider.issuer, audience: AUDIENCE, jwksUrl: provider.jwksUrl },
-      ...{ accountClaim: "account", scopeClaim: "scope", ...claims },
+      ...{ account: undefined, accountClaim: "account", scopeClaim: "scope", scopeMap: new Map(), ...claims },
     },
     { now: () => time, elapsed: () => time, onFailure: (error) => heard.push(error) },
   );
@@ -73,6 +75,30 @@ describe("claims", () => {
     expect(await createVerifier({ scopeClaim: "realm.roles" })(token)).toMatchObject({
       scopes: ["audit:read"],
     });
+  });
+
+  test("a configured account is that of every token, whatever its claim says", async () => {
+    const fixed = createVerifier({ account: "acme-2" });
+    for (const account of [undefined, "acme", 7]) {
+      expect(await fixed(await provider.sign({ account }))).toMatchObject({ accountId: "acme-2" });
+    }
+  });
+
+  test.each([
+    ["kyc-admin openid", ["kyc:read", "kyc:write"]],
+    ["kyc-admin kyc:read kyc:delete", ["kyc:read", "kyc:write", "kyc:delete"]],
+    [["KYC Reader", 7, null], ["kyc:read"]],
+    [["https://api.example/?a=kyc"], ["audit:read"]],
+    ["kyc:pii", ["kyc:read"]],
+    ["toString kyc-adminx KYC-ADMIN", []],
+  ])("of the words %j those that are mapped mean scopes", async (scope, scopes) => {
+    const { map, faults } = parseScopeMap([
+      "kyc-admin=kyc:read kyc:write",
+      ...[" KYC Reader=kyc:read ", "https://api.example/?a=kyc=audit:read", "kyc:pii=kyc:read"],
+    ]);
+    expect(faults).toEqual([]);
+    const mapping = createVerifier({ scopeMap: map });
+    expect(await mapping(await provider.sign({ scope }))).toMatchObject({ scopes });
   });
 
   test.each([
