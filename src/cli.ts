@@ -7,11 +7,13 @@ import { issueToken, listTokens, revokeToken, type TokenRecord } from "./auth/to
 import { backupCommands } from "./backup-commands.ts";
 import {
   CommandFailure,
+  isOnTerminal,
   nameDatabase,
   print,
   printTable,
   requireDatabase,
   say,
+  toDay,
   withDatabase,
 } from "./command.ts";
 import { ConfigError, parseConfig } from "./config.ts";
@@ -67,12 +69,39 @@ function printTokens(tokens: readonly TokenRecord[], json: boolean): void {
     print(JSON.stringify(rows, null, 2));
     return;
   }
+  if (isOnTerminal()) {
+    printTokenTable(tokens);
+    return;
+  }
   printTable(
     ["id", "account", "name", "scopes", "state", "created", "expires"],
     rows.map(({ id, account, name, scopes, state, created, expires }) => [
-      ...[id, account, name, scopes.join(" "), state],
+      ...[id, account, name, scopes, state],
       ...[String(created), expires ?? "never"],
     ]),
+  );
+}
+
+/** What the columns take besides the account's, with all borders: that of the id, of the scopes, and of two times. */
+const TOKEN_COLUMNS = { id: 22, others: 3 * 12 + 6 };
+
+/** As wide as the terminal at most, down to 80 columns. */
+function printTokenTable(tokens: readonly TokenRecord[]): void {
+  const { id, others } = TOKEN_COLUMNS;
+  const longest = Math.max(0, ...tokens.map(({ accountId }) => accountId.length));
+  const room = Math.max(80, process.stdout.columns || 0) - id - others;
+  printTable(
+    ["token", "account", "scopes", "state", "created"],
+    tokens.map((token) => {
+      const state = stateOf(token, Date.now());
+      const until = token.revokedAt ?? token.expiresAt;
+      return [
+        ...[[token.id, token.name], token.accountId, token.scopes],
+        until === null ? state : [`${state} ${state === "good" ? "until" : "on"}`, toDay(new Date(until))],
+        new Date(token.createdAt),
+      ];
+    }),
+    [id, longest + 2 > room ? room : null],
   );
 }
 

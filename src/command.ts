@@ -73,13 +73,36 @@ export function nameDatabase({ databaseUrl, dataDir }: Config): void {
   else say(`There is no database in ${resolve(dataDir)} yet: making one.`);
 }
 
-/** With borders on a terminal; elsewhere a line for each row and a tab between columns, as cut and awk read them. */
-export function printTable(head: readonly string[], rows: readonly string[][]): void {
-  if (!process.stdout.isTTY) {
-    for (const row of [head, ...rows]) print(row.join("\t"));
+/** What is in a table: on a terminal a list has a line for each of its words, and of a time there is the day. */
+type Cell = string | readonly string[] | Date;
+
+export const isOnTerminal = (): boolean => process.stdout.isTTY;
+
+/** The day of a time, for people. */
+export const toDay = (time: Date): string => time.toISOString().slice(0, 10);
+
+/**
+ * With borders on a terminal; elsewhere a line for each row and a tab between columns, as cut and awk read them.
+ * `widths` are those of columns on a terminal that must not grow with what is in them.
+ */
+export function printTable(
+  head: readonly string[],
+  rows: readonly Cell[][],
+  widths: (number | null)[] = [],
+): void {
+  if (!isOnTerminal()) {
+    const text = (cell: Cell) => (cell instanceof Date ? cell.toISOString() : [cell].flat().join(" "));
+    for (const row of [head, ...rows]) print(row.map(text).join("\t"));
     return;
   }
-  const table = new Table({ head: [...head], style: { head: [], border: [] } });
-  table.push(...rows);
+  const table = new Table({
+    head: head.map((title) => title.replaceAll(" ", "\n")),
+    colWidths: widths,
+    wordWrap: true,
+    wrapOnWordBoundary: false,
+    style: { head: [], border: [] },
+  });
+  const text = (cell: Cell) => (cell instanceof Date ? toDay(cell) : [cell].flat().join("\n"));
+  table.push(...rows.map((row) => row.map(text)));
   print(table.toString());
 }

@@ -99,7 +99,8 @@ function printKeys(rows: readonly KeyRow[]): void {
   printTable(
     ["id", "", "first used", "fingerprint", ...names],
     rows.map(({ id, newest, firstUsed, fingerprint, seals }) => [
-      ...[id, newest ? "newest" : "", firstUsed ?? "never", fingerprint.slice(0, 12)],
+      ...[id, newest ? "newest" : ""],
+      ...[firstUsed === null ? "never" : new Date(firstUsed), fingerprint.slice(0, 12)],
       ...names.map((name) => String(seals[name] ?? 0)),
     ]),
   );
