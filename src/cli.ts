@@ -24,6 +24,7 @@ import { demoCommand } from "./demo/demo-command.ts";
 import { AppError } from "./errors.ts";
 import { keysCommands } from "./keys-commands.ts";
 import { migrateCommand } from "./migrate-command.ts";
+import { readVersion } from "./version.ts";
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
@@ -159,6 +160,7 @@ function createProgram(): Command {
     .description(
       "The GraphQL front door to KYC records on PostgreSQL. Its configuration is in the environment: see the README.",
     )
+    .version(readVersion(), "-V, --version", "print the release")
     .exitOverride()
     .showHelpAfterError();
   program

@@ -268,6 +268,16 @@ describe("the usage", () => {
     await tidyUp();
   });
 
+  test("--version prints the release, and touches no database", async () => {
+    const { version } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
+    const folder = join(await temporaryFolder(), "data");
+    expect(await runCli(["--version"], { DATA_DIR: folder })).toMatchObject({
+      ...{ code: 0, stdout: `${version}\n`, stderr: "" },
+    });
+    await expect(stat(folder)).rejects.toThrow("ENOENT");
+    await tidyUp();
+  });
+
   test("schema prints the schema.graphql of the release, with no database", async () => {
     const folder = join(await temporaryFolder(), "data");
     const { code, stdout, stderr } = await runCli(["schema"], { DATA_DIR: folder });
