@@ -25,7 +25,7 @@ export async function registerDocs(
   );
   const page = (token: string | null) => `${head}
 <body>
-<nav><a href="/">${shield}KYC gateway</a>${graphiql ? '<a href="/graphql">GraphQL</a>' : ""}<a href="/openapi.json">OpenAPI document</a></nav>
+<nav><a href="/">${shield}KYC gateway</a>${graphiql ? '<a href="/graphql">GraphQL</a>' : ""}<a href="/openapi.json">OpenAPI</a></nav>
 <main id="docs"${token === null ? "" : ` data-token="${token}"`}><p>Loading …</p></main>
 <noscript><p>The reference needs JavaScript. The document itself is at <a href="/openapi.json">/openapi.json</a>.</p></noscript>
 </body>

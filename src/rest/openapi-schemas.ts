@@ -80,8 +80,12 @@ const withoutExamples = (fields: Record<string, JsonSchema>) =>
 
 /** `components.schemas`, but for those of errors. */
 export const recordSchemas: Record<string, JsonSchema> = {
-  VerificationStatus: { ...checked.verification_status, description: STATUS_WORDS },
-  DocumentType: { ...checked.document_type, description: "A kind of document." },
+  VerificationStatus: {
+    title: "Verification status",
+    ...checked.verification_status,
+    description: STATUS_WORDS,
+  },
+  DocumentType: { title: "Document type", ...checked.document_type, description: "A kind of document." },
   Kyc: {
     type: "object",
     title: "KYC record",
