@@ -11,10 +11,10 @@ import {
   nameDatabase,
   print,
   printTable,
-  requireDatabase,
   say,
   toDay,
   withDatabase,
+  withKnownDatabase,
 } from "./command.ts";
 import { ConfigError, parseConfig } from "./config.ts";
 import { BackupError } from "./db/backup.ts";
@@ -140,7 +140,7 @@ function tokenCommands(): Command {
     .option("--account <account>", "only those of this account")
     .addOption(new Option("--json", "print JSON").default(false))
     .action(async (options: { account?: string; json: boolean }) => {
-      const list = await withDatabase(({ db }) => listTokens(db, options.account), requireDatabase);
+      const list = await withKnownDatabase(({ db }) => listTokens(db, options.account));
       printTokens(list, options.json);
     });
   token
@@ -148,7 +148,7 @@ function tokenCommands(): Command {
     .description("revoke a token: within a second no gateway takes it any more")
     .argument("<id>", "its id, as `token list` shows it")
     .action(async (id: string) => {
-      const found = await withDatabase(({ db }) => revokeToken(db, id, Date.now()), requireDatabase);
+      const found = await withKnownDatabase(({ db }) => revokeToken(db, id, Date.now()));
       if (!found) throw new CommandFailure(`there is no token ${id}`);
       say(`${id} is revoked.`);
     });

@@ -5,6 +5,7 @@ import type { Database } from "./db/client.ts";
 import { hasDatabase } from "./db/embedded.ts";
 import { migrate } from "./db/migrate.ts";
 import { borrowDatabase, type OpenDatabase } from "./db/open.ts";
+import { lastApplied } from "./db/pending.ts";
 
 /** A command could not do what it was asked to; its message is all that there is to say. */
 export class CommandFailure extends Error {}
@@ -42,6 +43,27 @@ export async function withDatabase<T>(
   });
 }
 
+/**
+ * As `withDatabase`, where a gateway has been before. Fails where none has: what looks at a database, or changes what is
+ * in it, must not make another.
+ */
+export async function withKnownDatabase<T>(
+  work: (scene: CommandScene) => Promise<T>,
+  check: (config: Config) => void = () => {},
+): Promise<T> {
+  const config = parseConfig(process.env);
+  check(config);
+  const failure = new CommandFailure(
+    `there is no database of a gateway ${placeOf(config)}. Give this command the gateway's DATABASE_URL or DATA_DIR`,
+  );
+  if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) throw failure;
+  return withOpenDatabase(config, async ({ db, address, isGuest }) => {
+    if ((await lastApplied(db)) === 0) throw failure;
+    await migrate(address);
+    return work({ db, config, isGuest });
+  });
+}
+
 /** Does `work` on the database as it is, and closes it whatever happens. */
 export async function withOpenDatabase<T>(
   config: Config,
@@ -55,22 +77,21 @@ export async function withOpenDatabase<T>(
   }
 }
 
-/** Fails where there is no database yet: what looks at one, or changes what is in it, must not make another. */
-export function requireDatabase({ databaseUrl, dataDir }: Config): void {
-  if (databaseUrl !== undefined || hasDatabase(dataDir)) return;
-  throw new CommandFailure(
-    `there is no database in ${resolve(dataDir)}. Give this command the gateway's DATABASE_URL or DATA_DIR`,
-  );
+/** Where the database is, without what opens it. */
+function placeOf({ databaseUrl, dataDir }: Config): string {
+  if (databaseUrl === undefined) return `in ${resolve(dataDir)}`;
+  const { host, pathname } = new URL(databaseUrl);
+  return `at ${host}${pathname}`;
 }
 
 /** Says which database it is that the command adds to: in a shell of its own it can be another one than the gateway's. */
-export function nameDatabase({ databaseUrl, dataDir }: Config): void {
-  if (databaseUrl !== undefined) {
-    // The rest of the URL opens it.
-    const { host, pathname } = new URL(databaseUrl);
-    say(`The database is at ${host}${pathname}.`);
-  } else if (hasDatabase(dataDir)) say(`The database is the one in ${resolve(dataDir)}.`);
-  else say(`There is no database in ${resolve(dataDir)} yet: making one.`);
+export function nameDatabase(config: Config): void {
+  const isThere = config.databaseUrl !== undefined || hasDatabase(config.dataDir);
+  say(
+    isThere
+      ? `The database is ${placeOf(config)}.`
+      : `There is no database ${placeOf(config)} yet: making one.`,
+  );
 }
 
 /** What is in a table: on a terminal a list has a line for each of its words, and of a time there is the day. */

@@ -1,14 +1,6 @@
 import { SingleBar } from "cli-progress";
 import { Command, Option } from "commander";
-import {
-  CommandFailure,
-  type CommandScene,
-  print,
-  printTable,
-  requireDatabase,
-  say,
-  withDatabase,
-} from "./command.ts";
+import { CommandFailure, type CommandScene, print, printTable, say, withKnownDatabase } from "./command.ts";
 import type { Config } from "./config.ts";
 import type { Database } from "./db/client.ts";
 import { SEALED_PLACES } from "./sealed-places.ts";
@@ -31,10 +23,7 @@ export function keysCommands(): Command {
     .description("list the keys, and how much each of them seals")
     .addOption(new Option("--json", "print JSON").default(false))
     .action(async ({ json }: { json: boolean }) => {
-      const rows = await withDatabase(listKeys, (config) => {
-        requireKeySource(config);
-        requireDatabase(config);
-      });
+      const rows = await withKnownDatabase(listKeys, requireKeySource);
       if (json) print(JSON.stringify(rows, null, 2));
       else printKeys(rows);
     });
@@ -47,7 +36,7 @@ export function keysCommands(): Command {
       new Option("--new", "first make a new key in the key file of the embedded database").default(false),
     )
     .action(async ({ new: makeNew }: { new: boolean }) => {
-      await withDatabase(
+      await withKnownDatabase(
         async (scene) => {
           if (makeNew) await addKey(scene);
           await rotate(scene, await openKeyring(scene.config, scene.db, SEALED_PLACES, say));
@@ -55,7 +44,6 @@ export function keysCommands(): Command {
         (config) => {
           requireKeySource(config);
           if (makeNew) requireKeyFile(config);
-          requireDatabase(config);
         },
       );
     });

@@ -73,7 +73,7 @@ describe.each([
     expect(made.stderr).toContain(
       env.DATA_DIR === undefined
         ? `The database is at ${addressOf(env)}.`
-        : `The database is the one in ${env.DATA_DIR}.`,
+        : `The database is in ${env.DATA_DIR}.`,
     );
     expect(made.stderr).toContain("numbers will be masked");
     const seeing = await runCli([...CREATE, "--scopes=kyc:read,kyc:pii", "--account=other"], env);
@@ -139,23 +139,34 @@ describe.each([
   });
 });
 
-describe("where there is no database yet", () => {
+describe("where no gateway has been yet", () => {
+  const COMMANDS = [
+    ["token", "list"],
+    ["token", "revoke", "tok_1"],
+    ["keys", "list"],
+    ["keys", "rotate"],
+  ];
+  const help = ". Give this command the gateway's DATABASE_URL or DATA_DIR\n";
   afterEach(tidyUp);
 
-  test.each([
-    [["token", "list"]],
-    [["token", "revoke", "tok_1"]],
-    [["keys", "list"]],
-    [["keys", "rotate"]],
-    [["keys", "rotate", "--new"]],
-  ])("%j says so, and how to reach the gateway's, and makes none", async (args) => {
-    const folder = join(await temporaryFolder(), "data");
-    const { code, stdout, stderr } = await runCli(args, { DATA_DIR: folder });
+  test.each([...COMMANDS, ["keys", "rotate", "--new"]].map((args) => [args]))(
+    "%j says so, and makes no database",
+    async (args) => {
+      const folder = join(await temporaryFolder(), "data");
+      const { code, stdout, stderr } = await runCli(args, { DATA_DIR: folder });
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toBe(`error: there is no database of a gateway in ${folder}${help}`);
+      await expect(stat(folder)).rejects.toThrow("ENOENT");
+    },
+  );
+
+  test.each(COMMANDS.map((args) => [args]))("%j makes no tables in somebody's database", async (args) => {
+    const env = await freshEnv("a real database");
+    const { code, stdout, stderr } = await runCli(args, env);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-    expect(stderr).toBe(
-      `error: there is no database in ${folder}. Give this command the gateway's DATABASE_URL or DATA_DIR\n`,
-    );
-    await expect(stat(folder)).rejects.toThrow("ENOENT");
+    expect(stderr).toBe(`error: there is no database of a gateway at ${addressOf(env)}${help}`);
+    const check = await runCli(["migrate", "--check"], env);
+    expect(check.stdout).toContain("migration 0000");
   });
 
   test("token create makes one, and says where", async () => {
