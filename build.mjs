@@ -31,6 +31,15 @@ function compile() {
   if (status !== 0) process.exit(1);
 }
 
+/** Leaves in dist nothing of a source that is gone: the package would have it. */
+function removeStale() {
+  for (const name of readdirSync(at("dist"), { recursive: true })) {
+    if (!/\.(js|js\.map|css)$/.test(name)) continue;
+    const source = name.startsWith("pages/browser/") ? name : name.replace(/\.js(\.map)?$/, ".ts");
+    if (!existsSync(at(`src/${source}`))) rmSync(at(`dist/${name}`), { force: true });
+  }
+}
+
 /** Leaves in dist exactly the migrations of src: one that was renamed must not linger and run twice. */
 function copyMigrations() {
   const [source, target] = [at("src/db/migrations/"), at("dist/db/migrations/")];
@@ -84,6 +93,7 @@ await waitForLock(openSync(at("dist/.lock"), "w"));
 compile();
 copyMigrations();
 copyPageFiles();
+removeStale();
 await compressLibrary(
   "graphiql",
   import.meta.resolve("@graphql-yoga/graphiql/package.json"),

@@ -5,7 +5,17 @@ import ms, { type StringValue } from "ms";
 import { ACCOUNT_ID_RULE, isAccountId, SCOPES, type Scope } from "./auth/scopes.ts";
 import { issueToken, listTokens, revokeToken, type TokenRecord } from "./auth/tokens.ts";
 import { backupCommands } from "./backup-commands.ts";
-import { CommandFailure, print, printTable, say, withDatabase } from "./command.ts";
+import {
+  CommandFailure,
+  isOnTerminal,
+  nameDatabase,
+  print,
+  printTable,
+  say,
+  toDay,
+  withDatabase,
+  withKnownDatabase,
+} from "./command.ts";
 import { ConfigError, parseConfig } from "./config.ts";
 import { BackupError } from "./db/backup.ts";
 import { DataDirInUseError } from "./db/embedded.ts";
@@ -14,6 +24,7 @@ import { demoCommand } from "./demo/demo-command.ts";
 import { AppError } from "./errors.ts";
 import { keysCommands } from "./keys-commands.ts";
 import { migrateCommand } from "./migrate-command.ts";
+import { readVersion } from "./version.ts";
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
@@ -59,12 +70,39 @@ function printTokens(tokens: readonly TokenRecord[], json: boolean): void {
     print(JSON.stringify(rows, null, 2));
     return;
   }
+  if (isOnTerminal()) {
+    printTokenTable(tokens);
+    return;
+  }
   printTable(
     ["id", "account", "name", "scopes", "state", "created", "expires"],
     rows.map(({ id, account, name, scopes, state, created, expires }) => [
-      ...[id, account, name, scopes.join(" "), state],
+      ...[id, account, name, scopes, state],
       ...[String(created), expires ?? "never"],
     ]),
+  );
+}
+
+/** What the columns take besides the account's, with all borders: that of the id, of the scopes, and of two times. */
+const TOKEN_COLUMNS = { id: 22, others: 3 * 12 + 6 };
+
+/** As wide as the terminal at most, down to 80 columns. */
+function printTokenTable(tokens: readonly TokenRecord[]): void {
+  const { id, others } = TOKEN_COLUMNS;
+  const longest = Math.max(0, ...tokens.map(({ accountId }) => accountId.length));
+  const room = Math.max(80, process.stdout.columns || 0) - id - others;
+  printTable(
+    ["token", "account", "scopes", "state", "created"],
+    tokens.map((token) => {
+      const state = stateOf(token, Date.now());
+      const until = token.revokedAt ?? token.expiresAt;
+      return [
+        ...[[token.id, token.name], token.accountId, token.scopes],
+        until === null ? state : [`${state} ${state === "good" ? "until" : "on"}`, toDay(new Date(until))],
+        new Date(token.createdAt),
+      ];
+    }),
+    [id, longest + 2 > room ? room : null],
   );
 }
 
@@ -89,7 +127,8 @@ function tokenCommands(): Command {
       const now = Date.now();
       const expiresAt = options.expires === undefined ? null : now + options.expires;
       const { account: accountId, name, scopes } = options;
-      print(await withDatabase(({ db }) => issueToken(db, { accountId, name, scopes, expiresAt, now })));
+      const issue = { accountId, name, scopes, expiresAt, now };
+      print(await withDatabase(({ db }) => issueToken(db, issue), nameDatabase));
       say("Keep it safe: it is stored only as a hash, and can't be shown again.");
       if (!scopes.includes("kyc:pii") && (scopes.includes("kyc:read") || scopes.includes("kyc:write"))) {
         say("It lacks kyc:pii: document numbers will be masked, and can't be searched by.");
@@ -101,16 +140,16 @@ function tokenCommands(): Command {
     .option("--account <account>", "only those of this account")
     .addOption(new Option("--json", "print JSON").default(false))
     .action(async (options: { account?: string; json: boolean }) => {
-      printTokens(await withDatabase(({ db }) => listTokens(db, options.account)), options.json);
+      const list = await withKnownDatabase(({ db }) => listTokens(db, options.account));
+      printTokens(list, options.json);
     });
   token
     .command("revoke")
     .description("revoke a token: within a second no gateway takes it any more")
     .argument("<id>", "its id, as `token list` shows it")
     .action(async (id: string) => {
-      if (!(await withDatabase(({ db }) => revokeToken(db, id, Date.now())))) {
-        throw new CommandFailure(`there is no token ${id}`);
-      }
+      const found = await withKnownDatabase(({ db }) => revokeToken(db, id, Date.now()));
+      if (!found) throw new CommandFailure(`there is no token ${id}`);
       say(`${id} is revoked.`);
     });
   return token;
@@ -121,6 +160,7 @@ function createProgram(): Command {
     .description(
       "The GraphQL front door to KYC records on PostgreSQL. Its configuration is in the environment: see the README.",
     )
+    .version(readVersion(), "-V, --version", "print the release")
     .exitOverride()
     .showHelpAfterError();
   program

@@ -1,8 +1,11 @@
+import { resolve } from "node:path";
 import Table from "cli-table3";
 import { type Config, parseConfig } from "./config.ts";
 import type { Database } from "./db/client.ts";
+import { hasDatabase } from "./db/embedded.ts";
 import { migrate } from "./db/migrate.ts";
 import { borrowDatabase, type OpenDatabase } from "./db/open.ts";
+import { lastApplied } from "./db/pending.ts";
 
 /** A command could not do what it was asked to; its message is all that there is to say. */
 export class CommandFailure extends Error {}
@@ -24,14 +27,38 @@ export interface CommandScene {
   isGuest: boolean;
 }
 
-/** Does `work` on the configured database, migrated, and closes it whatever happens. */
+/**
+ * Does `work` on the configured database, migrated, and closes it whatever happens. `check` comes before anything is
+ * opened or made.
+ */
 export async function withDatabase<T>(
   work: (scene: CommandScene) => Promise<T>,
-  require: (config: Config) => void = () => {},
+  check: (config: Config) => void = () => {},
 ): Promise<T> {
   const config = parseConfig(process.env);
-  require(config);
+  check(config);
   return withOpenDatabase(config, async ({ db, address, isGuest }) => {
+    await migrate(address);
+    return work({ db, config, isGuest });
+  });
+}
+
+/**
+ * As `withDatabase`, where a gateway has been before. Fails where none has: what looks at a database, or changes what is
+ * in it, must not make another.
+ */
+export async function withKnownDatabase<T>(
+  work: (scene: CommandScene) => Promise<T>,
+  check: (config: Config) => void = () => {},
+): Promise<T> {
+  const config = parseConfig(process.env);
+  check(config);
+  const failure = new CommandFailure(
+    `there is no database of a gateway ${placeOf(config)}. Give this command the gateway's DATABASE_URL or DATA_DIR`,
+  );
+  if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) throw failure;
+  return withOpenDatabase(config, async ({ db, address, isGuest }) => {
+    if ((await lastApplied(db)) === 0) throw failure;
     await migrate(address);
     return work({ db, config, isGuest });
   });
@@ -50,13 +77,53 @@ export async function withOpenDatabase<T>(
   }
 }
 
-/** With borders on a terminal; elsewhere a line for each row and a tab between columns, as cut and awk read them. */
-export function printTable(head: readonly string[], rows: readonly string[][]): void {
-  if (!process.stdout.isTTY) {
-    for (const row of [head, ...rows]) print(row.join("\t"));
+/** Where the database is, without what opens it. */
+function placeOf({ databaseUrl, dataDir }: Config): string {
+  if (databaseUrl === undefined) return `in ${resolve(dataDir)}`;
+  const { host, pathname } = new URL(databaseUrl);
+  return `at ${host}${pathname}`;
+}
+
+/** Says which database it is that the command adds to: in a shell of its own it can be another one than the gateway's. */
+export function nameDatabase(config: Config): void {
+  const isThere = config.databaseUrl !== undefined || hasDatabase(config.dataDir);
+  say(
+    isThere
+      ? `The database is ${placeOf(config)}.`
+      : `There is no database ${placeOf(config)} yet: making one.`,
+  );
+}
+
+/** What is in a table: on a terminal a list has a line for each of its words, and of a time there is the day. */
+type Cell = string | readonly string[] | Date;
+
+export const isOnTerminal = (): boolean => process.stdout.isTTY;
+
+/** The day of a time, for people. */
+export const toDay = (time: Date): string => time.toISOString().slice(0, 10);
+
+/**
+ * With borders on a terminal; elsewhere a line for each row and a tab between columns, as cut and awk read them.
+ * `widths` are those of columns on a terminal that must not grow with what is in them.
+ */
+export function printTable(
+  head: readonly string[],
+  rows: readonly Cell[][],
+  widths: (number | null)[] = [],
+): void {
+  if (!isOnTerminal()) {
+    const text = (cell: Cell) => (cell instanceof Date ? cell.toISOString() : [cell].flat().join(" "));
+    for (const row of [head, ...rows]) print(row.map(text).join("\t"));
     return;
   }
-  const table = new Table({ head: [...head], style: { head: [], border: [] } });
-  table.push(...rows);
+  const table = new Table({
+    head: head.map((title) => title.replaceAll(" ", "\n")),
+    colWidths: widths,
+    wordWrap: true,
+    wrapOnWordBoundary: false,
+    style: { head: [], border: [] },
+  });
+  const text = (cell: Cell) => (cell instanceof Date ? toDay(cell) : [cell].flat().join("\n"));
+  table.push(...rows.map((row) => row.map(text)));
   print(table.toString());
 }

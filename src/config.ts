@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { parseScopeMap, type ScopeMap } from "./auth/scope-map.ts";
+import { ACCOUNT_ID_RULE, isAccountId } from "./auth/scopes.ts";
 import { parseKeys } from "./sealing/key-list.ts";
 import type { EncryptionKey } from "./sealing/keyring.ts";
 
@@ -72,6 +74,12 @@ const encryptionKeys = z.string().transform((list, context) => {
   return keys;
 });
 
+const scopeMap = z.string().transform((list, context) => {
+  const { map, faults } = parseScopeMap(list.split(","));
+  for (const message of faults) context.addIssue({ code: "custom", message });
+  return map;
+});
+
 const TIME_UNITS: Record<string, number> = { "": 1, ms: 1, s: 1000, min: 60_000 };
 const duration = z
   .string()
@@ -121,8 +129,13 @@ const variables = z.object({
     .string()
     .refine(isProviderUrl, "must be an https URL, or http on a loopback host")
     .optional(),
+  JWT_ACCOUNT: z
+    .string()
+    .refine(isAccountId, `must be the name of an account. ${ACCOUNT_ID_RULE}`)
+    .optional(),
   JWT_ACCOUNT_CLAIM: z.string().default("account"),
   JWT_SCOPE_CLAIM: z.string().default("scope"),
+  JWT_SCOPE_MAP: scopeMap.default(new Map()),
   PERSISTED_OPERATIONS: z.string().optional(),
   PERSISTED_OPERATIONS_MODE: z
     .enum(["off", "allow", "only"], "must be one of off, allow, only")
@@ -140,9 +153,13 @@ export interface JwtConfig {
   audience: string;
   /** Where the provider's public keys are. */
   jwksUrl: string;
+  /** The account that every token opens; undefined: a claim says which. */
+  account: string | undefined;
   /** The claim with the account, and the one with the scopes: a name, or names with dots between. */
   accountClaim: string;
   scopeClaim: string;
+  /** What the provider's own words in that claim mean. */
+  scopeMap: ScopeMap;
 }
 
 /** How requests name documents instead of sending their texts. */
@@ -267,6 +284,7 @@ function findLacks(set: Record<string, unknown>, together: readonly string[]): s
 function readJwt(data: z.infer<typeof variables>): JwtConfig | undefined {
   const { JWT_ISSUER: issuer, JWT_AUDIENCE: audience, JWT_JWKS_URL: jwksUrl } = data;
   if (issuer === undefined || audience === undefined || jwksUrl === undefined) return undefined;
-  const { JWT_ACCOUNT_CLAIM: accountClaim, JWT_SCOPE_CLAIM: scopeClaim } = data;
-  return { issuer, audience, jwksUrl, accountClaim, scopeClaim };
+  const { JWT_ACCOUNT: account, JWT_ACCOUNT_CLAIM: accountClaim } = data;
+  const { JWT_SCOPE_CLAIM: scopeClaim, JWT_SCOPE_MAP: scopeMap } = data;
+  return { issuer, audience, jwksUrl, account, accountClaim, scopeClaim, scopeMap };
 }

@@ -1,6 +1,6 @@
 import { SingleBar } from "cli-progress";
 import { Command, Option } from "commander";
-import { CommandFailure, type CommandScene, print, printTable, say, withDatabase } from "./command.ts";
+import { CommandFailure, type CommandScene, print, printTable, say, withKnownDatabase } from "./command.ts";
 import type { Config } from "./config.ts";
 import type { Database } from "./db/client.ts";
 import { SEALED_PLACES } from "./sealed-places.ts";
@@ -23,7 +23,7 @@ export function keysCommands(): Command {
     .description("list the keys, and how much each of them seals")
     .addOption(new Option("--json", "print JSON").default(false))
     .action(async ({ json }: { json: boolean }) => {
-      const rows = await withDatabase(listKeys, requireKeySource);
+      const rows = await withKnownDatabase(listKeys, requireKeySource);
       if (json) print(JSON.stringify(rows, null, 2));
       else printKeys(rows);
     });
@@ -36,7 +36,7 @@ export function keysCommands(): Command {
       new Option("--new", "first make a new key in the key file of the embedded database").default(false),
     )
     .action(async ({ new: makeNew }: { new: boolean }) => {
-      await withDatabase(
+      await withKnownDatabase(
         async (scene) => {
           if (makeNew) await addKey(scene);
           await rotate(scene, await openKeyring(scene.config, scene.db, SEALED_PLACES, say));
@@ -87,7 +87,8 @@ function printKeys(rows: readonly KeyRow[]): void {
   printTable(
     ["id", "", "first used", "fingerprint", ...names],
     rows.map(({ id, newest, firstUsed, fingerprint, seals }) => [
-      ...[id, newest ? "newest" : "", firstUsed ?? "never", fingerprint.slice(0, 12)],
+      ...[id, newest ? "newest" : ""],
+      ...[firstUsed === null ? "never" : new Date(firstUsed), fingerprint.slice(0, 12)],
       ...names.map((name) => String(seals[name] ?? 0)),
     ]),
   );

@@ -44,7 +44,7 @@ const OPEN_WITH_THEIR_PARENTS = new Set(
     ["KycEdge", "cursor", "node"],
     ["AuditEventConnection", "edges", "nodes", "pageInfo", "totalCount"],
     ["AuditEventEdge", "cursor", "node"],
-    ["AuditEvent", "sequence", "at", "action", "kycId", "kycIds", "changedFields", "reason", "surface"],
+    ["AuditEvent", "id", "sequence", "at", "action", "kycId", "kycIds", "changedFields", "reason", "surface"],
     ["AuditEvent", "statusBefore", "statusAfter", "tokenId", "tokenName", "requestId"],
     ["PageInfo", "hasNextPage", "hasPreviousPage", "startCursor", "endCursor"],
     ["CreateKycPayload", "kyc", "kycEdge"],

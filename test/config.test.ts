@@ -80,8 +80,10 @@ test("every variable is read", () => {
       JWT_ISSUER: "https://id.example/",
       JWT_AUDIENCE: "kyc",
       JWT_JWKS_URL: "https://id.example/keys",
+      JWT_ACCOUNT: "acme",
       JWT_ACCOUNT_CLAIM: "https://acme.example/account",
       JWT_SCOPE_CLAIM: "realm.roles",
+      JWT_SCOPE_MAP: "kyc-admin=kyc:read  kyc:write, https://api.example/kyc:read=kyc:read",
       PERSISTED_OPERATIONS: "manifest.json",
       PERSISTED_OPERATIONS_MODE: "off",
     }),
@@ -117,8 +119,13 @@ test("every variable is read", () => {
       issuer: "https://id.example/",
       audience: "kyc",
       jwksUrl: "https://id.example/keys",
+      account: "acme",
       accountClaim: "https://acme.example/account",
       scopeClaim: "realm.roles",
+      scopeMap: new Map([
+        ["kyc-admin", ["kyc:read", "kyc:write"]],
+        ["https://api.example/kyc:read", ["kyc:read"]],
+      ]),
     },
     persistedOperations: { mode: "off", manifest: "manifest.json" },
   });
@@ -169,6 +176,23 @@ test("a sign-in that is set in part lacks the rest", () => {
     "JWT_JWKS_URL must be set where JWT_ISSUER or JWT_AUDIENCE is",
   ]);
   expect(faultsOf({ JWT_JWKS_URL: "https://id.example/keys" })).toHaveLength(2);
+});
+
+test("each entry of a scope map that makes no sense is a fault of its own, and names no word", () => {
+  const map = "a=kyc:read,secret,secret=kyc:fly kyc:read,=kyc:read,b=,a=kyc:write,c=kyc:pii";
+  const faults = faultsOf({ JWT_SCOPE_MAP: map });
+  const start = "JWT_SCOPE_MAP has a fault in its entry";
+  expect(faults).toEqual([
+    `${start} 2: an entry is word=scope, or word=scope scope`,
+    `${start} 3: the scopes are kyc:read, kyc:write, kyc:delete, kyc:pii, audit:read`,
+    `${start} 4: an entry is word=scope, or word=scope scope`,
+    `${start} 5: an entry is word=scope, or word=scope scope`,
+    `${start} 6: its word is that of another one`,
+  ]);
+});
+
+test("an account for every sign-in must be one that there can be", () => {
+  expect(faultsOf({ JWT_ACCOUNT: "ac me" })).toEqual([expect.stringMatching(/^JWT_ACCOUNT .*1 to 64/)]);
 });
 
 test.each([

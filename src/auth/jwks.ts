@@ -3,8 +3,10 @@ import { unavailable } from "../errors.ts";
 
 /** Milliseconds. */
 const FETCH_TIMEOUT = 3000;
-/** Keys that are older are fetched again, while they go on serving: the provider may have dropped one. Milliseconds. */
+/** Keys that are older are fetched again before they are used: the provider may have dropped one. Milliseconds. */
 const REFRESH_AFTER = 10 * 60_000;
+/** How long after a fetch that failed nobody waits for another while known keys can serve. Milliseconds. */
+const IMPATIENCE = 60_000;
 /** Tokens that name keys which nobody has must not make one fetch each. Milliseconds. */
 const COOLDOWN = 5000;
 
@@ -13,7 +15,7 @@ const COOLDOWN = 5000;
  * the first token comes, when they have become old, and when a token names one that is not among them; at most once
  * in a while, and once for all who wait. Where the provider does not answer, known keys go on serving, and asking for
  * others fails with UNAVAILABLE. Fails with jose's JWKSNoMatchingKey where the provider has no such key.
- * `onFailure` hears of fetches that failed while nobody waited for them; `elapsed` is a clock in milliseconds.
+ * `onFailure` hears of each fetch that failed while there were known keys; `elapsed` is a clock in milliseconds.
  */
 export function createKeySource(
   url: string,
@@ -22,7 +24,8 @@ export function createKeySource(
 ): JWTVerifyGetKey {
   let keys: JWTVerifyGetKey | undefined;
   let fetchedAt = 0;
-  let last: { startedAt: number; done: Promise<void>; failure?: unknown } | undefined;
+  let last: { startedAt: number; done: Promise<void> } | undefined;
+  let failedAt = Number.NEGATIVE_INFINITY;
 
   function refresh(): Promise<void> {
     if (last && elapsed() - last.startedAt < COOLDOWN) return last.done;
@@ -32,17 +35,26 @@ export function createKeySource(
       fetchedAt = startedAt;
     });
     last = { startedAt, done: attempt };
-    // Those who wait hear of a failure themselves.
-    attempt.catch(() => {});
+    attempt.catch((error) => {
+      failedAt = elapsed();
+      if (keys) onFailure(error);
+    });
     return attempt;
   }
 
+  /** Afterwards the keys are as fresh as the provider lets them be. */
+  async function refreshOld(): Promise<void> {
+    if (elapsed() - fetchedAt <= REFRESH_AFTER) return;
+    const failedLately = elapsed() - failedAt < IMPATIENCE;
+    const fresh = refresh().catch(() => {});
+    if (!failedLately) await fresh;
+  }
+
   return async (header, token) => {
-    const known = keys;
-    if (known) {
-      if (elapsed() - fetchedAt > REFRESH_AFTER) refresh().catch(onFailure);
+    if (keys) {
+      await refreshOld();
       try {
-        return await known(header, token);
+        return await keys(header, token);
       } catch (error) {
         if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
       }

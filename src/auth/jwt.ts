@@ -4,7 +4,8 @@ import { LRUCache } from "lru-cache";
 import type { JwtConfig } from "../config.ts";
 import { AppError } from "../errors.ts";
 import { createKeySource } from "./jwks.ts";
-import { isAccountId, SCOPES, type Scope, type Viewer } from "./scopes.ts";
+import { toScopes } from "./scope-map.ts";
+import { isAccountId, type Viewer } from "./scopes.ts";
 
 /** Only signatures that take a private key to make: whoever knows the published keys can make no token. */
 const ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"];
@@ -27,8 +28,8 @@ const TOKEN_NAME = "sign-in";
 export type VerifyJwt = (token: string) => Promise<Viewer>;
 
 /**
- * A verifier of one provider's tokens. `now` is in epoch milliseconds; `onFailure` hears of fetches of keys that
- * failed while nobody waited for them.
+ * A verifier of one provider's tokens. `now` is in epoch milliseconds; `onFailure` hears of each fetch of keys that
+ * failed while there were known ones.
  */
 export function createJwtVerifier(
   config: JwtConfig,
@@ -66,16 +67,16 @@ export function createJwtVerifier(
   };
 }
 
-function toViewer(payload: JWTPayload, { accountClaim, scopeClaim }: JwtConfig): Viewer {
+function toViewer(payload: JWTPayload, { account, accountClaim, scopeClaim, scopeMap }: JwtConfig): Viewer {
   const { sub } = payload;
   if (typeof sub !== "string" || sub === "") throw refused("has a claim sub that is no text");
-  const accountId = findClaim(payload, accountClaim);
+  const accountId = account ?? findClaim(payload, accountClaim);
   if (!isAccountId(accountId)) throw refused(`has no account in its claim ${accountClaim}`);
   return {
     accountId,
     tokenId: toTokenId(sub),
     tokenName: TOKEN_NAME,
-    scopes: readScopes(findClaim(payload, scopeClaim)),
+    scopes: toScopes(readWords(findClaim(payload, scopeClaim)), scopeMap),
   };
 }
 
@@ -95,10 +96,9 @@ function findClaim(payload: JWTPayload, name: string): unknown {
   return value;
 }
 
-/** Those that the gateway knows, of a list or of a text with blanks between. Providers add others of their own. */
-function readScopes(claim: unknown): Scope[] {
-  const given: unknown[] = typeof claim === "string" ? claim.split(" ") : Array.isArray(claim) ? claim : [];
-  return SCOPES.filter((scope) => given.includes(scope));
+/** Those of a list, or of a text with blanks between. */
+function readWords(claim: unknown): unknown[] {
+  return typeof claim === "string" ? claim.split(" ") : Array.isArray(claim) ? claim : [];
 }
 
 function toRefusal(error: unknown): AppError {

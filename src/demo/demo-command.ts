@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from "commander";
-import { CommandFailure, say, withDatabase } from "../command.ts";
+import { CommandFailure, nameDatabase, say, withDatabase } from "../command.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
 
@@ -34,11 +34,17 @@ async function fill(options: Options): Promise<void> {
     if (made === 1) say(`Making ${records} records in the account ${account} …`);
     if (made % step === 0 && made < records) say(`  ${made} of ${records}`);
   };
-  const filled = await withDatabase(async ({ db, config }) => {
-    const keys = await openKeyring(config, db, SEALED_PLACES, say);
-    const { fillDemo } = await import("./fill-demo.ts");
-    return fillDemo({ db, keys }, { ...options, now: Date.now() }, tell);
-  }, requireKeySource);
+  const filled = await withDatabase(
+    async ({ db, config }) => {
+      const keys = await openKeyring(config, db, SEALED_PLACES, say);
+      const { fillDemo } = await import("./fill-demo.ts");
+      return fillDemo({ db, keys }, { ...options, now: Date.now() }, tell);
+    },
+    (config) => {
+      requireKeySource(config);
+      nameDatabase(config);
+    },
+  );
   if (!filled) throw new CommandFailure(`the account ${account} has records already; --again adds to them`);
   say(`The account ${account} has ${records} records more.`);
 }

@@ -29,6 +29,12 @@ const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implement({
   description:
     "One entry of the audit trail: who did what to which records. It outlives the records, and is never changed.",
   fields: (t) => ({
+    // Not a node: one event can't be asked for, and the clients that know the id keep it once.
+    id: t.id({
+      description:
+        "The event's id, for clients that keep each object once. It is no record's, and `node` does not know it.",
+      resolve: ({ sequence }) => `evt_${sequence}`,
+    }),
     sequence: t.expose("sequence", {
       type: "SafeInt",
       description:

@@ -44,18 +44,48 @@ export function parseDocument(source: Source | string, maxTokens: number): Docum
 
 /** What an operation asks for, as far as it can be known before anything is done. */
 interface Extent {
-  /**
-   * One for each field and each record that it can be asked of, more for the fields that are heavier. A page whose
-   * size is a variable is the largest.
-   */
+  /** One for each field and each record that it can be asked of, more for the fields that are heavier. */
   cost: number;
   /** Fields inside one another. */
   depth: number;
 }
 
-/** Measures one operation of a document. */
-export function measure(document: DocumentNode, operation: OperationDefinitionNode): Extent {
-  return new Meter(document).measure(operation.selectionSet);
+/** As they were sent: nothing has looked at them yet. */
+type Variables = Readonly<Record<string, unknown>>;
+
+/** How to tell what one operation costs with these variables: measured once where none of them is a size. */
+export function costOf(
+  document: DocumentNode,
+  operation: OperationDefinitionNode,
+): (variables: Variables) => number {
+  let asksForVariable = false;
+  const { cost } = new Meter(document, () => {
+    asksForVariable = true;
+  }).measure(operation.selectionSet);
+  if (!asksForVariable) return () => cost;
+  const defaults = new Map(
+    operation.variableDefinitions?.map((definition) => [
+      definition.variable.name.value,
+      definition.defaultValue,
+    ]),
+  );
+  return (variables) => {
+    const given = (name: string) =>
+      Object.hasOwn(variables, name) ? variables[name] : toValue(defaults.get(name), () => undefined);
+    return new Meter(document, given).measure(operation.selectionSet).cost;
+  };
+}
+
+/** The refusal of an operation that costs more than the limit. */
+export function tooCostly(
+  requested: number,
+  limit: number,
+  operation: OperationDefinitionNode,
+): GraphQLError {
+  return new GraphQLError(`The operation costs ${requested}, and the limit is ${limit}.`, {
+    nodes: operation,
+    extensions: { code: "QUERY_TOO_COMPLEX", cost: { requested, limit } },
+  });
 }
 
 /** What clients are told of the cost of an operation, with each of its answers. */
@@ -64,10 +94,13 @@ export interface Cost {
   limit: number;
 }
 
-/** A validation rule that refuses documents beyond the limits, with QUERY_TOO_COMPLEX and the figures. */
+/**
+ * A validation rule that refuses documents beyond the limits, with QUERY_TOO_COMPLEX and the figures; those whose
+ * sizes are variables only where the smallest sizes cost too much already.
+ */
 export function limitComplexity(limits: QueryLimits): ValidationRule {
   return function LimitComplexityRule(context: ValidationContext): ASTVisitor {
-    const meter = new Meter(context.getDocument());
+    const meter = new Meter(context.getDocument(), () => 1);
     let directives = 0;
     const refuse = (message: string, figures: object, nodes: OperationDefinitionNode | DocumentNode) =>
       context.reportError(
@@ -76,13 +109,11 @@ export function limitComplexity(limits: QueryLimits): ValidationRule {
     return {
       OperationDefinition(operation) {
         const { cost, depth } = meter.measure(operation.selectionSet);
-        const figures = { cost: { requested: cost, limit: limits.cost } };
-        if (cost > limits.cost)
-          refuse(`The operation costs ${cost}, and the limit is ${limits.cost}.`, figures, operation);
+        if (cost > limits.cost) context.reportError(tooCostly(cost, limits.cost, operation));
         if (depth > limits.depth)
           refuse(
             `The operation is ${depth} fields deep, and the limit is ${limits.depth}.`,
-            figures,
+            { cost: { requested: cost, limit: limits.cost } },
             operation,
           );
       },
@@ -135,8 +166,11 @@ const NOTHING: Part = { cost: 0, depth: 0, once: 0 };
 class Meter {
   readonly #fragments = new Map<string, FragmentDefinitionNode>();
   readonly #known = new Map<string, Part>();
+  readonly #variable: (name: string) => unknown;
 
-  constructor(document: DocumentNode) {
+  /** `variable` tells the value of one by its name. */
+  constructor(document: DocumentNode, variable: (name: string) => unknown) {
+    this.#variable = variable;
     for (const definition of document.definitions)
       if (definition.kind === Kind.FRAGMENT_DEFINITION)
         this.#fragments.set(definition.name.value, definition);
@@ -167,7 +201,7 @@ class Meter {
     if (field.name.value === "totalCount") return { cost: 0, depth: 1, once: COUNT_WEIGHT };
     if (field.name.value === "kycIds") return { cost: IDS_WEIGHT, depth: 1, once: 0 };
     const inner = this.measure(field.selectionSet);
-    return { cost: 1 + recordsOf(field) * inner.cost + inner.once, depth: 1 + inner.depth, once: 0 };
+    return { cost: 1 + this.#recordsOf(field) * inner.cost + inner.once, depth: 1 + inner.depth, once: 0 };
   }
 
   #measureFragment(name: string): Part {
@@ -179,30 +213,38 @@ class Meter {
     this.#known.set(name, extent);
     return extent;
   }
+
+  /** How many records a field can lead to: one at least. */
+  #recordsOf({ name, arguments: given = [] }: FieldNode): number {
+    const values = (...wanted: string[]) =>
+      given
+        .filter((argument) => wanted.includes(argument.name.value))
+        .map(({ value }) => toValue(value, this.#variable))
+        .filter((value) => value != null);
+    if (CONNECTIONS.has(name.value)) {
+      const sizes = values("first", "last").map(pageSize);
+      return sizes.length === 0 ? DEFAULT_PAGE_SIZE : Math.max(...sizes);
+    }
+    if (name.value === "nodes") return Math.max(1, ...values("ids").map(listSize));
+    // A list of the schema's own lists: the usual introspection takes half of the default limit.
+    if (name.value === "__schema" || name.value === "__type") return INTROSPECTION_WEIGHT;
+    return 1;
+  }
+}
+
+/** As much of an argument's value as a size needs. */
+function toValue(node: ValueNode | undefined, variable: (name: string) => unknown): unknown {
+  if (node?.kind === Kind.VARIABLE) return variable(node.name.value);
+  if (node?.kind === Kind.INT) return Number(node.value);
+  if (node?.kind === Kind.LIST) return node.values;
+  return node?.kind === Kind.NULL ? null : node;
 }
 
 const CONNECTIONS = new Set(["kycs", "auditEvents", "history"]);
 
-/** How many records a field can lead to: one at least. */
-function recordsOf({ name, arguments: given = [] }: FieldNode): number {
-  const values = (...wanted: string[]) =>
-    given.filter((arg) => wanted.includes(arg.name.value) && arg.value.kind !== Kind.NULL);
-  if (CONNECTIONS.has(name.value)) {
-    const sizes = values("first", "last").map(({ value }) => pageSize(value));
-    return sizes.length === 0 ? DEFAULT_PAGE_SIZE : Math.max(...sizes);
-  }
-  if (name.value === "nodes") {
-    const sizes = values("ids").map(({ value }) => listSize(value));
-    return Math.max(1, ...sizes);
-  }
-  // A list of the schema's own lists: the usual introspection takes half of the default limit.
-  if (name.value === "__schema" || name.value === "__type") return INTROSPECTION_WEIGHT;
-  return 1;
-}
-
 /** From one up: what is inside an empty page, or one of a size that is refused, must not be free. */
-function pageSize(value: ValueNode): number {
-  return value.kind === Kind.INT ? Math.min(Math.max(Number(value.value), 1), MAX_PAGE_SIZE) : MAX_PAGE_SIZE;
-}
+const pageSize = (value: unknown) =>
+  typeof value === "number" ? Math.min(Math.max(value, 1), MAX_PAGE_SIZE) : MAX_PAGE_SIZE;
 
-const listSize = (value: ValueNode) => (value.kind === Kind.LIST ? value.values.length : MAX_PAGE_SIZE);
+/** A value in the place of a list is a list of one. */
+const listSize = (value: unknown) => (Array.isArray(value) ? value.length : 1);

@@ -13,7 +13,7 @@ import { compileQuery, isCompiledQuery } from "graphql-jit";
 import { LRUCache } from "lru-cache";
 import type { QueryLimits } from "../config.ts";
 import { type OperationContext, withholdAnswer } from "../context.ts";
-import { measure, parseDocument } from "./cost.ts";
+import { costOf, parseDocument } from "./cost.ts";
 import { inDocumentOrder, renderErrors, type Validate } from "./errors.ts";
 import { findKeyMisuse } from "./idempotency.ts";
 import { labelOf, NO_OPERATION, type Observed } from "./observed.ts";
@@ -52,15 +52,16 @@ export function createFastPath(validate: Validate, limits: QueryLimits, trusted:
       return null;
     const variables = params.variables ?? {};
     if (document.findVariableFaults(variables).length > 0) return null;
+    const cost = document.costOf(variables);
+    if (cost > limits.cost) return null;
     if (context.idempotency && !document.takesKey) return null;
     const result = await document.execute(context, variables);
     // An error of a field has its path; one without it comes before any field has run.
     if (result.errors?.some(({ path }) => !path)) return null;
     // A number that was read for a field whose parent failed is not in the answer.
     if (!result.data) withholdAnswer(context);
-    const extensions = rateLimit
-      ? `{"cost":${document.cost},"rateLimit":${JSON.stringify(rateLimit)}}`
-      : `{"cost":${document.cost}}`;
+    const told = `"cost":{"requested":${cost},"limit":${limits.cost}}`;
+    const extensions = rateLimit ? `{${told},"rateLimit":${JSON.stringify(rateLimit)}}` : `{${told}}`;
     return render(result, extensions, context, mediaType, document.label);
   };
 }
@@ -158,8 +159,7 @@ class Document {
   readonly size: number;
   /** Whether a request with an idempotency key may have it. */
   readonly takesKey: boolean = false;
-  /** What the operation costs, and the limit: JSON. */
-  readonly cost: string;
+  readonly costOf: (variables: Record<string, unknown>) => number;
   readonly findVariableFaults: VariableCheck;
   execute: Execute;
 
@@ -171,8 +171,7 @@ class Document {
       if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) this.operation = operation ?? undefined;
       this.takesKey = operation ? findKeyMisuse(document, operation).length === 0 : false;
     }
-    const requested = document && this.operation ? measure(document, this.operation).cost : 0;
-    this.cost = JSON.stringify({ requested, limit: limits.cost });
+    this.costOf = document && this.operation ? costOf(document, this.operation) : () => 0;
     this.label = this.operation ? labelOf(this.operation, isTrusted) : NO_OPERATION;
     this.findVariableFaults = this.operation ? checkVariables(schema, this.operation) : () => [];
     const interpret: Execute = (contextValue, variableValues) =>

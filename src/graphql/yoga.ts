@@ -3,7 +3,7 @@ import { createYoga, type GraphQLParams, type Plugin } from "graphql-yoga";
 import type { QueryLimits } from "../config.ts";
 import { type OperationContext, withholdAnswer } from "../context.ts";
 import { badUserInput } from "../errors.ts";
-import { type Cost, measure, parseDocument } from "./cost.ts";
+import { type Cost, costOf, parseDocument, tooCostly } from "./cost.ts";
 import { inDocumentOrder, renderErrors, type Validate } from "./errors.ts";
 import { findKeyMisuse } from "./idempotency.ts";
 import { labelOf, type Observed } from "./observed.ts";
@@ -19,13 +19,19 @@ interface Told {
 /** What a request is executed with, and where what is observed of it goes. */
 type ServerContext = OperationContext & { told: Told; observed: Observed };
 
-/** What to answer in place of an operation that is asked for in a wrong way; undefined where nothing is wrong. */
+/**
+ * What to answer in place of an operation that is asked for in a wrong way, or for too much; undefined where nothing
+ * is wrong.
+ */
 function refuseFaults(args: ExecutionArgs): ExecutionResult | undefined {
   const operation = getOperationAST(args.document, args.operationName);
   if (!operation) return undefined;
   const faults = checkVariables(args.schema, operation)(args.variableValues ?? {});
   if ((args.contextValue as OperationContext).idempotency)
     faults.push(...findKeyMisuse(args.document, operation));
+  const { cost } = (args.contextValue as ServerContext).told;
+  if (faults.length === 0 && cost && cost.requested > cost.limit)
+    return { errors: [tooCostly(cost.requested, cost.limit, operation)] };
   if (faults.length === 0) return undefined;
   const originalError = badUserInput(faults);
   return { errors: [new GraphQLError(originalError.message, { originalError })] };
@@ -49,7 +55,7 @@ export function createGraphqlServer(
     onValidate({ setValidationFn, context, params: { documentAST } }) {
       const { told, params } = context as unknown as ServerContext & { params: GraphQLParams };
       const operation = getOperationAST(documentAST, params.operationName);
-      if (operation) told.cost = { requested: measure(documentAST, operation).cost, limit };
+      if (operation) told.cost = { requested: costOf(documentAST, operation)(params.variables ?? {}), limit };
       setValidationFn(validate);
     },
     onExecute({ args, setResultAndStopExecution }) {

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import { RequestRefusal } from "../errors.ts";
 import { serveOwnAsset } from "./assets.ts";
 import { pageHead, prefersPage, sendPage, shield } from "./page.ts";
@@ -16,15 +16,16 @@ export async function registerLanding(
     reply.header("vary", "accept");
     if (!prefersPage(request))
       throw new RequestRefusal(404, "route_unknown", "There is nothing at this address.");
-    const html = `${head}\n<body>\n${landing(originOf(request.host), config)}</body>\n</html>\n`;
+    const html = `${head}\n<body>\n${landing(originOf(request), config)}</body>\n</html>\n`;
     return sendPage(reply, html, { "style-src": "'self'", "img-src": "data:" });
   });
 }
 
-/** The origin that a browser asked for, as far as a host tells it; a stand-in where the host is none. */
-function originOf(host: string): string {
-  if (/^(localhost|127\.[\d.]+|\[::1\])(:\d+)?$/i.test(host)) return `http://${host}`;
-  return `https://${/^[\w.-]+(:\d+)?$/.test(host) ? host : "gateway.example"}`;
+/** The origin that a browser asked for, as far as a request tells it; with a stand-in where its host is none. */
+function originOf({ host, headers }: FastifyRequest): string {
+  // The gateway itself speaks plain HTTP.
+  const scheme = headers["x-forwarded-proto"] === "https" ? "https" : "http";
+  return `${scheme}://${/^([\w.-]+|\[[\da-f:]+\])(:\d+)?$/i.test(host) ? host : "gateway.example"}`;
 }
 
 const card = (path: string, title: string, words: string) =>

@@ -36,7 +36,7 @@ export const responseHeaders = {
   },
   "Idempotent-Replayed": {
     description: "There where an `Idempotency-Key` came again, and the answer is that of its first request.",
-    schema: { const: "true" },
+    schema: { type: "string", const: "true" },
     required: false,
     example: "true",
   },
@@ -48,13 +48,13 @@ export const responseHeaders = {
   },
   "Cache-Control": {
     description: "Records are personal data: no cache may keep them.",
-    schema: { const: "no-store" },
+    schema: { type: "string", const: "no-store" },
     required: true,
     example: "no-store",
   },
   "WWW-Authenticate": {
     description: "How to authenticate.",
-    schema: { const: "Bearer" },
+    schema: { type: "string", const: "Bearer" },
     required: true,
     example: "Bearer",
   },

@@ -111,7 +111,7 @@ const REFUSALS: Failure[] = [
   },
 ];
 
-const failures = [...Object.values(FAILURES), ...REFUSALS];
+const failures = [...Object.values(FAILURES), ...REFUSALS].filter(({ operations }) => operations.length > 0);
 const statusOf = ({ examples }: Failure) => toHttp(examples[0] as AppError).status;
 const unique = <T>(values: T[]) => [...new Set(values)].sort();
 const statuses = unique(failures.map(statusOf));
@@ -143,25 +143,39 @@ function errorSchema(narrowed: { type?: object; code?: object }) {
   };
 }
 
+/** The name of the component that describes a status: `BadRequest` for 400. */
+const nameOf = (status: number) => (STATUS_CODES[status] ?? "").replaceAll(/\W/g, "");
+/** The name of its body: `BadRequestError`. */
+const bodyNameOf = (status: number) => `${nameOf(status).replace(/Error$/, "")}Error`;
+
+const examplesOf = (status: number) =>
+  failures.filter((failure) => statusOf(failure) === status).flatMap(({ examples }) => examples);
+
+function describeBody(status: number) {
+  const errors = examplesOf(status).map((example) => renderFailure(example).error);
+  return {
+    title: STATUS_CODES[status],
+    description: `The body of a failure with the status ${status}.`,
+    ...errorSchema({
+      type: { enum: unique(errors.map(({ type }) => type)) },
+      code: { enum: unique(errors.map(({ code }) => code)) },
+    }),
+  };
+}
+
+/** The schemas of errors: one for each status, with every type and code that it can have, and one for the rest. */
 export const errorSchemas = {
-  Error: {
+  ApiError: {
     title: "Error",
     description: "The shape of every failure.",
     ...errorSchema({}),
   },
+  ...Object.fromEntries(statuses.map((status) => [bodyNameOf(status), describeBody(status)])),
 };
-
-/** The name of the component that describes a status: `BadRequest` for 400. */
-const nameOf = (status: number) => (STATUS_CODES[status] ?? "").replaceAll(/\W/g, "");
 
 function describeStatus(status: number) {
   const these = failures.filter((failure) => statusOf(failure) === status);
-  const examples = these.flatMap((failure) => failure.examples);
-  const bodies = examples.map(renderFailure);
-  const schema = errorSchema({
-    type: { enum: unique(bodies.map(({ error }) => error.type)) },
-    code: { enum: unique(bodies.map(({ error }) => error.code)) },
-  });
+  const examples = examplesOf(status);
   return {
     description: these.map(({ when }) => when).join("\n\n"),
     headers: headersOf(
@@ -170,19 +184,21 @@ function describeStatus(status: number) {
     ),
     content: {
       "application/json": {
-        schema,
-        examples: Object.fromEntries(bodies.map((value) => [value.error.code, { value }])),
+        schema: reference("schemas", bodyNameOf(status)),
+        examples: Object.fromEntries(
+          examples.map(renderFailure).map((value) => [value.error.code, { value }]),
+        ),
       },
     },
   };
 }
 
-/** `components.responses`: one for each status, with every type and code that it can have, and one for the rest. */
+/** `components.responses`: one for each status, and one for the rest. */
 export const errorResponses = {
   ...Object.fromEntries(statuses.map((status) => [nameOf(status), describeStatus(status)])),
   Failure: {
     description: "Any other failure, such as that of a proxy on the way.",
-    content: { "application/json": { schema: reference("schemas", "Error") } },
+    content: { "application/json": { schema: reference("schemas", "ApiError") } },
   },
 };
 

@@ -16,7 +16,8 @@ const checked = Object.fromEntries(
 const id = { type: "string", pattern: ID_SHAPE.source };
 const time = { type: "integer", format: "int64" };
 
-const STATUS_WORDS = `
+const STATUS_WORDS = `How far the verification is.
+
 - \`pending\`: nobody has looked at it yet.
 - \`in_review\`: someone is looking at it.
 - \`verified\`: the identity is proven.
@@ -36,12 +37,12 @@ const FIELDS: Record<keyof KycBody, JsonSchema> = {
     examples: ["WAz8eIbvDR60rouK"],
   },
   verification_status: {
-    ...checked.verification_status,
-    description: `Current status of the verification. Any status may follow any other.\n${STATUS_WORDS}`,
+    ...reference("schemas", "VerificationStatus"),
+    description: "Current status of the verification. Any status may follow any other.",
     examples: ["verified"],
   },
   document_type: {
-    ...checked.document_type,
+    ...reference("schemas", "DocumentType"),
     description:
       "Type of document used for verification. Requests may also spell it as other providers do, in any case: " +
       "`driver's license`, `driver_license`, `driving_license`, `driving_licence`, `national_id`, " +
@@ -79,6 +80,12 @@ const withoutExamples = (fields: Record<string, JsonSchema>) =>
 
 /** `components.schemas`, but for those of errors. */
 export const recordSchemas: Record<string, JsonSchema> = {
+  VerificationStatus: {
+    title: "Verification status",
+    ...checked.verification_status,
+    description: STATUS_WORDS,
+  },
+  DocumentType: { title: "Document type", ...checked.document_type, description: "A kind of document." },
   Kyc: {
     type: "object",
     title: "KYC record",
@@ -138,7 +145,7 @@ export const recordSchemas: Record<string, JsonSchema> = {
     title: "Deleted KYC record",
     properties: {
       id: { ...id, description: "The id of the record that is gone.", examples: [RECORD.id] },
-      deleted: { const: true, description: "Always true." },
+      deleted: { type: "boolean", const: true, description: "Always true." },
     },
     required: ["id", "deleted"],
     additionalProperties: false,
@@ -158,7 +165,7 @@ export const listParameters: Record<
   customer_id: { description: "Only records of this customer.", schema: checked.customer_id ?? {} },
   verification_status: {
     description: "Only records with this status.",
-    schema: checked.verification_status ?? {},
+    schema: reference("schemas", "VerificationStatus"),
   },
   document_number: {
     description: "Only records whose document has exactly this number. Needs the scope `kyc:pii`.",

@@ -62,7 +62,7 @@ export interface AppParts {
   authenticate: Authenticate;
   log: Logger;
   metrics: Metrics;
-  /** What GraphiQL may fill in for the user who runs the gateway; null: nothing. */
+  /** What GraphiQL and `/docs` may fill in for the user who runs the gateway; null: nothing. */
   devToken: string | null;
   /** Whether the database is reachable and migrated. */
   isReady: () => Promise<boolean>;
@@ -236,7 +236,7 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
   );
   if (config.docs) {
     registerOpenapi(app);
-    await registerDocs(app, config);
+    await registerDocs(app, config, tokenFor);
     await registerLanding(app, config);
   }
   refuseOtherMethods(app, "/v1/kyc", ["GET", "HEAD", "POST"]);

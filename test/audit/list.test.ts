@@ -5,6 +5,7 @@ import { anyPageQuery, expectedPage, maybe } from "../support/paging-model.ts";
 import { createRecord } from "../support/records.ts";
 
 interface Event {
+  id: string;
   sequence: number;
   at: string;
   tokenId: string;
@@ -22,7 +23,7 @@ let events: (Event & { cursor: string })[];
 let ids: string[];
 
 const EVENT =
-  "sequence at tokenId tokenName surface requestId action kycId kycIds changedFields statusBefore statusAfter reason";
+  "id sequence at tokenId tokenName surface requestId action kycId kycIds changedFields statusBefore statusAfter reason";
 const LIST = `query ($first: Int, $after: String, $last: Int, $before: String, $filter: AuditEventFilter) {
   auditEvents(first: $first, after: $after, last: $last, before: $before, filter: $filter) {
     edges { cursor node { ${EVENT} } }
@@ -78,7 +79,8 @@ test("an event says who did what to which record, when, through what and why", (
       tokenName: "test",
       requestId: expect.stringMatching(/^req_/),
     },
-    ...{ sequence: expect.any(Number), at: expect.stringMatching(/Z$/), cursor: expect.any(String) },
+    ...{ id: expect.stringMatching(/^evt_\d+$/), sequence: expect.any(Number) },
+    ...{ at: expect.stringMatching(/Z$/), cursor: expect.any(String) },
   };
   expect(deleted).toEqual({
     ...{ ...common, action: "DELETED", surface: "REST", kycId: ids[2], kycIds: [ids[2]], changedFields: [] },
@@ -89,6 +91,20 @@ test("an event says who did what to which record, when, through what and why", (
     changedFields: ["verificationStatus", "documentNumber"],
     ...{ statusBefore: "VERIFIED", statusAfter: "FAILED" },
   });
+});
+
+test("an event has one id wherever it is met, and no other event or record has it", async () => {
+  const all = events.map(({ id }) => id);
+  expect(new Set([...all, ...ids]).size).toBe(events.length + ids.length);
+  const { data } = await gateway.graphql(
+    token,
+    "query ($id: ID!) { kyc(id: $id) { history { nodes { id } } } }",
+    {
+      id: ids[0],
+    },
+  );
+  const history = data.kyc.history.nodes.map(({ id }: Event) => id);
+  expect(history).toEqual(events.filter(({ kycId }) => kycId === ids[0]).map(({ id }) => id));
 });
 
 test("a record's history is its events; it is null, with FORBIDDEN, for a token without audit:read", async () => {

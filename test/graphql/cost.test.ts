@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { buildSchema, getIntrospectionQuery, getOperationAST, parse } from "graphql";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { measure } from "../../src/graphql/cost.ts";
+import { costOf } from "../../src/graphql/cost.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 
 let gateway: TestApp;
@@ -12,11 +12,11 @@ beforeAll(async () => {
 });
 afterAll(() => gateway.close());
 
-function costOf(query: string): number {
+function measure(query: string, variables: Record<string, unknown> = {}): number {
   const document = parse(query);
   const operation = getOperationAST(document);
   if (!operation) throw new Error("no operation");
-  return measure(document, operation).cost;
+  return costOf(document, operation)(variables);
 }
 
 test.each([
@@ -30,7 +30,6 @@ test.each([
   ["{ kycs(first: -2147483648) { nodes { id } } }", 1 + 2],
   ["{ kycs(first: 0) { nodes { id } } }", 1 + 2],
   ["{ kycs(first: 99999999) { nodes { id } } }", 1 + 100 * 2],
-  ["query ($n: Int) { kycs(last: $n) { nodes { id } } }", 1 + 100 * 2],
   ["{ kycs(first: 0) { totalCount } }", 1 + 50],
   ["{ kycs(first: 100) { ...c nodes { id } } } fragment c on KycConnection { totalCount }", 1 + 50 + 100 * 2],
   ["{ kycs(first: 100) { nodes { history(first: 0) { totalCount } } } }", 1 + 100 * (1 + 1 + 50)],
@@ -38,7 +37,30 @@ test.each([
   ['{ nodes(ids: ["a", "b"]) { id } }', 1 + 2],
   ["{ nodes(ids: []) { id } }", 1 + 1],
 ])("%s costs %i", (query, cost) => {
-  expect(costOf(query)).toBe(cost);
+  expect(measure(query)).toBe(cost);
+});
+
+test.each<[string, Record<string, unknown>, number]>([
+  ["query ($n: Int) { kycs(last: $n) { nodes { id } } }", { n: 3 }, 1 + 3 * 2],
+  ["query ($n: Int) { kycs(last: $n) { nodes { id } } }", { n: 0 }, 1 + 2],
+  ["query ($n: Int) { kycs(last: $n) { nodes { id } } }", { n: 2147483647 }, 1 + 100 * 2],
+  ["query ($n: Int) { kycs(last: $n) { nodes { id } } }", { n: null }, 1 + 10 * 2],
+  ["query ($n: Int) { kycs(last: $n) { nodes { id } } }", { other: 1 }, 1 + 10 * 2],
+  ["query ($n: Int = 4) { kycs(last: $n) { nodes { id } } }", {}, 1 + 4 * 2],
+  ["query ($n: Int = 4) { kycs(last: $n) { nodes { id } } }", { n: null }, 1 + 10 * 2],
+  ["query ($n: Int = null) { kycs(last: $n) { nodes { id } } }", {}, 1 + 10 * 2],
+  ["query ($n: Int) { kycs(first: $n, last: 3) { nodes { id } } }", { n: 2 }, 1 + 3 * 2],
+  [
+    "query ($n: Int) { kycs(first: $n) { ...c } } fragment c on KycConnection { nodes { history(first: $n) { nodes { at } } } }",
+    { n: 3 },
+    1 + 3 * (1 + 1 + 3 * 2),
+  ],
+  ["query ($constructor: Int) { kycs(first: $constructor) { nodes { id } } }", {}, 1 + 10 * 2],
+  ["query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", { ids: ["a", "b", "c"] }, 1 + 3],
+  ["query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", { ids: "a" }, 1 + 1],
+  ["query ($ids: [ID!]! = [1, 2]) { nodes(ids: $ids) { id } }", {}, 1 + 2],
+])("%s with %j costs %i", (query, variables, cost) => {
+  expect(measure(query, variables)).toBe(cost);
 });
 
 const sizes = fc.oneof(fc.constantFrom("", "null", "$n"), fc.integer().map(String));
@@ -46,14 +68,14 @@ const sizes = fc.oneof(fc.constantFrom("", "null", "$n"), fc.integer().map(Strin
 test("whatever the sizes are, each field costs one at least and nothing makes up for another", () => {
   const page = (name: string, [first, last]: [string, string], inside: string) =>
     `${name}${first || last ? `(${first && `first: ${first}`} ${last && `last: ${last}`})` : ""} { nodes { ${inside} } }`;
-  const costIn = (fields: string) => costOf(`query ($n: Int) { ${fields} }`);
   fc.assert(
-    fc.property(fc.tuple(sizes, sizes), fc.tuple(sizes, sizes), (outer, inner) => {
+    fc.property(fc.tuple(sizes, sizes), fc.tuple(sizes, sizes), fc.integer(), (outer, inner, n) => {
+      const costIn = (fields: string) => measure(`query ($n: Int) { ${fields} }`, { n });
       const asked = page("kycs", outer, `id ${page("history", inner, "at")}`);
       const cost = costIn(asked);
       expect(cost).toBeGreaterThanOrEqual(6);
       expect(cost).toBeLessThanOrEqual(
-        costIn(page("kycs", ["$n", ""], `id ${page("history", ["$n", ""], "at")}`)),
+        costIn(page("kycs", ["100", ""], `id ${page("history", ["100", ""], "at")}`)),
       );
       expect(costIn(`${asked} again: ${asked} kyc(id: 1) @skip(if: true) { id }`)).toBe(2 * cost + 2);
     }),
@@ -65,7 +87,7 @@ test("fragments that double each other cost a number that JSON can say", () => {
     { length: 100 },
     (_, n) => `fragment f${n} on Query { ...f${n + 1} ...f${n + 1} }`,
   );
-  const cost = costOf(`{ ...f0 } ${fragments.join(" ")} fragment f100 on Query { __typename }`);
+  const cost = measure(`{ ...f0 } ${fragments.join(" ")} fragment f100 on Query { __typename }`);
   expect(cost).toBe(Number.MAX_SAFE_INTEGER);
 });
 
@@ -84,8 +106,41 @@ test("each answer of an operation tells its cost and the limit, refused ones too
   expect((await gateway.graphql(token, "{ kycs( }")).extensions).toBeUndefined();
 });
 
+const NESTED =
+  "query ($n: Int, $m: Int) { kycs(first: $n) { edges { node { id history(first: $m) { edges { node { at action } } } } } } }";
+
+// What the fast path leaves to Yoga, and what it does not.
+test.each(["application/json", "application/json;q=1"])(
+  "sizes that are variables count as they are given, to a client that accepts %s",
+  async (accept) => {
+    const ask = (n: unknown, m: unknown) => gateway.graphql(token, NESTED, { n, m }, { accept });
+    const small = await ask(2, 2);
+    expect(small.errors).toBeUndefined();
+    expect(small.extensions.cost.requested).toBe(1 + 2 * (1 + 1 + 1 + 1 + 2 * (1 + 1 + 2)));
+    const large = await ask(100, 100);
+    const requested = 1 + 100 * (1 + 1 + 1 + 1 + 100 * (1 + 1 + 2));
+    expect(large.status).toBe(200);
+    expect(large.data).toBeUndefined();
+    expect(large.errors).toMatchObject([
+      {
+        message: `The operation costs ${requested}, and the limit is 10000.`,
+        locations: [{ line: 1, column: 1 }],
+        extensions: { code: "QUERY_TOO_COMPLEX", cost: { requested, limit: 10_000 } },
+      },
+    ]);
+    expect(large.extensions).toEqual({ cost: { requested, limit: 10_000 } });
+    const wrong = await ask("100", 100);
+    expect(wrong.errors?.[0]?.extensions).toMatchObject({ code: "BAD_USER_INPUT", fields: [{ path: "n" }] });
+  },
+);
+
 describe("a document is refused, with the number and the limit,", () => {
   test.each([
+    [
+      "whose sizes that are no variables cost too much already",
+      "query ($n: Int) { kycs(first: $n) { totalCount } kycs(first: 100) { nodes { history(first: 100) { totalCount nodes { at } } } } }",
+      "limit is 10000",
+    ],
     ["with too many aliases", `{ ${[1, 2, 3, 4, 5, 6].map((n) => `a${n}: __typename`)} }`, "6 aliases"],
     [
       "that asks for a field again and again",

@@ -53,6 +53,10 @@ const PAGE = `query ($first: Int = 2, $after: String, $filter: KycFilter, $more:
   }
 }`;
 
+const HISTORIES = `query ($first: Int, $last: Int = 3) {
+  kycs(first: $first) { nodes { history(last: $last) { nodes { at action } } } }
+}`;
+
 const requests: [
   string,
   { query?: unknown; variables?: unknown; operationName?: unknown; extensions?: unknown },
@@ -77,6 +81,10 @@ const requests: [
     },
   ],
   ["an empty page", { query: PAGE, variables: { first: 0, filter: { customerId: "nobody" } } }],
+  ["pages inside a page", { query: HISTORIES, variables: { first: 2, last: 1 } }],
+  ["pages inside a page, of sizes by default", { query: HISTORIES }],
+  ["pages inside a page that cost too much", { query: HISTORIES, variables: { first: 100, last: 100 } }],
+  ["pages inside a page, of a wrong size", { query: HISTORIES, variables: { first: 2, last: 1.5 } }],
   [
     "a single id for a list of ids",
     {

@@ -68,13 +68,17 @@ test.each([
 });
 
 test.each([
-  ["127.0.0.1:4000", "http://127.0.0.1:4000"],
-  ["[::1]:4000", "http://[::1]:4000"],
-  ["kyc.example.com", "https://kyc.example.com"],
-  ['"><script>alert(1)</script>', "https://gateway.example"],
-  ["localhost<b>", "https://gateway.example"],
-])("the page at / calls the host %s %s", async (host, origin) => {
-  const { body } = await get("/", { ...browser, host });
+  ["127.0.0.1:4000", {}, "http://127.0.0.1:4000"],
+  ["[::1]:4000", {}, "http://[::1]:4000"],
+  ["192.168.0.7:4000", {}, "http://192.168.0.7:4000"],
+  ["kyc.example.com", {}, "http://kyc.example.com"],
+  ["kyc.example.com", { "x-forwarded-proto": "https" }, "https://kyc.example.com"],
+  ["kyc.example.com", { "x-forwarded-proto": "<b>" }, "http://kyc.example.com"],
+  ['"><script>alert(1)</script>', {}, "http://gateway.example"],
+  ["localhost<b>", {}, "http://gateway.example"],
+  ["[<b>]", {}, "http://gateway.example"],
+])("the page at / calls the host %s with %j %s", async (host, forwarded, origin) => {
+  const { body } = await get("/", { ...browser, host, ...forwarded });
   expect(body).toContain(`<b>${origin}/graphql</b>`);
   expect(body).not.toContain("<script");
 });

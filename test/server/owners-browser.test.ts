@@ -1,8 +1,9 @@
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { type IncomingHttpHeaders, type OutgoingHttpHeaders, request as send } from "node:http";
 import { networkInterfaces } from "node:os";
 import { text } from "node:stream/consumers";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { SCOPES } from "../../src/auth/scopes.ts";
 import { issueToken, listTokens, revokeToken } from "../../src/auth/tokens.ts";
@@ -22,6 +23,8 @@ let gateway: TestApp;
 let token: string;
 let port: number;
 beforeAll(async () => {
+  // Costs next to nothing where the pages' files are there already.
+  await promisify(execFile)(process.execPath, ["build.mjs"]);
   gateway = await createTestApp({ CORS_ORIGINS: "https://app.example.com" }, undefined, async (db) => {
     const options = {
       accountId: "demo",
@@ -39,13 +42,14 @@ beforeAll(async () => {
 afterAll(() => gateway.close());
 
 async function load(
+  path: string,
   headers: OutgoingHttpHeaders,
   address = "127.0.0.1",
 ): Promise<{ headers: IncomingHttpHeaders; html: string }> {
   const call = send({
     host: address,
     port,
-    path: "/graphql",
+    path,
     headers: present({ host: `localhost:${port}`, ...NAVIGATION, ...headers }),
     agent: false,
   });
@@ -60,18 +64,24 @@ function present(headers: OutgoingHttpHeaders): OutgoingHttpHeaders {
   return Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined));
 }
 
-describe("GraphiQL opened in the browser of the gateway's user", () => {
+/** The pages that fill the token in, and what each of them is known by. */
+const PAGES = [
+  ["/graphql", "renderYogaGraphiQL"],
+  ["/docs", "swagger-ui-bundle"],
+] as const;
+
+describe.each(PAGES)("the page at %s opened in the browser of the gateway's user", (path) => {
   test.each(["localhost", "127.0.0.1", "LocalHost", "[::1]"])("at %s has the token", async (name) => {
-    const { html } = await load({ host: `${name}:${port}` });
+    const { html } = await load(path, { host: `${name}:${port}` });
     expect(html).toContain(token);
   });
 
   test("has the token also when a page of ours led there", async () => {
-    expect((await load({ "sec-fetch-site": "same-origin" })).html).toContain(token);
+    expect((await load(path, { "sec-fetch-site": "same-origin" })).html).toContain(token);
   });
 
   test("is kept by no cache, shown in no frame, and read by no page of another origin", async () => {
-    const { headers } = await load({});
+    const { headers } = await load(path, {});
     expect(headers).toMatchObject({
       "cache-control": "no-store",
       "content-security-policy": expect.stringContaining("frame-ancestors 'none'"),
@@ -83,7 +93,7 @@ describe("GraphiQL opened in the browser of the gateway's user", () => {
   });
 });
 
-describe("GraphiQL has no token", () => {
+describe.each(PAGES)("the page at %s has no token", (path, mark) => {
   test.each<[string, OutgoingHttpHeaders]>([
     ["for a site whose name was bound to this address", { host: "evil.example" }],
     ["for such a site on our port", { host: `evil.example:0` }],
@@ -112,8 +122,8 @@ describe("GraphiQL has no token", () => {
     ],
   ])("%s", async (_, { host, ...headers }) => {
     const name = host === undefined ? {} : { host: String(host).replace(/:0$/, `:${port}`) };
-    const { html } = await load({ ...headers, ...name });
-    expect(html).toContain("renderYogaGraphiQL");
+    const { html } = await load(path, { ...headers, ...name });
+    expect(html).toContain(mark);
     expect(html).not.toContain("kycgw_");
   });
 
@@ -123,13 +133,13 @@ describe("GraphiQL has no token", () => {
       .find((address) => address && !address.internal && address.family === "IPv4")?.address;
     // A machine without a network has no elsewhere.
     if (other === undefined) return;
-    expect((await load({}, other)).html).not.toContain("kycgw_");
+    expect((await load(path, {}, other)).html).not.toContain("kycgw_");
   });
 
   test.runIf(process.getuid?.() === 0)("for another user of the machine", async () => {
     const program = `
       const headers = ${JSON.stringify({ ...NAVIGATION, host: `localhost:${port}` })};
-      require("node:http").get({ host: "127.0.0.1", port: ${port}, path: "/graphql", headers }, (answer) => answer.pipe(process.stdout));`;
+      require("node:http").get({ host: "127.0.0.1", port: ${port}, path: "${path}", headers }, (answer) => answer.pipe(process.stdout));`;
     const [mine, others] = await Promise.all(
       [undefined, 65_534].map(async (uid) => {
         const child = spawn(process.execPath, ["-e", program], { uid, cwd: "/" });
@@ -137,15 +147,17 @@ describe("GraphiQL has no token", () => {
       }),
     );
     expect(mine).toContain(token);
-    expect(others).toContain("renderYogaGraphiQL");
+    expect(others).toContain(mark);
     expect(others).not.toContain("kycgw_");
   });
+});
 
-  test("once it is revoked", async () => {
-    const [record] = await listTokens(gateway.db, "demo");
-    await revokeToken(gateway.db, String(record?.id), Date.now());
-    await expect.poll(async () => (await load({})).html, { timeout: 5000 }).not.toContain("kycgw_");
-  });
+test("no page has the token once it is revoked", async () => {
+  const [record] = await listTokens(gateway.db, "demo");
+  await revokeToken(gateway.db, String(record?.id), Date.now());
+  for (const [path] of PAGES) {
+    await expect.poll(async () => (await load(path, {})).html, { timeout: 5000 }).not.toContain("kycgw_");
+  }
 });
 
 test("the log never has the token", () => {

@@ -62,7 +62,7 @@ export interface TestApp {
 
 /**
  * Starts one; `env` is read as the gateway's environment. `beside`: as another replica on that one's database.
- * `devToken` makes the token that GraphiQL may fill in.
+ * `devToken` makes the token that GraphiQL and `/docs` may fill in.
  */
 export async function createTestApp(
   env: Record<string, string> = {},

@@ -32,6 +32,9 @@ interface ListedToken {
   expires: string | null;
   revoked: string | null;
 }
+/** What of a database's URL opens nothing. */
+const addressOf = ({ DATABASE_URL = "" }: Env) => DATABASE_URL.replace(/^.*@/, "");
+
 async function listTokens(env: Env, ...args: string[]): Promise<ListedToken[]> {
   const { code, stdout, stderr } = await runCli(["token", "list", "--json", ...args], env);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
@@ -67,6 +70,11 @@ describe.each([
     token = made.stdout.trim();
     expect(made.stderr).toMatch(/\w/);
     expect(made.stderr).not.toContain(token);
+    expect(made.stderr).toContain(
+      env.DATA_DIR === undefined
+        ? `The database is at ${addressOf(env)}.`
+        : `The database is in ${env.DATA_DIR}.`,
+    );
     expect(made.stderr).toContain("numbers will be masked");
     const seeing = await runCli([...CREATE, "--scopes=kyc:read,kyc:pii", "--account=other"], env);
     expect(seeing.stderr).not.toContain("masked");
@@ -120,13 +128,52 @@ describe.each([
   test("demo fills an account, tells how far it is, and adds to records only when asked to", async () => {
     const filled = await runCli(["demo", "--records=8"], env);
     expect(filled).toMatchObject({ code: 0, stdout: "" });
+    expect(filled.stderr).toContain("The database is ");
     expect(filled.stderr).toContain(
       "Making 8 records in the account demo …\n  2 of 8\n  4 of 8\n  6 of 8\nThe account demo has 8 records more.\n",
     );
     const refused = await runCli(["demo", "--records=8"], env);
     expect(refused).toMatchObject({ code: 1, stdout: "" });
-    expect(refused.stderr).toBe("error: the account demo has records already; --again adds to them\n");
+    expect(refused.stderr).toMatch(/^error: the account demo has records already; --again adds to them\n$/m);
     expect(await runCli(["demo", "--records=1", "--again"], env)).toMatchObject({ code: 0, stdout: "" });
+  });
+});
+
+describe("where no gateway has been yet", () => {
+  const COMMANDS = [
+    ["token", "list"],
+    ["token", "revoke", "tok_1"],
+    ["keys", "list"],
+    ["keys", "rotate"],
+  ];
+  const help = ". Give this command the gateway's DATABASE_URL or DATA_DIR\n";
+  afterEach(tidyUp);
+
+  test.each([...COMMANDS, ["keys", "rotate", "--new"]].map((args) => [args]))(
+    "%j says so, and makes no database",
+    async (args) => {
+      const folder = join(await temporaryFolder(), "data");
+      const { code, stdout, stderr } = await runCli(args, { DATA_DIR: folder });
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toBe(`error: there is no database of a gateway in ${folder}${help}`);
+      await expect(stat(folder)).rejects.toThrow("ENOENT");
+    },
+  );
+
+  test.each(COMMANDS.map((args) => [args]))("%j makes no tables in somebody's database", async (args) => {
+    const env = await freshEnv("a real database");
+    const { code, stdout, stderr } = await runCli(args, env);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toBe(`error: there is no database of a gateway at ${addressOf(env)}${help}`);
+    const check = await runCli(["migrate", "--check"], env);
+    expect(check.stdout).toContain("migration 0000");
+  });
+
+  test("token create makes one, and says where", async () => {
+    const folder = join(await temporaryFolder(), "data");
+    const { code, stdout, stderr } = await runCli(CREATE, { DATA_DIR: folder });
+    expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(TOKEN_LINE) });
+    expect(stderr).toContain(`There is no database in ${folder} yet: making one.\n`);
   });
 });
 
@@ -228,6 +275,16 @@ describe("the usage", () => {
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toContain(says);
     expect(stderr).not.toMatch(/^ +at /m);
+    await expect(stat(folder)).rejects.toThrow("ENOENT");
+    await tidyUp();
+  });
+
+  test("--version prints the release, and touches no database", async () => {
+    const { version } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
+    const folder = join(await temporaryFolder(), "data");
+    expect(await runCli(["--version"], { DATA_DIR: folder })).toMatchObject({
+      ...{ code: 0, stdout: `${version}\n`, stderr: "" },
+    });
     await expect(stat(folder)).rejects.toThrow("ENOENT");
     await tidyUp();
   });

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Gateway, later, listening, ROOT, start, temporaryFolder, tidyUp } from "./support/gateway.ts";
@@ -17,10 +17,15 @@ interface Packed {
   files: { path: string }[];
 }
 
+/** Of a source that a release before this one had. */
+const LEFT_BEHIND = join(ROOT, "dist/kyc/gone.js");
+
 let packed: Packed;
 let folder: string;
 beforeAll(async () => {
   const destination = await temporaryFolder();
+  await mkdir(dirname(LEFT_BEHIND), { recursive: true });
+  await writeFile(LEFT_BEHIND, "");
   const { stdout } = await execute("npm", ["pack", "--json", "--pack-destination", destination], {
     cwd: ROOT,
     env: cleanEnv,
@@ -57,11 +62,22 @@ async function startPackaged(): Promise<Gateway> {
 
 test("the package holds what was built, and no source, test, token or data", () => {
   const rooms = new Set(packed.files.map(({ path }) => path.split("/")[0]));
-  expect([...rooms].sort()).toEqual(["LICENSE", "README.md", "dist", "package.json", "schema.graphql"]);
+  expect([...rooms].sort()).toEqual([
+    ...["LICENSE", "README.md", "SECURITY.md", "dist", "package.json", "schema.graphql"],
+  ]);
   const kinds = new Set(packed.files.map(({ path }) => /\.\w+$/.exec(path)?.[0]));
   expect([...kinds].sort()).toEqual(
     [".css", ".gz", ".js", ".json", ".md", ".sql", ".txt", ".graphql", undefined].sort(),
   );
+});
+
+test("the package has what each of its README's links names, and nothing of a source that is gone", async () => {
+  const paths = packed.files.map(({ path }) => path);
+  const links = [...(await readFile(join(ROOT, "README.md"), "utf8")).matchAll(/\]\(([^)#:]+)\)/g)];
+  expect(links.length).toBeGreaterThan(1);
+  for (const [, link] of links) expect(paths).toContain(link);
+  expect(paths).not.toContain("dist/kyc/gone.js");
+  expect(paths).toContain("dist/pages/browser/docs.js");
 });
 
 test("npx kyc-gateway serve in a folder of its own is ready, and answers the printed curl", async () => {

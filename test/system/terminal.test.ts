@@ -15,15 +15,26 @@ beforeAll(async () => {
 });
 afterAll(tidyUp);
 
-test("a table has borders on a terminal", async () => {
+test("a table has borders on a terminal, and room in 80 columns", async () => {
+  const long = ["--account", "a".repeat(40), "--name", "the other shop with a name that is long"];
+  const scopes = "--scopes=kyc:read,kyc:write,kyc:delete,kyc:pii,audit:read";
+  await runCli(["token", "create", ...long, scopes, "--expires=1000d"], env);
   const run = startOnTerminal("token list", env);
   await run.exited;
-  expect(run.stdout()).toMatch(/│ id +│ account │ name +│/);
-  expect(run.stdout()).toMatch(/│ acme +│ the shop │ kyc:read │ good +│/);
+  const lines = run.stdout().trimEnd().split("\r\n");
+  for (const line of lines) expect(line.length).toBeLessThanOrEqual(80);
+  const today = new Date().toISOString().slice(0, 10);
+  expect(run.stdout()).toMatch(/│ token +│ account +│ scopes +│ state +│ created +│/);
+  expect(run.stdout()).toMatch(
+    new RegExp(`│ tok_\\w{16} │ acme +│ kyc:read +│ good +│ ${today} │\r\n│ the shop +│`),
+  );
+  expect(run.stdout()).toMatch(/│ kyc:read +│ good until │/);
+  expect(run.stdout()).toMatch(/│ kyc:write +│ \d{4}-\d\d-\d\d │/);
+  expect(lines.join("").match(/a{14}/g)).toHaveLength(2);
 });
 
 test("elsewhere it has a line for each row and a tab between columns", async () => {
-  const { stdout } = await runCli(["token", "list"], env);
+  const { stdout } = await runCli(["token", "list", "--account=acme"], env);
   const [head, row, ...rest] = stdout.split("\n").map((line) => line.split("\t"));
   expect(head).toEqual(["id", "account", "name", "scopes", "state", "created", "expires"]);
   expect(row).toEqual([
@@ -33,13 +44,27 @@ test("elsewhere it has a line for each row and a tab between columns", async () 
   expect(rest).toEqual([[""]]);
 });
 
-test("the log is readable text on a terminal", async () => {
-  const run = startOnTerminal("serve", { ...env, PORT: "0" });
+test.each([
+  ["in colours", {}],
+  ["in none where they are not wanted", { NO_COLOR: "1" }],
+])("the log has a readable line for each request on a terminal, %s", async (_, wish: Env) => {
+  const run = startOnTerminal("serve", { ...env, ...wish, PORT: "0" });
   const [, url] = await run.printed(/ (http:\/\/\S+)\/health/);
   await fetch(`${url}/v1/kyc`);
-  await run.printed(/INFO.*answered[\s\S]*status.*401/);
-  expect(run.stdout()).not.toContain('{"level"');
+  await fetch(`${url}/graphql?query={kycs{totalCount}}`);
+  await run.printed(/graphql.*req_\S+/);
   await run.stop();
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what a colour is
+  const colours = /\x1b\[\d+m/g;
+  const lines = run.stdout().replace(colours, "").split("\r\n");
+  expect(lines).toContainEqual(
+    expect.stringMatching(/^\d\d:\d\d:\d\d INFO: GET \/v1\/kyc 401 \d+ ms req_[\w-]+ *$/),
+  );
+  expect(lines).toContainEqual(
+    expect.stringMatching(/^\S+ INFO: GET \/graphql kycs UNAUTHENTICATED 200 \d+ ms req_[\w-]+ *$/),
+  );
+  expect(run.stdout()).not.toContain('{"level"');
+  expect(colours.test(run.stdout())).toBe(wish.NO_COLOR === undefined);
 });
 
 test.each([
