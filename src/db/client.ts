@@ -1,3 +1,5 @@
+import type { StatementQueue } from "./statement-queue.ts";
+
 /**
  * What a statement runs on: the pool, or one transaction on one of its connections. What fails here fails with a
  * DatabaseError or with UNAVAILABLE, and never with the values of a statement.
@@ -24,6 +26,8 @@ export interface PoolUsage {
 }
 
 export interface Database extends Executor {
+  /** Where its statements have their places, and where whoever holds one back takes a place for it. */
+  readonly queue: StatementQueue;
   usage(): PoolUsage;
   /** As an Executor's; `deadline` is how long it may take. Milliseconds. */
   execute<Row extends object = Record<string, unknown>>(
