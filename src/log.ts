@@ -1,4 +1,4 @@
-import pino, { type Logger } from "pino";
+import pino, { type LogFn, type Logger } from "pino";
 import pretty from "pino-pretty";
 import { AppError } from "./errors.ts";
 
@@ -12,11 +12,20 @@ export function createLog(level: string, destination?: NodeJS.WritableStream): L
     base: undefined,
     timestamp: isoTime,
     serializers: { err: describeError },
+    hooks: { logMethod: addText },
   };
   if (destination) return pino(options, destination);
   // Not waiting for the reader of the pipe: lines gather while one write is under way, and are flushed at the exit.
   if (!process.stdout.isTTY) return pino(options, pino.destination({ dest: 1, sync: false }));
   return pino(options, pretty({ colorize: true, sync: true, translateTime: "SYS:HH:MM:ss" }));
+}
+
+/** Where a line about an error has no text, pino takes the error's own words, and Fastify's hold the URL. */
+function addText(this: Logger, args: Parameters<LogFn>, method: LogFn): void {
+  const [about, text] = args as unknown[];
+  if (text === undefined && (about instanceof Error || (about as { err?: unknown } | undefined)?.err))
+    method.call(this, about, "an error");
+  else method.apply(this, args);
 }
 
 let last = { millis: 0, text: "" };

@@ -90,6 +90,18 @@ describe("a gateway that has as many requests as it may", () => {
     expect(gateway.logged()).not.toContain("unforeseen");
   });
 
+  test("logs nothing of the address of one that comes to an answer when it was told that it is late", async () => {
+    const query = '{ kycs(filter: { documentNumber: "CANARY47110815" }) { nodes { id } } }';
+    const late = await gateway.app.inject({
+      url: `/graphql?query=${encodeURIComponent(query)}`,
+      headers: { authorization: `Bearer ${token}` },
+    });
+    expect(late.statusCode).toBe(503);
+    await release();
+    await expect.poll(() => gateway.logged()).toContain("FST_ERR_REP_ALREADY_SENT");
+    expect(gateway.logged()).not.toContain("CANARY47110815");
+  });
+
   test("has room again when clients go away", async () => {
     const url = await gateway.app.listen({ port: 0, host: "127.0.0.1" });
     const abort = new AbortController();
