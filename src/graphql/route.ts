@@ -48,7 +48,7 @@ export async function registerGraphql(
       const observed: Observed = { operation: NO_OPERATION, outcome: "OK" };
       request.observed = observed;
       const response = await yoga.fetch(
-        new Request(new URL(request.url, "http://gateway"), toInit(request)),
+        new Request(`http://gateway/graphql${searchOf(request.url)}`, toInit(request)),
         {
           ...request.operationContext,
           ...{ observed, told: request.rateLimit ? { rateLimit: request.rateLimit } : {} },
@@ -67,6 +67,12 @@ function requireJson(request: FastifyRequest): void {
   const type = request.headers["content-type"]?.split(";")[0]?.trim().toLowerCase();
   if (type === "application/json") return;
   throw new RequestRefusal(415, "content_type_unsupported", "The body must be application/json.");
+}
+
+/** The query of an address, whatever a client writes before its path: a whole URL may come, credentials included. */
+function searchOf(url: string): string {
+  const start = url.indexOf("?");
+  return start === -1 ? "" : url.slice(start);
 }
 
 function toInit(request: FastifyRequest): RequestInit {
