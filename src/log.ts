@@ -46,7 +46,7 @@ const SPEAKS_SAFELY = new Set([
   "DatabaseError",
   "MissingKeyError",
 ]);
-const SYSTEM_ERROR = /^(E[A-Z]+|CONNECT\w*)$/;
+const SYSTEM_ERROR = /^(E(AI_)?[A-Z]+|CONNECT\w*)$/;
 
 /** What the log keeps of an error: where it happened, and its words only where they can't quote a record. */
 export function describeError(error: unknown): Record<string, unknown> {
