@@ -104,6 +104,7 @@ const variables = z.object({
     .default("info"),
   BODY_LIMIT: bytes.default(100 * 1024),
   RECEIVE_TIMEOUT: duration.default(30_000),
+  SEND_TIMEOUT: duration.default(30_000),
   KEEP_ALIVE_TIMEOUT: duration.default(72_000),
   MAX_CONNECTIONS: integer(1, 1_000_000).default(10_000),
   MAX_CONCURRENT_REQUESTS: integer(1, 1_000_000).default(1000),
@@ -180,6 +181,8 @@ export interface Config {
   bodyLimit: number;
   /** How long a client may take to send a request. Milliseconds. */
   receiveTimeout: number;
+  /** How long a client may take no part of an answer. Milliseconds. */
+  sendTimeout: number;
   /** How long a connection may be idle between two requests. Milliseconds. */
   keepAliveTimeout: number;
   maxConnections: number;
@@ -239,6 +242,7 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     logLevel: data.LOG_LEVEL,
     bodyLimit: data.BODY_LIMIT,
     receiveTimeout: data.RECEIVE_TIMEOUT,
+    sendTimeout: data.SEND_TIMEOUT,
     keepAliveTimeout: data.KEEP_ALIVE_TIMEOUT,
     maxConnections: data.MAX_CONNECTIONS,
     maxConcurrentRequests: data.MAX_CONCURRENT_REQUESTS,

@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import cors from "@fastify/cors";
 import Fastify, {
   type FastifyBaseLogger,
@@ -50,7 +51,7 @@ export interface AppParts {
     "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryLimits"
   > &
     Pick<Config, "databaseUrl" | "docs"> &
-    Pick<Config, "keepAliveTimeout" | "maxConnections" | "rateLimit" | "receiveTimeout"> &
+    Pick<Config, "keepAliveTimeout" | "maxConnections" | "rateLimit" | "receiveTimeout" | "sendTimeout"> &
     Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout" | "persistedOperations">;
   db: Database;
   keys: Keyring;
@@ -97,7 +98,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     // No hook runs for these.
     frameworkErrors: (error, request, reply) =>
       sendRestFailure(error, request, reply.headers({ ...SECURITY_HEADERS, "request-id": request.id })),
-    clientErrorHandler: refuseConnection,
+    clientErrorHandler: (error, socket) => refuseConnection(error, socket, config.sendTimeout),
     http: {
       maxHeaderSize: MAX_HEADER_SIZE,
       headersTimeout: Math.min(HEADERS_TIMEOUT, config.receiveTimeout),
@@ -131,8 +132,10 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   return app;
 }
 
+const cut = (socket?: Socket) => socket?.destroy();
+
 // Hooks with callbacks: what waits for nothing needs no promise.
-function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: AppParts): void {
+function addRequestHooks(app: FastifyInstance, { config, log, metrics, isDraining }: AppParts): void {
   app.addHook("onRequest", (request, reply, done) => {
     for (const name in SECURITY_HEADERS) reply.header(name, SECURITY_HEADERS[name]);
     if (request.headers["x-forwarded-proto"] === "https")
@@ -142,6 +145,8 @@ function addRequestHooks(app: FastifyInstance, { log, metrics, isDraining }: App
   });
   app.addHook("onSend", (request, reply, payload, done) => {
     if (request.operationContext?.idempotency?.replayed) reply.header("idempotent-replayed", "true");
+    // Whoever asks and does not read would keep the connection for ever. Node counts from the last part that was taken.
+    reply.raw.setTimeout(config.sendTimeout, cut);
     // While the gateway drains, each connection ends with the answer that it waits for.
     if (isDraining()) reply.header("connection", "close");
     done(null, payload);

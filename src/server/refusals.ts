@@ -23,11 +23,15 @@ const CONNECTION_REFUSALS: Record<string, RequestRefusal> = {
   ),
 };
 
-/** Answers what is not HTTP, or has too large headers: there is no request then, and the connection can't go on. */
-export function refuseConnection(error: ConnectionError, socket: Socket): void {
+/**
+ * Answers what is not HTTP, or has too large headers: there is no request then, and the connection can't go on. A
+ * client that keeps it open is cut after `patience` milliseconds.
+ */
+export function refuseConnection(error: ConnectionError, socket: Socket, patience: number): void {
   if (error.code === "ECONNRESET" || !socket.writable) return;
   const failure = CONNECTION_REFUSALS[error.code] ?? MALFORMED;
   const body = JSON.stringify(renderFailure(failure));
+  socket.setTimeout(patience, () => socket.destroy());
   socket.end(
     [
       `HTTP/1.1 ${failure.status} ${STATUS_CODES[failure.status]}`,
