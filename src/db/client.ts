@@ -28,6 +28,8 @@ export interface PoolUsage {
 export interface Database extends Executor {
   /** Where its statements have their places, and where whoever holds one back takes a place for it. */
   readonly queue: StatementQueue;
+  /** As the database itself, and also where its queue is full: for the few statements that tell how it is. */
+  readonly urgent: Executor;
   usage(): PoolUsage;
   /** As an Executor's; `deadline` is how long it may take. Milliseconds. */
   execute<Row extends object = Record<string, unknown>>(

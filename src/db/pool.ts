@@ -75,6 +75,10 @@ class Pool implements Database {
   readonly queue: StatementQueue;
   readonly #open: () => Connection;
   readonly #prepare: boolean;
+  readonly urgent: Executor = {
+    send: (text, values) => this.send(text, values, true),
+    execute: (text, values) => this.execute(text, values, this.#statementTimeout, true),
+  };
   readonly #statementTimeout: number;
   readonly #transactionTimeout: number;
   readonly #connections: Connection[];
@@ -126,17 +130,18 @@ class Pool implements Database {
     this.#connections = Array.from({ length: poolSize }, this.#open);
   }
 
-  send(text: string, values: readonly unknown[]): Promise<unknown[][]> {
+  send(text: string, values: readonly unknown[], urgent = false): Promise<unknown[][]> {
     const work = ({ client }: Connection, run: Run) => sendOn(client, run, text, values, this.#prepare);
-    return this.#run(work, 1, this.#statementTimeout);
+    return this.#run(work, 1, this.#statementTimeout, urgent);
   }
 
   execute<Row extends object>(
     text: string,
     values?: readonly unknown[],
     deadline = this.#statementTimeout,
+    urgent = false,
   ): Promise<Row[]> {
-    return this.#run(({ client }, run) => executeOn<Row>(client, run, text, values), 1, deadline);
+    return this.#run(({ client }, run) => executeOn<Row>(client, run, text, values), 1, deadline, urgent);
   }
 
   transaction<T>(work: (tx: Executor) => Promise<T>, deadline = this.#transactionTimeout): Promise<T> {
@@ -210,9 +215,10 @@ class Pool implements Database {
     work: (connection: Connection, run: Run) => Promise<T>,
     load: number,
     deadline: number,
+    urgent = false,
   ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.queue.enter();
+      this.queue.enter(urgent);
       const connection = this.#leastLoaded();
       const run: Run = { late: false, query: undefined };
       connection.load += load;

@@ -12,9 +12,9 @@ export class StatementQueue {
     this.patience = patience;
   }
 
-  /** Takes a place, to be given back by `leave`. Fails with UNAVAILABLE where there is none. */
-  enter(): void {
-    if (this.#taken >= this.#places) throw overloaded();
+  /** Takes a place, to be given back by `leave`. Fails with UNAVAILABLE where there is none, unless it is urgent. */
+  enter(urgent = false): void {
+    if (this.#taken >= this.#places && !urgent) throw overloaded();
     this.#taken += 1;
   }
 

@@ -65,7 +65,7 @@ async function run(
     authenticate: createAuthenticator(db, Date.now, await jwtVerifier(config, log)),
     log,
     metrics: createMetrics(() => db.usage()),
-    isReady: () => isMigrated(db),
+    isReady: () => isMigrated(db.urgent),
     isDraining: () => draining,
     now: Date.now,
   });

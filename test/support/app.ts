@@ -99,7 +99,7 @@ export async function createTestApp(
     log: createLog(config.logLevel, sink),
     metrics: createMetrics(() => db.usage()),
     devToken: await devToken(db),
-    isReady: () => isMigrated(db),
+    isReady: () => isMigrated(db.urgent),
     isDraining: () => test.draining,
     now,
   });
