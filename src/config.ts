@@ -102,6 +102,7 @@ const variables = z.object({
       error: "must be one of trace, debug, info, warn, error, fatal, silent",
     })
     .default("info"),
+  LOG_BUFFER_LIMIT: bytes.default(4 * 1024 * 1024),
   BODY_LIMIT: bytes.default(100 * 1024),
   RECEIVE_TIMEOUT: duration.default(30_000),
   SEND_TIMEOUT: duration.default(30_000),
@@ -177,6 +178,8 @@ export interface Config {
   graphiql: boolean;
   introspection: boolean;
   logLevel: string;
+  /** Of lines that stdout does not take. Bytes. */
+  logBufferLimit: number;
   /** Bytes. */
   bodyLimit: number;
   /** How long a client may take to send a request. Milliseconds. */
@@ -240,6 +243,7 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     graphiql: data.GRAPHIQL && data.PERSISTED_OPERATIONS_MODE !== "only",
     introspection: data.INTROSPECTION,
     logLevel: data.LOG_LEVEL,
+    logBufferLimit: data.LOG_BUFFER_LIMIT,
     bodyLimit: data.BODY_LIMIT,
     receiveTimeout: data.RECEIVE_TIMEOUT,
     sendTimeout: data.SEND_TIMEOUT,

@@ -1,12 +1,13 @@
-import pino, { type LogFn, type Logger } from "pino";
+import { isatty } from "node:tty";
+import pino, { type DestinationStream, type LogFn, type Logger } from "pino";
 import pretty from "pino-pretty";
 import { AppError } from "./errors.ts";
 
 /**
- * A log of JSON lines, on stdout or where it is sent; readable text where stdout is a terminal. Nothing of a
- * request's content is ever handed to it: callers log ids, codes and times.
+ * A log of JSON lines, on stdout or where it is sent. Nothing of a request's content is ever handed to it: callers
+ * log ids, codes and times.
  */
-export function createLog(level: string, destination?: NodeJS.WritableStream): Logger {
+export function createLog(level: string, destination: DestinationStream = pino.destination(1)): Logger {
   const options = {
     level,
     base: undefined,
@@ -14,10 +15,22 @@ export function createLog(level: string, destination?: NodeJS.WritableStream): L
     serializers: { err: describeError },
     hooks: { logMethod: addText },
   };
-  if (destination) return pino(options, destination);
-  // Not waiting for the reader of the pipe: lines gather while one write is under way, and are flushed at the exit.
-  if (!process.stdout.isTTY) return pino(options, pino.destination({ dest: 1, sync: false }));
-  return pino(options, pretty({ colorize: true, sync: true, translateTime: "SYS:HH:MM:ss" }));
+  return pino(options, destination);
+}
+
+/**
+ * Where a server's log goes: readable text where stdout is a terminal. Nothing waits for the reader of a pipe: lines
+ * gather while one write is under way, `limit` bytes at most, and are flushed at the exit. `onDrop` is told of each
+ * line beyond, which is lost.
+ */
+export function openOutput(
+  limit: number,
+  onDrop: () => void,
+  fd: number = process.stdout.fd,
+): DestinationStream {
+  if (isatty(fd)) return pretty({ colorize: true, sync: true, translateTime: "SYS:HH:MM:ss" });
+  const output = pino.destination({ dest: fd, sync: false, maxLength: limit });
+  return output.on("drop", onDrop);
 }
 
 /** Where a line about an error has no text, pino takes the error's own words, and Fastify's hold the URL. */

@@ -1,4 +1,5 @@
-import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import type { PoolUsage } from "./db/client.ts";
 import { Histogram } from "./histogram.ts";
 
 /** The gateway's figures, in Prometheus' form. Labels come from closed sets: never an id, a name or a value. */
@@ -14,10 +15,16 @@ export interface Metrics {
 /** Upper bounds. Seconds. */
 const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-/** The metrics of a gateway; `usage` tells what its database connections do. */
-export function createMetrics(
-  usage: () => { inUse: number; idle: number; retired: number; waiting: number },
-): Metrics {
+/** What the metrics ask when they are read. */
+export interface Sources {
+  /** What the database's connections do. */
+  usage(): PoolUsage;
+  /** Lines of the log that were lost so far. */
+  droppedLines(): number;
+}
+
+/** The metrics of a gateway. */
+export function createMetrics({ usage, droppedLines }: Sources): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   new Gauge({
@@ -38,6 +45,15 @@ export function createMetrics(
     registers: [registry],
     collect() {
       this.set(usage().waiting);
+    },
+  });
+  new Counter({
+    name: "log_lines_dropped_total",
+    help: "Lines of the log that were lost because nobody took what was written before them.",
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(droppedLines());
     },
   });
   const requests = new Histogram(registry, {
