@@ -8,9 +8,10 @@ import { findToken, type TokenRecord } from "./tokens.ts";
 
 /**
  * The viewer whom an `Authorization` header names; null without a header. Fails with UNAUTHENTICATED where the
- * token is malformed, unknown, expired or revoked, with UNAVAILABLE where it can't be looked up.
+ * token is malformed, unknown, expired or revoked, with UNAVAILABLE where it can't be looked up. With `onlyKnown` a
+ * stored token is unknown, too, unless it was found before.
  */
-export type Authenticate = (header: string | undefined) => Promise<Viewer | null>;
+export type Authenticate = (header: string | undefined, onlyKnown?: boolean) => Promise<Viewer | null>;
 
 /** How long a look-up speaks for a token, counted from before it was asked. Milliseconds. */
 const FRESH_FOR = 900;
@@ -28,10 +29,11 @@ interface LookUp {
 export function createAuthenticator(db: Database, now: () => number, verifyJwt?: VerifyJwt): Authenticate {
   const lookUps = new LRUCache<string, LookUp>({ max: CACHED_TOKENS });
 
-  function lookUp(hash: string): Promise<TokenRecord | undefined> {
+  function lookUp(hash: string, onlyKnown: boolean): Promise<TokenRecord | undefined> | undefined {
     const known = lookUps.get(hash);
     const startedAt = performance.now();
     if (known && startedAt - known.startedAt < FRESH_FOR) return known.token;
+    if (!known && onlyKnown) return undefined;
     const entry: LookUp = { startedAt, token: findToken(db, hash) };
     lookUps.set(hash, entry);
     const forget = () => {
@@ -41,11 +43,12 @@ export function createAuthenticator(db: Database, now: () => number, verifyJwt?:
     return entry.token;
   }
 
-  return async (header) => {
+  return async (header, onlyKnown = false) => {
     if (header === undefined) return null;
     const secret = parseAuthorization(header);
     if (secret !== null && verifyJwt && !isOwnToken(secret)) return verifyJwt(secret);
-    const token = secret !== null && isWellFormed(secret) ? await lookUp(hashToken(secret)) : undefined;
+    const token =
+      secret !== null && isWellFormed(secret) ? await lookUp(hashToken(secret), onlyKnown) : undefined;
     if (!token || token.revokedAt !== null || (token.expiresAt !== null && token.expiresAt <= now())) {
       throw new AppError("UNAUTHENTICATED", "The token is malformed, unknown, expired or revoked.");
     }

@@ -181,12 +181,13 @@ function addRequestHooks(app: FastifyInstance, { config, log, metrics, isDrainin
 
 async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission: Admission): Promise<void> {
   const { authenticate, config, db, devToken, keys, log, now } = parts;
-  const count = config.rateLimit > 0 ? await createRateLimiter(app, config.rateLimit) : undefined;
+  const limiter = config.rateLimit > 0 ? await createRateLimiter(app, config.rateLimit) : undefined;
   const enterBy =
     (surface: Surface): onRequestHookHandler =>
     (request, reply, done) => {
       reply.header("cache-control", "no-store");
-      authenticate(request.headers.authorization).then(
+      // Guesses cost a look-up each. Tokens that were good before go on.
+      authenticate(request.headers.authorization, limiter?.isSpent(request)).then(
         (viewer) => {
           const numbersShown = config.auditReads ? new Set<string>() : null;
           const idempotency = toIdempotencyRequest(request.headers["idempotency-key"]);
@@ -194,10 +195,10 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
           const context = { db, keys, viewer, surface, requestId, idempotency, numbersShown, log, now };
           request.operationContext = context;
           admission.pause(reply);
-          if (count) count(request, reply, viewer?.tokenId).then(() => done(), done);
+          if (limiter) limiter.count(request, reply, viewer?.tokenId).then(() => done(), done);
           else done();
         },
-        count ? (failure) => countFailed(count, request, reply, failure).catch(done) : done,
+        limiter ? (failure) => countFailed(limiter, request, reply, failure).catch(done) : done,
       );
     };
   // A body can take its time: what counts is that the token is good when the work begins.
