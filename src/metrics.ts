@@ -4,6 +4,10 @@ import { Histogram } from "./histogram.ts";
 
 /** The gateway's figures, in Prometheus' form. Labels come from closed sets: never an id, a name or a value. */
 export interface Metrics {
+  /** Counts a request that was refused, or given up, to bound the load. */
+  countShed(reason: ShedReason): void;
+  /** Counts a request beyond the rate limit: of its token, or of its address. */
+  countLimited(by: "token" | "address"): void;
   /** Counts one answered request. `route` is a pattern, not a path. */
   observeRequest(method: string, route: string, status: number, seconds: number): void;
   /** Counts one answered GraphQL request, besides. */
@@ -11,6 +15,9 @@ export interface Metrics {
   contentType: string;
   render(): Promise<string>;
 }
+
+/** More requests than may be under way, a busy event loop, or no answer in time. */
+type ShedReason = "requests" | "event_loop" | "late";
 
 /** Upper bounds. Seconds. */
 const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -56,6 +63,26 @@ export function createMetrics({ usage, droppedLines }: Sources): Metrics {
       this.inc(droppedLines());
     },
   });
+  const shed = { requests: 0, event_loop: 0, late: 0 };
+  new Counter({
+    name: "http_requests_shed_total",
+    help: "Requests that got 503 to bound the load, by what there was too much of; under queue: statements.",
+    labelNames: ["reason"],
+    registers: [registry],
+    collect() {
+      setAll(this, "reason", { ...shed, queue: usage().refused });
+    },
+  });
+  const limited = { token: 0, address: 0 };
+  new Counter({
+    name: "http_requests_limited_total",
+    help: "Requests that got 429, by what the limit is of.",
+    labelNames: ["by"],
+    registers: [registry],
+    collect() {
+      setAll(this, "by", limited);
+    },
+  });
   const requests = new Histogram(registry, {
     name: "http_request_duration_seconds",
     help: "Time from a request's headers to the end of its answer.",
@@ -69,10 +96,27 @@ export function createMetrics({ usage, droppedLines }: Sources): Metrics {
     buckets: BUCKETS,
   });
   return {
+    countShed: (reason) => {
+      shed[reason] += 1;
+    },
+    countLimited: (by) => {
+      limited[by] += 1;
+    },
     observeRequest: (method, route, status, seconds) =>
       requests.observe(seconds, method, route, String(status)),
     observeOperation: (operation, outcome, seconds) => operations.observe(seconds, operation, outcome),
     contentType: registry.contentType,
     render: () => registry.metrics(),
   };
+}
+
+/** Lets a counter have these figures, which are counted elsewhere. */
+function setAll<Label extends string>(
+  counter: Counter<Label>,
+  label: Label,
+  figures: Record<string, number>,
+): void {
+  counter.reset();
+  for (const [value, figure] of Object.entries(figures))
+    counter.inc({ [label]: value } as Record<Label, string>, figure);
 }

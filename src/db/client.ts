@@ -23,6 +23,8 @@ export interface PoolUsage {
   retired: number;
   /** Statements and transactions behind others on their connections. */
   waiting: number;
+  /** Statements and transactions that found no place in the queue so far. */
+  refused: number;
 }
 
 export interface Database extends Executor {

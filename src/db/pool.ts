@@ -203,7 +203,13 @@ class Pool implements Database {
       pending += Math.floor(load / TRANSACTION_LOAD) + (load % TRANSACTION_LOAD);
     }
     const idle = this.#connections.length - inUse;
-    return { inUse, idle, retired: this.#retired.size, waiting: pending - inUse };
+    return {
+      inUse,
+      idle,
+      retired: this.#retired.size,
+      waiting: pending - inUse,
+      refused: this.queue.refused,
+    };
   }
 
   async close(): Promise<void> {

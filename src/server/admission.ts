@@ -2,6 +2,7 @@ import underPressure from "@fastify/under-pressure";
 import type { FastifyInstance, FastifyReply, onRequestHookHandler } from "fastify";
 import type { Config } from "../config.ts";
 import { overloaded, unavailable } from "../errors.ts";
+import type { Metrics } from "../metrics.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {
@@ -30,15 +31,17 @@ const SAMPLE = 1000;
 export async function limitLoad(
   app: FastifyInstance,
   limits: Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout">,
+  metrics: Metrics,
 ): Promise<Admission> {
   await app.register(underPressure, {
     maxEventLoopDelay: limits.maxEventLoopDelay,
     sampleInterval: SAMPLE,
     // Infinite before the first sample.
-    pressureHandler: ({ routeOptions }, _reply, _type, delay) =>
-      routeOptions.config.alwaysAnswered || delay === Number.POSITIVE_INFINITY
-        ? undefined
-        : Promise.reject(overloaded()),
+    pressureHandler: ({ routeOptions }, _reply, _type, delay) => {
+      if (routeOptions.config.alwaysAnswered || delay === Number.POSITIVE_INFINITY) return undefined;
+      metrics.countShed("event_loop");
+      return Promise.reject(overloaded());
+    },
   });
 
   /** When each began, in the order of beginning. */
@@ -52,12 +55,18 @@ export async function limitLoad(
       const { raw } = reply;
       // A client that went away gets no `onResponse`, and a stream may take as long as it likes.
       if (raw.destroyed || raw.headersSent) underWay.delete(reply);
-      else if (now - begun > limits.requestTimeout) refuseLate(reply);
+      else if (now - begun > limits.requestTimeout) {
+        metrics.countShed("late");
+        refuseLate(reply);
+      }
     }
   }, SWEEP).unref();
 
   function admit(reply: FastifyReply): void {
-    if (underWay.size >= limits.maxConcurrentRequests) throw overloaded();
+    if (underWay.size >= limits.maxConcurrentRequests) {
+      metrics.countShed("requests");
+      throw overloaded();
+    }
     underWay.set(reply, now - (spent.get(reply) ?? 0));
   }
 

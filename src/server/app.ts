@@ -126,7 +126,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     });
   }
   // Behind CORS: a page of another origin is to see why it was refused.
-  const admission = await limitLoad(app, config);
+  const admission = await limitLoad(app, config, parts.metrics);
   registerHealth(app, parts);
   await registerSurfaces(app, parts, admission);
   return app;
@@ -181,7 +181,8 @@ function addRequestHooks(app: FastifyInstance, { config, log, metrics, isDrainin
 
 async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission: Admission): Promise<void> {
   const { authenticate, config, db, devToken, keys, log, now } = parts;
-  const limiter = config.rateLimit > 0 ? await createRateLimiter(app, config.rateLimit) : undefined;
+  const limiter =
+    config.rateLimit > 0 ? await createRateLimiter(app, config.rateLimit, parts.metrics) : undefined;
   const enterBy =
     (surface: Surface): onRequestHookHandler =>
     (request, reply, done) => {

@@ -2,6 +2,7 @@ import rateLimit from "@fastify/rate-limit";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { LRUCache } from "lru-cache";
 import { AppError } from "../errors.ts";
+import type { Metrics } from "../metrics.ts";
 
 /** What a client is told of its limit, in headers and in GraphQL's extensions. */
 interface RateLimit {
@@ -34,7 +35,11 @@ const REMEMBERED = 10_000;
  * Limits the requests of each token to `limit` in a minute, and of each address for those that come without a good
  * token. It counts in this process: several replicas allow so many each.
  */
-export async function createRateLimiter(app: FastifyInstance, limit: number): Promise<RateLimiter> {
+export async function createRateLimiter(
+  app: FastifyInstance,
+  limit: number,
+  metrics: Metrics,
+): Promise<RateLimiter> {
   await app.register(rateLimit, { global: false });
   const window = { max: limit, timeWindow: WINDOW, cache: REMEMBERED };
   const keys = new WeakMap<FastifyRequest, string>();
@@ -53,6 +58,7 @@ export async function createRateLimiter(app: FastifyInstance, limit: number): Pr
       .header("ratelimit-remaining", remaining)
       .header("ratelimit-reset", reset);
     if (!isExceeded) return;
+    metrics.countLimited(tokenId === undefined ? "address" : "token");
     if (tokenId === undefined) spent.set(request.ip, true, { ttl: state.ttl });
     const message = `More than ${limit} requests in a minute. Try again in ${reset} s.`;
     throw new AppError("RATE_LIMITED", message, { retryAfter: reset });

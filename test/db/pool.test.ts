@@ -129,6 +129,7 @@ test("what is beyond the queue's limit fails at once, and there is room again wh
   const asked = performance.now();
   await expect(db.execute("select 1")).rejects.toMatchObject({ code: "UNAVAILABLE" });
   await expect(db.transaction(async () => {})).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  expect(db.usage().refused).toBe(2);
   const urgent = db.urgent.execute("select 1 as one");
   expect(performance.now() - asked).toBeLessThan(150);
   await Promise.all(sleeping);

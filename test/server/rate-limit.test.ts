@@ -114,6 +114,12 @@ test("beyond the limit of its address a token that nobody knows is refused witho
   });
 });
 
+test("what was limited is counted, by the token or the address", async () => {
+  const { body } = await gateway.app.inject({ url: "/metrics" });
+  for (const by of ["token", "address"])
+    expect(body).toMatch(new RegExp(`^http_requests_limited_total{by="${by}"} [1-9]`, "m"));
+});
+
 test("probes and metrics are never limited", async () => {
   for (const url of ["/health", "/ready", "/metrics"]) {
     for (let n = 0; n < LIMIT + 2; n++) {
