@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import type { FastifyRequest } from "fastify";
 import {
   type DocumentNode,
@@ -116,6 +117,7 @@ function plainMediaType(request: FastifyRequest): string | undefined {
 const NAMES = new Set(["query", "operationName", "variables", "extensions"]);
 
 function readParams(body: Buffer, trusted: TrustedDocuments): Params | undefined {
+  if (!isUtf8(body)) return undefined;
   let params: unknown;
   try {
     params = JSON.parse(body.toString());

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Config } from "../config.ts";
 import { type AppError, RequestRefusal, toHttp } from "../errors.ts";
@@ -65,8 +66,10 @@ export async function registerGraphql(
 function requireJson(request: FastifyRequest): void {
   if (!Buffer.isBuffer(request.body) || request.body.length === 0) return;
   const type = request.headers["content-type"]?.split(";")[0]?.trim().toLowerCase();
-  if (type === "application/json") return;
-  throw new RequestRefusal(415, "content_type_unsupported", "The body must be application/json.");
+  if (type !== "application/json")
+    throw new RequestRefusal(415, "content_type_unsupported", "The body must be application/json.");
+  // What decodes it would write U+FFFD into the record instead.
+  if (!isUtf8(request.body)) throw new RequestRefusal(400, "request_malformed", "The body is not UTF-8.");
 }
 
 /** The query of an address, whatever a client writes before its path: a whole URL may come, credentials included. */
