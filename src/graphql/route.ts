@@ -56,11 +56,15 @@ export async function registerGraphql(
         },
       );
       reply.code(response.status);
-      for (const [name, value] of response.headers) reply.header(name, value);
+      for (const [name, value] of response.headers)
+        if (!OF_A_STREAM.has(name.toLowerCase())) reply.header(name, value);
       return reply.send(Buffer.from(await response.arrayBuffer()));
     },
   });
 }
+
+/** What Yoga says of answers in parts, which are sent in one here, with their length. */
+const OF_A_STREAM = new Set(["connection", "content-encoding", "transfer-encoding"]);
 
 /** Browsers post forms and plain text across origins without asking; nothing else needs those types here. */
 function requireJson(request: FastifyRequest): void {

@@ -90,6 +90,19 @@ test.each(["http://user:pass@x/graphql", "http://x/graphql", "/graphql"])(
   },
 );
 
+test.each(["multipart/mixed", "text/event-stream"])("an answer as %s is whole HTTP", async (accept) => {
+  const socket = connect(Number(new URL(url).port), new URL(url).hostname);
+  socket.end(
+    `GET /graphql?query={__typename} HTTP/1.1\r\nHost: x\r\nAccept: ${accept}\r\nConnection: close\r\n\r\n`,
+  );
+  const [head = "", ...body] = (await text(socket)).split("\r\n\r\n");
+  expect(head).toMatch(/^HTTP\/1.1 200 /);
+  expect(head).not.toMatch(/transfer-encoding|content-encoding/i);
+  const length = Number(/^content-length: (\d+)$/im.exec(head)?.[1]);
+  expect(Buffer.byteLength(body.join("\r\n\r\n"))).toBe(length);
+  expect(body.join()).toContain('"__typename":"Query"');
+});
+
 test("batches are refused", async () => {
   const answer = await post([{ query: "{ __typename }" }, { query: "{ __typename }" }]);
   expect(answer.status).toBe(400);
