@@ -110,8 +110,10 @@ const variables = z.object({
       error: "must be one of trace, debug, info, warn, error, fatal, silent",
     })
     .default("info"),
+  LOG_BUFFER_LIMIT: bytes.default(4 * 1024 * 1024),
   BODY_LIMIT: bytes.default(100 * 1024),
   RECEIVE_TIMEOUT: duration.default(30_000),
+  SEND_TIMEOUT: duration.default(30_000),
   KEEP_ALIVE_TIMEOUT: duration.default(72_000),
   MAX_CONNECTIONS: integer(1, 1_000_000).default(10_000),
   MAX_CONCURRENT_REQUESTS: integer(1, 1_000_000).default(1000),
@@ -193,10 +195,14 @@ export interface Config {
   graphiql: boolean;
   introspection: boolean;
   logLevel: string;
+  /** Of lines that stdout does not take. Bytes. */
+  logBufferLimit: number;
   /** Bytes. */
   bodyLimit: number;
   /** How long a client may take to send a request. Milliseconds. */
   receiveTimeout: number;
+  /** How long a client may take no part of an answer. Milliseconds. */
+  sendTimeout: number;
   /** How long a connection may be idle between two requests. Milliseconds. */
   keepAliveTimeout: number;
   maxConnections: number;
@@ -254,8 +260,10 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     graphiql: data.GRAPHIQL && data.PERSISTED_OPERATIONS_MODE !== "only",
     introspection: data.INTROSPECTION,
     logLevel: data.LOG_LEVEL,
+    logBufferLimit: data.LOG_BUFFER_LIMIT,
     bodyLimit: data.BODY_LIMIT,
     receiveTimeout: data.RECEIVE_TIMEOUT,
+    sendTimeout: data.SEND_TIMEOUT,
     keepAliveTimeout: data.KEEP_ALIVE_TIMEOUT,
     maxConnections: data.MAX_CONNECTIONS,
     maxConcurrentRequests: data.MAX_CONCURRENT_REQUESTS,

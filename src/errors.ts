@@ -67,6 +67,11 @@ export function unavailable(cause?: unknown): AppError {
   });
 }
 
+/** The error for what the database did not do, or come to, in the time that it may take. */
+export function lateAnswer(): AppError {
+  return unavailable(new Error("the database did not answer in time"));
+}
+
 const OVERLOADED = new AppError(
   "UNAVAILABLE",
   "The service has more requests than it can serve. Try again shortly.",

@@ -1,22 +1,49 @@
-import pino, { type Logger } from "pino";
+import { isatty } from "node:tty";
+import pino, { type DestinationStream, type LogFn, type Logger } from "pino";
 import pretty, { type PrettyOptions } from "pino-pretty";
 import { AppError } from "./errors.ts";
 
 /**
- * A log of JSON lines, on stdout or where it is sent; readable text where stdout is a terminal. Nothing of a
- * request's content is ever handed to it: callers log ids, codes and times.
+ * A log of JSON lines, on stdout or where it is sent. Nothing of a request's content is ever handed to it: callers
+ * log ids, codes and times.
  */
-export function createLog(level: string, destination?: NodeJS.WritableStream): Logger {
+export function createLog(level: string, destination: DestinationStream = pino.destination(1)): Logger {
   const options = {
     level,
     base: undefined,
     timestamp: isoTime,
     serializers: { err: describeError },
+    hooks: { logMethod: addText },
   };
-  if (destination) return pino(options, destination);
-  // Not waiting for the reader of the pipe: lines gather while one write is under way, and are flushed at the exit.
-  if (!process.stdout.isTTY) return pino(options, pino.destination({ dest: 1, sync: false }));
-  return pino(options, pretty(ON_TERMINAL));
+  return pino(options, destination);
+}
+
+/** To write each line by itself takes longer than to make it. Bytes, and milliseconds. */
+const GATHERED = 4096;
+const GATHERED_FOR = 100;
+
+/**
+ * Where a server's log goes: readable text where stdout is a terminal. Nothing waits for the reader of a pipe: lines
+ * gather for a moment and while one write is under way, `limit` bytes at most, and are flushed at the exit. `onDrop` is told of each
+ * line beyond, which is lost.
+ */
+export function openOutput(
+  limit: number,
+  onDrop: () => void,
+  fd: number = process.stdout.fd,
+): DestinationStream {
+  if (isatty(fd)) return pretty(ON_TERMINAL);
+  const gathering = { minLength: GATHERED, periodicFlush: GATHERED_FOR };
+  const output = pino.destination({ dest: fd, sync: false, maxLength: limit, ...gathering });
+  return output.on("drop", onDrop);
+}
+
+/** Where a line about an error has no text, pino takes the error's own words, and Fastify's hold the URL. */
+function addText(this: Logger, args: Parameters<LogFn>, method: LogFn): void {
+  const [about, text] = args as unknown[];
+  if (text === undefined && (about instanceof Error || (about as { err?: unknown } | undefined)?.err))
+    method.call(this, about, "an error");
+  else method.apply(this, args);
 }
 
 /** `12:00:00 INFO: GET /v1/kyc 200 3 ms req_…`, in colours where the terminal takes them and nobody minds. */
@@ -65,7 +92,7 @@ const SPEAKS_SAFELY = new Set([
   "DatabaseError",
   "MissingKeyError",
 ]);
-const SYSTEM_ERROR = /^(E[A-Z]+|CONNECT\w*)$/;
+const SYSTEM_ERROR = /^(E(AI_)?[A-Z]+|CONNECT\w*)$/;
 
 /** What the log keeps of an error: where it happened, and its words only where they can't quote a record. */
 export function describeError(error: unknown): Record<string, unknown> {

@@ -1,5 +1,5 @@
 import type { InjectOptions } from "fastify";
-import { getNamedType, isAbstractType, isObjectType } from "graphql";
+import { getNamedType, isAbstractType, isInputObjectType, isInterfaceType, isObjectType } from "graphql";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { SCOPES, type Scope } from "../src/auth/scopes.ts";
 import { schema } from "../src/graphql/schema.ts";
@@ -53,6 +53,100 @@ const OPEN_WITH_THEIR_PARENTS = new Set(
   ].flatMap(([type, ...fields]) => fields.map((field) => `${type}.${field}`)),
 );
 
+/** A record of the owner's between two others, its events, and the token that made them. */
+interface Found {
+  id: string;
+  newer: { id: string; cursor: string };
+  older: { id: string; cursor: string };
+  /** Cursors, the newest first. */
+  events: string[];
+  tokenId: string;
+}
+
+/** What finds something by a value: a query that finds the owner's record, and the scopes that it takes. */
+interface FindingRule {
+  needs: Scope[];
+  query: (found: Found) => string;
+}
+
+const finding = (query: FindingRule["query"], ...more: Scope[]): FindingRule => ({
+  needs: ["kyc:read", ...more],
+  query,
+});
+const tracing = (query: FindingRule["query"]): FindingRule => ({ needs: ["audit:read"], query });
+const KYCS = "{ nodes { id customerId documentNumber } totalCount }";
+const EVENTS = "{ nodes { kycId tokenName } totalCount }";
+
+/** Every argument and every field of an input by which records or events are found. */
+const FINDING_INPUTS: Record<string, FindingRule> = {
+  "Query.kyc.id": finding(({ id }) => `kyc(id: "${id}") { id }`),
+  "Query.node.id": finding(({ id }) => `node(id: "${id}") { id }`),
+  "Query.nodes.ids": finding(({ id }) => `nodes(ids: ["${id}"]) { id }`),
+  "Query.kycs.after": finding(({ newer }) => `kycs(first: 3, after: "${newer.cursor}") ${KYCS}`),
+  "Query.kycs.before": finding(({ older }) => `kycs(last: 3, before: "${older.cursor}") ${KYCS}`),
+  "KycFilter.customerId": finding(() => `kycs(filter: { customerId: "customer-1" }) ${KYCS}`),
+  "KycFilter.documentNumber": finding(
+    () => `kycs(filter: { documentNumber: "${SECRET}" }) ${KYCS}`,
+    "kyc:pii",
+  ),
+  "KycFilter.documentType": finding(() => `kycs(filter: { documentType: PASSPORT }) ${KYCS}`),
+  "KycFilter.verificationStatus": finding(() => `kycs(filter: { verificationStatus: PENDING }) ${KYCS}`),
+  "KycFilter.createdAt": finding(
+    () => `kycs(filter: { createdAt: { from: "2020-01-01T00:00:00Z" } }) ${KYCS}`,
+  ),
+  "DateTimeRange.from": finding(
+    () => `kycs(filter: { createdAt: { from: "2020-01-01T00:00:00Z" } }) ${KYCS}`,
+  ),
+  "DateTimeRange.to": finding(() => `kycs(filter: { createdAt: { to: "2999-01-01T00:00:00Z" } }) ${KYCS}`),
+  "Query.auditEvents.after": tracing(
+    ({ events }) => `auditEvents(first: 3, after: "${events[0]}") ${EVENTS}`,
+  ),
+  "Query.auditEvents.before": tracing(
+    ({ events }) => `auditEvents(last: 3, before: "${events.at(-1)}") ${EVENTS}`,
+  ),
+  "AuditEventFilter.action": tracing(() => `auditEvents(filter: { action: CREATED }) ${EVENTS}`),
+  "AuditEventFilter.at": tracing(
+    () => `auditEvents(filter: { at: { from: "2020-01-01T00:00:00Z" } }) ${EVENTS}`,
+  ),
+  "AuditEventFilter.kycId": tracing(({ id }) => `auditEvents(filter: { kycId: "${id}" }) ${EVENTS}`),
+  "AuditEventFilter.tokenId": tracing(
+    ({ tokenId }) => `auditEvents(filter: { tokenId: "${tokenId}" }) ${EVENTS}`,
+  ),
+  "Kyc.history.after": finding(
+    ({ id, events }) => `kyc(id: "${id}") { history(first: 3, after: "${events[0]}") ${EVENTS} }`,
+    "audit:read",
+  ),
+  "Kyc.history.before": finding(
+    ({ id, events }) => `kyc(id: "${id}") { history(last: 3, before: "${events.at(-1)}") ${EVENTS} }`,
+    "audit:read",
+  ),
+};
+
+/** Every other one: it says how much is wanted, holds others, or belongs to a write, which has a rule as a whole. */
+const OTHER_INPUTS = new Set(
+  [
+    ["Query.kycs", "filter", "first", "last"],
+    ["Query.auditEvents", "filter", "first", "last"],
+    ["Kyc.history", "first", "last"],
+    ["Mutation.createKyc", "input"],
+    ["Mutation.updateKyc", "input"],
+    ["Mutation.deleteKyc", "input"],
+    ["CreateKycInput", "customerId", "documentNumber", "documentType", "reason", "verificationStatus"],
+    ["UpdateKycInput", "id", "documentNumber", "documentType", "reason", "verificationStatus"],
+    ["UpdateKycInput", "expectedVersion"],
+    ["DeleteKycInput", "id", "expectedVersion", "reason"],
+  ].flatMap(([owner, ...names]) => names.map((name) => `${owner}.${name}`)),
+);
+
+/** Every parameter of the list that finds something, as a request that finds the owner's record with it. */
+const FINDING_PARAMETERS: Record<string, FindingRule> = {
+  customer_id: finding(() => "customer_id=customer-1"),
+  verification_status: finding(() => "verification_status=pending"),
+  document_number: finding(() => `document_number=${SECRET}`, "kyc:pii"),
+  starting_after: finding(({ newer }) => `limit=3&starting_after=${newer.id}`),
+  ending_before: finding(({ older }) => `limit=3&ending_before=${older.id}`),
+};
+
 /**
  * Who may call a route: a scope, anybody (`open`), nobody whoever asks (`refused`), or whom GraphQL's own rules
  * let (`graphql`). A request for it changes or reads the record with the id.
@@ -102,14 +196,16 @@ function all(rule: RouteRule, url: string, ...methods: string[]): Record<string,
   return Object.fromEntries(methods.map((method) => [`${method} ${url}`, rule]));
 }
 
+const SECRET = "SECRET-OF-ACME";
 const COMBINATIONS = Array.from({ length: 2 ** SCOPES.length }, (_, bits) =>
   SCOPES.filter((_scope, index) => bits & (1 << index)),
 );
-const SECRET = "SECRET-OF-ACME";
 
 let gateway: TestApp;
 let owner: string;
 let stranger: string;
+/** Of an account that never has a record. */
+let outsider: string;
 const tokens = new Map<readonly Scope[], string>();
 let id: string;
 
@@ -117,6 +213,7 @@ beforeAll(async () => {
   gateway = await createTestApp();
   owner = await gateway.token("acme");
   stranger = await gateway.token("globex");
+  outsider = await gateway.token("initech");
   for (const scopes of COMBINATIONS) tokens.set(scopes, await gateway.token("acme", scopes));
 });
 afterAll(() => gateway.close());
@@ -128,6 +225,29 @@ const stored = async () =>
   (await gateway.db.execute("select id, version from kycs where account_id = 'acme' order by id")).map(
     ({ id, version }) => `${id} ${version}`,
   );
+
+/** Makes the record the middle one of three, with three events. */
+async function makeFound(): Promise<Found> {
+  const older = await createRecord(gateway, owner);
+  id = await createRecord(gateway, owner, { documentNumber: SECRET });
+  for (const status of ["VERIFIED", "PENDING"]) {
+    const update = `updateKyc(input: { id: "${id}", verificationStatus: ${status} }) { kyc { id } }`;
+    await gateway.graphql(owner, `mutation { ${update} }`);
+  }
+  const newer = await createRecord(gateway, owner);
+  const { data } = await gateway.graphql(
+    owner,
+    `{ kycs(first: 3) { edges { cursor } } kyc(id: "${id}") { history { edges { cursor node { tokenId } } } } }`,
+  );
+  const [first, , third] = data.kycs.edges as { cursor: string }[];
+  const events = data.kyc.history.edges as { cursor: string; node: { tokenId: string } }[];
+  return {
+    ...{ id, newer: { id: newer, cursor: String(first?.cursor) } },
+    older: { id: older, cursor: String(third?.cursor) },
+    events: events.map(({ cursor }) => cursor),
+    tokenId: String(events[0]?.node.tokenId),
+  };
+}
 
 /** Asks for everything below a field, as deep as the schema goes. */
 function everythingOf(typeName: string): string {
@@ -157,6 +277,41 @@ describe("GraphQL", () => {
       );
     expect(rootFields.map(({ name }) => name).sort()).toEqual(Object.keys(ROOT_FIELDS).sort());
     expect(others.sort()).toEqual([...OPEN_WITH_THEIR_PARENTS, ...Object.keys(GUARDED_FIELDS)].sort());
+  });
+
+  test("has a rule for every argument and every field of an input, and no rule for what is not there", () => {
+    const inputs = Object.values(schema.getTypeMap())
+      .filter((type) => !type.name.startsWith("__"))
+      .flatMap((type) => {
+        if (isInputObjectType(type))
+          return Object.keys(type.getFields()).map((name) => `${type.name}.${name}`);
+        if (!isObjectType(type) && !isInterfaceType(type)) return [];
+        const fields = Object.values(type.getFields());
+        return fields.flatMap(({ name, args }) => args.map((arg) => `${type.name}.${name}.${arg.name}`));
+      });
+    expect(inputs.sort()).toEqual([...Object.keys(FINDING_INPUTS), ...OTHER_INPUTS].sort());
+  });
+
+  test.each(Object.keys(FINDING_INPUTS))("%s finds something with its scopes alone", async (name) => {
+    const { needs, query } = FINDING_INPUTS[name] as FindingRule;
+    const text = `{ ${query(await makeFound())} }`;
+    for (const scopes of COMBINATIONS) {
+      const { data, errors } = await gateway.graphql(tokens.get(scopes) as string, text);
+      const lacks = needs.filter((scope) => !scopes.includes(scope));
+      const codes = (errors ?? []).map(({ extensions }) => extensions.code);
+      expect(codes, `${scopes}`).toEqual(lacks.length > 0 ? ["FORBIDDEN"] : []);
+      if (lacks.length === 0) expect(JSON.stringify(data)).toContain(id);
+      else expect(lacks.some((scope) => errors?.[0]?.message.includes(scope))).toBe(true);
+      if (lacks.length > 0) expect(JSON.stringify(data ?? null)).not.toMatch(/customer-1|tokenName|SECRET/);
+    }
+  });
+
+  test.each(Object.keys(FINDING_INPUTS))("%s finds nothing of another account", async (name) => {
+    const { query } = FINDING_INPUTS[name] as FindingRule;
+    const { data, errors } = await gateway.graphql(outsider, `{ ${query(await makeFound())} }`);
+    expect(JSON.stringify({ data, errors })).not.toMatch(new RegExp(`${id}|customer-1|${SECRET}`));
+    for (const list of Object.values<{ totalCount?: number } | null>(data ?? {}))
+      if (list?.totalCount !== undefined) expect(list.totalCount).toBe(0);
   });
 
   const ask = (token: string | null, { type, field, name }: (typeof rootFields)[number], of: string) => {
@@ -282,6 +437,43 @@ describe("REST", () => {
     expect(await stored()).toEqual(before);
   });
 
+  test("has a rule for every parameter of the list", async () => {
+    const { paths } = (await gateway.app.inject("/openapi.json")).json();
+    const parameters = paths["/v1/kyc"].get.parameters as { name?: string; in?: string }[];
+    const found = parameters.filter((parameter) => parameter.in === "query").map(({ name }) => name);
+    expect(found.sort()).toEqual(["limit", ...Object.keys(FINDING_PARAMETERS)].sort());
+  });
+
+  test.each(Object.keys(FINDING_PARAMETERS))(
+    "the list's %s finds something with its scopes alone",
+    async (name) => {
+      const { needs, query } = FINDING_PARAMETERS[name] as FindingRule;
+      const url = `/v1/kyc?${query(await makeFound())}`;
+      for (const scopes of COMBINATIONS) {
+        const { statusCode, body } = await gateway.rest(tokens.get(scopes) as string, "GET", url);
+        const allowed = needs.every((scope) => scopes.includes(scope));
+        expect(statusCode, `${scopes}`).toBe(allowed ? 200 : 403);
+        if (allowed) expect(body).toContain(id);
+        else expect(body).not.toMatch(new RegExp(`${id}|customer-1|${SECRET}`));
+      }
+      const foreign = await gateway.rest(outsider, "GET", url);
+      if (foreign.statusCode === 200) expect(foreign.json()).toEqual({ has_more: false, data: [] });
+      else expect(foreign.json().error).toMatchObject({ code: "parameter_invalid", param: name });
+      expect(foreign.body).not.toMatch(new RegExp(`${id}|customer-1|${SECRET}`));
+    },
+  );
+
+  test.each(Object.keys(ROUTES).filter((route) => ROUTES[route] === "open" || ROUTES[route] === "graphql"))(
+    "%s tells nobody of a record, whatever the token",
+    async (route) => {
+      for (const token of [stranger, null, "kyc_wrong"]) {
+        const { statusCode, body } = await ask(route, token, id);
+        expect(statusCode).toBeLessThan(500);
+        expect(body).not.toMatch(new RegExp(`${SECRET}|${id}|acme`));
+      }
+    },
+  );
+
   test.each(Object.keys(ROUTES).filter((route) => ROUTES[route] === "refused"))(
     "%s is refused whoever asks, and does nothing",
     async (route) => {
@@ -292,21 +484,6 @@ describe("REST", () => {
         expect(body).not.toContain(SECRET);
       }
       expect(await stored()).toEqual(before);
-    },
-  );
-
-  test.each(["/health", "/ready", "/metrics"])("%s tells nobody anything of a record", async (url) => {
-    const { statusCode, body } = await ask(`GET ${url}`, null, id);
-    expect(statusCode).toBe(200);
-    expect(body).not.toMatch(new RegExp(`${SECRET}|${id}|acme`));
-  });
-
-  test.each(Object.keys(ROUTES).filter((route) => ROUTES[route] === "graphql"))(
-    "%s without a document opens nothing",
-    async (route) => {
-      const { statusCode, body } = await ask(route, null, id);
-      expect(statusCode).toBeLessThan(500);
-      expect(body).not.toContain(SECRET);
     },
   );
 });

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { Histogram as PromHistogram, Registry } from "prom-client";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Histogram } from "../src/histogram.ts";
+import { createMetrics } from "../src/metrics.ts";
 import { createTestApp, type TestApp } from "./support/app.ts";
 
 let gateway: TestApp;
@@ -70,6 +71,24 @@ test("the pool tells what its connections do, and what waits for them", async ()
   await busy;
   expect(await read("database_pool_waiting")).toBe(0);
   expect(await read('database_pool_connections{state="idle"}')).toBe(10);
+});
+
+test("what was refused is counted by the reason, and each reason is there before it happens", async () => {
+  for (const reason of ["requests", "event_loop", "late", "queue"])
+    expect(await read(`http_requests_shed_total{reason="${reason}"}`)).toBe(0);
+  for (const by of ["token", "address"])
+    expect(await read(`http_requests_limited_total{by="${by}"}`)).toBe(0);
+  const usage = () => ({ inUse: 0, idle: 0, retired: 0, waiting: 0, refused: 3 });
+  const metrics = createMetrics({ usage, droppedLines: () => 7 });
+  metrics.countShed("late");
+  metrics.countLimited("token");
+  for (let scrape = 0; scrape < 2; scrape++) {
+    const text = await metrics.render();
+    expect(text).toContain('http_requests_shed_total{reason="late"} 1\n');
+    expect(text).toContain('http_requests_shed_total{reason="queue"} 3\n');
+    expect(text).toContain('http_requests_limited_total{by="token"} 1\n');
+    expect(text).toContain("log_lines_dropped_total 7\n");
+  }
 });
 
 test("the process and its event loop are measured", async () => {

@@ -8,9 +8,10 @@ import { findToken, type TokenRecord } from "./tokens.ts";
 
 /**
  * The viewer whom an `Authorization` header names; null without a header. Fails with UNAUTHENTICATED where the
- * token is malformed, unknown, expired or revoked, with UNAVAILABLE where it can't be looked up.
+ * token is malformed, unknown, expired or revoked, with UNAVAILABLE where it can't be looked up. With `onlyKnown` a
+ * stored token is unknown, too, unless it was found before.
  */
-export type Authenticate = (header: string | undefined) => Promise<Viewer | null>;
+export type Authenticate = (header: string | undefined, onlyKnown?: boolean) => Promise<Viewer | null>;
 
 /** How long a look-up speaks for a token, counted from before it was asked. Milliseconds. */
 const FRESH_FOR = 900;
@@ -30,15 +31,23 @@ export function createAuthenticator(db: Database, now: () => number, verifyJwt?:
   /** By the header, as it came: to hash each request's token takes longer than to find it here. */
   const lookUps = new LRUCache<string, LookUp>({ max: CACHED_TOKENS });
 
-  function lookUp(header: string, secret: string): LookUp {
-    const entry: LookUp = { startedAt: performance.now(), token: findToken(db, hashToken(secret)) };
+  /** Hashes of tokens that were found before. */
+  const good = new LRUCache<string, true>({ max: CACHED_TOKENS });
+
+  function lookUp(header: string, secret: string, onlyKnown: boolean): LookUp | undefined {
+    const hash = hashToken(secret);
+    if (onlyKnown && !good.has(hash)) return undefined;
+    const entry: LookUp = { startedAt: performance.now(), token: findToken(db, hash) };
     lookUps.set(header, entry);
     const forget = () => {
       if (lookUps.peek(header) === entry) lookUps.delete(header);
     };
     // A secret stays no longer than it serves.
     setTimeout(forget, FRESH_FOR).unref();
-    entry.token.then((token) => token ?? forget(), forget);
+    entry.token.then((token) => {
+      if (token) good.set(hash, true);
+      else forget();
+    }, forget);
     return entry;
   }
 
@@ -47,13 +56,13 @@ export function createAuthenticator(db: Database, now: () => number, verifyJwt?:
     return known && performance.now() - known.startedAt < FRESH_FOR ? known : undefined;
   }
 
-  return async (header) => {
+  return async (header, onlyKnown = false) => {
     if (header === undefined) return null;
     let found = findFresh(header);
     if (!found) {
       const secret = parseAuthorization(header);
       if (secret !== null && verifyJwt && !isOwnToken(secret)) return verifyJwt(secret);
-      if (secret !== null && isWellFormed(secret)) found = lookUp(header, secret);
+      if (secret !== null && isWellFormed(secret)) found = lookUp(header, secret, onlyKnown);
     }
     const token = await found?.token;
     if (!token || token.revokedAt !== null || (token.expiresAt !== null && token.expiresAt <= now())) {

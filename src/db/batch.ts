@@ -1,5 +1,5 @@
-import { AppError } from "../errors.ts";
-import type { Executor } from "./client.ts";
+import { AppError, lateAnswer } from "../errors.ts";
+import type { Database } from "./client.ts";
 
 /** Statements of one lane that may be on their way at once: one that runs, and one that waits behind it. */
 const IN_FLIGHT = 2;
@@ -13,12 +13,16 @@ interface Asker<Value> {
 
 interface Entry<Key, Value> {
   key: Key;
+  /** Milliseconds. */
+  askedAt: number;
   askers: Asker<Value>[];
 }
 
 interface Lane<Key, Value> {
   /** By the text of the key: who asks the same before it is sent gets the same answer. */
   waiting: Map<string, Entry<Key, Value>>;
+  /** Places of the queue that it has for as many statements as what waits will need. */
+  places: number;
   inFlight: number;
 }
 
@@ -28,16 +32,18 @@ interface Lane<Key, Value> {
  * committed before it was asked for. Writes can be grouped alike, where a statement that fails has done nothing.
  * `laneOf` keeps apart what must not share a statement: it starts with the account. Keys with the same `textOf` are
  * the same question: those who ask it share one value, which nobody may change. `read` answers the keys in their
- * order.
+ * order. What waits takes places of the database's queue, and fails with UNAVAILABLE where there is none or where it
+ * has waited for as long as the queue has patience.
  */
 export function batched<Key extends object, Value>(
   laneOf: (key: Key) => string,
   textOf: (key: Key) => string,
-  read: (db: Executor, keys: [Key, ...Key[]]) => Promise<Value[]>,
-): (db: Executor, key: Key) => Promise<Value> {
-  const lanesOf = new WeakMap<Executor, Map<string, Lane<Key, Value>>>();
+  read: (db: Database, keys: [Key, ...Key[]]) => Promise<Value[]>,
+): (db: Database, key: Key) => Promise<Value> {
+  const lanesOf = new WeakMap<Database, Map<string, Lane<Key, Value>>>();
 
-  async function send(db: Executor, batch: Entry<Key, Value>[]): Promise<void> {
+  /** Resolves with what it failed with, if it did. */
+  async function send(db: Database, batch: Entry<Key, Value>[]): Promise<unknown> {
     try {
       const values = await read(db, batch.map(({ key }) => key) as [Key, ...Key[]]);
       for (const [index, { askers }] of batch.entries()) {
@@ -45,21 +51,27 @@ export function batched<Key extends object, Value>(
       }
     } catch (error) {
       // Nobody is to fail for what another one asked. A database that can't be reached fails for all alike.
-      if (batch.length > 1 && !(error instanceof AppError))
-        for (const entry of batch) await send(db, [entry]);
-      else for (const { askers } of batch) for (const asker of askers) asker.reject(error);
+      let failure: unknown = error;
+      for (const entry of batch) {
+        if (batch.length === 1 || failure instanceof AppError) fail(entry, failure);
+        else failure = await send(db, [entry]);
+      }
+      return failure;
     }
   }
 
   function flush(
-    db: Executor,
+    db: Database,
     lanes: Map<string, Lane<Key, Value>>,
     name: string,
     lane: Lane<Key, Value>,
   ): void {
     while (lane.waiting.size > 0 && lane.inFlight < IN_FLIGHT) {
+      dropLate(lane, db.queue.patience);
       const batch = [...lane.waiting].slice(0, LARGEST_BATCH);
       for (const [text] of batch) lane.waiting.delete(text);
+      for (; lane.places > statementsOf(lane); lane.places -= 1) db.queue.leave();
+      if (batch.length === 0) break;
       lane.inFlight += 1;
       send(
         db,
@@ -81,16 +93,45 @@ export function batched<Key extends object, Value>(
     const name = laneOf(key);
     let lane = lanes.get(name);
     if (!lane) {
-      lane = { waiting: new Map(), inFlight: 0 };
+      lane = { waiting: new Map(), places: 0, inFlight: 0 };
       lanes.set(name, lane);
     }
     const { waiting } = lane;
     const text = textOf(key);
     return new Promise((resolve, reject) => {
-      if (waiting.size === 0) setImmediate(flush, db, lanes, name, lane);
       const entry = waiting.get(text);
-      if (entry) entry.askers.push({ resolve, reject });
-      else waiting.set(text, { key, askers: [{ resolve, reject }] });
+      if (entry) {
+        entry.askers.push({ resolve, reject });
+        return;
+      }
+      if (waiting.size === lane.places * LARGEST_BATCH) {
+        db.queue.enter();
+        lane.places += 1;
+      }
+      if (waiting.size === 0) setImmediate(flush, db, lanes, name, lane);
+      waiting.set(text, { key, askedAt: performance.now(), askers: [{ resolve, reject }] });
     });
   };
+}
+
+/** How many statements what waits in a lane will need. */
+function statementsOf({ waiting }: { waiting: Map<string, unknown> }): number {
+  return Math.ceil(waiting.size / LARGEST_BATCH);
+}
+
+/** Afterwards nothing waits in a lane that has waited for so long. What is under way lets the next go in that time. */
+function dropLate<Value>(
+  { waiting }: { waiting: Map<string, Entry<unknown, Value>> },
+  patience: number,
+): void {
+  const longAgo = performance.now() - patience;
+  for (const [text, entry] of waiting) {
+    if (entry.askedAt > longAgo) break;
+    waiting.delete(text);
+    fail(entry, lateAnswer());
+  }
+}
+
+function fail<Value>({ askers }: { askers: Asker<Value>[] }, error: unknown): void {
+  for (const asker of askers) asker.reject(error);
 }

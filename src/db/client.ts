@@ -1,3 +1,5 @@
+import type { StatementQueue } from "./statement-queue.ts";
+
 /**
  * What a statement runs on: the pool, or one transaction on one of its connections. What fails here fails with a
  * DatabaseError or with UNAVAILABLE, and never with the values of a statement.
@@ -21,9 +23,15 @@ export interface PoolUsage {
   retired: number;
   /** Statements and transactions behind others on their connections. */
   waiting: number;
+  /** Statements and transactions that found no place in the queue so far. */
+  refused: number;
 }
 
 export interface Database extends Executor {
+  /** Where its statements have their places, and where whoever holds one back takes a place for it. */
+  readonly queue: StatementQueue;
+  /** As the database itself, and also where its queue is full: for the few statements that tell how it is. */
+  readonly urgent: Executor;
   usage(): PoolUsage;
   /** As an Executor's; `deadline` is how long it may take. Milliseconds. */
   execute<Row extends object = Record<string, unknown>>(

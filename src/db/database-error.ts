@@ -15,10 +15,12 @@ export class DatabaseError extends Error {
 
 // Each has a digit, which EPIPE has not.
 const SQLSTATE = /^(?=.*\d)[0-9A-Z]{5}$/;
-// Connection, authorization, no such database, resources, operator intervention, rolled back for others, a lock
-// not had in time, read-only after a failover: the request may be right, and the database can't serve it now.
-const PASSING_SQLSTATE = /^(08|28|3D|40|53|57)|^(25006|55P03)$/;
-const BROKEN_CONNECTION = /^(CONNECT|E[A-Z]+$)/;
+// Connection, authorization, no such database, resources, operator intervention, the system below, rolled back for
+// others, a lock not had in time, a transaction that took too long, read-only after a failover: the request may be
+// right, and the database can't serve it now.
+const PASSING_SQLSTATE = /^(08|28|3D|40|53|57|58)|^(25006|25P03|25P04|55P03)$/;
+// The system's codes, those of looking up names among them, and the driver's. Node's own begin with ERR_.
+const BROKEN_CONNECTION = /^(CONNECT|E(AI_)?[A-Z]+$)/;
 
 /** What a failed statement may be known by: no text of the driver's or the server's, since those quote bound values. */
 export function withoutValues(error: unknown): unknown {

@@ -21,6 +21,9 @@ export interface MultiplexerOptions {
   onWarning(message: string): void;
 }
 
+/** Opening the engine takes a while, in which the process does nothing else. Milliseconds. */
+const REOPEN_AT_MOST_EVERY = 1000;
+
 const SYNC = message("S");
 const SHUTTING_DOWN = ["57P01", "the embedded database is shutting down"] as const;
 
@@ -37,7 +40,8 @@ const ROLL_BACK = Buffer.concat([query("rollback"), SYNC, query("rollback")]);
  * Shares one engine between connections. A connection has the engine to itself from the first message of a batch
  * until the engine is outside a transaction again; the others wait in the order in which they came. A connection
  * that goes away or idles in that time is rolled back. Session settings last until another connection has its turn;
- * prepared statements belong to their connection. A crash of the engine ends all connections and opens it anew.
+ * prepared statements belong to their connection. A crash of the engine ends all connections and opens it anew; where
+ * that fails it is tried again when somebody asks for something, and fails until then.
  */
 export class Multiplexer {
   readonly #connections = new Set<ClientConnection>();
@@ -45,8 +49,10 @@ export class Multiplexer {
   readonly #queue = new Set<ClientConnection>();
   readonly #reopen: () => Promise<Engine>;
   readonly #options: MultiplexerOptions;
-  /** Undefined once it has crashed and could not be opened again. */
+  /** Undefined while it has crashed and can't be opened again. */
   #engine: Engine | undefined;
+  /** When it was tried last to open it again. Milliseconds. */
+  #reopenedAt = Number.NEGATIVE_INFINITY;
   #parameters: Record<string, string>;
   #holder: ClientConnection | undefined;
   #lastHolder: ClientConnection | undefined;
@@ -122,6 +128,7 @@ export class Multiplexer {
     for (let connection = this.#next(); connection; connection = this.#next()) {
       this.#queue.delete(connection);
       try {
+        if (!this.#engine && !connection.gone) await this.#openAgain();
         if (this.#engine) await this.#serve(connection, this.#engine);
         else connection.dismiss("57P03", "the embedded database has failed");
       } catch (crash) {
@@ -191,12 +198,18 @@ export class Multiplexer {
       connection.dismiss("57P02", "terminating connection because the embedded database has crashed");
     }
     this.#queue.clear();
+    crashed?.abandon();
+    await this.#openAgain();
+  }
+
+  async #openAgain(): Promise<void> {
+    if (performance.now() - this.#reopenedAt < REOPEN_AT_MOST_EVERY) return;
     try {
-      crashed?.abandon();
       this.#engine = await this.#reopen();
     } catch (error) {
-      onWarning(`The embedded database can't be opened again, start the process anew: ${reasonOf(error)}`);
+      this.#options.onWarning(`The embedded database can't be opened again yet: ${reasonOf(error)}`);
     }
+    this.#reopenedAt = performance.now();
   }
 }
 

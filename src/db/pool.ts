@@ -1,7 +1,9 @@
+import { connect as openSocket, type Socket } from "node:net";
 import postgres from "postgres";
-import { overloaded, unavailable } from "../errors.ts";
+import { lateAnswer, unavailable } from "../errors.ts";
 import type { Database, Executor, PoolUsage } from "./client.ts";
 import { withoutValues } from "./database-error.ts";
+import { StatementQueue } from "./statement-queue.ts";
 
 /** Where the database is: a server's URL, or the socket of the embedded one. */
 export type DatabaseAddress = { url: string } | { socketPath: string };
@@ -10,7 +12,10 @@ interface PoolOptions {
   address: DatabaseAddress;
   poolSize: number;
   prepare: boolean;
-  /** Statements and transactions that may be under way or wait; more fail with UNAVAILABLE. Default: any number. */
+  /**
+   * Statements and transactions that may be under way or wait, those included that nobody waits for any more; others
+   * fail with UNAVAILABLE. Default: any number.
+   */
   queueLimit?: number;
   /** How long a statement may take, with its wait for a connection. Default 5 s. Milliseconds. */
   statementTimeout?: number;
@@ -41,18 +46,27 @@ const AS_WRITTEN = { to: 1184, from: [1082, 1114, 1184], serialize: asWritten, p
 
 interface Connection {
   readonly client: postgres.Sql;
+  /** The last that was opened for it. */
+  socket: Socket | undefined;
   /** How often its socket was closed so far. */
   closes: number;
   /** Statements and transactions that it has not finished. */
   load: number;
+  /** The same one by one, the oldest first. */
+  readonly runs: Set<Run>;
+  /** Whether it was given up: nothing comes of it any more. */
+  isCut: boolean;
 }
 
 /** As much load as a transaction makes, behind which nothing else moves on. */
 const TRANSACTION_LOAD = 1000;
 
-/** One statement or transaction on its way; late: the one who asked was told that it did not succeed in time. */
+/** One statement or transaction on its way. */
 interface Run {
+  /** The one who asked was told that it did not succeed in time. */
   late: boolean;
+  /** What the driver was asked for last. */
+  query: { cancel(): void | Promise<void> } | undefined;
 }
 
 /**
@@ -60,20 +74,22 @@ interface Run {
  * that it has moved on, looks through all of them for the next, and so grows slower while it runs.
  */
 class Pool implements Database {
+  readonly queue: StatementQueue;
   readonly #open: () => Connection;
   readonly #prepare: boolean;
-  readonly #queueLimit: number;
+  readonly urgent: Executor = {
+    send: (text, values) => this.send(text, values, true),
+    execute: (text, values) => this.execute(text, values, this.#statementTimeout, true),
+  };
   readonly #statementTimeout: number;
   readonly #transactionTimeout: number;
-  /** Statements and transactions that nobody has been answered about yet. */
-  #waiting = 0;
   readonly #connections: Connection[];
-  /** Those that did not answer in time: each ends when it does. */
+  /** Those that did not answer in time: each ends when it does, or is cut. */
   readonly #retired = new Set<Connection>();
 
   constructor({ address, poolSize, prepare, ...limits }: PoolOptions) {
-    this.#queueLimit = limits.queueLimit ?? Number.POSITIVE_INFINITY;
     this.#statementTimeout = limits.statementTimeout ?? 5000;
+    this.queue = new StatementQueue(limits.queueLimit, this.#statementTimeout);
     this.#transactionTimeout = limits.transactionTimeout ?? 10_000;
     const settings = {
       max: 1,
@@ -99,30 +115,39 @@ class Pool implements Database {
         // What its transaction still sends must meet no one else's statements on a connection made anew.
         if (connection.load >= TRANSACTION_LOAD) void this.#discard(connection);
       };
+      let attempts = 0;
+      const socket = (target: SocketTarget) => {
+        connection.socket = openSocketTo(target, attempts);
+        attempts += 1;
+        return connection.socket;
+      };
+      const options = { ...settings, onclose, socket };
       const client =
         "url" in address
-          ? postgres(address.url, { ...settings, onclose })
+          ? postgres(address.url, options)
           : postgres({
-              ...settings,
-              onclose,
+              ...options,
               ...{ path: address.socketPath, database: "postgres", username: "postgres" },
             });
-      const connection = { client, closes: 0, load: 0 };
+      const unused = { socket: undefined, closes: 0, load: 0, isCut: false };
+      const connection: Connection = { client, ...unused, runs: new Set() };
       return connection;
     };
     this.#connections = Array.from({ length: poolSize }, this.#open);
   }
 
-  send(text: string, values: readonly unknown[]): Promise<unknown[][]> {
-    return this.#run(({ client }) => sendOn(client, text, values, this.#prepare), 1, this.#statementTimeout);
+  send(text: string, values: readonly unknown[], urgent = false): Promise<unknown[][]> {
+    const work = ({ client }: Connection, run: Run) => sendOn(client, run, text, values, this.#prepare);
+    return this.#run(work, 1, this.#statementTimeout, urgent);
   }
 
   execute<Row extends object>(
     text: string,
     values?: readonly unknown[],
     deadline = this.#statementTimeout,
+    urgent = false,
   ): Promise<Row[]> {
-    return this.#run(({ client }) => executeOn<Row>(client, text, values), 1, deadline);
+    return this.#run(({ client }, run) => executeOn<Row>(client, run, text, values), 1, deadline, urgent);
   }
 
   transaction<T>(work: (tx: Executor) => Promise<T>, deadline = this.#transactionTimeout): Promise<T> {
@@ -153,18 +178,18 @@ class Pool implements Database {
     const { closes } = connection;
     const requireConnection = () => {
       if (connection.closes !== closes) throw unavailable(new Error("the connection was lost"));
-      if (run.late) throw late();
+      if (run.late) throw lateAnswer();
     };
     try {
       requireConnection();
       const value = await work({
         send: async (text, values) => {
           requireConnection();
-          return await sendOn(tx, text, values, this.#prepare).catch(rethrowWithoutValues);
+          return await sendOn(tx, run, text, values, this.#prepare).catch(rethrowWithoutValues);
         },
         execute: async <Row extends object>(text: string, values?: readonly unknown[]) => {
           requireConnection();
-          return await executeOn<Row>(tx, text, values).catch(rethrowWithoutValues);
+          return await executeOn<Row>(tx, run, text, values).catch(rethrowWithoutValues);
         },
       });
       requireConnection();
@@ -184,7 +209,13 @@ class Pool implements Database {
       pending += Math.floor(load / TRANSACTION_LOAD) + (load % TRANSACTION_LOAD);
     }
     const idle = this.#connections.length - inUse;
-    return { inUse, idle, retired: this.#retired.size, waiting: pending - inUse };
+    return {
+      inUse,
+      idle,
+      retired: this.#retired.size,
+      waiting: pending - inUse,
+      refused: this.queue.refused,
+    };
   }
 
   async close(): Promise<void> {
@@ -196,23 +227,24 @@ class Pool implements Database {
     work: (connection: Connection, run: Run) => Promise<T>,
     load: number,
     deadline: number,
+    urgent = false,
   ): Promise<T> {
-    if (this.#waiting >= this.#queueLimit) return Promise.reject(overloaded());
-    const connection = this.#leastLoaded();
-    const run: Run = { late: false };
-    connection.load += load;
-    this.#waiting += 1;
     return new Promise<T>((resolve, reject) => {
+      this.queue.enter(urgent);
+      const connection = this.#leastLoaded();
+      const run: Run = { late: false, query: undefined };
+      connection.load += load;
+      connection.runs.add(run);
       const onLate = () => {
         run.late = true;
-        this.#waiting -= 1;
         this.#retire(connection);
-        reject(late());
+        reject(lateAnswer());
       };
       const timer = deadline === Number.POSITIVE_INFINITY ? undefined : setTimeout(onLate, deadline);
       const done = () => {
         connection.load -= load;
-        if (!run.late) this.#waiting -= 1;
+        connection.runs.delete(run);
+        this.queue.leave();
         clearTimeout(timer);
         if (connection.load === 0 && this.#retired.has(connection)) void this.#discard(connection);
       };
@@ -236,18 +268,53 @@ class Pool implements Database {
   }
 
   /**
-   * What is silent may stay so for as long as TCP has patience: nothing more is to wait for it. The server may still
-   * be at work on it, and would be if the socket were cut: as many as the pool has can be so, and no more.
+   * Nothing more is to wait for what is silent. The server may still be at work on it, and would be if the socket were
+   * cut: as many as the pool has can be so, and no more.
    */
   #retire(connection: Connection): void {
     if (this.#retired.size >= this.#connections.length || !this.#replace(connection)) return;
     this.#retired.add(connection);
+    this.#later(() => this.#cut(connection));
+  }
+
+  /**
+   * Ends what stays silent: it may do so for as long as TCP has patience, and so would all that waits for it. It keeps
+   * its place until the server has given up as well, of which it is told.
+   */
+  async #cut(connection: Connection): Promise<void> {
+    if (!this.#retired.has(connection)) return;
+    const [oldest] = connection.runs;
+    // Others have more time, or all there is.
+    if ([...connection.runs].some(({ late }) => !late)) {
+      this.#later(() => this.#cut(connection));
+      return;
+    }
+    connection.isCut = true;
+    const { client, socket } = connection;
+    if (oldest?.query) cancel(oldest.query);
+    await client.end({ timeout: 0 });
+    // A socket that is only ended takes answers until the other side ends it, too: the server would work on.
+    if (socket?.remoteFamily) socket.resetAndDestroy();
+    else socket?.destroy();
+    this.#later(() => this.#leave(connection));
   }
 
   async #discard(connection: Connection): Promise<void> {
+    if (connection.isCut) return;
     this.#replace(connection);
-    this.#retired.delete(connection);
+    this.#leave(connection);
     await connection.client.end({ timeout: 0 });
+  }
+
+  /** Gives the place among the retired to one that is silent and found none. */
+  #leave(connection: Connection): void {
+    if (!this.#retired.delete(connection)) return;
+    const silent = this.#connections.find(({ runs }) => [...runs].some(({ late }) => late));
+    if (silent) this.#retire(silent);
+  }
+
+  #later(work: () => unknown): void {
+    setTimeout(work, this.#statementTimeout).unref();
   }
 
   /** False where something else has its place already. */
@@ -259,8 +326,23 @@ class Pool implements Database {
   }
 }
 
-function late(): Error {
-  return unavailable(new Error("the database did not answer in time"));
+/** What the driver hands to who opens its sockets: hosts to be tried in turn, or the path of a socket. */
+interface SocketTarget {
+  host: string[];
+  port: number[];
+  path?: string | false;
+}
+
+/** As the driver does it, which keeps its sockets to itself. It reads the host that a certificate must be for there. */
+function openSocketTo({ host, port, path }: SocketTarget, attempt: number): Socket {
+  if (path) return openSocket(path);
+  const at = { host: host[attempt % host.length] as string, port: port[attempt % port.length] as number };
+  return Object.assign(openSocket(at), at);
+}
+
+/** Asks the server, on a connection of its own, to stop a statement. Whether it hears of it is unknown. */
+function cancel(query: NonNullable<Run["query"]>): void {
+  Promise.resolve(query.cancel()).catch(() => {});
 }
 
 function asWritten(text: string): string {
@@ -274,10 +356,19 @@ function rethrowWithoutValues(error: unknown): never {
 type Client = Pick<postgres.Sql, "unsafe">;
 type Values = Parameters<postgres.Sql["unsafe"]>[1];
 
-function sendOn(client: Client, text: string, values: readonly unknown[], prepare: boolean) {
-  return client.unsafe(text, values as Values, { prepare }).values() as Promise<unknown[][]>;
+function sendOn(client: Client, run: Run, text: string, values: readonly unknown[], prepare: boolean) {
+  const query = client.unsafe(text, values as Values, { prepare });
+  run.query = query;
+  return query.values() as Promise<unknown[][]>;
 }
 
-function executeOn<Row extends object>(client: Client, text: string, values: readonly unknown[] = []) {
-  return client.unsafe<Row[]>(text, values as Values) as Promise<Row[]>;
+function executeOn<Row extends object>(
+  client: Client,
+  run: Run,
+  text: string,
+  values: readonly unknown[] = [],
+) {
+  const query = client.unsafe<Row[]>(text, values as Values);
+  run.query = query;
+  return query as Promise<Row[]>;
 }

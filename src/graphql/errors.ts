@@ -83,8 +83,10 @@ function renderAppError(failure: AppError, error: GraphQLError, scene: ErrorScen
 
 /** The status is 200 for an operation's errors; these are the exceptions. */
 function httpOf(code: string, retryAfter: number | undefined, error: GraphQLError): GraphQLErrorExtensions {
-  if (code === "UNAVAILABLE")
-    return { http: { status: 503, headers: { "Retry-After": String(retryAfter) } } };
+  if (retryAfter !== undefined) {
+    const headers = { "Retry-After": String(retryAfter) };
+    return { http: code === "UNAVAILABLE" ? { status: 503, headers } : { headers } };
+  }
   if (error.path) return {};
   if (code === "INTERNAL") return { http: { status: 500 } };
   return BAD_REQUEST;

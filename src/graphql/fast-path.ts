@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import type { IncomingHttpHeaders } from "node:http";
 import {
   type DocumentNode,
@@ -123,6 +124,7 @@ function plainMediaType(headers: IncomingHttpHeaders): string | undefined {
 const NAMES = new Set(["query", "operationName", "variables", "extensions"]);
 
 function readParams(body: Buffer, trusted: TrustedDocuments): Params | undefined {
+  if (!isUtf8(body)) return undefined;
   let params: unknown;
   try {
     params = JSON.parse(body.toString());

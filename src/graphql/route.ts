@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Config } from "../config.ts";
 import { type AppError, RequestRefusal, toHttp } from "../errors.ts";
@@ -48,26 +49,38 @@ export async function registerGraphql(
       const observed: Observed = { operation: NO_OPERATION, outcome: "OK" };
       request.observed = observed;
       const response = await yoga.fetch(
-        new Request(new URL(request.url, "http://gateway"), toInit(request)),
+        new Request(`http://gateway/graphql${searchOf(request.url)}`, toInit(request)),
         {
           ...request.operationContext,
           ...{ observed, told: request.rateLimit ? { rateLimit: request.rateLimit } : {} },
         },
       );
       reply.code(response.status);
-      for (const [name, value] of response.headers) reply.header(name, value);
+      for (const [name, value] of response.headers)
+        if (!OF_A_STREAM.has(name.toLowerCase())) reply.header(name, value);
       return reply.send(Buffer.from(await response.arrayBuffer()));
     },
   });
   return fastPath;
 }
 
+/** What Yoga says of answers in parts, which are sent in one here, with their length. */
+const OF_A_STREAM = new Set(["connection", "content-encoding", "transfer-encoding"]);
+
 /** Browsers post forms and plain text across origins without asking; nothing else needs those types here. */
 function requireJson(request: FastifyRequest): void {
   if (!Buffer.isBuffer(request.body) || request.body.length === 0) return;
   const type = request.headers["content-type"]?.split(";")[0]?.trim().toLowerCase();
-  if (type === "application/json") return;
-  throw new RequestRefusal(415, "content_type_unsupported", "The body must be application/json.");
+  if (type !== "application/json")
+    throw new RequestRefusal(415, "content_type_unsupported", "The body must be application/json.");
+  // What decodes it would write U+FFFD into the record instead.
+  if (!isUtf8(request.body)) throw new RequestRefusal(400, "request_malformed", "The body is not UTF-8.");
+}
+
+/** The query of an address, whatever a client writes before its path: a whole URL may come, credentials included. */
+function searchOf(url: string): string {
+  const start = url.indexOf("?");
+  return start === -1 ? "" : url.slice(start);
 }
 
 function toInit(request: FastifyRequest): RequestInit {

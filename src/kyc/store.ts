@@ -175,7 +175,7 @@ const insertOne = batched<NewEntry, void>(
  * Afterwards the account has the record, and the trail its event. Records of one moment go in together, and all or
  * none of them: where they can't, each goes in alone. Fails with SQLSTATE 23505 where the account has a record with this id already.
  */
-export function insertKyc(db: Executor, accountId: string, kyc: NewKyc, event: NewAuditEvent): Promise<void> {
+export function insertKyc(db: Database, accountId: string, kyc: NewKyc, event: NewAuditEvent): Promise<void> {
   return insertOne(db, { accountId, kyc, event });
 }
 
@@ -201,7 +201,7 @@ const insertOneOnce = batched<NewEntry & { claim: Claim }, Finding>(
  * written.
  */
 export function insertKycOnce(
-  db: Executor,
+  db: Database,
   accountId: string,
   kyc: NewKyc,
   event: NewAuditEvent,

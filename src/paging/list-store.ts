@@ -1,6 +1,6 @@
 import { type Column, is, SQL, sql } from "drizzle-orm";
 import { batched } from "../db/batch.ts";
-import type { Executor } from "../db/client.ts";
+import type { Database, Executor } from "../db/client.ts";
 import { statement } from "../db/statement.ts";
 
 /** Where the value of a condition comes from: a placeholder, or a row of the wanted pages. */
@@ -30,9 +30,9 @@ export interface Stretch {
 
 export interface ListStore<Selection, Row> {
   /** Up to `limit` rows of the selection, from its newest or its oldest end, at whatever depth it starts. */
-  list(db: Executor, accountId: string, selection: Selection, stretch: Stretch): Promise<Row[]>;
+  list(db: Database, accountId: string, selection: Selection, stretch: Stretch): Promise<Row[]>;
   /** How many rows the selection has. It reads them all: its cost grows with their number. */
-  count(db: Executor, accountId: string, selection: Selection): Promise<number>;
+  count(db: Database, accountId: string, selection: Selection): Promise<number>;
 }
 
 interface CountRequest<Selection> {

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, onRequestHookHandler } from "fastif
 import type { Config } from "../config.ts";
 import { withholdAnswer } from "../context.ts";
 import { type AppError, overloaded, unavailable } from "../errors.ts";
+import type { Metrics } from "../metrics.ts";
 
 declare module "fastify" {
   interface FastifyReply extends UnderWay {
@@ -82,15 +83,17 @@ class Places {
 export async function limitLoad(
   app: FastifyInstance,
   limits: Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout">,
+  metrics: Metrics,
 ): Promise<Admission> {
   await app.register(underPressure, {
     maxEventLoopDelay: limits.maxEventLoopDelay,
     sampleInterval: SAMPLE,
     // Infinite before the first sample.
-    pressureHandler: ({ routeOptions }, _reply, _type, delay) =>
-      routeOptions.config.alwaysAnswered || delay === Number.POSITIVE_INFINITY
-        ? undefined
-        : Promise.reject(overloaded()),
+    pressureHandler: ({ routeOptions }, _reply, _type, delay) => {
+      if (routeOptions.config.alwaysAnswered || delay === Number.POSITIVE_INFINITY) return undefined;
+      metrics.countShed("event_loop");
+      return Promise.reject(overloaded());
+    },
   });
 
   app.decorateReply("place", -1);
@@ -105,7 +108,10 @@ export async function limitLoad(
       const { raw } = request;
       // A client that went away gets no `onResponse`, and a stream may take as long as it likes.
       if (raw.destroyed || raw.headersSent) places.leave(request);
-      else if (now - request.begun > limits.requestTimeout) request.refuseLate();
+      else if (now - request.begun > limits.requestTimeout) {
+        metrics.countShed("late");
+        request.refuseLate();
+      }
     }
   }, SWEEP).unref();
 
@@ -117,7 +123,9 @@ export async function limitLoad(
   }
 
   function admit(reply: FastifyReply): void {
-    if (!enter(reply)) throw overloaded();
+    if (enter(reply)) return;
+    metrics.countShed("requests");
+    throw overloaded();
   }
 
   function pause(reply: FastifyReply): void {

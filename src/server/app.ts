@@ -39,7 +39,7 @@ import { commonHeaders, EXPOSED_HEADERS, SECURITY_HEADERS } from "./headers.ts";
 import { registerHealth } from "./health.ts";
 import { isOwnersBrowser } from "./owners-browser.ts";
 import { countFailed, createRateLimiter } from "./rate-limit.ts";
-import { newRequestId, refuseConnection, toFailure } from "./refusals.ts";
+import { cutSlowReader, newRequestId, refuseConnection, toFailure } from "./refusals.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -55,7 +55,7 @@ export interface AppParts {
     "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryLimits"
   > &
     Pick<Config, "databaseUrl" | "docs"> &
-    Pick<Config, "keepAliveTimeout" | "maxConnections" | "rateLimit" | "receiveTimeout"> &
+    Pick<Config, "keepAliveTimeout" | "maxConnections" | "rateLimit" | "receiveTimeout" | "sendTimeout"> &
     Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout" | "persistedOperations">;
   db: Database;
   keys: Keyring;
@@ -98,7 +98,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     // No hook runs for these.
     frameworkErrors: (error, request, reply) =>
       sendRestFailure(error, request, reply.headers({ ...SECURITY_HEADERS, "request-id": request.id })),
-    clientErrorHandler: refuseConnection,
+    clientErrorHandler: (error, socket) => refuseConnection(error, socket, config.sendTimeout),
     http: {
       maxHeaderSize: MAX_HEADER_SIZE,
       headersTimeout: Math.min(HEADERS_TIMEOUT, config.receiveTimeout),
@@ -127,7 +127,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     });
   }
   // Behind CORS: a page of another origin is to see why it was refused.
-  const admission = await limitLoad(app, config);
+  const admission = await limitLoad(app, config, parts.metrics);
   registerHealth(app, parts);
   const surfaces = await registerSurfaces(app, parts, admission);
   // A limit's counts and headers are its plugin's to tell.
@@ -136,7 +136,11 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
 }
 
 // Hooks with callbacks: what waits for nothing needs no promise.
-function addRequestHooks(app: FastifyInstance, { isDraining }: AppParts, record: RecordAnswered): void {
+function addRequestHooks(
+  app: FastifyInstance,
+  { config, isDraining }: AppParts,
+  record: RecordAnswered,
+): void {
   app.addHook("onRequest", (request, reply, done) => {
     const pairs = commonHeaders(request.headers, request.id);
     for (let at = 0; at < pairs.length; at += 2) reply.header(pairs[at] as string, pairs[at + 1]);
@@ -148,6 +152,7 @@ function addRequestHooks(app: FastifyInstance, { isDraining }: AppParts, record:
   });
   app.addHook("onSend", (request, reply, payload, done) => {
     if (request.operationContext?.idempotency?.replayed) reply.header("idempotent-replayed", "true");
+    cutSlowReader(reply.raw, config.sendTimeout);
     // While the gateway drains, each connection ends with the answer that it waits for.
     if (isDraining()) reply.header("connection", "close");
     done(null, payload);
@@ -167,13 +172,15 @@ function addRequestHooks(app: FastifyInstance, { isDraining }: AppParts, record:
 /** Adds both surfaces. Gives what those need who answer without Fastify. */
 async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission: Admission) {
   const { authenticate, config, db, devToken, keys, log, now } = parts;
-  const count = config.rateLimit > 0 ? await createRateLimiter(app, config.rateLimit) : undefined;
+  const limiter =
+    config.rateLimit > 0 ? await createRateLimiter(app, config.rateLimit, parts.metrics) : undefined;
   const enter = async (
     headers: IncomingHttpHeaders,
     surface: Surface,
     requestId: string,
+    onlyKnown = false,
   ): Promise<OperationContext> => {
-    const viewer = await authenticate(headers.authorization);
+    const viewer = await authenticate(headers.authorization, onlyKnown);
     const numbersShown = config.auditReads ? new Set<string>() : null;
     const idempotency = toIdempotencyRequest(headers["idempotency-key"]);
     return { db, keys, viewer, surface, requestId, idempotency, numbersShown, log, now };
@@ -187,14 +194,15 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
         if (context) request.operationContext = context;
         return done(failure as Error);
       }
-      enter(request.headers, surface, request.id).then(
+      // Guesses cost a look-up each. Tokens that were good before go on.
+      enter(request.headers, surface, request.id, limiter?.isSpent(request)).then(
         (context) => {
           request.operationContext = context;
           admission.pause(reply);
-          if (count) count(request, reply, context.viewer?.tokenId).then(() => done(), done);
+          if (limiter) limiter.count(request, reply, context.viewer?.tokenId).then(() => done(), done);
           else done();
         },
-        count ? (failure) => countFailed(count, request, reply, failure).catch(done) : done,
+        limiter ? (failure) => countFailed(limiter, request, reply, failure).catch(done) : done,
       );
     };
   // A body can take its time: what counts is that the token is good when the work begins.

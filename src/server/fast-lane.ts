@@ -10,7 +10,7 @@ import { findPlainRead } from "../rest/kyc.ts";
 import { type Admission, notInTime, type UnderWay } from "./admission.ts";
 import type { RecordAnswered } from "./answered.ts";
 import { commonHeaders, EXPOSED_HEADERS } from "./headers.ts";
-import { newRequestId } from "./refusals.ts";
+import { cutSlowReader, newRequestId } from "./refusals.ts";
 
 /** What Fastify is told of a request that comes to it from the fast lane. */
 interface HandedOver {
@@ -33,7 +33,7 @@ declare module "node:http" {
 }
 
 interface LaneParts {
-  config: Pick<Config, "bodyLimit" | "corsOrigins">;
+  config: Pick<Config, "bodyLimit" | "corsOrigins" | "sendTimeout">;
   admission: Admission;
   graphql: FastPath;
   /** Fails where the token is not good. */
@@ -213,5 +213,7 @@ class Passage implements UnderWay {
     );
     this.raw.writeHead(status, head);
     this.raw.end(body);
+    // What the client has not taken at once it may never take.
+    if (this.raw.socket?.writableLength) cutSlowReader(this.raw, config.sendTimeout);
   }
 }

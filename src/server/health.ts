@@ -1,8 +1,13 @@
+import { setTimeout as wait } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
+import { toHttp, unavailable } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
 
 /** How long a probe of the database may take before it counts as failed. Milliseconds. */
 const PROBE_TIMEOUT = 2000;
+
+/** How long a probe speaks for the database: whoever asks, and however often, costs it no more. Milliseconds. */
+const PROBE_SPEAKS_FOR = 500;
 
 const ALWAYS = { config: { alwaysAnswered: true } };
 
@@ -11,17 +16,34 @@ export function registerHealth(
   app: FastifyInstance,
   parts: { metrics: Metrics; isReady: () => Promise<boolean>; isDraining: () => boolean },
 ): void {
+  const isReady = shared(() => inTime(parts.isReady));
   app.get("/health", ALWAYS, async () => ({ status: "ok" }));
   app.get("/ready", ALWAYS, async (_request, reply) => {
-    const status = parts.isDraining() ? "draining" : (await inTime(parts.isReady)) ? "ready" : "unavailable";
-    return reply
-      .code(status === "ready" ? 200 : 503)
-      .header("cache-control", "no-store")
-      .send({ status });
+    const status = parts.isDraining() ? "draining" : (await isReady()) ? "ready" : "unavailable";
+    reply.header("cache-control", "no-store");
+    if (status !== "ready") reply.code(503).headers(toHttp(unavailable()).headers);
+    return reply.send({ status });
   });
   app.get("/metrics", ALWAYS, async (_request, reply) =>
     reply.type(parts.metrics.contentType).send(await parts.metrics.render()),
   );
+}
+
+/** Those who ask while a probe is under way, or shortly after it began, have its answer. */
+function shared(probe: () => Promise<boolean>): () => Promise<boolean> {
+  let answer: Promise<boolean> | undefined;
+  const begin = async () => {
+    const kept = wait(PROBE_SPEAKS_FOR, undefined, { ref: false });
+    const isReady = await probe();
+    void kept.then(() => {
+      answer = undefined;
+    });
+    return isReady;
+  };
+  return () => {
+    answer ??= begin();
+    return answer;
+  };
 }
 
 async function inTime(probe: () => Promise<boolean>): Promise<boolean> {

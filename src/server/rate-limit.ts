@@ -1,6 +1,8 @@
 import rateLimit from "@fastify/rate-limit";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { LRUCache } from "lru-cache";
 import { AppError } from "../errors.ts";
+import type { Metrics } from "../metrics.ts";
 
 /** What a client is told of its limit, in headers and in GraphQL's extensions. */
 interface RateLimit {
@@ -18,8 +20,12 @@ declare module "fastify" {
   }
 }
 
-/** Counts a request of a token, or without a good one. Fails with RATE_LIMITED where its window has no more. */
-type CountRequest = (request: FastifyRequest, reply: FastifyReply, tokenId?: string) => Promise<void>;
+interface RateLimiter {
+  /** Counts a request of a token, or without a good one. Fails with RATE_LIMITED where its window has no more. */
+  count(request: FastifyRequest, reply: FastifyReply, tokenId?: string): Promise<void>;
+  /** Whether the next request without a good token from where this one comes has none left. */
+  isSpent(request: FastifyRequest): boolean;
+}
 
 const WINDOW = 60_000;
 /** Tokens, and addresses, that are remembered: the ones that asked last. */
@@ -29,14 +35,19 @@ const REMEMBERED = 10_000;
  * Limits the requests of each token to `limit` in a minute, and of each address for those that come without a good
  * token. It counts in this process: several replicas allow so many each.
  */
-export async function createRateLimiter(app: FastifyInstance, limit: number): Promise<CountRequest> {
+export async function createRateLimiter(
+  app: FastifyInstance,
+  limit: number,
+  metrics: Metrics,
+): Promise<RateLimiter> {
   await app.register(rateLimit, { global: false });
   const window = { max: limit, timeWindow: WINDOW, cache: REMEMBERED };
   const keys = new WeakMap<FastifyRequest, string>();
   const ofToken = app.createRateLimit({ ...window, keyGenerator: (request) => keys.get(request) as string });
   const ofAddress = app.createRateLimit(window);
+  const spent = new LRUCache<string, true>({ max: REMEMBERED });
 
-  return async (request, reply, tokenId) => {
+  const count: RateLimiter["count"] = async (request, reply, tokenId) => {
     if (tokenId !== undefined) keys.set(request, tokenId);
     const state = await (tokenId === undefined ? ofAddress : ofToken)(request);
     if (state.isAllowed) return;
@@ -47,14 +58,17 @@ export async function createRateLimiter(app: FastifyInstance, limit: number): Pr
       .header("ratelimit-remaining", remaining)
       .header("ratelimit-reset", reset);
     if (!isExceeded) return;
+    metrics.countLimited(tokenId === undefined ? "address" : "token");
+    if (tokenId === undefined) spent.set(request.ip, true, { ttl: state.ttl });
     const message = `More than ${limit} requests in a minute. Try again in ${reset} s.`;
     throw new AppError("RATE_LIMITED", message, { retryAfter: reset });
   };
+  return { count, isSpent: (request) => spent.size > 0 && spent.has(request.ip) };
 }
 
 /** Counts a request whose token is not good. Fails with what it is refused with. */
 export async function countFailed(
-  count: CountRequest,
+  { count }: RateLimiter,
   request: FastifyRequest,
   reply: FastifyReply,
   failure: Error,

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { STATUS_CODES } from "node:http";
+import { type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { ConnectionError, FastifyError } from "fastify";
 import { type AppError, RequestRefusal, toAppError } from "../errors.ts";
@@ -23,11 +23,15 @@ const CONNECTION_REFUSALS: Record<string, RequestRefusal> = {
   ),
 };
 
-/** Answers what is not HTTP, or has too large headers: there is no request then, and the connection can't go on. */
-export function refuseConnection(error: ConnectionError, socket: Socket): void {
+/**
+ * Answers what is not HTTP, or has too large headers: there is no request then, and the connection can't go on. A
+ * client that keeps it open is cut after `patience` milliseconds.
+ */
+export function refuseConnection(error: ConnectionError, socket: Socket, patience: number): void {
   if (error.code === "ECONNRESET" || !socket.writable) return;
   const failure = CONNECTION_REFUSALS[error.code] ?? MALFORMED;
   const body = JSON.stringify(renderFailure(failure));
+  socket.setTimeout(patience, () => socket.destroy());
   socket.end(
     [
       `HTTP/1.1 ${failure.status} ${STATUS_CODES[failure.status]}`,
@@ -41,6 +45,16 @@ export function refuseConnection(error: ConnectionError, socket: Socket): void {
     ].join("\r\n"),
   );
 }
+
+/**
+ * Cuts the connection where nothing of the answer was taken for so many milliseconds: whoever asks and does not read
+ * would keep it for ever.
+ */
+export function cutSlowReader(response: ServerResponse, sendTimeout: number): void {
+  response.setTimeout(sendTimeout, cut);
+}
+
+const cut = (socket?: Socket) => socket?.destroy();
 
 /** Fastify's own refusals of a request, in our words: its texts quote the request. */
 export function toFailure(error: unknown): AppError | RequestRefusal {

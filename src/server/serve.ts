@@ -13,8 +13,8 @@ import { type OpenDatabase, openDatabase } from "../db/open.ts";
 import { isMigrated } from "../db/pending.ts";
 import { startSweep } from "../idempotency/sweep.ts";
 import { sealPlainNumbers } from "../kyc/sealed-numbers.ts";
-import { createLog } from "../log.ts";
-import { createMetrics } from "../metrics.ts";
+import { createLog, openOutput } from "../log.ts";
+import { createMetrics, type Metrics } from "../metrics.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
@@ -35,11 +35,16 @@ const SEAL_AGAIN_AFTER = 10_000;
  */
 export async function serve(config: Config, say: (line: string) => void): Promise<number> {
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH}`);
-  const log = createLog(config.logLevel);
+  let droppedLines = 0;
+  const output = openOutput(config.logBufferLimit, () => {
+    droppedLines += 1;
+  });
+  const log = createLog(config.logLevel, output);
   requireKeySource(config);
   const database = await openDatabase(config, (message) => log.warn(message));
   try {
-    return await run(config, database, log, say);
+    const metrics = createMetrics({ usage: () => database.db.usage(), droppedLines: () => droppedLines });
+    return await run(config, database, { log, metrics }, say);
   } finally {
     await database.close();
   }
@@ -48,7 +53,7 @@ export async function serve(config: Config, say: (line: string) => void): Promis
 async function run(
   config: Config,
   { db, address }: OpenDatabase,
-  log: ReturnType<typeof createLog>,
+  { log, metrics }: { log: Logger; metrics: Metrics },
   say: (line: string) => void,
 ): Promise<number> {
   let draining = false;
@@ -64,8 +69,8 @@ async function run(
     keys,
     authenticate: createAuthenticator(db, Date.now, await jwtVerifier(config, log)),
     log,
-    metrics: createMetrics(() => db.usage()),
-    isReady: () => isMigrated(db),
+    metrics,
+    isReady: () => isMigrated(db.urgent),
     isDraining: () => draining,
     now: Date.now,
   });

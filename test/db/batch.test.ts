@@ -1,7 +1,8 @@
-import { setImmediate as nextRound } from "node:timers/promises";
+import { setImmediate as nextRound, setTimeout as wait } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { batched } from "../../src/db/batch.ts";
 import type { Database } from "../../src/db/client.ts";
+import { StatementQueue } from "../../src/db/statement-queue.ts";
 import { AppError } from "../../src/errors.ts";
 
 interface Key {
@@ -10,7 +11,7 @@ interface Key {
 }
 
 /** A database that nothing is asked of: reads are told apart by it, and only by it. */
-const database = () => ({}) as Database;
+const database = (queue = new StatementQueue()) => ({ queue }) as Database;
 
 /** A reader that answers when it is let, and what it was asked. */
 function recorder(
@@ -106,4 +107,44 @@ test("a database that can't be reached fails for all alike, without another try,
   expect(asked).toHaveLength(1);
   reachable = true;
   expect(await read(db, { account: "a", number: 7 })).toBe(7);
+});
+
+test("what waits behind others fails once it has waited too long, and is not sent", async () => {
+  const { asked, read } = recorder(async (keys) => {
+    await wait(150);
+    return keys.map(({ number }) => number);
+  });
+  const db = database(new StatementQueue(Number.POSITIVE_INFINITY, 100));
+  const answers = await Promise.allSettled(
+    Array.from({ length: 350 }, (_, number) => read(db, { account: "a", number })),
+  );
+  const [sent, dropped] = [answers.slice(0, 200), answers.slice(200)];
+  expect(sent.every(({ status }) => status === "fulfilled")).toBe(true);
+  for (const answer of dropped) expect(answer).toMatchObject({ reason: { code: "UNAVAILABLE" } });
+  expect(asked).toHaveLength(2);
+  expect(await read(db, { account: "a", number: 7 })).toBe(7);
+});
+
+test("what waits takes places of the queue: one for as much as one statement has, given back when it is sent", async () => {
+  const { asked, read } = recorder();
+  const queue = new StatementQueue(2);
+  const db = database(queue);
+  const answers = await Promise.allSettled(
+    Array.from({ length: 201 }, (_, number) => read(db, { account: "a", number })),
+  );
+  expect(answers.filter(({ status }) => status === "fulfilled")).toHaveLength(200);
+  expect(answers[200]).toMatchObject({ reason: { code: "UNAVAILABLE" } });
+  expect(asked).toHaveLength(2);
+  for (let n = 0; n < 2; n++) queue.enter();
+  expect(() => queue.enter()).toThrow();
+});
+
+test("of what is sent again one by one, nothing is tried any more once the database can't be reached", async () => {
+  const { asked, read } = recorder(async (keys) => {
+    throw keys.length > 1 ? new RangeError("one of them") : new AppError("UNAVAILABLE", "no");
+  });
+  const db = database();
+  const answers = await Promise.allSettled([1, 2, 3].map((number) => read(db, { account: "a", number })));
+  for (const answer of answers) expect(answer).toMatchObject({ reason: { code: "UNAVAILABLE" } });
+  expect(asked).toHaveLength(2);
 });

@@ -32,6 +32,10 @@ const IDLE_TRANSACTION_MS = 600;
 /** Long enough for what was sent to have arrived. */
 const ARRIVAL_MS = 40;
 
+const DEPTH = 50_000;
+/** What ends the engine instead of failing. */
+const CRASH = query(`select '${"[".repeat(DEPTH)}${"]".repeat(DEPTH)}'::jsonb`);
+
 const folder = mkdtempSync(join(tmpdir(), "embedded-"));
 const dataDir = join(folder, "shared");
 const warnings: string[] = [];
@@ -430,8 +434,7 @@ describe("from opening to closing", () => {
     const own = await openEmbedded(ownDir, options);
     const [bystander, culprit] = [await RawClient.open(own.socketPath), await RawClient.open(own.socketPath)];
     await bystander.ask(query("create table survivor as select 1 as n"));
-    const depth = 50_000;
-    const crash = await culprit.ask(query(`select '${"[".repeat(depth)}${"]".repeat(depth)}'::jsonb`));
+    const crash = await culprit.ask(CRASH);
     expect(types(crash)).toBe("E Z");
     expect(sqlstate(crash)).toBe("57P02");
     await culprit.closed;
@@ -442,6 +445,27 @@ describe("from opening to closing", () => {
     client.socket.destroy();
     await own.close();
   });
+
+  test("an engine that can't be opened again after a crash is tried again until it can", async () => {
+    const own = await openEmbedded(ownDir, options);
+    const ask = async (text: string) => {
+      const client = await RawClient.open(own.socketPath);
+      const answer = await client.ask(query(text));
+      client.socket.destroy();
+      return sqlstate(answer) ?? values(answer);
+    };
+    await ask("create table crashed as select 1 as n");
+    const [pgdata, aside] = [join(ownDir, "pgdata"), join(ownDir, "aside")];
+    renameSync(pgdata, aside);
+    writeFileSync(pgdata, "");
+    await (await RawClient.open(own.socketPath)).ask(CRASH);
+    for (let n = 0; n < 3; n++) expect(await ask("select n from crashed")).toBe("57P03");
+    expect(warnings).toHaveLength(2);
+    rmSync(pgdata);
+    renameSync(aside, pgdata);
+    await expect.poll(() => ask("select n from crashed"), { timeout: 30_000 }).toEqual(["1"]);
+    await own.close();
+  }, 60_000);
 });
 
 /** What a killed process leaves behind: a socket file that nobody listens on. */

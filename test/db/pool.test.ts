@@ -1,3 +1,4 @@
+import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { DatabaseError } from "../../src/db/database-error.ts";
 import { connect } from "../../src/db/pool.ts";
@@ -5,6 +6,7 @@ import { AppError } from "../../src/errors.ts";
 import { insertKyc } from "../../src/kyc/store.ts";
 import { createTestDatabase } from "../support/database.ts";
 import { someEvent } from "../support/records.ts";
+import { startTcpProxy } from "../support/tcp-proxy.ts";
 
 let database: Awaited<ReturnType<typeof createTestDatabase>>;
 beforeAll(async () => {
@@ -65,7 +67,7 @@ test.each(["between its statements", "during a statement"])(
           const cut = database.db.execute("select pg_terminate_backend($1)", [row?.pid]);
           if (moment === "during a statement") await tx.execute("select pg_sleep(5)");
           await cut;
-          await new Promise((resolve) => setTimeout(resolve, 20));
+          await wait(20);
           await tx.execute(insert(2));
         })
         .catch((error) => error);
@@ -127,8 +129,11 @@ test("what is beyond the queue's limit fails at once, and there is room again wh
   const asked = performance.now();
   await expect(db.execute("select 1")).rejects.toMatchObject({ code: "UNAVAILABLE" });
   await expect(db.transaction(async () => {})).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  expect(db.usage().refused).toBe(2);
+  const urgent = db.urgent.execute("select 1 as one");
   expect(performance.now() - asked).toBeLessThan(150);
   await Promise.all(sleeping);
+  expect(await urgent).toEqual([{ one: 1 }]);
   expect(await db.execute("select 1 as one")).toEqual([{ one: 1 }]);
   await db.close();
 });
@@ -160,5 +165,72 @@ test("a transaction whose client is gone silently is ended by the server soon af
   const asked = performance.now();
   expect(await database.db.execute(lockIt)).toHaveLength(1);
   expect(performance.now() - asked).toBeLessThan(3000);
+  await db.close();
+});
+
+test("what was given up takes its place of the queue until it has ended", async () => {
+  const limits = { queueLimit: 3, statementTimeout: 300 };
+  const db = connect({ address: { url: database.url }, poolSize: 1, prepare: true, ...limits });
+  const sleeping = () => db.transaction((tx) => tx.execute("select pg_sleep(30)"), 50);
+  for (let n = 0; n < 3; n++) {
+    const failure = await sleeping().catch((error) => error);
+    expect(failure.cause?.message).toBe("the database did not answer in time");
+  }
+  const refused = await sleeping().catch((error) => error);
+  expect(refused.message).toContain("more requests");
+  await expect
+    .poll(() => db.execute("select 1 as one").catch(() => []), { timeout: 3000 })
+    .toEqual([{ one: 1 }]);
+  await db.close();
+});
+
+test("connections through a network that falls silent again and again are cut, and the pool goes on", async () => {
+  const url = new URL(database.url);
+  const proxy = await startTcpProxy({ host: url.hostname, port: Number(url.port) });
+  url.port = String(proxy.port);
+  const limits = { statementTimeout: 200, queueLimit: 12 };
+  const db = connect({ address: { url: url.href }, poolSize: 2, prepare: true, ...limits });
+  const ask = () => Promise.allSettled([1, 2].map((n) => db.send("select $1::int", [n])));
+  const answers = async () => (await ask()).every(({ status }) => status === "fulfilled");
+  for (let fault = 0; fault < 4; fault++) {
+    await expect.poll(answers, { timeout: 3000 }).toBe(true);
+    proxy.freeze();
+    const pending = Promise.all([ask(), ask()]);
+    proxy.thaw();
+    for (const outcome of (await pending).flat()) {
+      expect(outcome).toMatchObject({ status: "rejected", reason: { code: "UNAVAILABLE" } });
+    }
+  }
+  // Nobody has to ask in vain for it.
+  await wait(4 * limits.statementTimeout);
+  expect(await answers()).toBe(true);
+  await expect.poll(() => db.usage().retired, { timeout: 3000 }).toBe(0);
+  await db.close();
+  await proxy.cut();
+});
+
+test("behind a locked table the server has a bounded number of sessions, however long it takes", async () => {
+  const limits = { statementTimeout: 150, queueLimit: 200 };
+  const db = connect({ address: { url: database.url }, poolSize: 2, prepare: true, ...limits });
+  let mostAtOnce = 0;
+  await database.db.transaction(async (tx) => {
+    await tx.execute("lock table deleted_kycs in access exclusive mode");
+    const end = performance.now() + 3000;
+    while (performance.now() < end) {
+      for (let n = 0; n < 8; n++)
+        db.send("select count(*) from deleted_kycs where id = $1", ["locked"]).catch(() => {});
+      await wait(20);
+      const [row] = await database.db.execute<{ count: number }>(
+        `select count(*)::int from pg_stat_activity where datname = current_database()
+         and query like '%deleted_kycs where id%' and pid <> pg_backend_pid()`,
+      );
+      mostAtOnce = Math.max(mostAtOnce, row?.count ?? 0);
+    }
+  });
+  expect(mostAtOnce).toBeGreaterThan(0);
+  expect(mostAtOnce).toBeLessThanOrEqual(4);
+  await expect
+    .poll(() => db.execute("select 1 as one").catch(() => []), { timeout: 3000 })
+    .toEqual([{ one: 1 }]);
   await db.close();
 });

@@ -25,7 +25,7 @@ const MEDIA_TYPES = [
   { fast: "application/graphql-response+json", plain: "application/graphql-response+json;q=1" },
 ];
 
-async function post(accept: string, token: string | null | undefined, payload: string) {
+async function post(accept: string, token: string | null | undefined, payload: string | Buffer) {
   const response = await gateway.app.inject({
     method: "POST",
     url: "/graphql",
@@ -317,4 +317,23 @@ test("bodies that are no JSON objects get the same bytes on both ways", async ()
   for (const payload of ["", "null", "5", "[]", "{", '{"query":', "\ufeff{}", '[{"query":"{__typename}"}]']) {
     expect(await post("*/*", null, payload), payload).toEqual(await post("*/*;q=1", null, payload));
   }
+});
+
+test("a body that is not UTF-8 is refused with the same bytes on both ways, and nothing of it is stored", async () => {
+  const CREATE = "mutation ($input: CreateKycInput!) { createKyc(input: $input) { kyc { id } } }";
+  const json = JSON.stringify({ query: CREATE, variables: { input: { ...goodInput, customerId: "\xff" } } });
+  for (const encoding of ["latin1", "utf16le"] as const) {
+    const answers = [];
+    for (const accept of ["*/*", "*/*;q=1", "*/*"])
+      answers.push(await post(accept, tokens.full, Buffer.from(json, encoding)));
+    expect(answers[0]?.status).toBe(400);
+    if (encoding === "latin1")
+      expect(JSON.parse(answers[0]?.body ?? "").errors).toMatchObject([
+        { message: "The body is not UTF-8.", extensions: { code: "BAD_USER_INPUT" } },
+      ]);
+    for (const answer of answers) expect(answer).toEqual(answers[0]);
+  }
+  expect((await post("*/*", tokens.full, Buffer.from(json, "utf8"))).status).toBe(200);
+  const stored = await gateway.db.execute("select 1 from kycs where customer_id like $1", ["%\ufffd%"]);
+  expect(stored).toEqual([]);
 });

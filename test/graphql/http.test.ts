@@ -1,3 +1,5 @@
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
 import { serverAudits } from "graphql-http";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createTestApp, type TestApp } from "../support/app.ts";
@@ -74,6 +76,31 @@ test("queries work over GET, mutations don't", async () => {
   );
   expect(mutation.status).toBe(405);
   expect(mutation.headers.get("allow")).toBe("POST");
+});
+
+test.each(["http://user:pass@x/graphql", "http://x/graphql", "/graphql"])(
+  "the whole address %s is as good as its path",
+  async (address) => {
+    const { hostname: host, port } = new URL(url);
+    const socket = connect(Number(port), host);
+    socket.end(`GET ${address}?query={__typename} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    const answer = await text(socket);
+    expect(answer).toMatch(/^HTTP\/1.1 200 /);
+    expect(answer).toContain('"__typename":"Query"');
+  },
+);
+
+test.each(["multipart/mixed", "text/event-stream"])("an answer as %s is whole HTTP", async (accept) => {
+  const socket = connect(Number(new URL(url).port), new URL(url).hostname);
+  socket.end(
+    `GET /graphql?query={__typename} HTTP/1.1\r\nHost: x\r\nAccept: ${accept}\r\nConnection: close\r\n\r\n`,
+  );
+  const [head = "", ...body] = (await text(socket)).split("\r\n\r\n");
+  expect(head).toMatch(/^HTTP\/1.1 200 /);
+  expect(head).not.toMatch(/transfer-encoding|content-encoding/i);
+  const length = Number(/^content-length: (\d+)$/im.exec(head)?.[1]);
+  expect(Buffer.byteLength(body.join("\r\n\r\n"))).toBe(length);
+  expect(body.join()).toContain('"__typename":"Query"');
 });
 
 test("batches are refused", async () => {

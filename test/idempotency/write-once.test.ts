@@ -227,6 +227,7 @@ describe.each(SURFACES)("over %s", (surface) => {
     expect(await ask(surface, change, "key")).toMatchObject({
       code: "IDEMPOTENCY_IN_PROGRESS",
       replayed: false,
+      retryAfter: "1",
     });
     expect(await ask(surface, aCreate("P-1"), "key")).toMatchObject({ code: "IDEMPOTENCY_IN_PROGRESS" });
     expect(performance.now() - askedAt).toBeLessThan(2000);

@@ -47,6 +47,11 @@ async function lockRecords(): Promise<() => Promise<void>> {
 }
 
 // Differing requests: equal ones would share one statement, and an answer.
+const shed = async (reason: string) => {
+  const { body } = await gateway.app.inject({ url: "/metrics" });
+  return Number(new RegExp(`^http_requests_shed_total{reason="${reason}"} (\\d+)$`, "m").exec(body)?.[1]);
+};
+
 const ask = (n: number) => gateway.rest(token, "GET", `/v1/kyc?limit=${n + 1}`);
 
 describe("a gateway that has as many requests as it may", () => {
@@ -68,6 +73,7 @@ describe("a gateway that has as many requests as it may", () => {
       code: "UNAVAILABLE",
       requestId: graphql.headers["request-id"],
     });
+    expect(await shed("requests")).toBe(2);
     for (const url of ["/health", "/ready", "/metrics"]) {
       expect((await gateway.app.inject({ url })).statusCode, url).toBe(200);
     }
@@ -82,12 +88,25 @@ describe("a gateway that has as many requests as it may", () => {
     const took = performance.now() - asked;
     expect(late.map(({ statusCode }) => statusCode)).toEqual([503, 503, 503]);
     expect(late[0]?.headers["retry-after"]).toBe("1");
+    expect(await shed("late")).toBe(3);
     expect(took).toBeGreaterThan(DEADLINE - 200);
     expect(took).toBeLessThan(DEADLINE + 1000);
     await release();
     await wait(50);
     expect((await ask(0)).statusCode).toBe(200);
     expect(gateway.logged()).not.toContain("unforeseen");
+  });
+
+  test("logs nothing of the address of one that comes to an answer when it was told that it is late", async () => {
+    const query = '{ kycs(filter: { documentNumber: "CANARY47110815" }) { nodes { id } } }';
+    const late = await gateway.app.inject({
+      url: `/graphql?query=${encodeURIComponent(query)}`,
+      headers: { authorization: `Bearer ${token}` },
+    });
+    expect(late.statusCode).toBe(503);
+    await release();
+    await expect.poll(() => gateway.logged()).toContain("FST_ERR_REP_ALREADY_SENT");
+    expect(gateway.logged()).not.toContain("CANARY47110815");
   });
 
   test("has room again when clients go away", async () => {
@@ -114,7 +133,8 @@ test("a gateway that is too busy to turn to its requests refuses them, probes ap
     const until = performance.now() + 300;
     while (performance.now() < until) {}
   }, 1);
-  await expect.poll(async () => (await ask(0)).statusCode, { timeout: 8000 }).toBe(503);
+  const isShed = async () => (await ask(0)).statusCode === 503 && (await shed("event_loop")) > 0;
+  await expect.poll(isShed, { timeout: 8000 }).toBe(true);
   expect((await gateway.app.inject({ url: "/health" })).statusCode).toBe(200);
   clearInterval(busy);
   await expect.poll(async () => (await ask(0)).statusCode, { timeout: 8000 }).toBe(200);

@@ -1,3 +1,4 @@
+import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createTestApp, type TestApp } from "../support/app.ts";
 
@@ -85,7 +86,9 @@ test("a write beyond the limit writes nothing, and another token of the account 
   expect((await gateway.rest(other, "GET", "/v1/kyc")).json().data).toHaveLength(LIMIT);
 });
 
-test("requests without a good token count by their address, and leave good tokens alone", async () => {
+test("requests without a good token count by their address, and leave tokens alone that are in use", async () => {
+  const good = await gateway.token("good");
+  expect((await gateway.rest(good, "GET", "/v1/kyc")).statusCode).toBe(200);
   const statuses = [];
   for (const token of ["wrong", "kyc_wrong", null, null, "wrong", null]) {
     statuses.push((await gateway.rest(token, "GET", "/v1/kyc")).statusCode);
@@ -93,7 +96,28 @@ test("requests without a good token count by their address, and leave good token
   expect(statuses).toEqual([401, 401, 401, 401, 429, 429]);
   const introspection = await post(null, "*/*", "{ __typename }");
   expect(introspection.statusCode).toBe(429);
-  expect((await gateway.rest(await gateway.token("good"), "GET", "/v1/kyc")).statusCode).toBe(200);
+  await wait(1000);
+  expect((await gateway.rest(good, "GET", "/v1/kyc")).statusCode).toBe(200);
+});
+
+test("beyond the limit of its address a token that nobody knows is refused without a look-up", async () => {
+  const guess = () => gateway.rest(`kycgw_${"a".repeat(43)}`, "GET", "/v1/kyc");
+  await expect.poll(async () => (await guess()).statusCode).toBe(429);
+  await gateway.db.transaction(async (tx) => {
+    await tx.execute("lock table tokens in access exclusive mode");
+    const begun = performance.now();
+    const answers = await Promise.all([guess(), post(`kycgw_${"b".repeat(43)}`, "*/*")]);
+    expect(answers.map(({ statusCode }) => statusCode)).toEqual([429, 429]);
+    for (const { headers } of answers) expect(Number(headers["retry-after"])).toBeGreaterThan(0);
+    expect(performance.now() - begun).toBeLessThan(1000);
+    expect(gateway.db.usage()).toMatchObject({ inUse: 1, waiting: 0 });
+  });
+});
+
+test("what was limited is counted, by the token or the address", async () => {
+  const { body } = await gateway.app.inject({ url: "/metrics" });
+  for (const by of ["token", "address"])
+    expect(body).toMatch(new RegExp(`^http_requests_limited_total{by="${by}"} [1-9]`, "m"));
 });
 
 test("probes and metrics are never limited", async () => {

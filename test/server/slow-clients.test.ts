@@ -1,10 +1,11 @@
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import { type AddressInfo, connect, type Socket } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createTestApp, type TestApp } from "../support/app.ts";
 
 const RECEIVE = 700;
+const SEND = 800;
 /** Until connections that are too slow are found, on a busy machine. Milliseconds. */
 const FOUND = 5000;
 let gateway: TestApp;
@@ -67,6 +68,63 @@ describe.concurrent("a client", () => {
     const { received, closed } = await open("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
     await closed;
     expect(received()).toMatch(/^HTTP\/1\.1 200 /);
+  });
+});
+
+describe("a client that takes no answer", () => {
+  const REQUESTS = 300;
+  const ask = (connection: string) =>
+    `GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: ${connection}\r\n\r\n`;
+  /** More than the network holds. */
+  const FLOOD = ask("keep-alive").repeat(REQUESTS - 1) + ask("close");
+  let patient: TestApp;
+  beforeAll(async () => {
+    patient = await createTestApp({ SEND_TIMEOUT: `${SEND} ms`, KEEP_ALIVE_TIMEOUT: "10 min" });
+    await patient.app.listen({ port: 0, host: "127.0.0.1" });
+  });
+  afterAll(() => patient.close());
+
+  const connections = () =>
+    new Promise<number>((resolve) => patient.app.server.getConnections((_error, count) => resolve(count)));
+
+  /** A connection that stays open on its side when the server has ended the other. */
+  async function send(text: string): Promise<Socket> {
+    const { port } = patient.app.server.address() as AddressInfo;
+    const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    socket.on("error", () => {});
+    await once(socket, "connect");
+    socket.write(text);
+    return socket.pause();
+  }
+
+  test("is cut", async () => {
+    const socket = await send(FLOOD);
+    await wait(SEND / 2);
+    expect(await connections()).toBe(1);
+    await expect.poll(connections, { timeout: FOUND }).toBe(0);
+    socket.destroy();
+  });
+
+  test("for less than it may gets all of it", async () => {
+    const socket = await send(FLOOD);
+    const chunks: Buffer[] = [];
+    const begun = performance.now();
+    while (!socket.readableEnded) {
+      const chunk: Buffer | null = socket.read();
+      if (chunk) chunks.push(chunk);
+      await wait(SEND / 50);
+    }
+    expect(Buffer.concat(chunks).toString().split("HTTP/1.1 200 OK")).toHaveLength(REQUESTS + 1);
+    expect(performance.now() - begun).toBeGreaterThan(2 * SEND);
+    socket.destroy();
+  });
+
+  test("and keeps a connection open that was refused is cut", async () => {
+    const socket = await send("nonsense\r\n\r\n");
+    await once(socket.resume(), "end");
+    expect(await connections()).toBe(1);
+    await expect.poll(connections, { timeout: FOUND }).toBe(0);
+    socket.destroy();
   });
 });
 

@@ -98,9 +98,9 @@ export async function createTestApp(
       config.jwt && createJwtVerifier(config.jwt, { now, onFailure: () => {} }),
     ),
     log: createLog(config.logLevel, sink),
-    metrics: createMetrics(() => db.usage()),
+    metrics: createMetrics({ usage: () => db.usage(), droppedLines: () => 0 }),
     devToken: await devToken(db),
-    isReady: () => isMigrated(db),
+    isReady: () => isMigrated(db.urgent),
     isDraining: () => test.draining,
     now,
   });

@@ -18,6 +18,8 @@ export interface WriteAnswer {
   /** The values of the record that both surfaces show, or the id of the deleted one. */
   result: unknown;
   id: string;
+  /** Seconds, as the header says. */
+  retryAfter?: unknown;
 }
 
 export const aCreate = (documentNumber: string): Write => ({
@@ -74,7 +76,9 @@ async function writeGraphql(
     headers,
   );
   const replayed = answer.headers["idempotent-replayed"] === "true";
-  if (answer.errors) return { code: answer.errors[0]?.extensions.code ?? "", replayed, result: null, id: "" };
+  const retryAfter = answer.headers["retry-after"];
+  const refused = { replayed, result: null, id: "", retryAfter };
+  if (answer.errors) return { ...refused, code: answer.errors[0]?.extensions.code ?? "" };
   const payload = Object.values(answer.data)[0] as { kyc?: Record<string, string>; deletedId?: string };
   if (!payload.kyc) return { code: "OK", replayed, result: payload.deletedId, id: String(payload.deletedId) };
   const { createdAt = "", updatedAt = "", ...kyc } = payload.kyc;
@@ -105,7 +109,8 @@ async function writeRest(
         : await gateway.rest(token, "DELETE", `/v1/kyc/${wanted.id}`, { headers });
   const replayed = response.headers["idempotent-replayed"] === "true";
   const body = response.json();
-  if (body.error) return { code: codeOf(body.error), replayed, result: null, id: "" };
+  const retryAfter = response.headers["retry-after"];
+  if (body.error) return { code: codeOf(body.error), replayed, result: null, id: "", retryAfter };
   if (body.deleted) return { code: "OK", replayed, result: body.id, id: body.id };
   const result = {
     id: body.id,

@@ -1,10 +1,12 @@
 import { setTimeout as wait } from "node:timers/promises";
 import postgres from "postgres";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { newKey } from "../support/keys.ts";
 import { administer, databaseUrl, startPostgres } from "../support/postgres-server.ts";
 import { createClient } from "./support/client.ts";
 import { cuttableDatabase } from "./support/database-proxy.ts";
 import { type Env, fullToken, type Gateway, later, startGateway, tidyUp } from "./support/gateway.ts";
+import { createRepeatedly, expectOneRecordEach, type Seen } from "./support/repeating.ts";
 import { compare, keepWriting, type Ledger, readNumbers } from "./support/writers.ts";
 
 /** What the gateways are started with. Milliseconds. */
@@ -20,6 +22,8 @@ const LIMITS = {
   STATEMENT_TIMEOUT: `${STATEMENT_TIMEOUT} ms`,
   REQUEST_TIMEOUT: `${REQUEST_TIMEOUT} ms`,
 };
+
+type Server = Awaited<ReturnType<typeof startPostgres>>;
 
 const statusOf = async (gateway: Gateway, path: string) =>
   (await createClient(gateway.url, null).send("GET", path)).status;
@@ -45,7 +49,7 @@ async function recovers(gateway: Gateway, ledger: Ledger & { reset(): void }): P
 
 describe("while clients write, a gateway whose PostgreSQL", () => {
   // What was acknowledged survives the server's death only where the server waits for its log.
-  let server: Awaited<ReturnType<typeof startPostgres>>;
+  let server: Server;
   let env: Env;
   let token: string;
   let gateway: Gateway;
@@ -160,6 +164,44 @@ describe("while clients write, a gateway whose PostgreSQL", () => {
     await recovers(gateway, ledger);
     const stored = await readNumbers(gateway.url, token);
     expect(stored.get(number)).toBe(1);
+  });
+});
+
+describe("while clients repeat creates under their keys until they are answered, a PostgreSQL", () => {
+  afterEach(tidyUp);
+
+  test.each([
+    ["is killed", (server: Server) => server.kill()],
+    ["is shut down at once", (server: Server) => server.signalAll("SIGQUIT")],
+  ])("that %s again and again leaves one record of each key", async (_how, end) => {
+    const server = await startPostgres({ settings: ["synchronous_commit=on"] });
+    later(() => server.stop());
+    await administer(server.url, "create database keys");
+    const env = {
+      ...{ DATABASE_URL: databaseUrl(server.url, "keys"), ENCRYPTION_KEYS: newKey("test") },
+      ...LIMITS,
+    };
+    const gateways = await Promise.all([startGateway(env), startGateway(env)]);
+    const token = await fullToken(env);
+    const seen: Seen = new Map();
+    let over = false;
+    const clients = Promise.all(
+      Array.from({ length: 6 }, (_, n) =>
+        createRepeatedly(`client-${n}`, seen, { gateways, token, isOver: () => over }),
+      ),
+    );
+    for (let time = 0; time < 4; time++) {
+      await wait(300 + Math.random() * 900);
+      await end(server);
+      await wait(300);
+      await server.startAgain();
+    }
+    over = true;
+    await clients;
+    const client = createClient(gateways[0].url, token);
+    await expect.poll(() => statusOf(gateways[0], "/ready"), { timeout: RECOVERY }).toBe(200);
+    await expectOneRecordEach(seen, client);
+    for (const gateway of gateways) expect(gateway.output()).not.toMatch(/unforeseen|uncaught/i);
   });
 });
 
