@@ -1,6 +1,7 @@
 import { connect as openSocket, type Socket } from "node:net";
 import postgres from "postgres";
 import { lateAnswer, unavailable } from "../errors.ts";
+import { ARRAY_TYPES } from "./array-types.ts";
 import type { Database, Executor, PoolUsage } from "./client.ts";
 import { withoutValues } from "./database-error.ts";
 import { StatementQueue } from "./statement-queue.ts";
@@ -100,7 +101,8 @@ class Pool implements Database {
         application_name: "kyc-gateway",
         ...(limits.tellTimeout && { statement_timeout: this.#statementTimeout }),
       },
-      types: { date: AS_WRITTEN },
+      fetch_types: false,
+      types: { date: AS_WRITTEN, ...ARRAY_TYPES },
     };
     this.#prepare = prepare;
     this.#open = () => {

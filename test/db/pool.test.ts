@@ -193,6 +193,26 @@ test("connections through a network that falls silent again and again are cut, a
   await proxy.cut();
 });
 
+test("a network that falls silent, or is cut, while a connection is being made ends nothing but that connection", async () => {
+  const url = new URL(database.url);
+  const proxy = await startTcpProxy({ host: url.hostname, port: Number(url.port) });
+  url.port = String(proxy.port);
+  for (let delay = 0; delay < 24; delay += 1) {
+    const limits = { statementTimeout: 100 };
+    const db = connect({ address: { url: url.href }, poolSize: 1, prepare: true, ...limits });
+    const asked = db.send("select $1::int", [1]).catch((error) => error);
+    await wait(delay / 2);
+    if (delay % 2 === 0) proxy.freeze();
+    else await proxy.cut();
+    await asked;
+    if (delay % 2 === 0) await wait(150);
+    proxy.thaw();
+    if (delay % 2 === 1) await proxy.restore();
+    await db.close();
+  }
+  await proxy.cut();
+});
+
 test("behind a locked table the server has a bounded number of sessions, however long it takes", async () => {
   const limits = { statementTimeout: 150, queueLimit: 200 };
   const db = connect({ address: { url: database.url }, poolSize: 2, prepare: true, ...limits });
