@@ -60,12 +60,17 @@ interface Connection {
 /** As much load as a transaction makes, behind which nothing else moves on. */
 const TRANSACTION_LOAD = 1000;
 
+/** What the driver makes of a statement. It hides this from TypeScript, and its `cancel` from whoever must catch. */
+interface Cancellable {
+  canceller?: ((query: unknown) => Promise<void> | undefined) | null;
+}
+
 /** One statement or transaction on its way. */
 interface Run {
   /** The one who asked was told that it did not succeed in time. */
   late: boolean;
   /** What the driver was asked for last. */
-  query: { cancel(): void | Promise<void> } | undefined;
+  query: Cancellable | undefined;
 }
 
 /**
@@ -337,8 +342,8 @@ function openSocketTo({ host, port, path }: SocketTarget, attempt: number): Sock
 }
 
 /** Asks the server, on a connection of its own, to stop a statement. Whether it hears of it is unknown. */
-function cancel(query: NonNullable<Run["query"]>): void {
-  Promise.resolve(query.cancel()).catch(() => {});
+function cancel(query: Cancellable): void {
+  query.canceller?.(query)?.catch(() => {});
 }
 
 function asWritten(text: string): string {
@@ -354,7 +359,7 @@ type Values = Parameters<postgres.Sql["unsafe"]>[1];
 
 function sendOn(client: Client, run: Run, text: string, values: readonly unknown[], prepare: boolean) {
   const query = client.unsafe(text, values as Values, { prepare });
-  run.query = query;
+  run.query = query as Cancellable;
   return query.values() as Promise<unknown[][]>;
 }
 
@@ -365,6 +370,6 @@ function executeOn<Row extends object>(
   values: readonly unknown[] = [],
 ) {
   const query = client.unsafe<Row[]>(text, values as Values);
-  run.query = query;
+  run.query = query as Cancellable;
   return query as Promise<Row[]>;
 }
