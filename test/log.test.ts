@@ -1,9 +1,10 @@
 import { execFileSync } from "node:child_process";
-import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync } from "node:fs";
+import { constants, mkdtempSync, openSync, readSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import { setTimeout as wait } from "node:timers/promises";
+import type pino from "pino";
 import { expect, test } from "vitest";
 import { createLog, openOutput } from "../src/log.ts";
 
@@ -53,10 +54,8 @@ test("lines that nobody reads take bounded memory, and what is lost is told", as
   const fd = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK);
   let dropped = 0;
   const limit = 100_000;
-  const log = createLog(
-    "info",
-    openOutput(limit, () => (dropped += 1), fd),
-  );
+  const output = openOutput(limit, () => (dropped += 1), fd) as pino.DestinationStream & { destroy(): void };
+  const log = createLog("info", output);
   const LINES = 5000;
   for (let n = 0; n < LINES; n++) {
     log.info({ n }, "a line of some length, so that fewer of them fill what there is for them");
@@ -78,6 +77,6 @@ test("lines that nobody reads take bounded memory, and what is lost is told", as
   log.info("the reader is back");
   await expect.poll(read, { timeout: 5000 }).toBe(LINES - dropped + 1);
   for (const line of text.trimEnd().split("\n")) expect(JSON.parse(line)).toHaveProperty("msg");
-  closeSync(fd);
+  output.destroy();
   rmSync(folder, { recursive: true });
 });

@@ -1,6 +1,7 @@
 import { connect as openSocket, type Socket } from "node:net";
 import postgres from "postgres";
 import { lateAnswer, unavailable } from "../errors.ts";
+import { ARRAY_TYPES } from "./array-types.ts";
 import type { Database, Executor, PoolUsage } from "./client.ts";
 import { withoutValues } from "./database-error.ts";
 import { StatementQueue } from "./statement-queue.ts";
@@ -61,12 +62,17 @@ interface Connection {
 /** As much load as a transaction makes, behind which nothing else moves on. */
 const TRANSACTION_LOAD = 1000;
 
+/** What the driver makes of a statement. It hides this from TypeScript, and its `cancel` from whoever must catch. */
+interface Cancellable {
+  canceller?: ((query: unknown) => Promise<void> | undefined) | null;
+}
+
 /** One statement or transaction on its way. */
 interface Run {
   /** The one who asked was told that it did not succeed in time. */
   late: boolean;
   /** What the driver was asked for last. */
-  query: { cancel(): void | Promise<void> } | undefined;
+  query: Cancellable | undefined;
 }
 
 /**
@@ -106,7 +112,8 @@ class Pool implements Database {
           idle_in_transaction_session_timeout: this.#transactionTimeout + IDLE_GRACE,
         }),
       },
-      types: { date: AS_WRITTEN },
+      fetch_types: false,
+      types: { date: AS_WRITTEN, ...ARRAY_TYPES },
     };
     this.#prepare = prepare;
     this.#open = () => {
@@ -341,8 +348,8 @@ function openSocketTo({ host, port, path }: SocketTarget, attempt: number): Sock
 }
 
 /** Asks the server, on a connection of its own, to stop a statement. Whether it hears of it is unknown. */
-function cancel(query: NonNullable<Run["query"]>): void {
-  Promise.resolve(query.cancel()).catch(() => {});
+function cancel(query: Cancellable): void {
+  query.canceller?.(query)?.catch(() => {});
 }
 
 function asWritten(text: string): string {
@@ -358,7 +365,7 @@ type Values = Parameters<postgres.Sql["unsafe"]>[1];
 
 function sendOn(client: Client, run: Run, text: string, values: readonly unknown[], prepare: boolean) {
   const query = client.unsafe(text, values as Values, { prepare });
-  run.query = query;
+  run.query = query as Cancellable;
   return query.values() as Promise<unknown[][]>;
 }
 
@@ -369,6 +376,6 @@ function executeOn<Row extends object>(
   values: readonly unknown[] = [],
 ) {
   const query = client.unsafe<Row[]>(text, values as Values);
-  run.query = query;
+  run.query = query as Cancellable;
   return query as Promise<Row[]>;
 }

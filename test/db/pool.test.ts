@@ -197,14 +197,84 @@ test("connections through a network that falls silent again and again are cut, a
     proxy.freeze();
     const pending = Promise.all([ask(), ask()]);
     proxy.thaw();
+    // Nor does the server hear that it should stop.
+    if (fault === 3) proxy.refuse();
     for (const outcome of (await pending).flat()) {
       expect(outcome).toMatchObject({ status: "rejected", reason: { code: "UNAVAILABLE" } });
     }
   }
   // Nobody has to ask in vain for it.
   await wait(4 * limits.statementTimeout);
+  await proxy.restore();
   expect(await answers()).toBe(true);
   await expect.poll(() => db.usage().retired, { timeout: 3000 }).toBe(0);
+  await db.close();
+  await proxy.cut();
+});
+
+test("a network that falls silent, or is cut, while a connection is being made ends nothing but that connection", async () => {
+  const url = new URL(database.url);
+  const proxy = await startTcpProxy({ host: url.hostname, port: Number(url.port) });
+  url.port = String(proxy.port);
+  for (let delay = 0; delay < 24; delay += 1) {
+    const limits = { statementTimeout: 100 };
+    const db = connect({ address: { url: url.href }, poolSize: 1, prepare: true, ...limits });
+    const asked = db.send("select $1::int", [1]).catch((error) => error);
+    await wait(delay / 2);
+    if (delay % 2 === 0) proxy.freeze();
+    else await proxy.cut();
+    await asked;
+    if (delay % 2 === 0) await wait(150);
+    proxy.thaw();
+    if (delay % 2 === 1) await proxy.restore();
+    await db.close();
+  }
+  await proxy.cut();
+});
+
+test("whatever becomes of its connections, a pool fails with UNAVAILABLE alone, and goes on", async () => {
+  const url = new URL(database.url);
+  const proxy = await startTcpProxy({ host: url.hostname, port: Number(url.port) });
+  url.port = String(proxy.port);
+  const limits = { statementTimeout: 60, transactionTimeout: 90, queueLimit: 60 };
+  const db = connect({ address: { url: url.href }, poolSize: 3, prepare: true, ...limits });
+  const works = [
+    () =>
+      db.transaction(async (tx) => {
+        await tx.execute("select 1");
+        await wait(Math.random() * 20);
+        await tx.send("select $1::text[]", [["a"]]);
+        await tx.execute(`select pg_sleep(${Math.random() * 0.1})`);
+      }),
+    () => db.send("select $1::int", [1]),
+    () => db.execute(`select pg_sleep(${Math.random() * 0.05})`),
+  ];
+  let over = false;
+  const codes = new Set<unknown>();
+  const workers = Array.from({ length: 12 }, async (_, n) => {
+    while (!over) {
+      await works[n % works.length]?.().catch((error) => codes.add(error.code));
+      await wait(Math.random() * 5);
+    }
+  });
+  for (const end = performance.now() + 4000; performance.now() < end; await wait(Math.random() * 100)) {
+    if (Math.random() < 0.5) {
+      proxy.freeze();
+      await wait(Math.random() * 100);
+      proxy.thaw();
+    } else {
+      await proxy.cut();
+      await wait(Math.random() * 100);
+      await proxy.restore();
+    }
+  }
+  over = true;
+  await Promise.all(workers);
+  expect([...codes]).toEqual(["UNAVAILABLE"]);
+  await expect
+    .poll(() => db.execute("select 1 as one").catch(() => []), { timeout: 3000 })
+    .toEqual([{ one: 1 }]);
+  await expect.poll(() => db.usage(), { timeout: 3000 }).toMatchObject({ inUse: 0, retired: 0, waiting: 0 });
   await db.close();
   await proxy.cut();
 });

@@ -6,7 +6,9 @@ export interface TcpProxy {
   port: number;
   /** Ends every connection and refuses new ones. */
   cut(): Promise<void>;
-  /** Takes connections again after a cut, on the same port. */
+  /** Refuses new connections, and leaves the others as they are. */
+  refuse(): void;
+  /** Takes connections again, on the same port. */
   restore(): Promise<void>;
   /** Takes what is sent on all connections, those to come included, and passes nothing on. */
   freeze(): void;
@@ -50,6 +52,9 @@ export async function startTcpProxy(target: { host: string; port: number }): Pro
       server.close();
       for (const socket of sockets) socket.destroy();
       await closed;
+    },
+    refuse: () => {
+      server.close();
     },
     restore: () => listen(port),
     freeze: () => {
