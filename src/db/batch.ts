@@ -1,8 +1,10 @@
 import { AppError, lateAnswer } from "../errors.ts";
 import type { Database } from "./client.ts";
 
-/** Statements of one lane that may be on their way at once: one that runs, and one that waits behind it. */
+/** Statements of one lane that may be on their way at once. */
 const IN_FLIGHT = 2;
+/** How long a statement is waited for before another one goes beside it: the fewer, the cheaper. Milliseconds. */
+const SLOW = 10;
 /** Keys of one statement. */
 const LARGEST_BATCH = 100;
 
@@ -24,11 +26,15 @@ interface Lane<Key, Value> {
   /** Places of the queue that it has for as many statements as what waits will need. */
   places: number;
   inFlight: number;
+  /** When the last statement was sent. Milliseconds. */
+  sentAt: number;
+  /** Looks again whether another statement may go. */
+  timer: NodeJS.Timeout | undefined;
 }
 
 /**
- * Groups reads that are asked for in one turn of the event loop, and while two statements of their lane are under
- * way, into one statement. A read joins only a statement that was not sent yet, so it sees everything that was
+ * Groups reads that are asked for in one turn of the event loop, and while a statement of their lane is under way that
+ * is not slow, into one statement. A read joins only a statement that was not sent yet, so it sees everything that was
  * committed before it was asked for. Writes can be grouped alike, where a statement that fails has done nothing.
  * `laneOf` keeps apart what must not share a statement: it starts with the account. Keys with the same `textOf` are
  * the same question: those who ask it share one value, which nobody may change. `read` answers the keys in their
@@ -66,13 +72,14 @@ export function batched<Key extends object, Value>(
     name: string,
     lane: Lane<Key, Value>,
   ): void {
-    while (lane.waiting.size > 0 && lane.inFlight < IN_FLIGHT) {
+    while (lane.waiting.size > 0 && mayGo(lane)) {
       dropLate(lane, db.queue.patience);
       const batch = [...lane.waiting].slice(0, LARGEST_BATCH);
       for (const [text] of batch) lane.waiting.delete(text);
       for (; lane.places > statementsOf(lane); lane.places -= 1) db.queue.leave();
       if (batch.length === 0) break;
       lane.inFlight += 1;
+      lane.sentAt = performance.now();
       send(
         db,
         batch.map(([, entry]) => entry),
@@ -80,6 +87,12 @@ export function batched<Key extends object, Value>(
         lane.inFlight -= 1;
         flush(db, lanes, name, lane);
       });
+    }
+    if (lane.waiting.size > 0 && lane.inFlight < IN_FLIGHT) {
+      lane.timer ??= setTimeout(() => {
+        lane.timer = undefined;
+        flush(db, lanes, name, lane);
+      }, SLOW);
     }
     if (lane.inFlight === 0 && lane.waiting.size === 0 && lanes.get(name) === lane) lanes.delete(name);
   }
@@ -93,7 +106,7 @@ export function batched<Key extends object, Value>(
     const name = laneOf(key);
     let lane = lanes.get(name);
     if (!lane) {
-      lane = { waiting: new Map(), places: 0, inFlight: 0 };
+      lane = { waiting: new Map(), places: 0, inFlight: 0, sentAt: 0, timer: undefined };
       lanes.set(name, lane);
     }
     const { waiting } = lane;
@@ -112,6 +125,20 @@ export function batched<Key extends object, Value>(
       waiting.set(text, { key, askedAt: performance.now(), askers: [{ resolve, reject }] });
     });
   };
+}
+
+/** Whether another statement of a lane may be sent now. */
+function mayGo({
+  waiting,
+  inFlight,
+  sentAt,
+}: {
+  waiting: { size: number };
+  inFlight: number;
+  sentAt: number;
+}): boolean {
+  if (inFlight === 0) return true;
+  return inFlight < IN_FLIGHT && (waiting.size >= LARGEST_BATCH || performance.now() - sentAt >= SLOW);
 }
 
 /** How many statements what waits in a lane will need. */

@@ -74,6 +74,30 @@ test("at most two reads of a lane are under way, of at most a hundred keys, and 
   expect(asked.map((keys) => keys.length)).toEqual([100, 100, 100, 100, 50]);
 });
 
+test("what is asked meanwhile waits for a read under way, together, unless that is slow", async () => {
+  let release = () => {};
+  const slow = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const { asked, read } = recorder(async (keys) => {
+    if (keys[0]?.number === 1) await slow;
+    return keys.map(({ number }) => number);
+  });
+  const db = database();
+  const first = read(db, { account: "a", number: 1 });
+  await nextRound();
+  await nextRound();
+  const second = read(db, { account: "a", number: 2 });
+  await nextRound();
+  const third = read(db, { account: "a", number: 3 });
+  await nextRound();
+  expect(asked).toHaveLength(1);
+  expect(await Promise.all([second, third])).toEqual([2, 3]);
+  expect(asked.map((keys) => keys.length)).toEqual([1, 2]);
+  release();
+  expect(await first).toBe(1);
+});
+
 test("a read joins only what was not sent yet", async () => {
   const { asked, read } = recorder();
   const db = database();
