@@ -1,3 +1,4 @@
+import { setTimeout as wait } from "node:timers/promises";
 import { SingleBar } from "cli-progress";
 import { Command, Option } from "commander";
 import { CommandFailure, type CommandScene, print, printTable, say, withKnownDatabase } from "./command.ts";
@@ -5,6 +6,7 @@ import type { Config } from "./config.ts";
 import type { Database } from "./db/client.ts";
 import { SEALED_PLACES } from "./sealed-places.ts";
 import { mintKey, readKeyFile, replaceKeyFile } from "./sealing/key-file.ts";
+import { SEEN_WITHIN } from "./sealing/key-watch.ts";
 import type { Keyring } from "./sealing/keyring.ts";
 import { findKeyring, keyFileOf, openKeyring, requireKeySource } from "./sealing/open-keyring.ts";
 import type { SealedPlace } from "./sealing/place.ts";
@@ -103,24 +105,17 @@ function requireKeyFile({ encryptionKeys, databaseUrl }: Config): void {
 
 /**
  * Afterwards the newest key of the file, which has to fit the database, has sealed nothing: one that has not, as a
- * command leaves it that was ended too early, is new enough. A gateway reads its keys when it starts: it could not
- * open what another process seals under a key made since.
+ * command leaves it that was ended too early, is new enough. A gateway that serves meanwhile knows it by then.
  */
 async function addKey({ config, db, isGuest }: CommandScene): Promise<void> {
-  if (isGuest) {
-    throw new CommandFailure(
-      "a gateway has this database open, and would not know the new key: stop it first",
-    );
-  }
   const { keys } = await findKeyring(config, db, SEALED_PLACES);
   // Without a file the start of any command makes one, with a key that is as new.
   if (!keys) return;
-  if (!(await isUsed(db, keys.newestId, SEALED_PLACES))) {
-    say(`${keys.newestId} has sealed nothing yet: it is taken as the new key.`);
-    return;
-  }
-  const file = keyFileOf(config);
-  await replaceKeyFile(file, [mintKey(Date.now()), ...((await readKeyFile(file)) ?? [])]);
+  if (await isUsed(db, keys.newestId, SEALED_PLACES)) {
+    const file = keyFileOf(config);
+    await replaceKeyFile(file, [mintKey(Date.now()), ...((await readKeyFile(file)) ?? [])]);
+  } else say(`${keys.newestId} has sealed nothing yet: it is taken as the new key.`);
+  if (isGuest) await wait(SEEN_WITHIN);
 }
 
 async function rotate({ db, config }: CommandScene, keys: Keyring): Promise<void> {

@@ -1,10 +1,16 @@
-import { createHash } from "node:crypto";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { type BuiltAssets, findBuiltAssets, serveBuiltAssets } from "../pages/assets.ts";
+import {
+  type BuiltAssets,
+  findBuiltAssets,
+  findOwnAsset,
+  serveBuiltAssets,
+  serveOwnAsset,
+} from "../pages/assets.ts";
 import { pageHead, prefersPage, sendPage, shield } from "../pages/page.ts";
 import { exampleTabs } from "./examples.ts";
 
 const FILES = ["graphiql.js", "graphiql.css", "editor.worker.js", "graphql.worker.js", "json.worker.js"];
+const START = "start-graphiql.js";
 const findFiles = () => findBuiltAssets("graphiql", "/graphql/assets");
 
 /**
@@ -13,7 +19,9 @@ const findFiles = () => findBuiltAssets("graphiql", "/graphql/assets");
  */
 export async function registerGraphiql(app: FastifyInstance): Promise<void> {
   const files = await findFiles();
-  if (files) serveBuiltAssets(app, files, FILES);
+  if (!files) return;
+  serveBuiltAssets(app, files, FILES);
+  await serveOwnAsset(app, START);
 }
 
 /** Whether a request to `/graphql` comes from a person's browser, which wants the page and not an answer. */
@@ -30,9 +38,9 @@ export async function sendGraphiql(reply: FastifyReply, token: string | null): P
   if (files === undefined) {
     return reply.code(404).type("text/plain").send("GraphiQL is not built here. Run: npm run build\n");
   }
-  const script = startScript(files, token);
-  return sendPage(reply, graphiqlPage(files, script), {
-    "script-src": `'self' 'sha256-${createHash("sha256").update(script).digest("base64")}'`,
+  const { path } = await findOwnAsset(START);
+  return sendPage(reply, graphiqlPage(files, path, settingsOf(files, token)), {
+    "script-src": "'self'",
     "worker-src": "'self'",
     // GraphiQL's editor writes its rules into style elements and attributes while it runs.
     "style-src": "'self' 'unsafe-inline'",
@@ -42,8 +50,10 @@ export async function sendGraphiql(reply: FastifyReply, token: string | null): P
   });
 }
 
-/** The page over these files, with its script. */
-function graphiqlPage(files: BuiltAssets, script: string): string {
+/** The page over these files, which the script at `start` fills. */
+function graphiqlPage(files: BuiltAssets, start: string, settings: object): string {
+  // Nothing in it ends the element.
+  const json = JSON.stringify(settings).replaceAll("<", "\\u003c");
   const head = pageHead(
     "GraphQL · KYC gateway",
     `<link rel="modulepreload" href="${files.path("graphiql.js")}">
@@ -58,48 +68,26 @@ html, body, #graphiql { height: 100%; margin: 0; }
 <body>
 <div id="graphiql"><p class="notice">Loading GraphiQL …</p></div>
 <noscript><p class="notice">GraphiQL needs JavaScript. The API itself answers at this address without it.</p></noscript>
-<script type="module">${script}</script>
+<script type="application/json" id="settings">${json}</script>
+<script type="module" src="${start}"></script>
 </body>
 </html>
 `;
 }
 
-/**
- * Inline, under its hash, because it changes with the gateway and the files' addresses change only with
- * GraphiQL's version. The editor looks for its workers while its module loads, hence the order.
- */
-function startScript(files: BuiltAssets, token: string | null): string {
-  const workers = {
-    graphql: files.path("graphql.worker.js"),
-    json: files.path("json.worker.js"),
-    editorWorkerService: files.path("editor.worker.js"),
+/** What the page's script takes from the page. */
+function settingsOf(files: BuiltAssets, token: string | null): object {
+  return {
+    script: files.path("graphiql.js"),
+    workers: {
+      graphql: files.path("graphql.worker.js"),
+      json: files.path("json.worker.js"),
+      editorWorkerService: files.path("editor.worker.js"),
+    },
+    logo: shield,
+    defaultTabs: exampleTabs(token !== null),
+    ...(token !== null && { headers: headersWith(token) }),
   };
-  return `
-const workers = ${JSON.stringify(workers)};
-globalThis.MonacoEnvironment = {
-  getWorker: (_, label) => new Worker(workers[label] ?? workers.editorWorkerService, { name: label }),
-};
-const { renderYogaGraphiQL } = await import(${JSON.stringify(files.path("graphiql.js"))});
-const kept = JSON.parse(sessionStorage.getItem("graphiql:tabState"));
-const tab = kept?.tabs[kept.activeTabIndex];
-renderYogaGraphiQL(document.getElementById("graphiql"), {
-  endpoint: "/graphql",
-  title: "KYC gateway",
-  logo: ${JSON.stringify(shield)},
-  defaultQuery: "",
-  defaultTabs: ${JSON.stringify(exampleTabs(token !== null))},
-  headers: ${token === null ? "undefined" : JSON.stringify(headersWith(token))},
-  // A reload finds the tab again by its contents, and would open an empty one otherwise.
-  initialQuery: tab?.query,
-  initialVariables: tab?.variables,
-  defaultEditorToolsVisibility: "headers",
-  // Queries and variables hold personal data: they stay out of the address and so of the history, and
-  // are forgotten with the tab. Tokens are not kept at all.
-  onEditQuery() {},
-  storage: sessionStorage,
-  shouldPersistHeaders: false,
-});
-`;
 }
 
 /** What stands in the Headers pane. */

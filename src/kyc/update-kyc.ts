@@ -59,7 +59,7 @@ export async function updateKyc(
     if (masked.length > 0) throw badUserInput(masked);
     return planChange(ctx, viewer, stored, value);
   };
-  if (!keyed) return new ShownKyc(ctx, await change(ctx, accountId, input.id, plan));
+  if (!keyed) return new ShownKyc(ctx, await changeAsFound(ctx, accountId, input.id, plan));
   const kyc = await writeOnce(ctx, keyed, input.id, async (tx) => {
     const kyc = await changeLocked(tx, accountId, input.id, plan);
     return toSnapshot(kyc, openNumber(ctx.keys, accountId, kyc));
@@ -85,7 +85,12 @@ const TRIES = 3;
  * Changes the record as it is found, unless another change comes between: a record is seldom changed by two at once,
  * and to lock it first takes two round trips more and a connection for all of them.
  */
-async function change({ db }: OperationContext, accountId: string, id: string, plan: Plan): Promise<Kyc> {
+async function changeAsFound(
+  { db }: OperationContext,
+  accountId: string,
+  id: string,
+  plan: Plan,
+): Promise<Kyc> {
   for (let tries = 0; tries < TRIES; tries++) {
     const stored = await findKyc(db, accountId, id);
     const change = plan(stored);

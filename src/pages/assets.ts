@@ -50,10 +50,15 @@ export function serveBuiltAssets(app: FastifyInstance, assets: BuiltAssets, name
   }
 }
 
-/** Serves a file of ours from the folder beside this file, and answers its address, which changes with its contents. */
-export async function serveOwnAsset(app: FastifyInstance, name: string): Promise<string> {
+/** A file of ours from the folder beside this file, and its address, which changes with its contents. */
+export async function findOwnAsset(name: string): Promise<{ path: string; contents: Buffer }> {
   const contents = await readFile(new URL(`browser/${name}`, import.meta.url));
-  const path = `/assets/${hash("sha256", contents).slice(0, 16)}/${name}`;
+  return { path: `/assets/${hash("sha256", contents).slice(0, 16)}/${name}`, contents };
+}
+
+/** Serves a file of ours, and answers its address. */
+export async function serveOwnAsset(app: FastifyInstance, name: string): Promise<string> {
+  const { path, contents } = await findOwnAsset(name);
   app.get(path, (_request, reply) => describeAsset(reply, name).send(contents));
   return path;
 }

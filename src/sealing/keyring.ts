@@ -38,23 +38,34 @@ const CACHED_ACCOUNTS = 10_000;
  * with HKDF-SHA-256: one that encrypts, and for digests one for each purpose and account.
  */
 export class Keyring {
-  /** Newest first. */
-  readonly keyIds: readonly string[];
-  readonly newestId: string;
-  readonly #newest: Cipher;
-  readonly #ciphers: ReadonlyMap<string, Cipher>;
-  readonly #secrets: ReadonlyMap<string, Buffer>;
+  #keyIds: readonly string[] = [];
+  readonly #ciphers = new Map<string, Cipher>();
+  readonly #secrets = new Map<string, Buffer>();
   readonly #digestKeys = new LRUCache<string, Buffer>({ max: CACHED_ACCOUNTS });
 
   /** The newest key first; at least one, with ids that differ. */
   constructor(keys: readonly EncryptionKey[]) {
-    const [newest] = keys;
-    if (!newest) throw new Error("a keyring needs a key");
-    this.keyIds = keys.map(({ id }) => id);
-    this.newestId = newest.id;
-    this.#secrets = new Map(keys.map(({ id, secret }) => [id, secret]));
-    this.#ciphers = new Map(keys.map(({ id, secret }) => [id, createCipher(derive(secret, "encrypt"))]));
-    this.#newest = this.#ciphers.get(newest.id) as Cipher;
+    if (keys.length === 0) throw new Error("a keyring needs a key");
+    this.adopt(keys);
+  }
+
+  /** Newest first. */
+  get keyIds(): readonly string[] {
+    return this.#keyIds;
+  }
+
+  get newestId(): string {
+    return this.#keyIds[0] as string;
+  }
+
+  /** Takes these keys, the newest first, before those that it has already, none of which it loses. */
+  adopt(keys: readonly EncryptionKey[]): void {
+    for (const { id, secret } of keys) {
+      if (this.#secrets.has(id)) continue;
+      this.#secrets.set(id, secret);
+      this.#ciphers.set(id, createCipher(derive(secret, "encrypt")));
+    }
+    this.#keyIds = [...new Set([...keys.map(({ id }) => id), ...this.#keyIds])];
   }
 
   /**
@@ -62,7 +73,7 @@ export class Keyring {
    * the same `place` only: what names where it lies, account and record included.
    */
   seal(text: string, place: string): string {
-    return this.newestId + SEPARATOR + this.#newest.encrypt(text, place);
+    return this.newestId + SEPARATOR + this.#cipher(this.newestId).encrypt(text, place);
   }
 
   /**
@@ -71,10 +82,13 @@ export class Keyring {
    */
   open(sealed: string, place: string): string {
     const at = sealed.indexOf(SEPARATOR);
-    const keyId = sealed.slice(0, at);
+    return this.#cipher(sealed.slice(0, at)).decrypt(sealed.slice(at + 1), place);
+  }
+
+  #cipher(keyId: string): Cipher {
     const cipher = this.#ciphers.get(keyId);
     if (!cipher) throw new MissingKeyError(keyId);
-    return cipher.decrypt(sealed.slice(at + 1), place);
+    return cipher;
   }
 
   /**

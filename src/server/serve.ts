@@ -16,8 +16,9 @@ import { sealPlainNumbers } from "../kyc/sealed-numbers.ts";
 import { createLog, openOutput } from "../log.ts";
 import { createMetrics, type Metrics } from "../metrics.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
+import { watchKeyFile } from "../sealing/key-watch.ts";
 import type { Keyring } from "../sealing/keyring.ts";
-import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
+import { keyFileOf, openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
 import { createApp } from "./app.ts";
 import { launcherGone } from "./launcher.ts";
 import { isLoopbackHost } from "./owners-browser.ts";
@@ -61,6 +62,12 @@ async function run(
   const stop = Promise.race([stopSignal(), launcherGone()]);
   await migrate(address);
   const keys = await openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message));
+  const unwatchKeys = config.encryptionKeys
+    ? () => {}
+    : watchKeyFile(keyFileOf(config), keys, {
+        onNewest: (key) => log.info({ key }, "a new encryption key is in use"),
+        onFailure: (err) => log.warn({ err }, "the key file could not be read again"),
+      });
   const { token, hint } = await devToken(config, db);
   const app = await createApp({
     config,
@@ -82,6 +89,7 @@ async function run(
   const signal = await stop;
   draining = true;
   ending.abort();
+  unwatchKeys();
   log.info({ signal }, "stopping");
   const drained = await drain();
   await Promise.all([sealing, stopSweep()]);

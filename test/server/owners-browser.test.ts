@@ -66,7 +66,7 @@ function present(headers: OutgoingHttpHeaders): OutgoingHttpHeaders {
 
 /** The pages that fill the token in, and what each of them is known by. */
 const PAGES = [
-  ["/graphql", "renderYogaGraphiQL"],
+  ["/graphql", "start-graphiql"],
   ["/docs", "swagger-ui-bundle"],
 ] as const;
 
