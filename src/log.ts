@@ -1,6 +1,6 @@
 import { isatty } from "node:tty";
 import pino, { type DestinationStream, type LogFn, type Logger } from "pino";
-import pretty, { type PrettyOptions } from "pino-pretty";
+import type { PrettyOptions } from "pino-pretty";
 import { AppError } from "./errors.ts";
 
 /**
@@ -27,12 +27,12 @@ const GATHERED_FOR = 100;
  * gather for a moment and while one write is under way, `limit` bytes at most, and are flushed at the exit. `onDrop` is told of each
  * line beyond, which is lost.
  */
-export function openOutput(
+export async function openOutput(
   limit: number,
   onDrop: () => void,
   fd: number = process.stdout.fd,
-): DestinationStream {
-  if (isatty(fd)) return pretty(ON_TERMINAL);
+): Promise<DestinationStream> {
+  if (isatty(fd)) return (await import("pino-pretty")).default(ON_TERMINAL);
   const gathering = { minLength: GATHERED, periodicFlush: GATHERED_FOR };
   const output = pino.destination({ dest: fd, sync: false, maxLength: limit, ...gathering });
   return output.on("drop", onDrop);

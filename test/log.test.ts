@@ -54,7 +54,9 @@ test("lines that nobody reads take bounded memory, and what is lost is told", as
   const fd = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK);
   let dropped = 0;
   const limit = 100_000;
-  const output = openOutput(limit, () => (dropped += 1), fd) as pino.DestinationStream & { destroy(): void };
+  const output = (await openOutput(limit, () => (dropped += 1), fd)) as pino.DestinationStream & {
+    destroy(): void;
+  };
   const log = createLog("info", output);
   const LINES = 5000;
   for (let n = 0; n < LINES; n++) {

@@ -1,9 +1,18 @@
-import { connect as openSocket, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import postgres from "postgres";
 import { lateAnswer, unavailable } from "../errors.ts";
-import { ARRAY_TYPES } from "./array-types.ts";
 import type { Database, Executor, PoolUsage } from "./client.ts";
 import { withoutValues } from "./database-error.ts";
+import {
+  type Cancellable,
+  type Client,
+  cancel,
+  executeOn,
+  openSocketTo,
+  type SocketTarget,
+  sendOn,
+  TYPES,
+} from "./driver.ts";
 import { StatementQueue } from "./statement-queue.ts";
 
 /** Where the database is: a server's URL, or the socket of the embedded one. */
@@ -42,9 +51,6 @@ const CLOSE_TIMEOUT_SECONDS = 2;
 /** How much longer than a transaction may take the server lets one idle: whoever is there ends it first. Milliseconds. */
 const IDLE_GRACE = 1000;
 
-/** Times as PostgreSQL spells them: a Date has no infinity, and costs more. The numbers are those of its types. */
-const AS_WRITTEN = { to: 1184, from: [1082, 1114, 1184], serialize: asWritten, parse: asWritten };
-
 interface Connection {
   readonly client: postgres.Sql;
   /** The last that was opened for it. */
@@ -61,11 +67,6 @@ interface Connection {
 
 /** As much load as a transaction makes, behind which nothing else moves on. */
 const TRANSACTION_LOAD = 1000;
-
-/** What the driver makes of a statement. It hides this from TypeScript, and its `cancel` from whoever must catch. */
-interface Cancellable {
-  canceller?: ((query: unknown) => Promise<void> | undefined) | null;
-}
 
 /** One statement or transaction on its way. */
 interface Run {
@@ -113,7 +114,7 @@ class Pool implements Database {
         }),
       },
       fetch_types: false,
-      types: { date: AS_WRITTEN, ...ARRAY_TYPES },
+      types: TYPES,
     };
     this.#prepare = prepare;
     this.#open = () => {
@@ -333,49 +334,6 @@ class Pool implements Database {
   }
 }
 
-/** What the driver hands to who opens its sockets: hosts to be tried in turn, or the path of a socket. */
-interface SocketTarget {
-  host: string[];
-  port: number[];
-  path?: string | false;
-}
-
-/** As the driver does it, which keeps its sockets to itself. It reads the host that a certificate must be for there. */
-function openSocketTo({ host, port, path }: SocketTarget, attempt: number): Socket {
-  if (path) return openSocket(path);
-  const at = { host: host[attempt % host.length] as string, port: port[attempt % port.length] as number };
-  return Object.assign(openSocket(at), at);
-}
-
-/** Asks the server, on a connection of its own, to stop a statement. Whether it hears of it is unknown. */
-function cancel(query: Cancellable): void {
-  query.canceller?.(query)?.catch(() => {});
-}
-
-function asWritten(text: string): string {
-  return text;
-}
-
 function rethrowWithoutValues(error: unknown): never {
   throw withoutValues(error);
-}
-
-type Client = Pick<postgres.Sql, "unsafe">;
-type Values = Parameters<postgres.Sql["unsafe"]>[1];
-
-function sendOn(client: Client, run: Run, text: string, values: readonly unknown[], prepare: boolean) {
-  const query = client.unsafe(text, values as Values, { prepare });
-  run.query = query as Cancellable;
-  return query.values() as Promise<unknown[][]>;
-}
-
-function executeOn<Row extends object>(
-  client: Client,
-  run: Run,
-  text: string,
-  values: readonly unknown[] = [],
-) {
-  const query = client.unsafe<Row[]>(text, values as Values);
-  run.query = query as Cancellable;
-  return query as Promise<Row[]>;
 }

@@ -7,7 +7,6 @@ import { createFastPath, type FastPath } from "./fast-path.ts";
 import { sendGraphiql, wantsGraphiql } from "./graphiql.ts";
 import { NO_OPERATION, type Observed } from "./observed.ts";
 import { loadTrustedDocuments } from "./trusted-documents.ts";
-import { createGraphqlServer } from "./yoga.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -30,7 +29,15 @@ export async function registerGraphql(
   const { queryLimits } = options;
   const validate = createValidation(options);
   const trusted = await loadTrustedDocuments(options.persistedOperations, validate, queryLimits.tokens);
-  const yoga = createGraphqlServer(validate, queryLimits, trusted);
+  const openYoga = once(async () => {
+    const { createGraphqlServer } = await import("./yoga.ts");
+    return createGraphqlServer(validate, queryLimits, trusted);
+  });
+  // Most requests go by it, and it takes longer to load than anything else: a start need not wait for it.
+  app.addHook("onListen", (done) => {
+    setTimeout(() => openYoga().catch(() => {}), SOON).unref();
+    done();
+  });
   const fastPath = createFastPath(validate, queryLimits, trusted);
   app.route({
     method: ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
@@ -48,6 +55,7 @@ export async function registerGraphql(
       requireJson(request);
       const observed: Observed = { operation: NO_OPERATION, outcome: "OK" };
       request.observed = observed;
+      const yoga = await openYoga();
       const response = await yoga.fetch(
         new Request(`http://gateway/graphql${searchOf(request.url)}`, toInit(request)),
         {
@@ -62,6 +70,21 @@ export async function registerGraphql(
     },
   });
   return fastPath;
+}
+
+/** Milliseconds. */
+const SOON = 500;
+
+/** The work, done at the first call and again only where that has failed. */
+function once<T>(work: () => Promise<T>): () => Promise<T> {
+  let known: Promise<T> | undefined;
+  return () => {
+    known ??= work().catch((error) => {
+      known = undefined;
+      throw error;
+    });
+    return known;
+  };
 }
 
 /** What Yoga says of answers in parts, which are sent in one here, with their length. */

@@ -1,4 +1,3 @@
-import rateLimit from "@fastify/rate-limit";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { LRUCache } from "lru-cache";
 import { AppError } from "../errors.ts";
@@ -40,6 +39,8 @@ export async function createRateLimiter(
   limit: number,
   metrics: Metrics,
 ): Promise<RateLimiter> {
+  // Here, so that nobody loads it who has no limit.
+  const { default: rateLimit } = await import("@fastify/rate-limit");
   await app.register(rateLimit, { global: false });
   const window = { max: limit, timeWindow: WINDOW, cache: REMEMBERED };
   const keys = new WeakMap<FastifyRequest, string>();
