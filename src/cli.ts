@@ -167,6 +167,8 @@ function createProgram(): Command {
     .command("serve")
     .description("run the gateway")
     .action(async () => {
+      // graphql-js reads it once, when it is loaded: without it each check of a type looks for second copies of itself.
+      process.env.NODE_ENV ??= "production";
       const { serve } = await import("./server/serve.ts");
       process.exitCode = await serve(parseConfig(process.env), print);
     });

@@ -53,26 +53,33 @@ interface Extent {
 /** As they were sent: nothing has looked at them yet. */
 type Variables = Readonly<Record<string, unknown>>;
 
-/** How to tell what one operation costs with these variables: measured once where none of them is a size. */
+/**
+ * How to tell what one operation costs with these variables: measured once where none of them is a size, and else
+ * when the sizes are others than last time.
+ */
 export function costOf(
   document: DocumentNode,
   operation: OperationDefinitionNode,
 ): (variables: Variables) => number {
-  let asksForVariable = false;
-  const { cost } = new Meter(document, () => {
-    asksForVariable = true;
-  }).measure(operation.selectionSet);
-  if (!asksForVariable) return () => cost;
+  const sizes = new Set<string>();
+  const measure = (variable: (name: string) => unknown) =>
+    new Meter(document, variable).measure(operation.selectionSet).cost;
+  const cost = measure((name) => void sizes.add(name));
+  if (sizes.size === 0) return () => cost;
   const defaults = new Map(
     operation.variableDefinitions?.map((definition) => [
       definition.variable.name.value,
       definition.defaultValue,
     ]),
   );
+  const names = [...sizes];
+  let last: { values: unknown[]; cost: number } | undefined;
   return (variables) => {
     const given = (name: string) =>
       Object.hasOwn(variables, name) ? variables[name] : toValue(defaults.get(name), () => undefined);
-    return new Meter(document, given).measure(operation.selectionSet).cost;
+    if (last && names.every((name, index) => given(name) === last?.values[index])) return last.cost;
+    last = { values: names.map(given), cost: measure(given) };
+    return last.cost;
   };
 }
 

@@ -1,4 +1,5 @@
 import { getKyc, getKycs } from "../kyc/get-kyc.ts";
+import type { ListKycsInput } from "../kyc/input.ts";
 import type { VerificationStatus as Status } from "../kyc/kyc.ts";
 import { listKycs } from "../kyc/list-kycs.ts";
 import type { ShownKyc } from "../kyc/show-kyc.ts";
@@ -85,6 +86,17 @@ const KycFilter = builder.inputType("KycFilter", {
   }),
 });
 
+function toFilter({
+  customerId,
+  verificationStatus,
+  documentType,
+  documentNumber,
+  createdAt,
+}: typeof KycFilter.$inferInput): ListKycsInput["filter"] {
+  const span = createdAt && { from: createdAt.from?.getTime(), to: createdAt.to?.getTime() };
+  return { customerId, verificationStatus, documentType, documentNumber, createdAt: span };
+}
+
 builder.queryFields((t) => ({
   kyc: t.field({
     type: KycType,
@@ -101,10 +113,9 @@ builder.queryFields((t) => ({
       ...pageArgs(t),
       filter: t.arg({ type: KycFilter, description: "Only records that match it." }),
     },
-    resolve: async (_root, { filter, ...page }, ctx, info) => {
-      const { from, to } = filter?.createdAt ?? {};
-      const createdAt = { from: from?.getTime(), to: to?.getTime() };
-      return readAhead(await listKycs(ctx, { ...page, filter: { ...filter, createdAt } }), info);
+    resolve: async (_root, { first, after, last, before, filter }, ctx, info) => {
+      const input = { first, after, last, before, filter: filter && toFilter(filter) };
+      return readAhead(await listKycs(ctx, input), info);
     },
   }),
 }));

@@ -26,7 +26,7 @@ type ServerContext = OperationContext & { told: Told; observed: Observed };
 function refuseFaults(args: ExecutionArgs): ExecutionResult | undefined {
   const operation = getOperationAST(args.document, args.operationName);
   if (!operation) return undefined;
-  const faults = checkVariables(args.schema, operation)(args.variableValues ?? {});
+  const faults = [...checkVariables(args.schema, operation)(args.variableValues ?? {})];
   if ((args.contextValue as OperationContext).idempotency)
     faults.push(...findKeyMisuse(args.document, operation));
   const { cost } = (args.contextValue as ServerContext).told;

@@ -69,13 +69,13 @@ async function findPositions(
 const startOf = (createdAt: number): Position => ({ createdAt, id: "" });
 
 function toSelection({ customerId, verificationStatus, documentType, createdAt }: KycFilter): Selection {
-  return {
-    ...(customerId != null && { customerId }),
-    ...(verificationStatus != null && { verificationStatus }),
-    ...(documentType != null && { documentType }),
-    ...(createdAt?.from != null && { newerThan: startOf(createdAt.from) }),
-    ...(createdAt?.to != null && { olderThan: startOf(createdAt.to) }),
-  };
+  const selection: Selection = {};
+  if (customerId != null) selection.customerId = customerId;
+  if (verificationStatus != null) selection.verificationStatus = verificationStatus;
+  if (documentType != null) selection.documentType = documentType;
+  if (createdAt?.from != null) selection.newerThan = startOf(createdAt.from);
+  if (createdAt?.to != null) selection.olderThan = startOf(createdAt.to);
+  return selection;
 }
 
 /** Numbers are looked for by their digests; as long as an earlier release's are left, among the plain ones too. */
