@@ -18,24 +18,45 @@ export function createLog(level: string, destination: DestinationStream = pino.d
   return pino(options, destination);
 }
 
-/** To write each line by itself takes longer than to make it. Bytes, and milliseconds. */
-const GATHERED = 4096;
+/** To write each line by itself takes longer than to make it. Characters, and milliseconds. */
+const GATHERED = 16_000;
 const GATHERED_FOR = 100;
 
 /**
  * Where a server's log goes: readable text where stdout is a terminal. Nothing waits for the reader of a pipe: lines
- * gather for a moment and while one write is under way, `limit` bytes at most, and are flushed at the exit. `onDrop` is told of each
- * line beyond, which is lost.
+ * gather for a moment, and while one write is under way about `limit` bytes at most, and are flushed at the exit.
+ * `onDrop` is told how many lines are lost beyond.
  */
 export async function openOutput(
   limit: number,
-  onDrop: () => void,
+  onDrop: (lines: number) => void,
   fd: number = process.stdout.fd,
 ): Promise<DestinationStream> {
   if (isatty(fd)) return (await import("pino-pretty")).default(ON_TERMINAL);
-  const gathering = { minLength: GATHERED, periodicFlush: GATHERED_FOR };
-  const output = pino.destination({ dest: fd, sync: false, maxLength: limit, ...gathering });
-  return output.on("drop", onDrop);
+  const output = pino.destination({ dest: fd, sync: false, maxLength: limit });
+  output.on("drop", (lines: string) => onDrop(lines.split("\n").length - 1));
+  return gather(output);
+}
+
+/** Hands lines on many at a time: pino's own output measures all that has gathered once more for each line. */
+function gather(output: DestinationStream): DestinationStream {
+  let lines = "";
+  let timer: NodeJS.Timeout | undefined;
+  const handOn = () => {
+    clearTimeout(timer);
+    timer = undefined;
+    if (lines !== "") output.write(lines);
+    lines = "";
+  };
+  // Before the output itself is told of the end, and flushes what it has.
+  process.prependListener("beforeExit", handOn).prependListener("exit", handOn);
+  return {
+    write: (line) => {
+      lines += line;
+      if (lines.length >= GATHERED) handOn();
+      else timer ??= setTimeout(handOn, GATHERED_FOR).unref();
+    },
+  };
 }
 
 /** Where a line about an error has no text, pino takes the error's own words, and Fastify's hold the URL. */

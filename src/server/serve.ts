@@ -37,8 +37,8 @@ const SEAL_AGAIN_AFTER = 10_000;
 export async function serve(config: Config, say: (line: string) => void): Promise<number> {
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH}`);
   let droppedLines = 0;
-  const output = await openOutput(config.logBufferLimit, () => {
-    droppedLines += 1;
+  const output = await openOutput(config.logBufferLimit, (lines) => {
+    droppedLines += lines;
   });
   const log = createLog(config.logLevel, output);
   requireKeySource(config);
