@@ -1,6 +1,7 @@
 import type { Surface } from "./audit/event.ts";
 import type { Viewer } from "./auth/scopes.ts";
 import type { Database } from "./db/client.ts";
+import { AppError } from "./errors.ts";
 import type { IdempotencyRequest } from "./idempotency/key.ts";
 import type { FailureLog } from "./log.ts";
 import type { Keyring } from "./sealing/keyring.ts";
@@ -22,8 +23,11 @@ export interface OperationContext {
   now: () => number;
 }
 
-/** What was found for the answer does not go into it: neither the trail nor a header may say that it did. */
-export function withholdAnswer({ numbersShown, idempotency }: OperationContext): void {
+/**
+ * What was found for the answer does not go into it, but `failure` does: neither the trail nor a header may say
+ * otherwise.
+ */
+export function withholdAnswer({ numbersShown, idempotency }: OperationContext, failure?: unknown): void {
   numbersShown?.clear();
-  if (idempotency) idempotency.replayed = false;
+  if (idempotency) idempotency.replayed = failure instanceof AppError && failure.replayed;
 }

@@ -282,7 +282,7 @@ function sendRestFailure(error: unknown, request: FastifyRequest, reply: Fastify
 
 /** Gives up the answer, however far it has come: nothing of it stays. Tells what to answer instead. */
 function giveUp(error: unknown, request: FastifyRequest, reply: FastifyReply): AppError | RequestRefusal {
-  if (request.operationContext) withholdAnswer(request.operationContext);
+  if (request.operationContext) withholdAnswer(request.operationContext, error);
   reply.removeHeader("etag").removeHeader("location").removeHeader("idempotent-replayed");
   const failure = toFailure(error);
   if (!(failure instanceof RequestRefusal)) logFailure(failure, { log: request.log, requestId: request.id });
