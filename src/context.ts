@@ -12,6 +12,8 @@ export interface OperationContext {
   keys: Keyring;
   /** Null: the request carries no token. */
   viewer: Viewer | null;
+  /** Fails with UNAUTHENTICATED where the token has ended for some moments, with UNAVAILABLE where that can't be told. */
+  confirmViewer: () => Promise<void>;
   surface: Surface;
   /** Null: the request has no `Idempotency-Key`. Only writes look at it. */
   idempotency: IdempotencyRequest | null;
