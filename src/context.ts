@@ -1,6 +1,7 @@
 import type { Surface } from "./audit/event.ts";
 import type { Viewer } from "./auth/scopes.ts";
 import type { Database } from "./db/client.ts";
+import { AppError } from "./errors.ts";
 import type { IdempotencyRequest } from "./idempotency/key.ts";
 import type { FailureLog } from "./log.ts";
 import type { Keyring } from "./sealing/keyring.ts";
@@ -11,6 +12,8 @@ export interface OperationContext {
   keys: Keyring;
   /** Null: the request carries no token. */
   viewer: Viewer | null;
+  /** Fails with UNAUTHENTICATED where the token has ended for some moments, with UNAVAILABLE where that can't be told. */
+  confirmViewer: () => Promise<void>;
   surface: Surface;
   /** Null: the request has no `Idempotency-Key`. Only writes look at it. */
   idempotency: IdempotencyRequest | null;
@@ -22,8 +25,11 @@ export interface OperationContext {
   now: () => number;
 }
 
-/** What was found for the answer does not go into it: neither the trail nor a header may say that it did. */
-export function withholdAnswer({ numbersShown, idempotency }: OperationContext): void {
+/**
+ * What was found for the answer does not go into it, but `failure` does: neither the trail nor a header may say
+ * otherwise.
+ */
+export function withholdAnswer({ numbersShown, idempotency }: OperationContext, failure?: unknown): void {
   numbersShown?.clear();
-  if (idempotency) idempotency.replayed = false;
+  if (idempotency) idempotency.replayed = failure instanceof AppError && failure.replayed;
 }

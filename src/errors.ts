@@ -34,16 +34,24 @@ export class AppError extends Error {
   readonly faults: readonly FieldFault[];
   /** Seconds; set where trying again makes sense. */
   readonly retryAfter: number | undefined;
+  /** Whether it is what the first request under the same idempotency key was answered. */
+  readonly replayed: boolean;
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { faults?: readonly FieldFault[]; cause?: unknown; retryAfter?: number } = {},
+    options: {
+      faults?: readonly FieldFault[];
+      cause?: unknown;
+      retryAfter?: number;
+      replayed?: boolean;
+    } = {},
   ) {
     super(message, { cause: options.cause });
     this.name = "AppError";
     this.code = code;
     this.faults = options.faults ?? [];
+    this.replayed = options.replayed ?? false;
     this.retryAfter = options.retryAfter ?? (PASSING.has(code) ? RETRY_AFTER_SECONDS : undefined);
   }
 }

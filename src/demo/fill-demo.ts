@@ -49,6 +49,7 @@ export async function fillDemo(
       ...{ accountId: options.account, tokenId: "demo", tokenName: "demo" },
       scopes: ["kyc:read", "kyc:write"],
     },
+    confirmViewer: async () => {},
     surface: "graphql",
     idempotency: null,
     numbersShown: null,

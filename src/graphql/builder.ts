@@ -53,7 +53,7 @@ builder.addScalarType("SafeInt", SafeIntResolver, {
 builder.queryType({ description: "Everything that can be read. Each record needs a token of its account." });
 builder.mutationType({
   description:
-    "Everything that changes records. Each mutation is one transaction. With the header `Idempotency-Key` (1 to 255 printable characters of your choice, the document having one mutation field) it is done once within 24 hours, however often it is sent: a repetition gets the first result, and the header `Idempotent-Replayed: true`. The errors `IDEMPOTENCY_MISMATCH` (the key was used with another request) and `IDEMPOTENCY_IN_PROGRESS` (the first request still runs) tell that nothing was done.",
+    "Everything that changes records. Each mutation is one transaction. With the header `Idempotency-Key` (1 to 255 printable characters of your choice, the document having one mutation field) it is done once within 24 hours, however often it is sent: a repetition gets the first result, or the first `NOT_FOUND` or `VERSION_CONFLICT`, and the header `Idempotent-Replayed: true`. The errors `IDEMPOTENCY_MISMATCH` (the key was used with another request) and `IDEMPOTENCY_IN_PROGRESS` (the first request still runs) tell that nothing was done.",
 });
 
 let last = { millis: 0, text: new Date(0).toISOString() };

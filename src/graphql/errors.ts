@@ -1,6 +1,7 @@
 import {
   type ASTVisitor,
   type DocumentNode,
+  type ExecutionResult,
   GraphQLError,
   type GraphQLErrorExtensions,
   type GraphQLSchema,
@@ -128,6 +129,11 @@ function renderRequestError(error: GraphQLError, scene: ErrorScene): Rendered {
   }
   if (error.originalError) return renderAppError(toAppError(error.originalError), error, scene);
   return { message, extensions: { code: "BAD_USER_INPUT", ...http } };
+}
+
+/** What an operation of one field has failed with; undefined where it has not, or never was one. */
+export function failureOf({ errors }: Pick<ExecutionResult, "errors">): AppError | undefined {
+  return errors?.[0] && findAppError(errors[0]);
 }
 
 function findAppError(error: GraphQLError): AppError | undefined {

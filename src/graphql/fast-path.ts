@@ -15,7 +15,7 @@ import { LRUCache } from "lru-cache";
 import type { QueryLimits } from "../config.ts";
 import { type OperationContext, withholdAnswer } from "../context.ts";
 import { costOf, parseDocument } from "./cost.ts";
-import { inDocumentOrder, renderErrors, type Validate } from "./errors.ts";
+import { failureOf, inDocumentOrder, renderErrors, type Validate } from "./errors.ts";
 import { findKeyMisuse } from "./idempotency.ts";
 import { labelOf, NO_OPERATION, type Observed } from "./observed.ts";
 import { schema } from "./schema.ts";
@@ -60,7 +60,7 @@ export function createFastPath(validate: Validate, limits: QueryLimits, trusted:
     // An error of a field has its path; one without it comes before any field has run.
     if (result.errors?.some(({ path }) => !path)) return null;
     // A number that was read for a field whose parent failed is not in the answer.
-    if (!result.data) withholdAnswer(context);
+    if (!result.data) withholdAnswer(context, failureOf(result));
     const told = `"cost":{"requested":${cost},"limit":${limits.cost}}`;
     const extensions = rateLimit ? `{${told},"rateLimit":${JSON.stringify(rateLimit)}}` : `{${told}}`;
     return render(result, extensions, context, mediaType, document.label);

@@ -1,3 +1,4 @@
+import type { OperationContext } from "../context.ts";
 import { AppError, badUserInput } from "../errors.ts";
 import { isKeyFault } from "../idempotency/key.ts";
 import { createKyc } from "../kyc/create-kyc.ts";
@@ -91,26 +92,30 @@ builder.mutationFields((t) => ({
     description:
       "Adds a record to your account. Sending it again adds another, unless the request has an `Idempotency-Key`. Needs the scope `kyc:write`.",
     args: { input: t.arg({ type: CreateKycInput, required: true, description: "The new record." }) },
-    resolve: (_root, { input }, ctx) => underInput(async () => ({ kyc: await createKyc(ctx, input) })),
+    resolve: (_root, { input }, ctx) => write(ctx, async () => ({ kyc: await createKyc(ctx, input) })),
   }),
   updateKyc: t.field({
     type: UpdateKycPayload,
     description:
       "Changes a record. A change of any value makes a new version; sending the same again changes nothing. Needs the scope `kyc:write`.",
     args: { input: t.arg({ type: UpdateKycInput, required: true, description: "The changes." }) },
-    resolve: (_root, { input }, ctx) => underInput(async () => ({ kyc: await updateKyc(ctx, input) })),
+    resolve: (_root, { input }, ctx) => write(ctx, async () => ({ kyc: await updateKyc(ctx, input) })),
   }),
   deleteKyc: t.field({
     type: DeleteKycPayload,
     description:
       "Deletes a record and all its data for good. This can't be undone. Needs the scope `kyc:delete`.",
     args: { input: t.arg({ type: DeleteKycInput, required: true, description: "Which record." }) },
-    resolve: (_root, { input }, ctx) => underInput(async () => ({ deletedId: await deleteKyc(ctx, input) })),
+    resolve: (_root, { input }, ctx) => write(ctx, async () => ({ deletedId: await deleteKyc(ctx, input) })),
   }),
 }));
 
-/** Faults of an operation's input are faults of the argument `input`; those of a header are not. */
-async function underInput<T>(work: () => Promise<T>): Promise<T> {
+/**
+ * Does the work of one mutation. A document can have many, and they follow one another: a token that was revoked
+ * meanwhile must not do the rest. Faults of an operation's input are faults of the argument `input`; those of a header are not.
+ */
+async function write<T>(ctx: OperationContext, work: () => Promise<T>): Promise<T> {
+  await ctx.confirmViewer();
   try {
     return await work();
   } catch (error) {

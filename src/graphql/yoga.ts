@@ -4,7 +4,7 @@ import type { QueryLimits } from "../config.ts";
 import { type OperationContext, withholdAnswer } from "../context.ts";
 import { badUserInput } from "../errors.ts";
 import { type Cost, costOf, parseDocument, tooCostly } from "./cost.ts";
-import { inDocumentOrder, renderErrors, type Validate } from "./errors.ts";
+import { failureOf, inDocumentOrder, renderErrors, type Validate } from "./errors.ts";
 import { findKeyMisuse } from "./idempotency.ts";
 import { labelOf, type Observed } from "./observed.ts";
 import { schema } from "./schema.ts";
@@ -77,7 +77,7 @@ export function createGraphqlServer(
       const { data, errors } = result as ExecutionResult;
       const context = serverContext as unknown as ServerContext;
       const { requestId, log, observed, told } = context;
-      if (!data) withholdAnswer(context);
+      if (!data) withholdAnswer(context, failureOf({ errors }));
       const rendered = errors && renderErrors(inDocumentOrder(errors), { requestId, log });
       if (rendered) observed.outcome = String(rendered[0]?.extensions.code);
       setResult({

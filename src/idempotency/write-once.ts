@@ -2,7 +2,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import { hasScope, type Viewer } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import type { Executor } from "../db/client.ts";
-import { AppError, unavailable } from "../errors.ts";
+import { AppError, type ErrorCode, unavailable } from "../errors.ts";
 import { type Keyring, MissingKeyError } from "../sealing/keyring.ts";
 import { hashKey, type IdempotencyRequest } from "./key.ts";
 import { placeOf } from "./sealed-results.ts";
@@ -10,6 +10,12 @@ import { type Claim, claimKey, completeKey, type Finding } from "./store.ts";
 
 /** A row's own key of digests: sealed with the result, it is rotated with it, and gone with it. Bytes. */
 const SECRET_BYTES = 32;
+
+/** What the first request under a key came to: what it did, or why nothing could be done. */
+type Outcome<Result> = { result: Result; failure?: undefined } | { result?: undefined; failure: AppError };
+
+/** What records were like decides on these, and they would answer another time otherwise: they use the key up. */
+const LASTING: ReadonlySet<ErrorCode> = new Set(["NOT_FOUND", "VERSION_CONFLICT"]);
 
 /** A write under an `Idempotency-Key`: what the ledger is to hold of it, or holds of the first such request. */
 export class KeyedWrite<Result> {
@@ -45,16 +51,17 @@ export class KeyedWrite<Result> {
     this.#seesNumbers = hasScope(viewer, "kyc:pii");
   }
 
-  /** The claim of the key for a write on this record whose result is not known yet. */
+  /** The claim of the key for a write on this record whose outcome is not known yet. */
   claim(kycId: string): Claim {
     return { ...this.#key, kycId, requestDigest: null, sealedResult: null };
   }
 
-  /** The claim of the key with the result of the write. */
-  claimWith(kycId: string, result: Result): Claim {
+  /** The claim of the key with the outcome of the write. */
+  claimWith(kycId: string, { result, failure }: Outcome<Result>): Claim {
     const secret = randomBytes(SECRET_BYTES).toString("base64url");
+    const said = failure && { code: failure.code, message: failure.message };
     const sealedResult = this.#keys.seal(
-      JSON.stringify([secret, result, digest(secret, this.#maskedOperation)]),
+      JSON.stringify([secret, result, digest(secret, this.#maskedOperation), said]),
       placeOf(this.accountId, this.#key.keyHash),
     );
     return { ...this.#key, kycId, requestDigest: digest(secret, this.#operation), sealedResult };
@@ -62,9 +69,10 @@ export class KeyedWrite<Result> {
 
   /**
    * The result of the first request under the key; undefined where there is none that has ended, so that the key is
-   * to be claimed again. Fails with IDEMPOTENCY_IN_PROGRESS while the first one runs, with IDEMPOTENCY_MISMATCH where
-   * it asked for something else, and with NOT_FOUND where its record was deleted since. A viewer who may not see numbers
-   * is not told whether the number was another one, but for what its mask shows: the key would prove guesses.
+   * to be claimed again. Fails as the first one did, with IDEMPOTENCY_IN_PROGRESS while it runs, with
+   * IDEMPOTENCY_MISMATCH where it asked for something else, and with NOT_FOUND where its record was deleted since. A
+   * viewer who may not see numbers is not told whether the number was another one, but for what its mask shows: the
+   * key would prove guesses.
    */
   replay({ first, free, claimedFor }: Finding): { result: Result } | undefined {
     if (!first) {
@@ -74,13 +82,14 @@ export class KeyedWrite<Result> {
     if (first.sealedResult === null) {
       throw new AppError("NOT_FOUND", "The record of the first request with this key was deleted since.");
     }
-    const [secret, result, maskedDigest] = JSON.parse(this.#open(first.sealedResult));
+    const [secret, result, maskedDigest, failure] = JSON.parse(this.#open(first.sealedResult));
     const isSame = this.#seesNumbers
       ? first.requestDigest === digest(secret, this.#operation)
       : maskedDigest === digest(secret, this.#maskedOperation);
     if (!isSame) {
       throw new AppError("IDEMPOTENCY_MISMATCH", "The key was used with another request. Use a new key.");
     }
+    if (failure) throw new AppError(failure.code, failure.message, { replayed: true });
     this.#request.replayed = true;
     return { result };
   }
@@ -117,25 +126,33 @@ export function toKeyedWrite<Result, Input extends object>(
 
 /**
  * Does the work in one transaction, or, under the key of an earlier request, answers what that was answered. Key and
- * work are committed together: work that fails leaves the key unused.
+ * work are committed together. Where the work fails with NOT_FOUND or VERSION_CONFLICT, which it may before it has
+ * written anything, so does each repetition; any other failure leaves the key unused.
  */
-export function writeOnce<Result>(
+export async function writeOnce<Result>(
   { db }: OperationContext,
   keyed: KeyedWrite<Result> | null,
   kycId: string,
   work: (tx: Executor) => Promise<Result>,
 ): Promise<Result> {
   if (!keyed) return db.transaction(work);
-  return db.transaction(async (tx) => {
+  const outcome = await db.transaction(async (tx): Promise<Outcome<Result>> => {
     const wanted = keyed.claim(kycId);
     for (;;) {
       const finding = await claimKey(tx, keyed.accountId, wanted, keyed.now);
       if (finding.claimedFor !== null) break;
       const first = keyed.replay(finding);
-      if (first) return first.result;
+      if (first) return first;
     }
-    const result = await work(tx);
-    await completeKey(tx, keyed.accountId, keyed.claimWith(kycId, result));
-    return result;
+    const first = await work(tx).then((result) => ({ result }), toLastingFailure);
+    await completeKey(tx, keyed.accountId, keyed.claimWith(kycId, first));
+    return first;
   });
+  if (outcome.failure) throw outcome.failure;
+  return outcome.result;
+}
+
+function toLastingFailure(error: unknown): Outcome<never> {
+  if (error instanceof AppError && LASTING.has(error.code)) return { failure: error };
+  throw error;
 }

@@ -48,7 +48,7 @@ export async function createKyc(
         await insertKyc(ctx.db, accountId, kyc, event);
         return new ShownKyc(ctx, kyc);
       }
-      const claim = keyed.claimWith(id, toSnapshot(kyc, documentNumber));
+      const claim = keyed.claimWith(id, { result: toSnapshot(kyc, documentNumber) });
       const finding = await insertKycOnce(ctx.db, accountId, kyc, event, claim);
       if (finding.claimedFor === id) return new ShownKyc(ctx, kyc);
       const first = keyed.replay(finding);

@@ -7,7 +7,7 @@ import { toKeyedWrite, writeOnce } from "../idempotency/write-once.ts";
 import { openNumber } from "./document-number.ts";
 import { kycNotFound } from "./get-kyc.ts";
 import { type DeleteKycInput, deleteKycInput, parseInput } from "./input.ts";
-import { isKycId } from "./kyc.ts";
+import { toKycId } from "./kyc.ts";
 import { toAuditReason } from "./reason.ts";
 import { lockKyc, deleteKyc as removeKyc } from "./store.ts";
 import { listVersions, requireVersion } from "./update-kyc.ts";
@@ -26,8 +26,8 @@ export async function deleteKyc(
   const viewer = requireScope(ctx.viewer, "kyc:delete");
   const { accountId } = viewer;
   const value = parseInput(deleteKycInput, input, [...found, ...findKeyFaults(ctx.idempotency)]);
-  const { id, expectedVersion, reason } = value;
-  if (!isKycId(id)) throw kycNotFound();
+  const { expectedVersion, reason } = value;
+  const id = toKycId(value.id);
   const keyed = toKeyedWrite<string, typeof value>(ctx, viewer, "deleteKyc", listVersions(value));
   return writeOnce(ctx, keyed, id, async (tx) => {
     const stored = await lockKyc(tx, accountId, id);

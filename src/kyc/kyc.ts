@@ -59,3 +59,8 @@ export function newKycId(now: number): string {
 export function isKycId(id: string): boolean {
   return ID_SHAPE.test(id);
 }
+
+/** The text as an id: one that no record has where it can't be any's, since no database takes every text. */
+export function toKycId(text: string): string {
+  return isKycId(text) ? text : "";
+}

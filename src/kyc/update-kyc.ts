@@ -10,7 +10,7 @@ import type { Keyring } from "../sealing/keyring.ts";
 import { MASK, maskInput, maskNumber, openNumber, sealNumber, toSnapshot } from "./document-number.ts";
 import { kycNotFound } from "./get-kyc.ts";
 import { IS_MASKED, readInput, type UpdateKycInput, updateKycInput } from "./input.ts";
-import { isKycId, type Kyc, type SealedNumber } from "./kyc.ts";
+import { type Kyc, type SealedNumber, toKycId } from "./kyc.ts";
 import { toAuditReason } from "./reason.ts";
 import { ShownKyc } from "./show-kyc.ts";
 import { findKyc, lockKyc, updateKyc as writeKyc } from "./store.ts";
@@ -40,7 +40,7 @@ export async function updateKyc(
   const viewer = requireScope(ctx.viewer, "kyc:write");
   const { accountId } = viewer;
   const { value, faults } = readInput(updateKycInput, input, [...found, ...findKeyFaults(ctx.idempotency)]);
-  if (!isKycId(input.id)) throw value ? kycNotFound() : badUserInput(faults);
+  const id = toKycId(input.id);
   // A client that sent none asks for the same over either surface. On a replay they are those of another time.
   const operation = value && {
     ...listVersions(value),
@@ -59,9 +59,9 @@ export async function updateKyc(
     if (masked.length > 0) throw badUserInput(masked);
     return planChange(ctx, viewer, stored, value);
   };
-  if (!keyed) return new ShownKyc(ctx, await changeAsFound(ctx, accountId, input.id, plan));
-  const kyc = await writeOnce(ctx, keyed, input.id, async (tx) => {
-    const kyc = await changeLocked(tx, accountId, input.id, plan);
+  if (!keyed) return new ShownKyc(ctx, await changeAsFound(ctx, accountId, id, plan));
+  const kyc = await writeOnce(ctx, keyed, id, async (tx) => {
+    const kyc = await changeLocked(tx, accountId, id, plan);
     return toSnapshot(kyc, openNumber(ctx.keys, accountId, kyc));
   });
   return new ShownKyc(ctx, kyc);

@@ -13,6 +13,8 @@ interface Failure {
   operations: readonly RestOperation[];
   /** As it is thrown, in the words that a client may see. */
   examples: (AppError | RequestRefusal)[];
+  /** Headers that its answers can have, but for those that every such failure has. */
+  headers?: string[];
 }
 
 const fault = (kind: "missing" | "unknown" | "invalid", path: string, message: string) =>
@@ -43,11 +45,13 @@ const FAILURES: Record<ErrorCode, Failure> = {
     when: "Your account has no record with this id, or none any more that an `Idempotency-Key` made.",
     operations: ALL.filter((operation) => operation !== "listKycs"),
     examples: [new AppError("NOT_FOUND", "No record with this id.")],
+    headers: ["Idempotent-Replayed"],
   },
   VERSION_CONFLICT: {
     when: "The record is at none of the versions that `If-Match` lists: fetch it again.",
     operations: ["updateKyc", "deleteKyc"],
     examples: [new AppError("VERSION_CONFLICT", "The record has changed: it is at version 2 now.")],
+    headers: ["Idempotent-Replayed"],
   },
   IDEMPOTENCY_MISMATCH: {
     when: "The `Idempotency-Key` was used with another request. Nothing was done.",
@@ -181,6 +185,7 @@ function describeStatus(status: number) {
     headers: headersOf(
       ...ON_EVERY_ANSWER,
       ...examples.flatMap((example) => Object.keys(toHttp(example).headers)),
+      ...these.flatMap(({ headers }) => headers ?? []),
     ),
     content: {
       "application/json": {

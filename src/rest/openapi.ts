@@ -66,7 +66,7 @@ const idempotencyKey: Parameter = {
   in: "header",
   description:
     "Printable characters of your choice. A request that comes again with its key within 24 hours is done once, and " +
-    "answered as it was the first time.",
+    "answered as it was the first time. What is refused for its input, its token or too many requests uses no key up.",
   schema: { type: "string", minLength: 1, maxLength: LONGEST_KEY },
 };
 

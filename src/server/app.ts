@@ -75,7 +75,7 @@ export interface AppParts {
 const HEADERS_TIMEOUT = 10_000;
 /** How often connections are looked for that are slower. Milliseconds. */
 const SLOW_SWEEP = 1000;
-/** With the time that a look-up of a token counts it makes less than a second. Milliseconds. */
+/** So long a token that was good counts as good. With the time that a look-up counts it makes less than a second. Milliseconds. */
 const MOMENT = 50;
 /** Of the request line and the headers together. Bytes. */
 const MAX_HEADER_SIZE = 16 * 1024;
@@ -180,10 +180,15 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
     requestId: string,
     onlyKnown = false,
   ): Promise<OperationContext> => {
-    const viewer = await authenticate(headers.authorization, onlyKnown);
+    const { authorization } = headers;
+    const enteredAt = performance.now();
+    const viewer = await authenticate(authorization, onlyKnown);
+    const confirmViewer = async () => {
+      if (performance.now() - enteredAt > MOMENT) await authenticate(authorization);
+    };
     const numbersShown = config.auditReads ? new Set<string>() : null;
     const idempotency = toIdempotencyRequest(headers["idempotency-key"]);
-    return { db, keys, viewer, surface, requestId, idempotency, numbersShown, log, now };
+    return { db, keys, viewer, confirmViewer, surface, requestId, idempotency, numbersShown, log, now };
   };
   const enterBy =
     (surface: Surface): onRequestHookHandler =>
@@ -282,7 +287,7 @@ function sendRestFailure(error: unknown, request: FastifyRequest, reply: Fastify
 
 /** Gives up the answer, however far it has come: nothing of it stays. Tells what to answer instead. */
 function giveUp(error: unknown, request: FastifyRequest, reply: FastifyReply): AppError | RequestRefusal {
-  if (request.operationContext) withholdAnswer(request.operationContext);
+  if (request.operationContext) withholdAnswer(request.operationContext, error);
   reply.removeHeader("etag").removeHeader("location").removeHeader("idempotent-replayed");
   const failure = toFailure(error);
   if (!(failure instanceof RequestRefusal)) logFailure(failure, { log: request.log, requestId: request.id });

@@ -51,6 +51,21 @@ describe.each(Object.keys(WAYS) as Way[])("a mutation with a key, first by the %
     }
   });
 
+  test("is refused with the same bytes again on both ways, and the header alone tells them apart", async () => {
+    const id = await createRecord(gateway, token);
+    const query = "mutation ($input: UpdateKycInput!) { updateKyc(input: $input) { kyc { id } } }";
+    const inputs = { VERSION_CONFLICT: { id, expectedVersion: 7 }, NOT_FOUND: { id: "0000000000000000" } };
+    for (const [code, input] of Object.entries(inputs)) {
+      const key = randomUUID();
+      const { headers, ...first } = await post(way, key, { query, variables: { input } });
+      expect(JSON.parse(first.body)).toMatchObject({ data: null, errors: [{ extensions: { code } }] });
+      for (const other of ["fast", "plain", "fast", "plain"] as const) {
+        const again = await post(other, key, { query, variables: { input } });
+        expect(again).toEqual({ ...first, headers: { ...headers, "idempotent-replayed": "true" } });
+      }
+    }
+  });
+
   test("is told of a key that was used otherwise in the field's place", async () => {
     const key = randomUUID();
     await post(way, key, { query: CREATE, variables: { input: goodInput } });

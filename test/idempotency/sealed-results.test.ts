@@ -4,7 +4,7 @@ import { sealedResults } from "../../src/idempotency/sealed-results.ts";
 import { SEALED_PLACES } from "../../src/sealed-places.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
-import { aCreate, type WriteAnswer, write } from "../support/once.ts";
+import { aCreate, type Write, type WriteAnswer, write } from "../support/once.ts";
 
 const OLD = { id: "old", secret: randomBytes(32) };
 const NEW = { id: "new", secret: randomBytes(32) };
@@ -42,6 +42,8 @@ test("after a rotation the ledger answers without the old key, and knows another
   }
   const gone = made[1]?.id ?? "";
   await write(gateway, "rest", token, { operation: "delete", id: gone });
+  const missing: Write = { operation: "delete", id: "0000000000000000" };
+  const refused = await write(gateway, "rest", token, missing, "missing");
   const again = (app: TestApp, n: number) => write(app, "graphql", token, aCreate(`P-${n}`), `key ${n}`);
 
   expect(await sealedResults.isSealedUnder(gateway.db, "old")).toBe(true);
@@ -51,11 +53,11 @@ test("after a rotation the ledger answers without the old key, and knows another
   const steps: number[] = [];
   const both = new Keyring([NEW, OLD]);
   expect(await sealedResults.reseal(gateway.db, both, (seen) => steps.push(seen))).toEqual({
-    resealed: COUNT - 1,
+    resealed: COUNT,
     unreadable: [],
   });
-  expect(steps).toEqual([200, 200, 49]);
-  expect(await sealedResults.countByKey(gateway.db)).toEqual(new Map([["new", COUNT - 1]]));
+  expect(steps).toEqual([200, 200, 50]);
+  expect(await sealedResults.countByKey(gateway.db)).toEqual(new Map([["new", COUNT]]));
   expect(await sealedResults.isSealedUnder(gateway.db, "old")).toBe(false);
   expect((await sealedResults.reseal(gateway.db, both, () => {})).resealed).toBe(0);
 
@@ -63,7 +65,11 @@ test("after a rotation the ledger answers without the old key, and knows another
   expect(await write(others.newest, "rest", token, aCreate("other"), "key 0")).toMatchObject({
     code: "IDEMPOTENCY_MISMATCH",
   });
-  expect(await again(others.newest, 1)).toMatchObject({ code: "NOT_FOUND" });
+  expect(await again(others.newest, 1)).toMatchObject({ code: "NOT_FOUND", replayed: false });
+  expect(await write(others.newest, "graphql", token, missing, "missing")).toEqual({
+    ...refused,
+    replayed: true,
+  });
 });
 
 test("a result that was changed is told, and the others are sealed anew all the same", async () => {
@@ -72,6 +78,6 @@ test("a result that was changed is told, and the others are sealed anew all the 
   );
   const newer = new Keyring([{ id: "newer", secret: randomBytes(32) }, NEW]);
   const { resealed, unreadable } = await sealedResults.reseal(gateway.db, newer, () => {});
-  expect(resealed).toBe(COUNT - 2);
+  expect(resealed).toBe(COUNT - 1);
   expect(unreadable).toEqual(["an idempotency key of the account acme"]);
 });

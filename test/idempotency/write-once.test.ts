@@ -27,6 +27,14 @@ async function countRecords(): Promise<number> {
   return (await gateway.graphql(token, "{ kycs(first: 0) { totalCount } }")).data.kycs.totalCount;
 }
 
+async function readTrail(): Promise<string[]> {
+  const rows = await gateway.db.execute<{ action: string }>(
+    "select action from audit_events where account_id = $1 order by sequence",
+    [account],
+  );
+  return rows.map(({ action }) => action);
+}
+
 const readLedger = () =>
   gateway.db.execute<{ kyc_id: string; request_digest: string | null; sealed_result: string | null }>(
     "select * from idempotency_keys where account_id = $1 order by created_at, key_hash",
@@ -87,6 +95,64 @@ describe.each(ways)("a write over %s that is sent again over %s with its key", (
     });
   });
 
+  test.each(["update", "delete"] as const)(
+    "is refused again by its version, whatever has become of the record: %s",
+    async (operation) => {
+      const { id } = await ask(first, aCreate("P-1"));
+      const input = { documentType: "VISA" };
+      const early: Write =
+        operation === "update"
+          ? { operation, id, input, expectedVersion: 2 }
+          : { operation, id, expectedVersion: 2 };
+      const refused = await ask(first, early, "key");
+      expect(refused).toMatchObject({ code: "VERSION_CONFLICT", replayed: false });
+      expect(refused.message).toContain("version 1");
+      await ask(first, { operation: "update", id, input: { verificationStatus: "FAILED" } });
+      expect(await ask(again, early, "key")).toEqual({ ...refused, replayed: true });
+      expect(await ask(first, { ...early, expectedVersion: 3 }, "key")).toMatchObject({
+        code: "IDEMPOTENCY_MISMATCH",
+        replayed: false,
+      });
+      const now = await ask(again, { operation: "update", id, input: {} });
+      expect(now.result).toMatchObject({ version: 2, documentType: "PASSPORT" });
+      expect(await readTrail()).toEqual(["created", "updated"]);
+    },
+  );
+
+  test.each(["0000000000000000", "no-id", "no%00id"])(
+    "is refused again where there is no record: %s",
+    async (text) => {
+      const idOn = (surface: SurfaceName) => (surface === "rest" ? text : decodeURIComponent(text));
+      const writes = (surface: SurfaceName): Write[] => [
+        { operation: "update", id: idOn(surface), input: { documentNumber: "P-1" } },
+        { operation: "delete", id: idOn(surface) },
+      ];
+      for (const [n, wanted] of writes(first).entries()) {
+        const refused = await ask(first, wanted, `key ${n}`);
+        expect(refused).toMatchObject({ code: "NOT_FOUND", replayed: false });
+        expect(await ask(again, writes(again)[n] as Write, `key ${n}`)).toEqual({
+          ...refused,
+          replayed: true,
+        });
+        expect(await ask(again, aCreate("P-1"), `key ${n}`)).toMatchObject({ code: "IDEMPOTENCY_MISMATCH" });
+      }
+      expect(await countRecords()).toBe(0);
+    },
+  );
+
+  test("is not told of the version that it was refused for once its record is deleted", async () => {
+    const { id } = await ask(first, aCreate("P-1"));
+    const early: Write = { operation: "update", id, input: { documentNumber: "P-2" }, expectedVersion: 2 };
+    await ask(first, early, "early");
+    await ask(first, { operation: "delete", id }, "deleted");
+    expect(await ask(again, early, "early")).toMatchObject({ code: "NOT_FOUND", replayed: false });
+    const rows = await readLedger();
+    expect(rows.filter((row) => row.sealed_result !== null || row.request_digest !== null)).toHaveLength(1);
+    const late = await ask(first, { operation: "delete", id }, "late");
+    expect(late).toMatchObject({ code: "NOT_FOUND", replayed: false });
+    expect(await ask(again, { operation: "delete", id }, "late")).toEqual({ ...late, replayed: true });
+  });
+
   test("is refused where it asks for something else", async () => {
     const { id } = await ask(first, aCreate("P-1"), "key");
     const others: Write[] = [
@@ -138,16 +204,15 @@ describe.each(ways)("a write over %s that is sent again over %s with its key", (
 });
 
 describe.each(SURFACES)("over %s", (surface) => {
-  test("what failed has not used its key up", async () => {
-    const { id } = await ask(surface, aCreate("P-1"));
+  test("what is wrong or not allowed does not use its key up", async () => {
+    const { id } = await ask(surface, aCreate("P-123456"));
     const reader = await gateway.token(account, ["kyc:read"]);
+    const writer = await gateway.token(account, ["kyc:write"]);
     const failures: [string, string | null, Write][] = [
       ["BAD_USER_INPUT", token, aCreate(" ")],
       ["BAD_USER_INPUT", token, { operation: "update", id, input: { documentNumber: "" } }],
-      ["NOT_FOUND", token, { operation: "update", id: "0000000000000000", input: {} }],
-      ["NOT_FOUND", token, { operation: "delete", id: "no id" }],
-      ["VERSION_CONFLICT", token, { operation: "update", id, input: {}, expectedVersion: 7 }],
-      ["VERSION_CONFLICT", token, { operation: "delete", id, expectedVersion: 7 }],
+      ["BAD_USER_INPUT", token, { operation: "update", id: "no-id", input: { documentNumber: "" } }],
+      ["BAD_USER_INPUT", writer, { operation: "update", id, input: { documentNumber: "••••9999" } }],
       ["FORBIDDEN", reader, aCreate("P-2")],
       ["FORBIDDEN", reader, { operation: "delete", id }],
       ["UNAUTHENTICATED", null, aCreate("P-2")],
@@ -356,6 +421,26 @@ describe("on REST", () => {
     }
     expect(first.headers["idempotent-replayed"]).toBeUndefined();
     expect(again.headers["idempotent-replayed"]).toBe("true");
+  });
+
+  test("a refusal that comes again has the first one's status and body, to the byte", async () => {
+    const { id } = (await create({})).json();
+    const missing = "/v1/kyc/0000000000000000";
+    const requests: [number, string, Record<string, string>][] = [
+      [412, `/v1/kyc/${id}`, { "idempotency-key": "early", "if-match": '"7"' }],
+      [404, missing, { "idempotency-key": "missing" }],
+    ];
+    for (const [status, url, headers] of requests) {
+      const put = () => gateway.rest(token, "PUT", url, { form: { document_type: "visa" }, headers });
+      const first = await put();
+      expect(first.statusCode).toBe(status);
+      expect(first.headers["idempotent-replayed"]).toBeUndefined();
+      await gateway.rest(token, "PUT", `/v1/kyc/${id}`, { form: { verification_status: "failed" } });
+      const again = await put();
+      expect(again.statusCode).toBe(status);
+      expect(again.body).toBe(first.body);
+      expect(again.headers["idempotent-replayed"]).toBe("true");
+    }
   });
 
   test("another request under the key is a 400, and one while the first runs a 409 that says when to retry", async () => {

@@ -18,6 +18,8 @@ export interface WriteAnswer {
   /** The values of the record that both surfaces show, or the id of the deleted one. */
   result: unknown;
   id: string;
+  /** What the error says. */
+  message?: string;
   /** Seconds, as the header says. */
   retryAfter?: unknown;
 }
@@ -78,7 +80,8 @@ async function writeGraphql(
   const replayed = answer.headers["idempotent-replayed"] === "true";
   const retryAfter = answer.headers["retry-after"];
   const refused = { replayed, result: null, id: "", retryAfter };
-  if (answer.errors) return { ...refused, code: answer.errors[0]?.extensions.code ?? "" };
+  const [error] = answer.errors ?? [];
+  if (error) return { ...refused, code: error.extensions.code, message: error.message };
   const payload = Object.values(answer.data)[0] as { kyc?: Record<string, string>; deletedId?: string };
   if (!payload.kyc) return { code: "OK", replayed, result: payload.deletedId, id: String(payload.deletedId) };
   const { createdAt = "", updatedAt = "", ...kyc } = payload.kyc;
@@ -110,7 +113,10 @@ async function writeRest(
   const replayed = response.headers["idempotent-replayed"] === "true";
   const body = response.json();
   const retryAfter = response.headers["retry-after"];
-  if (body.error) return { code: codeOf(body.error), replayed, result: null, id: "", retryAfter };
+  if (body.error) {
+    const { message } = body.error;
+    return { code: codeOf(body.error), replayed, result: null, id: "", message, retryAfter };
+  }
   if (body.deleted) return { code: "OK", replayed, result: body.id, id: body.id };
   const result = {
     id: body.id,
