@@ -3,44 +3,23 @@ import {
   type DocumentNode,
   type FieldNode,
   type FragmentDefinitionNode,
-  GraphQLError,
+  type GraphQLError,
   Kind,
-  Lexer,
   type OperationDefinitionNode,
-  parse,
   type SelectionSetNode,
-  Source,
-  TokenKind,
   type ValidationContext,
   type ValidationRule,
   type ValueNode,
 } from "graphql";
 import type { QueryLimits } from "../config.ts";
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../kyc/input.ts";
+import { tooComplex } from "./parse-document.ts";
 
 const INTROSPECTION_WEIGHT = 20;
 /** Of a statement that reads everything that a filter has, however small the page. */
 const COUNT_WEIGHT = 50;
 /** Of the ids of all records that an answer showed. A full page with them stays within the default limit. */
 const IDS_WEIGHT = 50;
-/** Braces, brackets and parentheses inside one another. What reads documents calls itself for each. */
-const MAX_NESTING = 200;
-
-/** A document's syntax tree. Fails with a GraphQLError where it is no GraphQL, or too long or too deep to read. */
-export function parseDocument(source: Source | string, maxTokens: number): DocumentNode {
-  const lexer = new Lexer(typeof source === "string" ? new Source(source) : source);
-  let depth = 0;
-  for (let token = lexer.advance(); token.kind !== TokenKind.EOF; token = lexer.advance()) {
-    if ("{[(".includes(token.kind)) depth += 1;
-    else if ("}])".includes(token.kind)) depth -= 1;
-    if (depth <= MAX_NESTING) continue;
-    throw new GraphQLError(`Syntax Error: The document is nested more than ${MAX_NESTING} deep.`, {
-      source: lexer.source,
-      positions: [token.start],
-    });
-  }
-  return parse(source, { maxTokens });
-}
 
 /** What an operation asks for, as far as it can be known before anything is done. */
 interface Extent {
@@ -89,10 +68,8 @@ export function tooCostly(
   limit: number,
   operation: OperationDefinitionNode,
 ): GraphQLError {
-  return new GraphQLError(`The operation costs ${requested}, and the limit is ${limit}.`, {
-    nodes: operation,
-    extensions: { code: "QUERY_TOO_COMPLEX", cost: { requested, limit } },
-  });
+  const message = `The operation costs ${requested}, and the limit is ${limit}.`;
+  return tooComplex(message, { cost: { requested, limit } }, { nodes: operation });
 }
 
 /** What clients are told of the cost of an operation, with each of its answers. */
@@ -108,36 +85,38 @@ export interface Cost {
 export function limitComplexity(limits: QueryLimits): ValidationRule {
   return function LimitComplexityRule(context: ValidationContext): ASTVisitor {
     const meter = new Meter(context.getDocument(), () => 1);
+    let largestCost = 0;
     let directives = 0;
-    const refuse = (message: string, figures: object, nodes: OperationDefinitionNode | DocumentNode) =>
-      context.reportError(
-        new GraphQLError(message, { nodes, extensions: { code: "QUERY_TOO_COMPLEX", ...figures } }),
-      );
     return {
       OperationDefinition(operation) {
         const { cost, depth } = meter.measure(operation.selectionSet);
+        largestCost = Math.max(largestCost, cost);
         if (cost > limits.cost) context.reportError(tooCostly(cost, limits.cost, operation));
-        if (depth > limits.depth)
-          refuse(
-            `The operation is ${depth} fields deep, and the limit is ${limits.depth}.`,
-            { cost: { requested: cost, limit: limits.cost } },
-            operation,
-          );
+        if (depth > limits.depth) {
+          const message = `The operation is ${depth} fields deep, and the limit is ${limits.depth}.`;
+          const figures = {
+            depth: { requested: depth, limit: limits.depth },
+            cost: { requested: cost, limit: limits.cost },
+          };
+          context.reportError(tooComplex(message, figures, { nodes: operation }));
+        }
       },
       Directive() {
         directives += 1;
       },
       Document: {
         leave(document) {
-          const aliases = countAliases(document);
-          if (aliases > limits.aliases)
-            refuse(`The document has ${aliases} aliases, and the limit is ${limits.aliases}.`, {}, document);
-          if (directives > limits.directives)
-            refuse(
-              `The document has ${directives} directives, and the limit is ${limits.directives}.`,
-              {},
-              document,
-            );
+          const counts = { aliases: countAliases(document), directives };
+          for (const [what, requested] of Object.entries(counts) as [keyof typeof counts, number][]) {
+            const limit = limits[what];
+            if (requested <= limit) continue;
+            const message = `The document has ${requested} ${what}, and the limit is ${limit}.`;
+            const figures = {
+              [what]: { requested, limit },
+              cost: { requested: largestCost, limit: limits.cost },
+            };
+            context.reportError(tooComplex(message, figures, { nodes: document }));
+          }
         },
       },
     };

@@ -110,13 +110,8 @@ function renderRequestError(error: GraphQLError, scene: ErrorScene): Rendered {
   if (message.startsWith("Syntax Error")) {
     return { message: withoutTokens(message), extensions: { code: "GRAPHQL_PARSE_FAILED", ...http } };
   }
-  if (extensions.code === "QUERY_TOO_COMPLEX") {
-    const { cost } = extensions;
-    return {
-      message,
-      extensions: { code: "QUERY_TOO_COMPLEX", ...(cost !== undefined && { cost }), ...http },
-    };
-  }
+  // The figures are the document's, counted here.
+  if (extensions.code === "QUERY_TOO_COMPLEX") return { message, extensions: { ...extensions, ...http } };
   if (typeof extensions.code === "string" && OWN_CODES.has(extensions.code)) {
     return { message, extensions: { code: extensions.code, ...http } };
   }

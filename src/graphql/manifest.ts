@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises";
 import { type DocumentNode, Kind } from "graphql";
 import { z } from "zod";
 import { ConfigError } from "../config.ts";
-import { parseDocument } from "./cost.ts";
 import type { Validate } from "./errors.ts";
+import { parseDocument } from "./parse-document.ts";
 import { schema } from "./schema.ts";
 
 const VARIABLE = "PERSISTED_OPERATIONS";

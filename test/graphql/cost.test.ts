@@ -173,6 +173,56 @@ describe("a document is refused, with the number and the limit,", () => {
   });
 });
 
+describe("what is refused tells the limit that it is over, and the cost where it is known,", () => {
+  const deep = `{ __type(name: "Kyc") ${"{ ofType ".repeat(20)} { name } ${"}".repeat(20)} }`;
+  const costs = (requested: number) => ({ requested, limit: 10_000 });
+  const directives = "__typename @include(if: true)".repeat(6);
+  test.each<[string, string, string, object]>([
+    ["depth", deep, "22 fields deep", { depth: { requested: 22, limit: 20 }, cost: costs(421) }],
+    [
+      "aliases",
+      `{ ${"__typename ".repeat(7)} }`,
+      "6 aliases",
+      { aliases: { requested: 6, limit: 5 }, cost: costs(7) },
+    ],
+    [
+      "directives",
+      `{ ${directives} }`,
+      "6 directives",
+      { directives: { requested: 6, limit: 5 }, cost: costs(6) },
+    ],
+    ["tokens", `{ ${"a ".repeat(9999)} }`, "more than 10000 tokens", { tokens: { limit: 10_000 } }],
+    ["nesting", `${"{ a ".repeat(201)}`, "nested more than 200 deep", { nesting: { limit: 200 } }],
+  ])("of its %s", async (_what, document, words, figures) => {
+    for (const [accept, status] of [
+      ["application/json", 200],
+      ["application/graphql-response+json", 400],
+    ] as const) {
+      const answers = [];
+      for (const way of [accept, `${accept};q=1`, accept])
+        answers.push(await gateway.graphql(token, document, {}, { accept: way }));
+      for (const { status: got, data, errors } of answers) {
+        expect(got).toBe(status);
+        expect(data).toBeUndefined();
+        const [refusal] = errors ?? [];
+        expect(refusal?.message).toContain(words);
+        expect(refusal?.extensions).toEqual({
+          code: "QUERY_TOO_COMPLEX",
+          ...figures,
+          requestId: expect.any(String),
+        });
+      }
+    }
+  });
+
+  test("which a document at the limit is not", async () => {
+    const long = await gateway.graphql(null, `{ ${"a ".repeat(9998)} }`);
+    expect(long.errors?.[0]?.extensions).toMatchObject({ aliases: { requested: 9997, limit: 5 } });
+    const nested = await gateway.graphql(token, `{ ${"... {".repeat(199)} __typename ${"}".repeat(200)}`);
+    expect(nested.errors).toBeUndefined();
+  });
+});
+
 test("tools read the whole schema within the limits", async () => {
   const { data, errors } = await gateway.graphql(
     null,

@@ -117,6 +117,8 @@ const requests: [
     { query: `query ($id: ID = "x") { kyc(id: $id) { id } }`, variables: { id: null } },
   ],
   ["a syntax error", { query: "{ kycs( }" }],
+  ["too many tokens", { query: "{ a ".repeat(5001) }],
+  ["too deep a nesting", { query: "{ a ".repeat(201) }],
   ["an unknown field", { query: "{ kycs { colour } }" }],
   ["an empty query", { query: "" }],
   ["no query", { variables: {} }],
