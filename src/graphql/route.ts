@@ -121,10 +121,17 @@ export function sendGraphqlFailure(
   reply: FastifyReply,
 ): FastifyReply {
   const { status, headers } = toHttp(failure);
-  const code = failure instanceof RequestRefusal ? "BAD_USER_INPUT" : failure.code;
-  const error = { message: failure.message, extensions: { code, requestId: request.id } };
   return reply
     .code(status)
     .headers(headers)
-    .send({ errors: [error], ...(request.rateLimit && { extensions: { rateLimit: request.rateLimit } }) });
+    .send({
+      ...renderGraphqlFailure(failure, request.id),
+      ...(request.rateLimit && { extensions: { rateLimit: request.rateLimit } }),
+    });
+}
+
+/** The body of the answer to a request that failed as a whole. */
+export function renderGraphqlFailure(failure: AppError | RequestRefusal, requestId: string): object {
+  const code = failure instanceof RequestRefusal ? "BAD_USER_INPUT" : failure.code;
+  return { errors: [{ message: failure.message, extensions: { code, requestId } }] };
 }

@@ -30,6 +30,8 @@ export interface UnderWay {
 
 /** Requests that were admitted, until they are answered. */
 export interface Admission {
+  /** What there is too much of for another request; undefined: nothing. */
+  excess(): "requests" | "event_loop" | undefined;
   /** Gives a place to a request that begins. False where there is none. */
   enter(request: UnderWay): boolean;
   /** Takes the place of a request that is answered or lost, where it has one. */
@@ -115,6 +117,13 @@ export async function limitLoad(
     }
   }, SWEEP).unref();
 
+  function excess() {
+    if (places.size >= limits.maxConcurrentRequests) return "requests";
+    return app.isUnderPressure() && Number.isFinite(app.memoryUsage().eventLoopDelay)
+      ? "event_loop"
+      : undefined;
+  }
+
   function enter(request: UnderWay): boolean {
     if (places.size >= limits.maxConcurrentRequests) return false;
     request.begun = now;
@@ -151,7 +160,7 @@ export async function limitLoad(
     clearInterval(sweep);
     done();
   });
-  return { enter, leave: (request) => places.leave(request), pause, resume };
+  return { excess, enter, leave: (request) => places.leave(request), pause, resume };
 }
 
 function refuseLate(this: FastifyReply): void {

@@ -40,6 +40,7 @@ import { registerHealth } from "./health.ts";
 import { isOwnersBrowser } from "./owners-browser.ts";
 import { countFailed, createRateLimiter } from "./rate-limit.ts";
 import { cutSlowReader, newRequestId, refuseConnection, toFailure } from "./refusals.ts";
+import { shedEarly } from "./shed-early.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -132,6 +133,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   const surfaces = await registerSurfaces(app, parts, admission);
   // A limit's counts and headers are its plugin's to tell.
   if (config.rateLimit === 0) openFastLane(app, { ...parts, ...surfaces, admission, record });
+  shedEarly(app, { ...parts, admission, record });
   return app;
 }
 

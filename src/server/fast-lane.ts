@@ -9,7 +9,7 @@ import type { Observed } from "../graphql/observed.ts";
 import { findPlainRead } from "../rest/kyc.ts";
 import { type Admission, notInTime, type UnderWay } from "./admission.ts";
 import type { RecordAnswered } from "./answered.ts";
-import { commonHeaders, EXPOSED_HEADERS } from "./headers.ts";
+import { commonHeaders, OF_NO_ORIGIN } from "./headers.ts";
 import { cutSlowReader, newRequestId } from "./refusals.ts";
 
 /** What Fastify is told of a request that comes to it from the fast lane. */
@@ -73,9 +73,6 @@ export function openFastLane(app: FastifyInstance, parts: LaneParts): void {
     else viaFastify(raw, response);
   });
 }
-
-/** What CORS adds to the answer of a request that names no origin. */
-const OF_NO_ORIGIN = ["vary", "Origin", "access-control-expose-headers", EXPOSED_HEADERS.join(", ")];
 
 type Exchange = [raw: IncomingMessage, response: ServerResponse];
 

@@ -33,3 +33,6 @@ export const EXPOSED_HEADERS = [
   "Request-Id",
   "Retry-After",
 ].concat(["Limit", "Remaining", "Reset"].map((figure) => `RateLimit-${figure}`));
+
+/** What CORS adds to the answer of a request that names no origin: names and values in turns. */
+export const OF_NO_ORIGIN = ["vary", "Origin", "access-control-expose-headers", EXPOSED_HEADERS.join(", ")];

@@ -19,6 +19,7 @@ import { SEALED_PLACES } from "../sealed-places.ts";
 import { watchKeyFile } from "../sealing/key-watch.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { keyFileOf, openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
+import { acceptMore } from "./acceptors.ts";
 import { createApp } from "./app.ts";
 import { launcherGone } from "./launcher.ts";
 import { isLoopbackHost } from "./owners-browser.ts";
@@ -83,7 +84,9 @@ async function run(
   });
   const drain = prepareDrain(app);
   const sealing = sealWhatIsPlain(db, keys, log, ending.signal);
-  await app.listen({ port: config.port, host: config.host });
+  // Left to Node, what comes while 511 wait is dropped by the system, and hangs in its retries.
+  await app.listen({ port: config.port, host: config.host, backlog: config.maxConnections });
+  const acceptors = acceptMore(app.server, config.maxConnections);
   for (const line of welcome(baseUrl(app, config.host), config, hint)) say(line);
   const stopSweep = startSweep({ db, log, now: Date.now });
   const signal = await stop;
@@ -91,7 +94,7 @@ async function run(
   ending.abort();
   unwatchKeys();
   log.info({ signal }, "stopping");
-  const drained = await drain();
+  const drained = await drain(acceptors);
   await Promise.all([sealing, stopSweep()]);
   if (!drained) log.warn("requests that did not end in time were cut");
   log.info("stopped");

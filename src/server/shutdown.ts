@@ -1,7 +1,7 @@
-import { once } from "node:events";
-import { Server, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
+import type { Acceptors } from "./acceptors.ts";
 
 /** A client that has just been answered may be sending its next request already. Milliseconds. */
 const IDLE_GRACE = 500;
@@ -16,7 +16,7 @@ const REQUESTS_DEADLINE = 5000;
  * answered; what has not ended after some seconds is cut, and false comes back. The app must send
  * `Connection: close` with each answer from then on.
  */
-export function prepareDrain(app: FastifyInstance): () => Promise<boolean> {
+export function prepareDrain(app: FastifyInstance): (acceptors: Acceptors) => Promise<boolean> {
   const { server } = app;
   const sockets = new Set<Socket>();
   server.on("connection", (socket: Socket) => {
@@ -28,10 +28,8 @@ export function prepareDrain(app: FastifyInstance): () => Promise<boolean> {
     // To Node, a connection on which nothing was ever asked is busy: browsers open such ones in advance.
     for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
   };
-  return async () => {
-    const closed = once(server, "close");
-    // The HTTP server's own close() also cuts idle connections, and with them requests that are on their way.
-    Server.prototype.close.call(server);
+  return async (acceptors) => {
+    const closed = acceptors.close();
     let sweep: NodeJS.Timeout | undefined;
     const grace = setTimeout(() => {
       closeIdle();

@@ -1,4 +1,5 @@
 import { setTimeout as wait } from "node:timers/promises";
+import type { InjectOptions } from "fastify";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createTestApp, type TestApp } from "../support/app.ts";
 
@@ -80,6 +81,29 @@ describe("a gateway that has as many requests as it may", () => {
     await release();
     expect((await Promise.all(admitted)).map(({ statusCode }) => statusCode)).toEqual([200, 200, 200]);
     expect((await ask(0)).statusCode).toBe(200);
+  });
+
+  test("refuses with the headers that any other failure has", async () => {
+    const send = async (request: InjectOptions) => {
+      const headers = { ...request.headers, authorization: `Bearer ${token}` };
+      const answer = await gateway.app.inject({ ...request, headers });
+      expect(answer.statusCode).toBe(503);
+      const { date: _date, "request-id": _id, "content-length": _length, ...rest } = answer.headers;
+      return { headers: rest, names: Object.keys(answer.headers), keys: Object.keys(answer.json()) };
+    };
+    const query = {
+      headers: { "content-type": "application/json" },
+      payload: { query: "{ kycs { nodes { id } } }" },
+    };
+    const requests: InjectOptions[] = [
+      { method: "GET", url: "/v1/kyc" },
+      { method: "POST", url: "/graphql", ...query },
+      { method: "GET", url: "/v1/kyc/0000000000000000", headers: { "x-forwarded-proto": "https" } },
+    ];
+    const late = requests.map(send);
+    await wait(100);
+    const refused = await Promise.all(requests.map(send));
+    expect(refused).toEqual(await Promise.all(late));
   });
 
   test("answers those that wait too long with 503, and has room again when they are over", async () => {

@@ -1,0 +1,61 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer, type Server, type Socket, Server as TcpServer } from "node:net";
+
+/** How many of the connections that wait are accepted in a turn of the event loop. */
+const ACCEPTORS = 32;
+
+/** Hands a socket back as often as it is told: the way in which Node gives out a file's second descriptor. */
+const ECHO = `process.on("message", (times, socket) => {
+  for (let time = 0; time < times; time++) process.send("", socket);
+})`;
+
+/** What accepts connections for a server. */
+export interface Acceptors {
+  /** Afterwards none accepts any more, and all connections have ended. */
+  close(): Promise<void>;
+}
+
+/**
+ * Lets a server that listens accept several connections in each turn of the event loop. Node accepts one: while a
+ * turn serves hundreds of requests, new connections, an operator's probes too, would wait for seconds. A handle of its
+ * own on the same socket accepts one more; where none can be had, it stays at one. Beyond `maxConnections` connections
+ * are closed as they come.
+ */
+export function acceptMore(server: Server, maxConnections: number): Acceptors {
+  let open = 0;
+  server.prependListener("connection", (socket: Socket) => {
+    open += 1;
+    socket.once("close", () => {
+      open -= 1;
+    });
+    if (open > maxConnections) socket.destroy();
+  });
+  const all = [server];
+  let closing = false;
+  const child = spawn(process.execPath, ["-e", ECHO], {
+    stdio: ["ignore", "ignore", "ignore", "ipc"],
+    env: {},
+  });
+  child.on("error", () => {});
+  child.on("message", (_message, handle) => {
+    const another = createServer({ allowHalfOpen: true, noDelay: true });
+    another.on("connection", (socket) => server.emit("connection", socket));
+    another.on("error", () => {});
+    another.listen(handle, maxConnections);
+    if (closing) another.close();
+    else all.push(another);
+    if (all.length === ACCEPTORS) child.disconnect();
+  });
+  child.send(ACCEPTORS - 1, (server as unknown as { _handle: Server })._handle, () => {});
+  return {
+    async close() {
+      closing = true;
+      if (child.connected) child.disconnect();
+      const closed = all.map((one) => once(one, "close"));
+      // The HTTP server's own close() also cuts idle connections, and with them requests that are on their way.
+      for (const one of all) TcpServer.prototype.close.call(one);
+      await Promise.all(closed);
+    },
+  };
+}

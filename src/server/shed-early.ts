@@ -1,0 +1,97 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { FastifyInstance } from "fastify";
+import type { Config } from "../config.ts";
+import { overloaded, toHttp } from "../errors.ts";
+import { renderGraphqlFailure } from "../graphql/route.ts";
+import type { Metrics } from "../metrics.ts";
+import { renderFailure } from "../rest/errors.ts";
+import type { Admission } from "./admission.ts";
+import type { RecordAnswered } from "./answered.ts";
+import { commonHeaders, OF_NO_ORIGIN } from "./headers.ts";
+import { newRequestId } from "./refusals.ts";
+
+interface ShedParts {
+  config: Pick<Config, "corsOrigins">;
+  admission: Admission;
+  metrics: Metrics;
+  isDraining(): boolean;
+  record: RecordAnswered;
+}
+
+type Exchange = [request: IncomingMessage, response: ServerResponse];
+
+const METHODS = new Set(["GET", "POST", "PUT", "PATCH", "DELETE"]);
+const FAILURE = overloaded();
+const { status, headers } = toHttp(FAILURE);
+const PAIRS = Object.entries(headers).flat();
+const REST_BODY = JSON.stringify(renderFailure(FAILURE));
+
+/** How much of the time that the rest of a turn of the event loop took may go into refusals. */
+const SHARE = 0.05;
+/** Milliseconds. */
+const SHORTEST = 1;
+const LONGEST = 50;
+
+/**
+ * Lets the requests to both surfaces that come while there are too many be refused before anything is made for them:
+ * through Fastify a refusal takes longer than an answer. Clients that ask again at once would still keep the gateway
+ * from its answers, so refusals take their turns with them. Whoever finds room when the turn comes is let in.
+ */
+export function shedEarly(app: FastifyInstance, parts: ShedParts): void {
+  const { admission, metrics } = parts;
+  const [next] = app.server.listeners("request") as [(...exchange: Exchange) => void];
+  let waiting: { exchange: Exchange; route: string }[] = [];
+  let ended = 0;
+
+  function answerSome(): void {
+    const begun = performance.now();
+    const until = begun + Math.min(Math.max((begun - ended) * SHARE, SHORTEST), LONGEST);
+    let count = 0;
+    for (const { exchange, route } of waiting) {
+      count += 1;
+      const excess = admission.excess();
+      if (!excess) next(...exchange);
+      else if (!exchange[1].destroyed) {
+        metrics.countShed(excess);
+        refuse(exchange, route, parts);
+      }
+      if (performance.now() > until) break;
+    }
+    waiting = waiting.slice(count);
+    ended = performance.now();
+    if (waiting.length > 0) setImmediate(answerSome);
+  }
+
+  app.server.removeAllListeners("request");
+  app.server.on("request", (...exchange: Exchange) => {
+    const route = admission.excess() && routeOf(exchange[0], parts);
+    if (!route) return next(...exchange);
+    if (waiting.push({ exchange, route }) === 1) setImmediate(answerSome);
+  });
+}
+
+/** The route of a request that can be refused here; undefined where it has more to be told than that. */
+function routeOf({ method = "", url = "", headers }: IncomingMessage, parts: ShedParts): string | undefined {
+  // What CORS answers to a page of another origin is its plugin's to say.
+  const isOfPage = headers.origin !== undefined && parts.config.corsOrigins.length > 0;
+  if (isOfPage || parts.isDraining() || !METHODS.has(method)) return undefined;
+  const [path] = url.split("?", 1);
+  if (path === "/graphql" || path === "/v1/kyc") return path;
+  return path?.startsWith("/v1/kyc/") ? "/v1/kyc/:id" : undefined;
+}
+
+function refuse([request, response]: Exchange, route: string, { config, record }: ShedParts): void {
+  const came = performance.now();
+  const requestId = newRequestId();
+  const body = route === "/graphql" ? JSON.stringify(renderGraphqlFailure(FAILURE, requestId)) : REST_BODY;
+  const head = commonHeaders(request.headers, requestId);
+  if (config.corsOrigins.length > 0) head.push(...OF_NO_ORIGIN);
+  head.push("cache-control", "no-store", ...PAIRS, "content-type", "application/json; charset=utf-8");
+  head.push("content-length", String(Buffer.byteLength(body)));
+  response.writeHead(status, head);
+  response.end(body);
+  record({
+    ...{ requestId, method: request.method as string, route, status },
+    ...{ elapsed: performance.now() - came, viewer: undefined, observed: null },
+  });
+}
