@@ -86,8 +86,8 @@ async function run(
   const sealing = sealWhatIsPlain(db, keys, log, ending.signal);
   // Left to Node, what comes while 511 wait is dropped by the system, and hangs in its retries.
   await app.listen({ port: config.port, host: config.host, backlog: config.maxConnections });
-  const acceptors = acceptMore(app.server, config.maxConnections);
   for (const line of welcome(baseUrl(app, config.host), config, hint)) say(line);
+  const acceptors = acceptMore(app.server, config.maxConnections);
   const stopSweep = startSweep({ db, log, now: Date.now });
   const signal = await stop;
   draining = true;

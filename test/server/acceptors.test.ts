@@ -12,6 +12,7 @@ let acceptors: Acceptors;
 let accepted: number;
 let open: number;
 let clients: Socket[];
+let address: AddressInfo;
 
 beforeEach(async () => {
   open = 0;
@@ -23,6 +24,7 @@ beforeEach(async () => {
     });
   });
   await once(server.listen(0, "127.0.0.1", LIMIT), "listening");
+  address = server.address() as AddressInfo;
   acceptors = acceptMore(server, LIMIT);
   accepted = 0;
   clients = [];
@@ -38,8 +40,7 @@ function leave(): void {
 }
 
 async function come(count: number): Promise<void> {
-  const { port } = server.address() as AddressInfo;
-  const these = Array.from({ length: count }, () => connect(port, "127.0.0.1").on("error", () => {}));
+  const these = Array.from({ length: count }, () => connect(address.port, "127.0.0.1").on("error", () => {}));
   clients.push(...these);
   await Promise.all(these.map((client) => once(client, "connect")));
 }
@@ -49,8 +50,7 @@ async function turnsToAccept(): Promise<number> {
   leave();
   await expect.poll(() => open).toBe(0);
   const before = accepted;
-  const { port } = server.address() as AddressInfo;
-  for (let n = 0; n < AT_ONCE; n++) clients.push(connect(port, "127.0.0.1").on("error", () => {}));
+  for (let n = 0; n < AT_ONCE; n++) clients.push(connect(address.port, "127.0.0.1").on("error", () => {}));
   let turns = 0;
   for (; accepted < before + AT_ONCE && turns < 10 * AT_ONCE; turns++) await turn();
   return turns;
@@ -63,8 +63,7 @@ test("connections that come at once are accepted several in a turn of the event 
 test("connections beyond the limit are closed as they come", async () => {
   await come(LIMIT);
   await expect.poll(() => accepted).toBe(LIMIT);
-  const { port } = server.address() as AddressInfo;
-  const another = connect(port, "127.0.0.1").on("error", () => {});
+  const another = connect(address.port, "127.0.0.1").on("error", () => {});
   clients.push(another.resume());
   await once(another, "close");
   expect(clients.slice(0, LIMIT).every((client) => !client.destroyed)).toBe(true);
@@ -81,4 +80,11 @@ test("closing waits for the connections that are open, and no more are accepted"
   expect(closed).toBe(false);
   leave();
   await closing;
+});
+
+test("closing at once ends without more connections, whatever is still under way", async () => {
+  await acceptors.close();
+  const [error] = await once(connect(address.port, "127.0.0.1"), "error");
+  expect(error).toMatchObject({ code: "ECONNREFUSED" });
+  expect(accepted).toBe(0);
 });
