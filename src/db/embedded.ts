@@ -3,14 +3,14 @@ import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { join, resolve } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import type { PGlite } from "@electric-sql/pglite";
+import { openEngine } from "./engine.ts";
 import { lockFolder } from "./folder-lock.ts";
-import { type Engine, Multiplexer } from "./multiplexer.ts";
+import { Multiplexer, type MultiplexerOptions } from "./multiplexer.ts";
 import { query, readyStatus } from "./wire.ts";
 
 export { DataDirInUseError } from "./folder-lock.ts";
 
-/** A PostgreSQL that runs in this process and is served on a Unix socket. */
+/** A PostgreSQL that runs in a thread of this process and is served on a Unix socket. */
 export interface EmbeddedDatabase {
   /** What `psql -h` takes. */
   socketDir: string;
@@ -23,23 +23,9 @@ export interface EmbeddedDatabase {
 }
 
 const IDLE_TRANSACTION_MS = 10_000;
+/** Longer than any statement of a migration takes. */
+const LONGEST_CALL_MS = 300_000;
 const CLOSE_GRACE_MS = 2000;
-
-/** What a server reports to each client that connects. */
-const REPORTED_SETTINGS = [
-  ...["server_version", "server_encoding", "client_encoding", "DateStyle", "IntervalStyle", "TimeZone"],
-  ...["integer_datetimes", "standard_conforming_strings", "is_superuser", "in_hot_standby"],
-  ...["default_transaction_read_only"],
-];
-
-/**
- * The least that PostgreSQL allows. Its calls also take the stack of JavaScript, which ends sooner than what the
- * default of 2 MB guards: there deep recursion would crash the engine instead of failing with an error.
- */
-const STACK_DEPTH = ["-c", "max_stack_depth=100kB"];
-
-/** The exit status with which the engine leaves a statement that fails. Any other throw is a crash. */
-const STATEMENT_FAILED = 100;
 
 /** How the answer to a statement that fails begins. */
 const ERROR_RESPONSE = "E".charCodeAt(0);
@@ -62,7 +48,8 @@ export function hasDatabase(dataDir: string): boolean {
 /**
  * Opens the database in `dataDir`, made if need be, for this user alone, and serves it on a socket there until it is
  * closed: any number of clients, one transaction at a time. `idleTransactionMs` bounds how long a client may do
- * nothing inside a transaction (default 10 s). Whatever a client was told is committed survives the death of the
+ * nothing inside a transaction (default 10 s), `longestCallMs` how long it may keep the engine busy without a break
+ * (default 5 minutes): that ends the connections of all. Whatever a client was told is committed survives the death of the
  * process, not that of the machine: nothing waits for the disk. Fails with DataDirInUseError while another process
  * has the folder.
  *
@@ -71,10 +58,14 @@ export function hasDatabase(dataDir: string): boolean {
  */
 export async function openEmbedded(
   dataDir: string,
-  options: { idleTransactionMs?: number; onWarning?: (message: string) => void },
+  options: Partial<MultiplexerOptions>,
 ): Promise<EmbeddedDatabase> {
-  const { idleTransactionMs = IDLE_TRANSACTION_MS, onWarning = (text) => process.emitWarning(text) } =
-    options;
+  const limits = {
+    idleTransactionMs: IDLE_TRANSACTION_MS,
+    longestCallMs: LONGEST_CALL_MS,
+    onWarning: (text: string) => process.emitWarning(text),
+    ...options,
+  };
   const socketDir = resolve(dataDir);
   const socketPath = socketPathOf(dataDir);
   requireShort(socketPath);
@@ -84,7 +75,7 @@ export async function openEmbedded(
     const pgdata = pgdataOf(socketDir);
     if (!hasDatabase(socketDir)) await initialise(pgdata);
     const open = () => openEngine(pgdata);
-    const multiplexer = new Multiplexer(await open(), open, { idleTransactionMs, onWarning });
+    const multiplexer = new Multiplexer(await open(), open, limits);
     const server = await listen(multiplexer, socketPath).catch(async (error) => {
       await multiplexer.close(0);
       throw error;
@@ -124,11 +115,10 @@ function requireShort(socketPath: string): void {
 
 /** Makes a new database aside and moves it into place: one that was interrupted would never open again. */
 async function initialise(pgdata: string): Promise<void> {
-  const { PGlite } = await import("@electric-sql/pglite");
   const unfinished = `${pgdata}.new`;
   rmSync(unfinished, { recursive: true, force: true });
   mkdirSync(unfinished, { mode: 0o700 });
-  await (await PGlite.create(unfinished)).close();
+  await (await openEngine(unfinished)).close();
   renameSync(unfinished, pgdata);
 }
 
@@ -138,71 +128,15 @@ async function initialise(pgdata: string): Promise<void> {
  */
 export async function checkEngineFiles(pgdata: string): Promise<void> {
   const engine = await openEngine(pgdata);
-  const answer = await engine.run(query("select from drizzle.__drizzle_migrations, kycs limit 1"));
+  const look = query("select from drizzle.__drizzle_migrations, kycs limit 1");
+  const answer = await engine.run(look).catch(async (crash) => {
+    await engine.abandon();
+    throw crash;
+  });
   await engine.close();
   if (readyStatus(answer) !== "I" || Buffer.concat(answer)[0] === ERROR_RESPONSE) {
     throw new Error("there is no database of a gateway in it");
   }
-}
-
-async function openEngine(pgdata: string): Promise<Engine> {
-  const { PGlite } = await import("@electric-sql/pglite");
-  const database = await PGlite.create(pgdata, {
-    startParams: [...PGlite.defaultStartParams, ...STACK_DEPTH],
-  });
-  throwCrashes(database);
-  const { rows } = await database.query<{ name: string; value: string }>(
-    "select name, current_setting(name) as value from unnest($1::text[]) as name",
-    [REPORTED_SETTINGS],
-  );
-  return {
-    parameters: Object.fromEntries(rows.map(({ name, value }) => [name, value])),
-    run: async (messages) => {
-      const answer: Buffer[] = [];
-      // The variant that streams: the plain one also keeps every answer, parsed, for as long as the process lives.
-      await database.execProtocolRawStream(messages, {
-        onRawData: (bytes) => {
-          answer.push(Buffer.from(bytes));
-        },
-      });
-      return answer;
-    },
-    close: () => database.close(),
-    abandon: () => {
-      try {
-        // Stops its timers, which would call into the broken engine, and closes its files without writing to them.
-        database.Module._emscripten_force_exit(1);
-      } catch {
-        // It throws the exit status.
-      }
-    },
-  };
-}
-
-/**
- * PGlite swallows whatever its engine throws and goes on: a crash is answered with silence, or by an endless loop
- * over input that nobody reads any more. After this, a crash rejects the call in which it happens and all later ones.
- */
-function throwCrashes(database: PGlite): void {
-  const engine = database.Module;
-  const { _PostgresMainLoopOnce: runOnce, stackRestore } = engine;
-  let crash: Error | undefined;
-  engine._PostgresMainLoopOnce = () => {
-    try {
-      if (!crash) runOnce();
-    } catch (error) {
-      const { status, message } = error as { status?: number; message?: string };
-      if (status !== STATEMENT_FAILED)
-        crash = new Error(message ?? `exit status ${status}`, { cause: error });
-      throw error;
-    }
-    if (crash) throw crash;
-  };
-  // What PGlite's loop calls after each throw, and the only way out of it.
-  engine.stackRestore = (pointer) => {
-    if (crash) throw crash;
-    return stackRestore(pointer);
-  };
 }
 
 /** Listens where only this user can connect. A socket file that is there has lost its process: the lock says so. */

@@ -3,7 +3,7 @@ import { setImmediate as nextRound, setTimeout as wait } from "node:timers/promi
 import { ClientConnection } from "./client-connection.ts";
 import { message, query, readyStatus } from "./wire.ts";
 
-/** A PostgreSQL backend that runs inside this process: one session, one call at a time. */
+/** A PostgreSQL backend without a server: one session, one call at a time. */
 export interface Engine {
   /** What a client is told of the server's settings when it connects. */
   readonly parameters: Record<string, string>;
@@ -11,17 +11,19 @@ export interface Engine {
   run(messages: Buffer): Promise<Buffer[]>;
   /** Shuts the engine down in good order. */
   close(): Promise<void>;
-  /** Lets go of an engine that has crashed, without another word to it. */
-  abandon(): void;
+  /** Ends it wherever it is, without another word to it: a call under way rejects. Afterwards its files are free. */
+  abandon(): Promise<void>;
 }
 
 export interface MultiplexerOptions {
   /** How long a connection may do nothing while it keeps the engine from others. Milliseconds. */
   idleTransactionMs: number;
+  /** How long one batch may run until the engine is ended, and opened again without what it did. Milliseconds. */
+  longestCallMs: number;
   onWarning(message: string): void;
 }
 
-/** Opening the engine takes a while, in which the process does nothing else. Milliseconds. */
+/** Opening the engine takes a while. Milliseconds. */
 const REOPEN_AT_MOST_EVERY = 1000;
 
 const SYNC = message("S");
@@ -82,7 +84,7 @@ export class Multiplexer {
 
   /**
    * Ends every connection, those with a batch or transaction under way when it is finished, at the latest after
-   * `graceMs` milliseconds, and closes the engine.
+   * `graceMs` milliseconds, and closes the engine. One that is busy for as long again is ended as it is.
    */
   async close(graceMs: number): Promise<void> {
     this.#closing = true;
@@ -90,8 +92,9 @@ export class Multiplexer {
     for (const connection of this.#connections) this.#dismissIfIdle(connection);
     while (this.#isBusy() && Date.now() < deadline) await wait(5);
     for (const connection of this.#connections) connection.dismiss(...SHUTTING_DOWN);
-    while (this.#isBusy()) await wait(5);
-    await this.#engine?.close();
+    while (this.#isBusy() && Date.now() < deadline + graceMs) await wait(5);
+    if (this.#isBusy()) await this.#engine?.abandon();
+    else await this.#engine?.close();
   }
 
   #isBusy(): boolean {
@@ -134,7 +137,7 @@ export class Multiplexer {
       } catch (crash) {
         await this.#restart(crash);
       }
-      // The engine blocks the whole process while it runs: let everything else have a go in between.
+      // What has come meanwhile goes first, also that somebody has left.
       await nextRound();
     }
     this.#working = false;
@@ -157,12 +160,25 @@ export class Multiplexer {
     this.#holder = connection;
     this.#lastHolder = connection;
     connection.expectWithin(0);
-    const answer = await engine.run(Buffer.concat(batch.messages));
+    const answer = await this.#runInTime(Buffer.concat(batch.messages), engine);
     const status = batch.endsReady ? readyStatus(answer) : undefined;
     connection.send(answer, status !== undefined);
     if (status) await this.#closeStatements(batch.stale, engine);
     if (status === "I") this.#release(connection);
     else connection.expectWithin(this.#options.idleTransactionMs);
+  }
+
+  async #runInTime(messages: Buffer, engine: Engine): Promise<Buffer[]> {
+    const { longestCallMs, onWarning } = this.#options;
+    const timer = setTimeout(() => {
+      onWarning(`The embedded database was busy with one thing for ${longestCallMs} ms, and is ended`);
+      void engine.abandon();
+    }, longestCallMs);
+    try {
+      return await engine.run(messages);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   #release(connection: ClientConnection): void {
@@ -188,8 +204,8 @@ export class Multiplexer {
   }
 
   async #restart(crash: unknown): Promise<void> {
-    const { onWarning } = this.#options;
-    onWarning(`The embedded database has crashed and is opened again: ${reasonOf(crash)}`);
+    if (!this.#closing)
+      this.#options.onWarning(`The embedded database has crashed and is opened again: ${reasonOf(crash)}`);
     const crashed = this.#engine;
     this.#engine = undefined;
     this.#holder = undefined;
@@ -198,8 +214,8 @@ export class Multiplexer {
       connection.dismiss("57P02", "terminating connection because the embedded database has crashed");
     }
     this.#queue.clear();
-    crashed?.abandon();
-    await this.#openAgain();
+    await crashed?.abandon();
+    if (!this.#closing) await this.#openAgain();
   }
 
   async #openAgain(): Promise<void> {

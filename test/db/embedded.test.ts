@@ -365,6 +365,56 @@ describe("a client that goes away", () => {
   });
 });
 
+/** What keeps the engine busy for longer than any test lasts. */
+const ENDLESS = query("select count(*) from generate_series(1, 1000000000000)");
+
+describe("a statement that takes long", () => {
+  const ownDir = join(folder, "busy");
+
+  test("keeps nothing else in the process from going on", async () => {
+    const client = await RawClient.open(database.socketPath);
+    let turns = 0;
+    const timer = setInterval(() => {
+      turns += 1;
+    }, 10);
+    const counted = await client.ask(query("select count(*) from generate_series(1, 1500000)"));
+    clearInterval(timer);
+    expect(values(counted)).toEqual(["1500000"]);
+    expect(turns).toBeGreaterThan(5);
+    client.socket.destroy();
+  });
+
+  test("is ended with the engine where it is too long, and what was acknowledged is there", async () => {
+    const own = await openEmbedded(ownDir, { ...options, longestCallMs: 500 });
+    const [writer, busy] = [await RawClient.open(own.socketPath), await RawClient.open(own.socketPath)];
+    await writer.ask(query("create table acknowledged as select 1 as n"));
+    await busy.ask(query("begin; insert into acknowledged values (2)"));
+    expect(sqlstate(await busy.ask(ENDLESS))).toBe("57P02");
+    expect(warnings).toEqual([
+      expect.stringContaining("busy with one thing for 500 ms"),
+      expect.stringContaining("has crashed and is opened again"),
+    ]);
+    const client = await RawClient.open(own.socketPath);
+    expect(values(await client.ask(query("select n from acknowledged")))).toEqual(["1"]);
+    client.socket.destroy();
+    await own.close();
+  });
+
+  test("doesn't keep the database from closing, and nothing that was acknowledged is lost", async () => {
+    const own = await openEmbedded(ownDir, options);
+    const [writer, busy] = [await RawClient.open(own.socketPath), await RawClient.open(own.socketPath)];
+    await writer.ask(query("insert into acknowledged values (3)"));
+    busy.socket.write(ENDLESS);
+    await wait(ARRIVAL_MS);
+    await own.close();
+    const again = await openEmbedded(ownDir, options);
+    const client = await RawClient.open(again.socketPath);
+    expect(values(await client.ask(query("select n from acknowledged order by n")))).toEqual(["1", "3"]);
+    client.socket.destroy();
+    await again.close();
+  });
+});
+
 describe("the data folder", () => {
   test("is for its user alone", () => {
     const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);

@@ -68,6 +68,59 @@ test("while another client keeps the embedded database to itself, requests get 5
   expect((await client.form("POST", "/v1/kyc", kycFields("busy", "B-2"))).status).toBe(201);
 });
 
+test("while a statement of another client keeps the embedded database busy, requests get 503 in bounded time", async () => {
+  const env: Env = await freshEnv("the embedded database");
+  const gateway = await startGateway({ ...env, ...LIMITS });
+  const client = createClient(gateway.url, await readDevToken(env));
+  const other = postgres({
+    path: join(env.DATA_DIR ?? "", ".s.PGSQL.5432"),
+    ...{ database: "postgres", username: "postgres", max: 1, onnotice: () => {} },
+  });
+  let isBusy = true;
+  const busy = other`select count(*) from generate_series(1, 20000000)`.then(() => {
+    isBusy = false;
+  });
+  await wait(300);
+  const asked = performance.now();
+  const [read, write, ready, health] = await Promise.all([
+    client.graphql("{ kycs { totalCount } }"),
+    client.form("POST", "/v1/kyc", kycFields("busy", "B-1")),
+    client.send("GET", "/ready"),
+    client.send("GET", "/health"),
+  ]);
+  expect(isBusy).toBe(true);
+  expect(performance.now() - asked).toBeLessThan(BOUNDED);
+  for (const answer of [read, write]) {
+    expect(answer.status).toBe(503);
+    expect(answer.headers.get("retry-after")).toBe("1");
+  }
+  expect([ready.status, health.status]).toEqual([503, 200]);
+  await busy;
+  await other.end();
+  await expect.poll(() => statusOf(gateway, "/ready"), { timeout: 10_000 }).toBe(200);
+  expect((await client.form("POST", "/v1/kyc", kycFields("busy", "B-2"))).status).toBe(201);
+});
+
+test("a gateway that is told to stop while a statement keeps its embedded database busy ends in bounded time", async () => {
+  const env: Env = await freshEnv("the embedded database");
+  const gateway = await startGateway({ ...env, ...LIMITS });
+  const client = createClient(gateway.url, await readDevToken(env));
+  expect((await client.form("POST", "/v1/kyc", kycFields("busy", "B-3"))).status).toBe(201);
+  const other = postgres({
+    path: join(env.DATA_DIR ?? "", ".s.PGSQL.5432"),
+    ...{ database: "postgres", username: "postgres", max: 1, onnotice: () => {} },
+  });
+  const cut = expect(other`select count(*) from generate_series(1, 1000000000000)`).rejects.toThrow();
+  await wait(300);
+  expect((await gateway.stop("SIGTERM")).ms).toBeLessThan(15_000);
+  await cut;
+  await other.end({ timeout: 1 });
+
+  const again = await startGateway({ ...env, ...LIMITS });
+  const { json } = await createClient(again.url, await readDevToken(env)).graphql("{ kycs { totalCount } }");
+  expect(json).toMatchObject({ data: { kycs: { totalCount: 1 } } });
+});
+
 test("a client that idles in a transaction of the embedded database keeps others waiting no longer than ten seconds", async () => {
   const env: Env = await freshEnv("the embedded database");
   const gateway = await startGateway({ ...env, ...LIMITS });
