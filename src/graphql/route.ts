@@ -63,6 +63,8 @@ export async function registerGraphql(
           ...{ observed, told: request.rateLimit ? { rateLimit: request.rateLimit } : {} },
         },
       );
+      // Yoga says nothing more then.
+      if (response.status === 406) throw new RequestRefusal(406, "not_acceptable", NOT_ACCEPTABLE);
       reply.code(response.status);
       for (const [name, value] of response.headers)
         if (!OF_A_STREAM.has(name.toLowerCase())) reply.header(name, value);
@@ -87,6 +89,8 @@ function once<T>(work: () => Promise<T>): () => Promise<T> {
   };
 }
 
+const NOT_ACCEPTABLE = "GraphQL is answered as application/json or application/graphql-response+json.";
+
 /** What Yoga says of answers in parts, which are sent in one here, with their length. */
 const OF_A_STREAM = new Set(["connection", "content-encoding", "transfer-encoding"]);
 
@@ -110,7 +114,11 @@ function toInit(request: FastifyRequest): RequestInit {
   const headers = new Headers();
   for (const [name, value] of Object.entries(request.headers)) headers.set(name, String(value));
   const init: RequestInit = { method: request.method, headers };
-  if (Buffer.isBuffer(request.body)) init.body = new Uint8Array(request.body);
+  if (Buffer.isBuffer(request.body) && request.body.length > 0) {
+    init.body = new Uint8Array(request.body);
+    // It is, in whatever letters.
+    headers.set("content-type", "application/json");
+  }
   return init;
 }
 

@@ -39,7 +39,7 @@ import { commonHeaders, EXPOSED_HEADERS, SECURITY_HEADERS } from "./headers.ts";
 import { registerHealth } from "./health.ts";
 import { isOwnersBrowser } from "./owners-browser.ts";
 import { countFailed, createRateLimiter } from "./rate-limit.ts";
-import { cutSlowReader, newRequestId, refuseConnection, toFailure } from "./refusals.ts";
+import { cutSlowReader, findHeaderFault, newRequestId, refuseConnection, toFailure } from "./refusals.ts";
 import { shedEarly } from "./shed-early.ts";
 
 declare module "fastify" {
@@ -104,8 +104,12 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
       maxHeaderSize: MAX_HEADER_SIZE,
       headersTimeout: Math.min(HEADERS_TIMEOUT, config.receiveTimeout),
       connectionsCheckingInterval: SLOW_SWEEP,
+      // Node's own refusal has neither a body nor the security headers.
+      requireHostHeader: false,
     },
   });
+  // For the same reason; a server may pass over what it does not know.
+  app.server.on("checkExpectation", (...exchange) => app.server.emit("request", ...exchange));
   app.server.maxConnections = config.maxConnections;
   // Bodies reach the adapters as bytes: each surface reads its own content types.
   app.removeAllContentTypeParsers();
@@ -146,7 +150,7 @@ function addRequestHooks(
   app.addHook("onRequest", (request, reply, done) => {
     const pairs = commonHeaders(request.headers, request.id);
     for (let at = 0; at < pairs.length; at += 2) reply.header(pairs[at] as string, pairs[at + 1]);
-    done();
+    done(findHeaderFault(request.raw));
   });
   app.addHook("preParsing", ({ raw }, _reply, payload, done) => {
     const body = raw.handedOver?.body;

@@ -79,7 +79,8 @@ type Exchange = [raw: IncomingMessage, response: ServerResponse];
 function findPlain({ method, url = "", headers }: IncomingMessage, parts: LaneParts): PlainRequest | null {
   // What CORS answers to a page of another origin is its plugin's to say.
   if (headers.origin !== undefined && parts.config.corsOrigins.length > 0) return null;
-  if (headers["transfer-encoding"] !== undefined) return null;
+  if (headers["transfer-encoding"] !== undefined || headers["content-encoding"] !== undefined) return null;
+  if (headers.host === undefined) return null;
   if (method === "POST" && url === "/graphql") {
     const length = Number(headers["content-length"]);
     return length > 0 && length <= parts.config.bodyLimit ? plainGraphql(headers, parts.graphql) : null;

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { type ServerResponse, STATUS_CODES } from "node:http";
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { ConnectionError, FastifyError } from "fastify";
 import { type AppError, RequestRefusal, toAppError } from "../errors.ts";
@@ -55,6 +55,17 @@ export function cutSlowReader(response: ServerResponse, sendTimeout: number): vo
 }
 
 const cut = (socket?: Socket) => socket?.destroy();
+
+const COMPRESSED = /\b(gzip|deflate|br|zstd|compress)\b/i;
+
+/** Why a request with these headers can't be served, whatever it asks for. */
+export function findHeaderFault({ headers, httpVersion }: IncomingMessage): RequestRefusal | undefined {
+  if (headers.host === undefined && httpVersion === "1.1")
+    return new RequestRefusal(400, "request_malformed", "The request has no Host.");
+  if (COMPRESSED.test(headers["content-encoding"] ?? ""))
+    return new RequestRefusal(415, "content_encoding_unsupported", "The body must not be compressed.");
+  return undefined;
+}
 
 /** Fastify's own refusals of a request, in our words: its texts quote the request. */
 export function toFailure(error: unknown): AppError | RequestRefusal {

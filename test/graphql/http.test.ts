@@ -68,6 +68,26 @@ test("a body over the limit is refused with 413 and another content type with 41
   }
 });
 
+test("a compressed body is refused with 415, and media types are read in any letters", async () => {
+  for (const encoding of ["gzip", "br", "identity, ZSTD"])
+    expect((await post({ query: "{ __typename }" }, { "content-encoding": encoding })).status).toBe(415);
+  for (const [name, value] of Object.entries({
+    "content-encoding": "identity",
+    "content-type": "Application/JSON",
+  }))
+    expect((await post({ query: "{ __typename }" }, { [name]: value })).status).toBe(200);
+});
+
+test("who accepts nothing that there is gets an error that says what there is", async () => {
+  const answer = await post({ query: "{ __typename }" }, { accept: "application/xml" });
+  expect(answer.status).toBe(406);
+  expect(await answer.json()).toMatchObject({
+    errors: [
+      { message: expect.stringContaining("application/json"), extensions: { code: "BAD_USER_INPUT" } },
+    ],
+  });
+});
+
 test("queries work over GET, mutations don't", async () => {
   const query = await fetch(`${url}?query=${encodeURIComponent("{ __typename }")}`);
   expect(await query.json()).toMatchObject({ data: { __typename: "Query" } });

@@ -55,11 +55,30 @@ async function sendBytes(bytes: string): Promise<string> {
 test.each([
   ["what is not HTTP", "bad bytes\r\n\r\n", 400],
   ["headers that are too large", `GET / HTTP/1.1\r\nHost: x\r\nA: ${"a".repeat(20_000)}\r\n\r\n`, 431],
+  ["a request without a host", "GET /v1/kyc HTTP/1.1\r\nConnection: close\r\n\r\n", 400],
+  [
+    "a request that expects what nobody knows",
+    "GET /nowhere HTTP/1.1\r\nHost: x\r\nExpect: more\r\nConnection: close\r\n\r\n",
+    404,
+  ],
   ["an address that is none", "GET //%zz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400],
 ])("%s is refused with them, too", async (_what, bytes, status) => {
   const answer = await sendBytes(bytes);
   expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
   for (const name of Object.keys(EVERYWHERE)) expect(answer.toLowerCase()).toContain(`\r\n${name}: `);
+});
+
+test("GraphQL without a host is refused in its own shape, and HTTP/1.0 needs none", async () => {
+  const query = '{"query":"{ __typename }"}';
+  const ask = (version: string) =>
+    sendBytes(
+      `POST /graphql HTTP/${version}\r\nContent-Type: application/json\r\nConnection: close\r\n` +
+        `Content-Length: ${query.length}\r\n\r\n${query}`,
+    );
+  expect(await ask("1.1")).toMatch(
+    /^HTTP\/1.1 400 [\s\S]*"errors":\[\{"message":"The request has no Host\."/,
+  );
+  expect(await ask("1.0")).toContain('"__typename":"Query"');
 });
 
 test("browsers are told to stay with TLS where a proxy says that they came over it, and only there", async () => {
