@@ -6,7 +6,7 @@ import { createValidation } from "./errors.ts";
 import { createFastPath, type FastPath } from "./fast-path.ts";
 import { sendGraphiql, wantsGraphiql } from "./graphiql.ts";
 import { NO_OPERATION, type Observed } from "./observed.ts";
-import { loadTrustedDocuments } from "./trusted-documents.ts";
+import { ID_NAMES, loadTrustedDocuments } from "./trusted-documents.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -53,6 +53,7 @@ export async function registerGraphql(
         return sendGraphiql(reply, await options.tokenFor(request));
       }
       requireJson(request);
+      requireReadable(request.url);
       const observed: Observed = { operation: NO_OPERATION, outcome: "OK" };
       request.observed = observed;
       const yoga = await openYoga();
@@ -102,6 +103,28 @@ function requireJson(request: FastifyRequest): void {
     throw new RequestRefusal(415, "content_type_unsupported", "The body must be application/json.");
   // What decodes it would write U+FFFD into the record instead.
   if (!isUtf8(request.body)) throw new RequestRefusal(400, "request_malformed", "The body is not UTF-8.");
+}
+
+/** What reads an address would write U+FFFD in place of what it can't read, and take one of several values. */
+function requireReadable(url: string): void {
+  const names = new Set<string>();
+  for (const pair of searchOf(url).slice(1).split("&")) {
+    const name = decode(pair.split("=", 1)[0] as string);
+    decode(pair);
+    if (PARAMETERS.has(name) && names.has(name))
+      throw new RequestRefusal(400, "request_malformed", `The parameter ${name} is there more than once.`);
+    names.add(name);
+  }
+}
+
+const PARAMETERS = new Set(["query", "operationName", "variables", "extensions", ...ID_NAMES]);
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new RequestRefusal(400, "request_malformed", "The address is not percent-encoded UTF-8.");
+  }
 }
 
 /** The query of an address, whatever a client writes before its path: a whole URL may come, credentials included. */

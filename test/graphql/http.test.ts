@@ -98,6 +98,31 @@ test("queries work over GET, mutations don't", async () => {
   expect(mutation.headers.get("allow")).toBe("POST");
 });
 
+test.each([
+  ["query=%ZZ", "percent-encoded"],
+  ["query=%", "percent-encoded"],
+  ["query={kyc(id:%22%FF%22){id}}", "percent-encoded"],
+  ["query={kyc(id:%22%ED%A0%80%22){id}}", "percent-encoded"],
+  ["query={__typename}&x=%E0%A4", "percent-encoded"],
+  ["%ZZ=1&query={__typename}", "percent-encoded"],
+  ["query={__typename}&query={__typename}", "query is there more than once"],
+  ["query={__typename}&%71uery={kycs{totalCount}}", "query is there more than once"],
+  ["query={__typename}&variables={}&variables={}", "variables is there more than once"],
+  ["documentId=a&documentId=b", "documentId is there more than once"],
+  ["query={__typename}&variables={%22a%22:%22%00%22}", "not JSON"],
+])("an address that can be read in two ways, or in none, is refused: ?%s", async (search, words) => {
+  const { statusCode, json } = await gateway.app.inject({ url: `/graphql?${search}` });
+  expect(statusCode).toBe(400);
+  expect(json().errors).toMatchObject([
+    { message: expect.stringContaining(words), extensions: { code: "BAD_USER_INPUT" } },
+  ]);
+});
+
+test("a parameter of somebody else's may be in an address as often as they like", async () => {
+  const answer = await gateway.app.inject({ url: "/graphql?utm=1&query={__typename}&utm=2&&%2B=" });
+  expect(answer.json().data).toEqual({ __typename: "Query" });
+});
+
 test.each(["http://user:pass@x/graphql", "http://x/graphql", "/graphql"])(
   "the whole address %s is as good as its path",
   async (address) => {
