@@ -171,7 +171,7 @@ class Document {
     const document = parseQuietly(query, limits.tokens);
     if (document && validate(schema, document).length === 0) {
       const operation = getOperationAST(document);
-      if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) this.operation = operation ?? undefined;
+      if (operation && isOrdinary(operation)) this.operation = operation;
       this.takesKey = operation ? findKeyMisuse(document, operation).length === 0 : false;
     }
     this.costOf = document && this.operation ? costOf(document, this.operation) : () => 0;
@@ -188,6 +188,12 @@ class Document {
       return interpret(...first);
     };
   }
+}
+
+/** Yoga loses a variable that is called as what every object has: whatever comes of that is its to answer. */
+function isOrdinary({ operation, variableDefinitions }: OperationDefinitionNode): boolean {
+  if (operation === OperationTypeNode.SUBSCRIPTION) return false;
+  return !variableDefinitions?.some(({ variable }) => variable.name.value === "__proto__");
 }
 
 function parseQuietly(query: string, maxTokens: number): DocumentNode | undefined {

@@ -197,6 +197,13 @@ const requests: [
     },
   ],
   [
+    "a variable that is called __proto__",
+    {
+      query: "query ($__proto__: ID!) { kyc(id: $__proto__) { id } }",
+      variables: JSON.parse('{"__proto__":"ID"}'),
+    },
+  ],
+  [
     "an alias that is called __proto__",
     { query: "{ __proto__: kycs { totalCount } kycs { __proto__: totalCount } }" },
   ],
