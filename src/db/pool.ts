@@ -55,6 +55,8 @@ interface Connection {
   readonly client: postgres.Sql;
   /** The last that was opened for it. */
   socket: Socket | undefined;
+  /** Whether it has ever done what was asked. */
+  hasServed: boolean;
   /** How often its socket was closed so far. */
   closes: number;
   /** Statements and transactions that it has not finished. */
@@ -91,6 +93,7 @@ class Pool implements Database {
   readonly #statementTimeout: number;
   readonly #transactionTimeout: number;
   readonly #connections: Connection[];
+  #isClosed = false;
   /** Those that did not answer in time: each ends when it does, or is cut. */
   readonly #retired = new Set<Connection>();
 
@@ -120,11 +123,13 @@ class Pool implements Database {
     this.#open = () => {
       const onclose = () => {
         connection.closes += 1;
-        // What its transaction still sends must meet no one else's statements on a connection made anew.
-        if (connection.load >= TRANSACTION_LOAD) void this.#discard(connection);
+        // What its transaction still sends must meet no one else's statements on a connection made anew. And the driver
+        // keeps what it was about to write: on its next socket it would write that first, or nothing any more.
+        if (connection.hasServed || connection.load >= TRANSACTION_LOAD) void this.#discard(connection);
       };
       let attempts = 0;
       const socket = (target: SocketTarget) => {
+        if (connection.hasServed) throw unavailable(new Error("the connection was lost"));
         connection.socket = openSocketTo(target, attempts);
         attempts += 1;
         return connection.socket;
@@ -137,7 +142,7 @@ class Pool implements Database {
               ...options,
               ...{ path: address.socketPath, database: "postgres", username: "postgres" },
             });
-      const unused = { socket: undefined, closes: 0, load: 0, isCut: false };
+      const unused = { socket: undefined, hasServed: false, closes: 0, load: 0, isCut: false };
       const connection: Connection = { client, ...unused, runs: new Set() };
       return connection;
     };
@@ -227,6 +232,7 @@ class Pool implements Database {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     const all = [...this.#connections, ...this.#retired];
     await Promise.all(all.map(({ client }) => client.end({ timeout: CLOSE_TIMEOUT_SECONDS })));
   }
@@ -258,11 +264,13 @@ class Pool implements Database {
       };
       work(connection, run).then(
         (value) => {
+          connection.hasServed = true;
           done();
           resolve(value);
         },
         (error) => {
           done();
+          if (error?.code === "CONNECT_TIMEOUT") void this.#discard(connection);
           reject(withoutValues(error));
         },
       );
@@ -308,7 +316,7 @@ class Pool implements Database {
   }
 
   async #discard(connection: Connection): Promise<void> {
-    if (connection.isCut) return;
+    if (connection.isCut || this.#isClosed) return;
     this.#replace(connection);
     this.#leave(connection);
     await connection.client.end({ timeout: 0 });

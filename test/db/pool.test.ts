@@ -1,4 +1,4 @@
-import { setTimeout as wait } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { DatabaseError } from "../../src/db/database-error.ts";
 import { connect } from "../../src/db/pool.ts";
@@ -77,6 +77,29 @@ test.each(["between its statements", "during a statement"])(
     await db.close();
   },
 );
+
+test("connections that are cut again and again are made anew at once, whatever was on its way", async () => {
+  const db = connect({ address: { url: database.url }, poolSize: 4, prepare: true });
+  const codes = new Set<unknown>();
+  let asking = true;
+  const ask = async (n: number) => {
+    // From there what is sent is written a turn later, when its socket may have been closed.
+    for (; asking; await turn())
+      await db.send("select $1::int", [n]).catch(({ code, cause }) => codes.add(cause?.code ?? code));
+  };
+  const askers = Array.from({ length: 40 }, (_, n) => ask(n));
+  for (let round = 0; round < 60; round++) {
+    await wait(25);
+    await database.db.execute(
+      "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+    );
+  }
+  await wait(2500);
+  asking = false;
+  await Promise.all(askers);
+  expect([...codes]).not.toContain("CONNECT_TIMEOUT");
+  await db.close();
+});
 
 test("statements do not wait behind a transaction while another connection is free", async () => {
   const db = connect({ address: { url: database.url }, poolSize: 2, prepare: true });
