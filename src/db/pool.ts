@@ -129,7 +129,8 @@ class Pool implements Database {
       };
       let attempts = 0;
       const socket = (target: SocketTarget) => {
-        if (connection.hasServed) throw unavailable(new Error("the connection was lost"));
+        // What waits in the driver would open it again, and nobody would close that.
+        if (connection.isCut) throw unavailable(new Error("the connection was lost"));
         connection.socket = openSocketTo(target, attempts);
         attempts += 1;
         return connection.socket;
@@ -305,18 +306,21 @@ class Pool implements Database {
       this.#later(() => this.#cut(connection));
       return;
     }
-    connection.isCut = true;
     const { client, socket } = connection;
+    // On a socket of its own, and the last one.
     if (oldest?.query) cancel(oldest.query);
-    await client.end({ timeout: 0 });
-    // A socket that is only ended takes answers until the other side ends it, too: the server would work on.
+    connection.isCut = true;
+    // A socket that is only ended takes answers until the other side ends it, too: the server would work on. And once
+    // the driver has ended it, it can't be reset any more: Node would leave it open for ever.
     if (socket?.remoteFamily) socket.resetAndDestroy();
     else socket?.destroy();
+    await client.end({ timeout: 0 });
     this.#later(() => this.#leave(connection));
   }
 
   async #discard(connection: Connection): Promise<void> {
     if (connection.isCut || this.#isClosed) return;
+    connection.isCut = true;
     this.#replace(connection);
     this.#leave(connection);
     await connection.client.end({ timeout: 0 });

@@ -212,6 +212,8 @@ test("connections through a network that falls silent again and again are cut, a
   const proxy = await startTcpProxy({ host: url.hostname, port: Number(url.port) });
   url.port = String(proxy.port);
   const limits = { statementTimeout: 200, queueLimit: 12 };
+  const sockets = () => process.getActiveResourcesInfo().filter((type) => type === "TCPSocketWrap").length;
+  const before = sockets();
   const db = connect({ address: { url: url.href }, poolSize: 2, prepare: true, ...limits });
   const ask = () => Promise.allSettled([1, 2].map((n) => db.send("select $1::int", [n])));
   const answers = async () => (await ask()).every(({ status }) => status === "fulfilled");
@@ -233,6 +235,8 @@ test("connections through a network that falls silent again and again are cut, a
   await expect.poll(() => db.usage().retired, { timeout: 3000 }).toBe(0);
   await db.close();
   await proxy.cut();
+  // What is left open would keep the process from its end.
+  await expect.poll(sockets, { timeout: 3000 }).toBeLessThanOrEqual(before);
 });
 
 test("a network that falls silent, or is cut, while a connection is being made ends nothing but that connection", async () => {
