@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
-import { setImmediate as turn } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Acceptors, acceptMore } from "../../src/server/acceptors.ts";
 
@@ -76,10 +76,34 @@ test("closing waits for the connections that are open, and no more are accepted"
   const closing = acceptors.close().then(() => {
     closed = true;
   });
-  expect(server.listening).toBe(false);
+  await expect.poll(() => server.listening).toBe(false);
   expect(closed).toBe(false);
   leave();
   await closing;
+});
+
+test("connections that come while it closes at once are accepted or refused, and none is reset", async () => {
+  server.on("connection", (socket) => socket.end());
+  const closing = acceptors.close();
+  const ends: Promise<string>[] = [];
+  const endOf = (client: Socket) =>
+    new Promise<string>((resolve) => {
+      client
+        .once("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? ""))
+        .once("end", () => resolve("accepted"));
+    });
+  let isOver = false;
+  const over = closing.then(() => {
+    isOver = true;
+  });
+  while (!isOver) {
+    const client = connect({ port: address.port, host: "127.0.0.1", allowHalfOpen: false }).resume();
+    ends.push(endOf(client));
+    clients.push(client);
+    await wait(1);
+  }
+  await over;
+  expect(new Set(await Promise.all(ends))).toEqual(new Set(["accepted", "ECONNREFUSED"]));
 });
 
 test("closing at once ends without more connections, whatever is still under way", async () => {
