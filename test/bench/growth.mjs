@@ -14,7 +14,7 @@ const COUNTS = 15;
 /**
  * @typedef {object} Growth
  * @property {{ name: string, title: string, slowestByFastest: number, goal: number, passed: boolean,
- *   sizes: { records: number, rate: number, cpu: number, p50: number, p99: number }[] }[]} workloads
+ *   sizes: { records: number, rate: number, ofRound: number, cpu: number, p50: number, p99: number }[] }[]} workloads
  * @property {{ records: number, totalCountMs: number, memory: number }[]} sizes
  */
 
@@ -72,14 +72,28 @@ async function measure(workload, sites, { rounds, warmup, duration, connections 
       if (round > 0) found[index]?.rounds.push(measured);
     }
   }
-  const sizes = found.map(({ records, rounds }) => {
-    const { rate, cpu, p50, p99 } = summarize(rounds);
-    return { records, rate, cpu, p50, p99 };
+  const sizes = found.map((size) => {
+    const { rate, cpu, p50, p99 } = summarize(size.rounds);
+    return { records: size.records, rate, ofRound: median(ratesOfRound(size, found)), cpu, p50, p99 };
   });
-  const rates = sizes.map(({ rate }) => rate);
-  const slowestByFastest = Math.min(...rates) / Math.max(...rates);
+  const shares = sizes.map(({ ofRound }) => ofRound);
+  const slowestByFastest = Math.min(...shares) / Math.max(...shares);
   const { name, title } = workload;
   return { name, title, slowestByFastest, goal: GOAL, passed: slowestByFastest >= GOAL, sizes };
+}
+
+/**
+ * The rate of a size in each round by the mean of all sizes in it: a machine that is slower for a while, since others
+ * use it, is so for all of them.
+ *
+ * @param {{ rounds: { rate: number }[] }} size
+ * @param {{ rounds: { rate: number }[] }[]} all
+ */
+function ratesOfRound(size, all) {
+  return size.rounds.map(({ rate }, round) => {
+    const sum = all.reduce((total, { rounds }) => total + Number(rounds[round]?.rate), 0);
+    return (rate * all.length) / sum;
+  });
 }
 
 /** The median time of one `totalCount` over the whole account. Milliseconds. @param {string} url @param {string} token */
@@ -103,10 +117,14 @@ async function timeTotalCount(url, token) {
 export function printGrowth({ workloads, sizes }, print) {
   for (const { name, title, slowestByFastest, goal, passed, sizes } of workloads) {
     print(`\n${name} ${title}`);
-    for (const { records, rate, cpu, p50, p99 } of sizes) {
-      const cells = [`${Math.round(rate)}/s`, `${cpu.toFixed(0)} µs CPU`];
+    for (const { records, rate, ofRound, cpu, p50, p99 } of sizes) {
+      const cells = [
+        `${Math.round(rate)}/s`,
+        `${(100 * ofRound).toFixed(0)} % of the mean`,
+        `${cpu.toFixed(0)} µs CPU`,
+      ];
       print(
-        `${records.toLocaleString("en").padStart(12)}  ${cells.map((cell) => cell.padStart(12)).join("")}   p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`,
+        `${records.toLocaleString("en").padStart(12)}  ${cells.map((cell) => cell.padStart(12)).join("  ")}   p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`,
       );
     }
     print(`  slowest ÷ fastest ${slowestByFastest.toFixed(2)}, goal ${goal}: ${passed ? "pass" : "FAIL"}`);

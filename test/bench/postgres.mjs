@@ -21,7 +21,7 @@ const SETTINGS = [
   "max_connections=100",
   "fsync=on",
   "synchronous_commit=on",
-  "shared_buffers=256MB",
+  "shared_buffers=2GB",
   "maintenance_work_mem=256MB",
   "max_wal_size=4GB",
   // Containers often have a /dev/shm too small for parallel queries.
