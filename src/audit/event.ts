@@ -48,9 +48,18 @@ export function newEvent(
       reason?: string | undefined;
     },
 ): NewAuditEvent {
-  const { at, action, kycIds, changedFields = [], statusBefore = null, statusAfter = null } = what;
   return {
-    ...{ accountId, at, tokenId, tokenName, surface, requestId, action, kycIds, changedFields },
-    ...{ statusBefore, statusAfter, reason: what.reason ?? null },
+    accountId,
+    at: what.at,
+    tokenId,
+    tokenName,
+    surface,
+    requestId,
+    action: what.action,
+    kycIds: what.kycIds,
+    changedFields: what.changedFields ?? [],
+    statusBefore: what.statusBefore ?? null,
+    statusAfter: what.statusAfter ?? null,
+    reason: what.reason ?? null,
   };
 }

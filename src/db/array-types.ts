@@ -16,8 +16,15 @@ export const ARRAY_TYPES = {
 /** A list as PostgreSQL reads it; what is none is written by somebody else already. */
 function writeArray(list: unknown): unknown {
   if (!Array.isArray(list)) return list;
-  const items = list.map((item) => (item === null ? "null" : `"${String(item).replace(/["\\]/g, "\\$&")}"`));
-  return `{${items.join(",")}}`;
+  let items = "";
+  for (const item of list) items += items === "" ? quote(item) : `,${quote(item)}`;
+  return `{${items}}`;
+}
+
+function quote(item: unknown): string {
+  if (item === null) return "null";
+  const text = String(item);
+  return `"${/["\\]/.test(text) ? text.replace(/["\\]/g, "\\$&") : text}"`;
 }
 
 const ITEM = /"((?:[^"\\]|\\.)*)"|[^{},]+/gs;

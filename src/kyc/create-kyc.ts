@@ -10,7 +10,7 @@ import { type CreateKycInput, createKycInput, parseInput } from "./input.ts";
 import { type Kyc, newKycId } from "./kyc.ts";
 import { toAuditReason } from "./reason.ts";
 import { ShownKyc } from "./show-kyc.ts";
-import { insertKyc, insertKycOnce } from "./store.ts";
+import { insertKyc, insertKycOnce, type NewKyc } from "./store.ts";
 
 const ID_IS_UNIQUE = "kycs_account_id_id_pk";
 
@@ -28,19 +28,32 @@ export async function createKyc(
   const viewer = requireScope(ctx.viewer, "kyc:write");
   const { accountId } = viewer;
   const value = parseInput(createKycInput, input, [...found, ...findKeyFaults(ctx.idempotency)]);
-  const { documentNumber, reason, ...fields } = value;
+  const { documentNumber, reason } = value;
   const auditReason = toAuditReason(viewer, reason, documentNumber);
   const keyed = toKeyedWrite<Kyc, typeof value>(ctx, viewer, "createKyc", value, maskInput);
   for (;;) {
     const now = ctx.now();
     const id = newKycId(now);
     const number = sealNumber(ctx.keys, accountId, id, documentNumber);
-    const kyc = {
-      ...{ id, ...fields, ...number, plainNumber: null },
-      ...{ createdAt: now, updatedAt: now, version: 1 },
+    const kyc: NewKyc = {
+      id,
+      customerId: value.customerId,
+      verificationStatus: value.verificationStatus,
+      documentType: value.documentType,
+      sealedNumber: number.sealedNumber,
+      numberDigest: number.numberDigest,
+      plainNumber: null,
+      createdAt: now,
+      updatedAt: now,
+      version: 1,
+      // The answer shows what came: nothing has to be decrypted for it.
+      openOnce: () => documentNumber,
     };
     const event = newEvent(ctx, viewer, {
-      ...{ action: "created", at: now, kycIds: [id], statusAfter: kyc.verificationStatus },
+      action: "created",
+      at: now,
+      kycIds: [id],
+      statusAfter: kyc.verificationStatus,
       reason: auditReason,
     });
     try {

@@ -156,10 +156,14 @@ interface NewEntry {
 
 /** The values of an account's new records and their events. */
 function toLists(entries: readonly [NewEntry, ...NewEntry[]]): Record<string, unknown> {
-  const rows = entries.map(({ kyc }) => ({ ...kyc, ...stamps(kyc) }));
-  const lists = INSERTED.map((name) => [name, rows.map((row) => row[name])]);
-  const events = eventValues(entries.map(({ event }) => event));
-  return { accountId: entries[0].accountId, ...Object.fromEntries(lists), ...events };
+  const values: Record<string, unknown> = eventValues(entries.map(({ event }) => event));
+  values.accountId = entries[0].accountId;
+  for (const name of INSERTED) values[name] = entries.map(({ kyc }) => insertedValue(kyc, name));
+  return values;
+}
+
+function insertedValue(kyc: NewKyc, name: (typeof INSERTED)[number]): string | number {
+  return name === "createdAt" || name === "updatedAt" ? toTimestamptz(kyc[name]) : kyc[name];
 }
 
 const insertOne = batched<NewEntry, void>(
@@ -243,9 +247,18 @@ export async function updateKyc(
   number: SealedNumber | undefined,
   event: NewAuditEvent,
 ): Promise<boolean> {
-  const { sealedNumber, numberDigest } = number ?? { sealedNumber: null, numberDigest: null };
-  const values = { ...kyc, sealedNumber, numberDigest, ...stamps(kyc) };
-  return (await update(db, { accountId, ...values, ...eventValues([event]) })).length > 0;
+  const values = {
+    ...eventValues([event]),
+    accountId,
+    id: kyc.id,
+    verificationStatus: kyc.verificationStatus,
+    documentType: kyc.documentType,
+    sealedNumber: number ? number.sealedNumber : null,
+    numberDigest: number ? number.numberDigest : null,
+    updatedAt: toTimestamptz(kyc.updatedAt),
+    version: kyc.version,
+  };
+  return (await update(db, values)).length > 0;
 }
 
 const remove = statement((db) => {
@@ -293,8 +306,4 @@ export async function findPosition(
   id: string,
 ): Promise<Position | undefined> {
   return (await selectPosition(db, { accountId, id }))[0];
-}
-
-function stamps(kyc: Kyc): { createdAt: string; updatedAt: string } {
-  return { createdAt: toTimestamptz(kyc.createdAt), updatedAt: toTimestamptz(kyc.updatedAt) };
 }

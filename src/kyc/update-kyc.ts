@@ -126,14 +126,26 @@ function planChange(
   );
   if (changedFields.length === 0) return null;
   const kyc: Kyc = {
-    ...stored,
-    ...{ verificationStatus, documentType, version: stored.version + 1 },
-    ...(number && { ...number, plainNumber: null }),
+    id: stored.id,
+    customerId: stored.customerId,
+    verificationStatus,
+    documentType,
+    sealedNumber: number ? number.sealedNumber : stored.sealedNumber,
+    plainNumber: number ? null : stored.plainNumber,
+    createdAt: stored.createdAt,
     updatedAt: Math.max(stored.updatedAt, ctx.now()),
+    version: stored.version + 1,
+    // Either is known by now: nothing has to be decrypted for the answer.
+    openOnce: number ? () => input.documentNumber as string : (open) => stored.openOnce?.(open) ?? open(),
   };
   const event = newEvent(ctx, viewer, {
-    ...{ action: "updated", at: kyc.updatedAt, kycIds: [stored.id], changedFields, reason },
-    ...{ statusBefore: stored.verificationStatus, statusAfter: verificationStatus },
+    action: "updated",
+    at: kyc.updatedAt,
+    kycIds: [stored.id],
+    changedFields,
+    reason,
+    statusBefore: stored.verificationStatus,
+    statusAfter: verificationStatus,
   });
   return { kyc, number, event };
 }

@@ -58,7 +58,7 @@ export function createListStore<Selection extends object, Row>(
   source: ListSource<Selection, Row>,
 ): ListStore<Selection, Row> {
   const names = Object.keys(source.conditions) as (keyof Selection & string)[];
-  const conditionsOf = (selection: Selection) => names.filter((name) => name in selection);
+  const conditionsOf = (selection: Selection) => names.filter((name) => selection[name] !== undefined);
   const shapeOf = (selection: Selection) => conditionsOf(selection).join(" ");
   const columns = listOf(Object.values(source.columns), (column) =>
     is(column, SQL.Aliased) ? sql`${column.sql} as ${sql.identifier(column.fieldAlias)}` : sql`${column}`,

@@ -24,11 +24,11 @@ export interface PagedList<Item> {
 /** Which part of a list is meant, by places in it. */
 export interface Bounds<Position> {
   /** Newer than this place in the list, itself excluded. */
-  newerThan?: Position;
-  olderThan?: Position;
+  newerThan?: Position | undefined;
+  olderThan?: Position | undefined;
   /** This place in the list, and what is newer. */
-  fromHereNewer?: Position;
-  fromHereOlder?: Position;
+  fromHereNewer?: Position | undefined;
+  fromHereOlder?: Position | undefined;
 }
 
 /** How a list is read. */
@@ -127,14 +127,11 @@ function fromItsStart<Position, Selection extends Bounds<Position>>(
   range: Selection,
   start: Position,
 ): { selection: Selection; inclusive: boolean } {
-  const selection = { ...range };
   if (range.olderThan === start) {
-    delete selection.olderThan;
-    return { selection: { ...selection, fromHereOlder: start }, inclusive: true };
+    return { selection: { ...range, olderThan: undefined, fromHereOlder: start }, inclusive: true };
   }
   if (range.newerThan === start) {
-    delete selection.newerThan;
-    return { selection: { ...selection, fromHereNewer: start }, inclusive: true };
+    return { selection: { ...range, newerThan: undefined, fromHereNewer: start }, inclusive: true };
   }
   return { selection: range, inclusive: false };
 }
