@@ -240,7 +240,8 @@ describe("what is created is what is read", () => {
     document_number: fc
       .tuple(padding, printable(64), padding)
       .map((parts) => parts.join(""))
-      .filter((content) => content.trim() !== ""),
+      // A masked number is refused: it may have been shown to somebody in place of the real one.
+      .filter((content) => content.trim() !== "" && !content.includes("•")),
   };
   const input = fc.record({ customer_id: printable(128), ...fields });
   const changes = fc.record(fields, { requiredKeys: [] });
