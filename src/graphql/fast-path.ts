@@ -245,11 +245,8 @@ function render(
   operation: string,
 ): FastAnswer {
   const end = `,"extensions":${extensions}}`;
-  if (!errors) {
-    const body = `{"data":${JSON.stringify(data)}${end}`;
-    return { status: 200, headers: NO_HEADERS, mediaType, body, operation, outcome: "OK" };
-  }
   const answer = { status: 200, headers: NO_HEADERS, mediaType, operation };
+  if (!errors) return { ...answer, outcome: "OK", body: `{"data":${JSON.stringify(data)}${end}` };
   const ordered = inDocumentOrder(errors);
   const rendered = renderErrors(ordered, context).map(
     ({ message, path, extensions: { http, ...extensions } }, index) => {

@@ -46,7 +46,7 @@ export async function createKyc(
       createdAt: now,
       updatedAt: now,
       version: 1,
-      // The answer shows what came: nothing has to be decrypted for it.
+      // What came need not be decrypted for the answer.
       openOnce: () => documentNumber,
     };
     const event = newEvent(ctx, viewer, {

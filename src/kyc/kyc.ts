@@ -35,7 +35,10 @@ export interface Kyc {
   updatedAt: number;
   /** 1 for a new record, up by one with each change. */
   version: number;
-  /** The number, which `open` opens the first time: those who read a record at once share it. A copy has no such. */
+  /**
+   * The number: the one that was just written, or what `open` gives the first time, which those who read a record at
+   * once share. A copy has no such.
+   */
   openOnce?(open: () => string): string;
 }
 

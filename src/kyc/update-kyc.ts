@@ -135,7 +135,7 @@ function planChange(
     createdAt: stored.createdAt,
     updatedAt: Math.max(stored.updatedAt, ctx.now()),
     version: stored.version + 1,
-    // Either is known by now: nothing has to be decrypted for the answer.
+    // A number that came need not be decrypted for the answer, and one that stays is opened at most once.
     openOnce: number ? () => input.documentNumber as string : (open) => stored.openOnce?.(open) ?? open(),
   };
   const event = newEvent(ctx, viewer, {

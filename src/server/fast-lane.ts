@@ -96,9 +96,7 @@ function plainGraphql(headers: IncomingHttpHeaders, fastPath: FastPath): PlainRe
     route: "/graphql",
     answer: async (operationContext, body) => {
       const answer = await fastPath({ headers, body, operationContext });
-      if (!answer) return null;
-      const { status, headers: extra, mediaType, body: text } = answer;
-      return { status, headers: extra, mediaType, body: text, observed: answer };
+      return answer && { ...answer, observed: answer };
     },
   };
 }

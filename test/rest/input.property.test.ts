@@ -264,6 +264,7 @@ describe("what is created is what is read", () => {
         const updated = await gateway.rest(token, "PUT", `/v1/kyc/${id}`, { [kind]: changed });
         expect(updated.statusCode).toBe(200);
         expect(updated.json()).toMatchObject({ ...asRead(sent), ...asRead(changed) });
+        expect((await gateway.rest(token, "GET", `/v1/kyc/${id}`)).json()).toEqual(updated.json());
       }),
       { numRuns: 60 },
     );

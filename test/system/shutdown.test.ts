@@ -72,6 +72,7 @@ describe.each(ENGINES)("a gateway on %s that is told to stop", (engine) => {
     await probe.reads(/HTTP\/1\.1 503 [\s\S]*"draining"/);
     expect(probe.received()).toMatch(/HTTP\/1\.1 503 [\s\S]*\r\nconnection: close\r\n/i);
     await probe.ended();
+    // A gateway that has only just started takes connections until all that listens for it has been handed over.
     const another = () => openConnection(gateway.url).then(String, ({ code }) => code);
     await expect.poll(another).toBe("ECONNREFUSED");
 
