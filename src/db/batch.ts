@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { AppError, lateAnswer } from "../errors.ts";
 import type { Database } from "./client.ts";
 
@@ -5,7 +6,7 @@ import type { Database } from "./client.ts";
 const IN_FLIGHT = 2;
 /** How long a statement is waited for before another one goes beside it: the fewer, the cheaper. Milliseconds. */
 const SLOW = 10;
-/** Keys of one statement. */
+/** Keys of one statement, and answers of one turn, at most. */
 const LARGEST_BATCH = 100;
 
 interface Asker<Value> {
@@ -21,6 +22,8 @@ interface Entry<Key, Value> {
 }
 
 interface Lane<Key, Value> {
+  /** How many keys a statement of it has, and how many are answered in one turn, at most. */
+  largest: number;
   /** By the text of the key: who asks the same before it is sent gets the same answer. */
   waiting: Map<string, Entry<Key, Value>>;
   /** Places of the queue that it has for as many statements as what waits will need. */
@@ -38,29 +41,37 @@ interface Lane<Key, Value> {
  * committed before it was asked for. Writes can be grouped alike, where a statement that fails has done nothing.
  * `laneOf` keeps apart what must not share a statement: it starts with the account. Keys with the same `textOf` are
  * the same question: those who ask it share one value, which nobody may change. `read` answers the keys in their
- * order. What waits takes places of the database's queue, and fails with UNAVAILABLE where there is none or where it
- * has waited for as long as the queue has patience.
+ * order, up to `largestOf` of them, which is one number for a lane: the more is made of each, the fewer should be
+ * answered in one turn of the event loop. What waits takes places of the database's queue, and fails with UNAVAILABLE
+ * where there is none or where it has waited for as long as the queue has patience.
  */
 export function batched<Key extends object, Value>(
   laneOf: (key: Key) => string,
   textOf: (key: Key) => string,
   read: (db: Database, keys: [Key, ...Key[]]) => Promise<Value[]>,
+  largestOf = (_key: Key) => LARGEST_BATCH,
 ): (db: Database, key: Key) => Promise<Value> {
   const lanesOf = new WeakMap<Database, Map<string, Lane<Key, Value>>>();
 
   /** Resolves with what it failed with, if it did. */
-  async function send(db: Database, batch: Entry<Key, Value>[]): Promise<unknown> {
+  async function send(db: Database, batch: Entry<Key, Value>[], largest: number): Promise<unknown> {
     try {
       const values = await read(db, batch.map(({ key }) => key) as [Key, ...Key[]]);
+      let given = 0;
       for (const [index, { askers }] of batch.entries()) {
-        for (const asker of askers) asker.resolve(values[index] as Value);
+        for (const asker of askers) {
+          // A thousand who asked the same would keep all others, new connections and probes too, waiting for seconds.
+          if (given > 0 && given % largest === 0) await nextTurn();
+          asker.resolve(values[index] as Value);
+          given += 1;
+        }
       }
     } catch (error) {
       // Nobody is to fail for what another one asked. A database that can't be reached fails for all alike.
       let failure: unknown = error;
       for (const entry of batch) {
         if (batch.length === 1 || failure instanceof AppError) fail(entry, failure);
-        else failure = await send(db, [entry]);
+        else failure = await send(db, [entry], largest);
       }
       return failure;
     }
@@ -74,7 +85,7 @@ export function batched<Key extends object, Value>(
   ): void {
     while (lane.waiting.size > 0 && mayGo(lane)) {
       dropLate(lane, db.queue.patience);
-      const batch = [...lane.waiting].slice(0, LARGEST_BATCH);
+      const batch = [...lane.waiting].slice(0, lane.largest);
       for (const [text] of batch) lane.waiting.delete(text);
       for (; lane.places > statementsOf(lane); lane.places -= 1) db.queue.leave();
       if (batch.length === 0) break;
@@ -83,6 +94,7 @@ export function batched<Key extends object, Value>(
       send(
         db,
         batch.map(([, entry]) => entry),
+        lane.largest,
       ).finally(() => {
         lane.inFlight -= 1;
         flush(db, lanes, name, lane);
@@ -106,7 +118,10 @@ export function batched<Key extends object, Value>(
     const name = laneOf(key);
     let lane = lanes.get(name);
     if (!lane) {
-      lane = { waiting: new Map(), places: 0, inFlight: 0, sentAt: 0, timer: undefined };
+      lane = {
+        ...{ largest: Math.min(largestOf(key), LARGEST_BATCH), waiting: new Map(), places: 0 },
+        ...{ inFlight: 0, sentAt: 0, timer: undefined },
+      };
       lanes.set(name, lane);
     }
     const { waiting } = lane;
@@ -117,7 +132,7 @@ export function batched<Key extends object, Value>(
         entry.askers.push({ resolve, reject });
         return;
       }
-      if (waiting.size === lane.places * LARGEST_BATCH) {
+      if (waiting.size === lane.places * lane.largest) {
         db.queue.enter();
         lane.places += 1;
       }
@@ -128,22 +143,14 @@ export function batched<Key extends object, Value>(
 }
 
 /** Whether another statement of a lane may be sent now. */
-function mayGo({
-  waiting,
-  inFlight,
-  sentAt,
-}: {
-  waiting: { size: number };
-  inFlight: number;
-  sentAt: number;
-}): boolean {
+function mayGo({ largest, waiting, inFlight, sentAt }: Lane<unknown, never>): boolean {
   if (inFlight === 0) return true;
-  return inFlight < IN_FLIGHT && (waiting.size >= LARGEST_BATCH || performance.now() - sentAt >= SLOW);
+  return inFlight < IN_FLIGHT && (waiting.size >= largest || performance.now() - sentAt >= SLOW);
 }
 
 /** How many statements what waits in a lane will need. */
-function statementsOf({ waiting }: { waiting: Map<string, unknown> }): number {
-  return Math.ceil(waiting.size / LARGEST_BATCH);
+function statementsOf({ largest, waiting }: Lane<unknown, never>): number {
+  return Math.ceil(waiting.size / largest);
 }
 
 /** Afterwards nothing waits in a lane that has waited for so long. What is under way lets the next go in that time. */

@@ -35,6 +35,9 @@ export interface ListStore<Selection, Row> {
   count(db: Database, accountId: string, selection: Selection): Promise<number>;
 }
 
+/** Rows of one statement, unless a single page has more: what is made of them keeps all others waiting. */
+const MOST_ROWS = 1100;
+
 interface CountRequest<Selection> {
   accountId: string;
   selection: Selection;
@@ -143,6 +146,7 @@ export function createListStore<Selection extends object, Row>(
       if (requests.length > 1) return readPages(db, requests[0], requests);
       return [await selectPage(selection, from)(db, { accountId, ...values, limit })];
     },
+    ({ limit }) => Math.max(1, Math.floor(MOST_ROWS / limit)),
   );
 
   // Each lane has one question alone: who asks it before it is sent shares its answer.

@@ -32,6 +32,8 @@ export interface UnderWay {
 export interface Admission {
   /** What there is too much of for another request; undefined: nothing. */
   excess(): "requests" | "event_loop" | undefined;
+  /** How many requests may begin now. */
+  room(): number;
   /** Gives a place to a request that begins. False where there is none. */
   enter(request: UnderWay): boolean;
   /** Takes the place of a request that is answered or lost, where it has one. */
@@ -124,6 +126,10 @@ export async function limitLoad(
       : undefined;
   }
 
+  function room() {
+    return excess() ? 0 : limits.maxConcurrentRequests - places.size;
+  }
+
   function enter(request: UnderWay): boolean {
     if (places.size >= limits.maxConcurrentRequests) return false;
     request.begun = now;
@@ -160,7 +166,7 @@ export async function limitLoad(
     clearInterval(sweep);
     done();
   });
-  return { excess, enter, leave: (request) => places.leave(request), pause, resume };
+  return { excess, room, enter, leave: (request) => places.leave(request), pause, resume };
 }
 
 function refuseLate(this: FastifyReply): void {

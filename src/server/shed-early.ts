@@ -46,16 +46,21 @@ export function shedEarly(app: FastifyInstance, parts: ShedParts): void {
   function answerSome(): void {
     const begun = performance.now();
     const until = begun + Math.min(Math.max((begun - ended) * SHARE, SHORTEST), LONGEST);
+    // Who is let in takes a place only when the body is there.
+    let room = admission.room();
+    const excess = admission.excess() ?? "requests";
     let count = 0;
     for (const { exchange, route } of waiting) {
+      if (room === 0 && performance.now() > until) break;
       count += 1;
-      const excess = admission.excess();
-      if (!excess) next(...exchange);
-      else if (!exchange[1].destroyed) {
+      if (exchange[1].destroyed) continue;
+      if (room > 0) {
+        room -= 1;
+        next(...exchange);
+      } else {
         metrics.countShed(excess);
         refuse(exchange, route, parts);
       }
-      if (performance.now() > until) break;
     }
     waiting = waiting.slice(count);
     ended = performance.now();
@@ -64,7 +69,7 @@ export function shedEarly(app: FastifyInstance, parts: ShedParts): void {
 
   app.server.removeAllListeners("request");
   app.server.on("request", (...exchange: Exchange) => {
-    const route = admission.excess() && routeOf(exchange[0], parts);
+    const route = (waiting.length > 0 || admission.excess()) && routeOf(exchange[0], parts);
     if (!route) return next(...exchange);
     if (waiting.push({ exchange, route }) === 1) setImmediate(answerSome);
   });

@@ -16,6 +16,7 @@ const database = (queue = new StatementQueue()) => ({ queue }) as Database;
 /** A reader that answers when it is let, and what it was asked. */
 function recorder(
   answer: (keys: Key[]) => Promise<number[]> = async (keys) => keys.map(({ number }) => number * 2),
+  largest?: number,
 ) {
   const asked: Key[][] = [];
   const read = batched<Key, number>(
@@ -25,6 +26,7 @@ function recorder(
       asked.push([...keys]);
       return answer(keys);
     },
+    largest === undefined ? undefined : () => largest,
   );
   return { asked, read };
 }
@@ -72,6 +74,43 @@ test("at most two reads of a lane are under way, of at most a hundred keys, and 
   expect(answers).toEqual(Array.from({ length: 450 }, (_, number) => number));
   expect(most).toBe(2);
   expect(asked.map((keys) => keys.length)).toEqual([100, 100, 100, 100, 50]);
+});
+
+test("of keys that stand for much fewer are read at once, and take as many places of the queue", async () => {
+  const { asked, read } = recorder(undefined, 4);
+  const db = database(new StatementQueue(3));
+  const answers = await Promise.allSettled(
+    Array.from({ length: 13 }, (_, number) => read(db, { account: "a", number })),
+  );
+  expect(answers.slice(0, 12)).toEqual(
+    Array.from({ length: 12 }, (_, number) => ({ status: "fulfilled", value: number * 2 })),
+  );
+  expect(answers[12]).toMatchObject({ reason: { code: "UNAVAILABLE" } });
+  expect(asked.map((keys) => keys.length)).toEqual([4, 4, 4]);
+});
+
+test("many who asked the same are answered in their order, over several turns of the event loop", async () => {
+  const { asked, read } = recorder(undefined, 10);
+  const db = database();
+  let turn = 0;
+  let goingOn = true;
+  const turns = (async () => {
+    for (; goingOn; turn += 1) await nextRound();
+  })();
+  const order: number[] = [];
+  const inTurn = new Map<number, number>();
+  await Promise.all(
+    Array.from({ length: 95 }, async (_, asker) => {
+      expect(await read(db, { account: "a", number: asker % 2 })).toBe((asker % 2) * 2);
+      order.push(asker);
+      inTurn.set(turn, (inTurn.get(turn) ?? 0) + 1);
+    }),
+  );
+  goingOn = false;
+  await turns;
+  expect(asked).toHaveLength(1);
+  expect(order).toEqual([...order.filter((asker) => asker % 2 === 0), ...order.filter((asker) => asker % 2)]);
+  expect(Math.max(...inTurn.values())).toBe(10);
 });
 
 test("what is asked meanwhile waits for a read under way, together, unless that is slow", async () => {
