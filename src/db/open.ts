@@ -4,6 +4,7 @@ import type { Database } from "./client.ts";
 import { DatabaseError } from "./database-error.ts";
 import { DataDirInUseError, openEmbedded, socketPathOf } from "./embedded.ts";
 import { connect, type DatabaseAddress } from "./pool.ts";
+import { startUpkeep } from "./upkeep.ts";
 
 /** A database that is open until it is closed. */
 export interface OpenDatabase {
@@ -39,12 +40,15 @@ export async function openDatabase(
   const embedded = await openEmbedded(config.dataDir, { onWarning });
   const address = { socketPath: embedded.socketPath };
   const db = connect({ ...limitsOf(config), address, poolSize: EMBEDDED_POOL_SIZE, prepare: true });
+  const stopUpkeep = startUpkeep(db, onWarning);
   return {
     db,
     isGuest: false,
     address,
     close: async () => {
+      const stopped = stopUpkeep();
       await db.close();
+      await stopped;
       await embedded.close(guestsMs);
     },
   };

@@ -1,5 +1,6 @@
 import type { Database } from "../db/client.ts";
 import type { FailureLog } from "../log.ts";
+import { startRecurring } from "../recurring.ts";
 import { removeExpiredKeys } from "./store.ts";
 
 /** How often a replica looks for keys that are no longer kept. Milliseconds. */
@@ -20,23 +21,12 @@ export function startSweep({
   log: FailureLog;
   now: () => number;
 }): () => Promise<void> {
-  let stopped = false;
-  let timer: NodeJS.Timeout | undefined;
-  const run = async () => {
-    try {
-      await sweep(db, now, () => stopped);
-    } catch (error) {
-      // What is left is found the next time: until then it is only space.
-      log.warn({ err: error }, "old idempotency keys could not be removed");
-    }
-    if (!stopped) timer = setTimeout(() => (running = run()), INTERVAL * (0.75 + Math.random() / 2)).unref();
-  };
-  let running = run();
-  return async () => {
-    stopped = true;
-    clearTimeout(timer);
-    await running;
-  };
+  return startRecurring({
+    work: (isStopped) => sweep(db, now, isStopped),
+    pause: () => INTERVAL * (0.75 + Math.random() / 2),
+    // What is left is found the next time: until then it is only space.
+    onFailure: (err) => log.warn({ err }, "old idempotency keys could not be removed"),
+  });
 }
 
 /** Removes every key that is no longer kept, in batches, until `isStopped`. */
