@@ -25,6 +25,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "system",
+          globalSetup: "test/system/support/global-setup.ts",
           include: ["test/system/**/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,

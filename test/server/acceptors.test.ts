@@ -96,13 +96,17 @@ test("connections that come while it closes at once are accepted or refused, and
   const over = closing.then(() => {
     isOver = true;
   });
-  while (!isOver) {
+  const comeOne = () => {
     const client = connect({ port: address.port, host: "127.0.0.1", allowHalfOpen: false }).resume();
     ends.push(endOf(client));
     clients.push(client);
+  };
+  while (!isOver) {
+    comeOne();
     await wait(1);
   }
   await over;
+  comeOne();
   expect(new Set(await Promise.all(ends))).toEqual(new Set(["accepted", "ECONNREFUSED"]));
 });
 

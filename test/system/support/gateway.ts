@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
@@ -184,12 +184,14 @@ export async function createEmptyDatabase(): Promise<string> {
 export const ENGINES = ["the embedded database", "a real database"] as const;
 export type Engine = (typeof ENGINES)[number];
 
-/** The environment of a gateway on a fresh database of this kind. */
+/** The environment of a gateway on a database of this kind in which nobody has been yet. */
 export async function freshEnv(engine: Engine): Promise<Env> {
   if (engine === "a real database") {
     return { DATABASE_URL: await createEmptyDatabase(), ENCRYPTION_KEYS: newKey("test") };
   }
-  return { DATA_DIR: join(await temporaryFolder(), "data") };
+  const dataDir = join(await temporaryFolder(), "data");
+  await cp(inject("unusedDataDir"), dataDir, { recursive: true });
+  return { DATA_DIR: dataDir };
 }
 
 export const readDevToken = async (env: Env): Promise<string> =>
