@@ -1,6 +1,5 @@
-// Makes dist: the compiled gateway, and what it reads besides its own code. It runs before every `npm start`, also
+// Makes dist: the gateway in a few files, and what it reads besides its own code. It runs before every `npm start`, also
 // of several at once: one builds while the others wait, and what is there already is not touched.
-import { spawnSync } from "node:child_process";
 import {
   chmodSync,
   copyFileSync,
@@ -12,31 +11,79 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  writeFileSync,
 } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
+import { isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { waitForLock } from "fs-native-extensions";
+import { rolldown } from "rolldown";
 
 const at = (path) => new URL(path, import.meta.url);
 
-/** Incremental: a gateway that is starting from dist meanwhile must not find a file half written. */
-function compile() {
-  const compiler = fileURLToPath(new URL("bin/tsc", import.meta.resolve("typescript/package.json")));
-  const { status } = spawnSync(process.execPath, [compiler, "-p", "tsconfig.build.json"], {
-    cwd: at("."),
-    stdio: "inherit",
-  });
-  if (status !== 0) process.exit(1);
+/** Libraries that become part of the gateway's own files: of hundreds of small files each start would read every one. */
+const BUNDLED = /^(zod|drizzle-orm|postgres|graphql-yoga|graphql-scalars|@pothos\/[\w-]+)(\/|$)/;
+
+/** What these libraries load is bundled with them; but there may be one graphql-js alone, and graphql-jit loads it, too. */
+function staysOutside(id, importer = "") {
+  if (id.startsWith(".") || isAbsolute(id)) return false;
+  return id === "graphql" || !(BUNDLED.test(id) || importer.includes("/node_modules/"));
 }
 
-/** Leaves in dist nothing of a source that is gone: the package would have it. */
+/** Leaves in dist the gateway, and the thread of its embedded engine. */
+async function bundle() {
+  const build = await rolldown({
+    cwd: fileURLToPath(at(".")),
+    input: { cli: "src/cli.ts", "engine-worker": "src/db/engine-worker.ts" },
+    platform: "node",
+    external: staysOutside,
+  });
+  const { output } = await build.generate({
+    sourcemap: true,
+    entryFileNames: "[name].js",
+    chunkFileNames: "[name]-[hash].js",
+  });
+  await build.close();
+  // What an entry loads is there before the entry.
+  for (const one of output.sort((a, b) => Number(a.isEntry ?? false) - Number(b.isEntry ?? false))) {
+    leave(one.fileName, one.code ?? one.source);
+  }
+  leave("licences.txt", describeLibraries(output.flatMap(({ moduleIds = [] }) => moduleIds)));
+}
+
+/** The libraries that these modules belong to, with their licences: they ask to go wherever the code is sent. */
+function describeLibraries(modules) {
+  const folders = new Set(
+    modules.flatMap((id) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(id) ?? []),
+  );
+  return [...folders]
+    .map((folder) => {
+      const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+      const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
+      const text = file ? `\n\n${readFileSync(join(folder, file), "utf8").trim()}` : "";
+      return `${name} ${version} (${license})${text}\n`;
+    })
+    .sort()
+    .join("\n");
+}
+
+const left = new Set();
+
+/** Leaves a file in dist, all at once: a gateway that is starting meanwhile must not find it half written. */
+function leave(name, contents) {
+  left.add(name);
+  const target = at(`dist/${name}`);
+  if (existsSync(target) && readFileSync(target).equals(Buffer.from(contents))) return;
+  writeFileSync(new URL(`${target}.unfinished`), contents);
+  renameSync(new URL(`${target}.unfinished`), target);
+}
+
+/** Leaves in dist no code but what was left there now: the package would have it, too. */
 function removeStale() {
   for (const name of readdirSync(at("dist"), { recursive: true })) {
-    if (!/\.(js|js\.map|css)$/.test(name)) continue;
-    const source = name.startsWith("pages/browser/") ? name : name.replace(/\.js(\.map)?$/, ".ts");
-    if (!existsSync(at(`src/${source}`))) rmSync(at(`dist/${name}`), { force: true });
+    if (/\.(js|map|css)$/.test(name) && !left.has(name)) rmSync(at(`dist/${name}`), { force: true });
   }
 }
 
@@ -56,10 +103,7 @@ function copyMigrations() {
 function copyPageFiles() {
   mkdirSync(at("dist/pages/browser"), { recursive: true });
   for (const name of readdirSync(at("src/pages/browser"))) {
-    const [source, target] = [at(`src/pages/browser/${name}`), at(`dist/pages/browser/${name}`)];
-    if (existsSync(target) && readFileSync(source).equals(readFileSync(target))) continue;
-    copyFileSync(source, new URL(`${target}.unfinished`));
-    renameSync(new URL(`${target}.unfinished`), target);
+    leave(`pages/browser/${name}`, readFileSync(at(`src/pages/browser/${name}`)));
   }
 }
 
@@ -90,7 +134,7 @@ async function compressLibrary(folder, manifest, files, licences) {
 
 mkdirSync(at("dist"), { recursive: true });
 await waitForLock(openSync(at("dist/.lock"), "w"));
-compile();
+await bundle();
 copyMigrations();
 copyPageFiles();
 removeStale();
@@ -112,5 +156,5 @@ await compressLibrary(
   { "swagger-ui.css": "swagger-ui.css", "swagger-ui-bundle.js": "swagger-ui-bundle.js" },
   ["LICENSE", "NOTICE", "swagger-ui-bundle.js.LICENSE.txt"],
 );
-// tsc writes no execute bit, and `npx kyc-gateway` in a checkout runs the file itself.
+// A new file has no execute bit, and `npx kyc-gateway` in a checkout runs the file itself.
 chmodSync(at("dist/cli.js"), 0o755);

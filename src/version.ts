@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
+import { beside } from "./beside.ts";
 
 /** Which release this is, as its package says. */
 export function readVersion(): string {
-  // The same file seen from src and dist.
-  return JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version;
+  return JSON.parse(readFileSync(beside("../package.json"), "utf8")).version;
 }

@@ -1,4 +1,5 @@
 import { Worker } from "node:worker_threads";
+import { beside } from "../beside.ts";
 import type { Engine } from "./multiplexer.ts";
 
 /** Messages to run, or null: nothing more comes. */
@@ -11,10 +12,7 @@ export type FromEngine =
   | { crash: string };
 
 /** A thread runs no TypeScript: from the sources it is the compiled one, too. */
-const WORKER = new URL(
-  import.meta.url.endsWith(".ts") ? "../../dist/db/engine-worker.js" : "engine-worker.js",
-  import.meta.url,
-);
+const WORKER = beside("../dist/engine-worker.js");
 
 /**
  * Opens the engine on its files, made if there are none, in a thread of its own: what it runs holds up nothing else.

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { readMigrationFiles } from "drizzle-orm/migrator";
+import { beside } from "../beside.ts";
 
 /** One file of migrations, as drizzle-kit writes it. */
 export interface Migration {
@@ -41,7 +42,7 @@ function readMigrations(folder: string): Migration[] {
   });
 }
 
-const FOLDER = fileURLToPath(new URL("./migrations", import.meta.url));
+const FOLDER = fileURLToPath(beside("db/migrations"));
 let own: Migration[] | undefined;
 
 /** This release's own, read once: a build that goes on meanwhile does not change what runs. */

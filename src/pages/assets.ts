@@ -3,6 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import type { FastifyInstance, FastifyReply } from "fastify";
+import { beside } from "../beside.ts";
 import { quality } from "./page.ts";
 
 const TYPES = {
@@ -22,8 +23,7 @@ export interface BuiltAssets {
  * run. Their addresses change with the library's version.
  */
 export async function findBuiltAssets(folder: string, prefix: string): Promise<BuiltAssets | undefined> {
-  // The same folder seen from src/pages and dist/pages.
-  const at = new URL(`../../dist/${folder}/`, import.meta.url);
+  const at = beside(`../dist/${folder}/`);
   const [version] = await readdir(at).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [];
     throw error;
@@ -50,9 +50,9 @@ export function serveBuiltAssets(app: FastifyInstance, assets: BuiltAssets, name
   }
 }
 
-/** A file of ours from the folder beside this file, and its address, which changes with its contents. */
+/** A file of ours for browsers, and its address, which changes with its contents. */
 export async function findOwnAsset(name: string): Promise<{ path: string; contents: Buffer }> {
-  const contents = await readFile(new URL(`browser/${name}`, import.meta.url));
+  const contents = await readFile(beside(`pages/browser/${name}`));
   return { path: `/assets/${hash("sha256", contents).slice(0, 16)}/${name}`, contents };
 }
 

@@ -2,9 +2,9 @@
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { loadSource } from "../support/load-source.mjs";
 
-export const DISTRIBUTION = new URL("../../dist/", import.meta.url);
-export const GATEWAY = fileURLToPath(new URL("cli.js", DISTRIBUTION));
+export const GATEWAY = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 
 /** What the seeded numbers are sealed under. */
 const KEY = { id: "bench", secret: Buffer.alloc(32, "bench") };
@@ -16,9 +16,8 @@ export const ENCRYPTION_KEYS = `${KEY.id}:${KEY.secret.toString("base64")}`;
  * @returns {Promise<(account: string, id: string, number: string) => { sealedNumber: string, numberDigest: string }>}
  */
 export async function openSealer() {
-  const load = (/** @type {string} */ path) => import(new URL(path, DISTRIBUTION).href);
-  const { Keyring } = await load("sealing/keyring.js");
-  const { sealNumber } = await load("kyc/document-number.js");
+  const { Keyring } = await loadSource("sealing/keyring.ts");
+  const { sealNumber } = await loadSource("kyc/document-number.ts");
   const keys = new Keyring([KEY]);
   return (account, id, number) => sealNumber(keys, account, id, number);
 }

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import postgres from "postgres";
-import { DISTRIBUTION, openSealer, runGateway } from "./gateway.mjs";
+import { openSealer, runGateway } from "./gateway.mjs";
 
 const ACCOUNTS = 10;
 const RECORDS_OF_A_CUSTOMER = 20;
@@ -62,10 +62,11 @@ export async function dropCopy(server, copy) {
 /** What the records depend on: this file, the tables and how numbers are sealed. */
 function fingerprint() {
   const hash = createHash("sha256").update(readFileSync(new URL(import.meta.url)));
-  for (const name of ["cipher.js", "keyring.js"]) {
-    hash.update(readFileSync(new URL(`sealing/${name}`, DISTRIBUTION)));
+  const source = new URL("../../src/", import.meta.url);
+  for (const name of ["cipher.ts", "keyring.ts"]) {
+    hash.update(readFileSync(new URL(`sealing/${name}`, source)));
   }
-  const migrations = new URL("db/migrations/", DISTRIBUTION);
+  const migrations = new URL("db/migrations/", source);
   for (const name of readdirSync(migrations).sort()) {
     if (name.endsWith(".sql")) hash.update(readFileSync(new URL(name, migrations)));
   }

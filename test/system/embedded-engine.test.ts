@@ -1,16 +1,17 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
+import { cp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import postgres from "postgres";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, inject, test } from "vitest";
 import { socketPathOf } from "../../src/db/embedded.ts";
 
-const ASKING_MS = 20_000;
+const ASKING_MS = 12_000;
 
 const children: ChildProcess[] = [];
 const folders: string[] = [];
@@ -21,7 +22,7 @@ afterEach(async () => {
 });
 
 test("twenty clients of two processes get their own answers, also when others are killed in transactions", async () => {
-  const dataDir = newFolder();
+  const dataDir = await unusedDataDir();
   const path = socketPathOf(dataDir);
   expect(await firstLine(start("serve-embedded", dataDir))).toBe("ready");
   const sql = clientOf(path);
@@ -38,7 +39,7 @@ test("twenty clients of two processes get their own answers, also when others ar
   for (const line of await Promise.all(asking)) {
     const { asked, wrong } = JSON.parse(line);
     expect(wrong).toEqual([]);
-    expect(asked).toBeGreaterThan(500);
+    expect(asked).toBeGreaterThan(300);
   }
 
   const [left] = await sql`
@@ -67,7 +68,7 @@ test("of two processes that start at once on one folder exactly one gets it", as
 });
 
 test("every row that was acknowledged is there after the serving process was killed", async () => {
-  const dataDir = newFolder();
+  const dataDir = await unusedDataDir();
   const path = socketPathOf(dataDir);
   const acknowledged = new Set<number>();
   let next = 0;
@@ -116,6 +117,12 @@ async function missing(sql: postgres.Sql, acknowledged: Set<number>): Promise<nu
 function newFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "engine-"));
   folders.push(folder);
+  return folder;
+}
+
+async function unusedDataDir(): Promise<string> {
+  const folder = newFolder();
+  await cp(inject("unusedDataDir"), folder, { recursive: true });
   return folder;
 }
 

@@ -1,7 +1,8 @@
 // Opens the embedded database in the folder given and says "ready", or "refused" where another process has it.
 // Ends in good order on SIGTERM.
-import { DataDirInUseError, openEmbedded } from "../../../dist/db/embedded.js";
+import { loadSource } from "../../support/load-source.mjs";
 
+const { DataDirInUseError, openEmbedded } = await loadSource("db/embedded.ts");
 try {
   const database = await openEmbedded(process.argv[2], { onWarning: (text) => console.error(text) });
   console.log("ready");
