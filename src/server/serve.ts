@@ -8,6 +8,7 @@ import { ensureDevToken } from "../auth/dev-token.ts";
 import type { VerifyJwt } from "../auth/jwt.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../db/client.ts";
+import { hasDatabase } from "../db/embedded.ts";
 import { migrate } from "../db/migrate.ts";
 import { type OpenDatabase, openDatabase } from "../db/open.ts";
 import { isMigrated } from "../db/pending.ts";
@@ -46,6 +47,9 @@ export async function serve(config: Config, say: (line: string) => void): Promis
   });
   const log = createLog(config.logLevel, output);
   requireKeySource(config);
+  if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) {
+    say(`Making a database in ${resolve(config.dataDir)}, which takes some seconds …`);
+  }
   const database = await openDatabase(config, (message) => log.warn(message));
   try {
     const metrics = createMetrics({ usage: () => database.db.usage(), droppedLines: () => droppedLines });

@@ -31,12 +31,13 @@ describe("a first start in an empty folder", () => {
 
   afterAll(tidyUp);
 
-  test("prints the URLs, and one curl line that works when pasted", async () => {
+  test("says what takes long, prints the URLs, and one curl line that works when pasted", async () => {
     // What a shell would trip over belongs to a user's folder names, too.
     cwd = join(await temporaryFolder(), "it's $HOME here");
     await mkdir(cwd);
     dataDir = join(cwd, ".data");
     gateway = await startGateway({}, { cwd });
+    expect(gateway.stdout()).toMatch(/^Making a database in .*\$HOME here\/\.data, which takes/);
     for (const path of ["/graphql", "/v1/kyc", "/health", "/ready", "/metrics"]) {
       expect(gateway.stdout()).toContain(`${gateway.url}${path}`);
     }
@@ -88,6 +89,7 @@ describe("a first start in an empty folder", () => {
     const list = await createClient(gateway.url, token).send("GET", "/v1/kyc");
     expect(list.json).toEqual({ has_more: false, data: [made.json] });
     expect(curlLines(gateway)).toHaveLength(1);
+    expect(gateway.stdout()).not.toContain("Making");
 
     expect(await gateway.stop()).toMatchObject({ code: 0 });
     for (const run of [first, gateway]) {
