@@ -42,6 +42,7 @@ test("a gateway on Debian's PostgreSQL answers, and what pg_dump saves of it pg_
   await server.run(readmeLine("pg_dump"), { cwd, env });
   await client.form("POST", "/v1/kyc", kycFields("customer-4", "later"));
   await server.run(readmeLine("pg_restore"), { cwd, env });
+  await server.run(readmeLine("vacuumdb"), { cwd, env });
 
   const again = createClient((await startGateway({ DATABASE_URL: restored, DATA_DIR })).url, token);
   expect((await again.send("GET", "/ready")).status).toBe(200);
