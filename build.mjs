@@ -80,10 +80,12 @@ function leave(name, contents) {
   renameSync(new URL(`${target}.unfinished`), target);
 }
 
-/** Leaves in dist no code but what was left there now: the package would have it, too. */
+/** Leaves in dist no code but what was left there now, and nothing that an interrupted build began: the package would have it. */
 function removeStale() {
   for (const name of readdirSync(at("dist"), { recursive: true })) {
-    if (/\.(js|map|css)$/.test(name) && !left.has(name)) rmSync(at(`dist/${name}`), { force: true });
+    if (/\.(js|map|css|unfinished)$/.test(name) && !left.has(name)) {
+      rmSync(at(`dist/${name}`), { force: true, recursive: true });
+    }
   }
 }
 

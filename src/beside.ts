@@ -1,4 +1,4 @@
-/** A file that lies beside the code, by its path from here. The build leaves all code, and these files, as they lie here. */
+/** A file of the package, by its path from here: from dist it is the same, where the build puts all code at the top. */
 export function beside(path: string): URL {
   return new URL(path, import.meta.url);
 }

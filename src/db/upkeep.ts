@@ -50,7 +50,7 @@ const CHANGED_TABLES = `
 
 const LOG_SIZE = "select (pg_current_wal_lsn() - redo_lsn)::float8 as size from pg_control_checkpoint()";
 
-/** Nothing else runs meanwhile, and it is not asked for by anyone who could be told that it takes long. */
+/** Nobody waits for it who could be told that it takes long; the engine ends what takes longer than any call may. */
 function unhurried(db: Database, statement: string): Promise<unknown> {
   return db.execute(statement, undefined, Number.POSITIVE_INFINITY);
 }
