@@ -28,12 +28,15 @@ export function prepareDrain(app: FastifyInstance): (acceptors: Acceptors) => Pr
     // To Node, a connection on which nothing was ever asked is busy: browsers open such ones in advance.
     for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
   };
+  // Timers that are late, as after a long turn, come before anything is read: first all that has come is, and then all
+  // that has come meanwhile. A request in it would be lost otherwise, its connection being idle as far as anyone knows.
+  const closeIdleOnceRead = () => setImmediate(() => setImmediate(closeIdle));
   return async (acceptors) => {
     const closed = acceptors.close();
     let sweep: NodeJS.Timeout | undefined;
     const grace = setTimeout(() => {
-      closeIdle();
-      sweep = setInterval(closeIdle, SWEEP);
+      closeIdleOnceRead();
+      sweep = setInterval(closeIdleOnceRead, SWEEP);
     }, IDLE_GRACE);
     const inTime = await Promise.race([
       closed.then(() => true),

@@ -90,6 +90,23 @@ describe.each(ENGINES)("a gateway on %s that is told to stop", (engine) => {
     expect(gateway.stdout()).not.toContain("were cut");
   });
 
+  test("answers what came while it had no turn to read it, though the connection counts as idle", async () => {
+    const used = await openConnection(gateway.url);
+    const ask = () => used.write("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+    ask();
+    await used.reads(/^HTTP\/1\.1 200 [\s\S]*"ok"/);
+    const exiting = gateway.stop("SIGTERM");
+    await gateway.printed(/"stopping"/);
+    await wait(100);
+    process.kill(gateway.pid, "SIGSTOP");
+    ask();
+    // Longer than idle connections are left open: when it goes on, their end is due before anything is read.
+    await wait(1000);
+    process.kill(gateway.pid, "SIGCONT");
+    await used.reads(/"ok"[\s\S]*HTTP\/1\.1 200 [\s\S]*connection: close[\s\S]*"ok"/i);
+    expect(await exiting).toMatchObject({ code: 0 });
+  });
+
   test("exits quickly with idle connections open, used ones and such that never were", async () => {
     const unused = await openConnection(gateway.url);
     const used = await openConnection(gateway.url);

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { Agent, type IncomingMessage, request } from "node:http";
 import { connect, type Socket } from "node:net";
-import { setTimeout as wait } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
 
 /** What one client with one connection met until the gateway was gone. */
 export interface Session {
@@ -49,6 +49,8 @@ export async function keepAsking(
       break;
     }
     await wait(options.pause);
+    // As a timer that is late fires before anything is read, the end of the connection may lie there unread.
+    await turn();
   }
   agent.destroy();
   return session;
