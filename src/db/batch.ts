@@ -24,8 +24,8 @@ interface Entry<Key, Value> {
 interface Lane<Key, Value> {
   /** How many keys a statement of it has, and how many are answered in one turn, at most. */
   largest: number;
-  /** By the text of the key: who asks the same before it is sent gets the same answer. */
-  waiting: Map<string, Entry<Key, Value>>;
+  /** By what tells its keys apart: who asks the same before it is sent gets the same answer. */
+  waiting: Map<unknown, Entry<Key, Value>>;
   /** Places of the queue that it has for as many statements as what waits will need. */
   places: number;
   inFlight: number;
@@ -39,15 +39,15 @@ interface Lane<Key, Value> {
  * Groups reads that are asked for in one turn of the event loop, and while a statement of their lane is under way that
  * is not slow, into one statement. A read joins only a statement that was not sent yet, so it sees everything that was
  * committed before it was asked for. Writes can be grouped alike, where a statement that fails has done nothing.
- * `laneOf` keeps apart what must not share a statement: it starts with the account. Keys with the same `textOf` are
- * the same question: those who ask it share one value, which nobody may change. `read` answers the keys in their
+ * `laneOf` keeps apart what must not share a statement: it starts with the account. Keys with the same `questionOf`
+ * are the same question: those who ask it share one value, which nobody may change. `read` answers the keys in their
  * order, up to `largestOf` of them, which is one number for a lane: the more is made of each, the fewer should be
  * answered in one turn of the event loop. What waits takes places of the database's queue, and fails with UNAVAILABLE
  * where there is none or where it has waited for as long as the queue has patience.
  */
 export function batched<Key extends object, Value>(
   laneOf: (key: Key) => string,
-  textOf: (key: Key) => string,
+  questionOf: (key: Key) => unknown,
   read: (db: Database, keys: [Key, ...Key[]]) => Promise<Value[]>,
   largestOf = (_key: Key) => LARGEST_BATCH,
 ): (db: Database, key: Key) => Promise<Value> {
@@ -86,7 +86,7 @@ export function batched<Key extends object, Value>(
     while (lane.waiting.size > 0 && mayGo(lane)) {
       dropLate(lane, db.queue.patience);
       const batch = [...lane.waiting].slice(0, lane.largest);
-      for (const [text] of batch) lane.waiting.delete(text);
+      for (const [question] of batch) lane.waiting.delete(question);
       for (; lane.places > statementsOf(lane); lane.places -= 1) db.queue.leave();
       if (batch.length === 0) break;
       lane.inFlight += 1;
@@ -125,9 +125,9 @@ export function batched<Key extends object, Value>(
       lanes.set(name, lane);
     }
     const { waiting } = lane;
-    const text = textOf(key);
+    const question = questionOf(key);
     return new Promise((resolve, reject) => {
-      const entry = waiting.get(text);
+      const entry = waiting.get(question);
       if (entry) {
         entry.askers.push({ resolve, reject });
         return;
@@ -137,7 +137,7 @@ export function batched<Key extends object, Value>(
         lane.places += 1;
       }
       if (waiting.size === 0) setImmediate(flush, db, lanes, name, lane);
-      waiting.set(text, { key, askedAt: performance.now(), askers: [{ resolve, reject }] });
+      waiting.set(question, { key, askedAt: performance.now(), askers: [{ resolve, reject }] });
     });
   };
 }
@@ -155,13 +155,13 @@ function statementsOf({ largest, waiting }: Lane<unknown, never>): number {
 
 /** Afterwards nothing waits in a lane that has waited for so long. What is under way lets the next go in that time. */
 function dropLate<Value>(
-  { waiting }: { waiting: Map<string, Entry<unknown, Value>> },
+  { waiting }: { waiting: Map<unknown, Entry<unknown, Value>> },
   patience: number,
 ): void {
   const longAgo = performance.now() - patience;
-  for (const [text, entry] of waiting) {
+  for (const [question, entry] of waiting) {
     if (entry.askedAt > longAgo) break;
-    waiting.delete(text);
+    waiting.delete(question);
     fail(entry, lateAnswer());
   }
 }

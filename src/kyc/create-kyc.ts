@@ -10,7 +10,7 @@ import { type CreateKycInput, createKycInput, parseInput } from "./input.ts";
 import { type Kyc, newKycId } from "./kyc.ts";
 import { toAuditReason } from "./reason.ts";
 import { ShownKyc } from "./show-kyc.ts";
-import { insertKyc, insertKycOnce, type NewKyc } from "./store.ts";
+import { insertKyc, insertKycOnce, type NewKyc } from "./write-store.ts";
 
 const ID_IS_UNIQUE = "kycs_account_id_id_pk";
 

@@ -1,21 +1,10 @@
 import { and, eq, sql } from "drizzle-orm";
-import type { NewAuditEvent } from "../audit/event.ts";
-import { eventValues, writingEvents, writingEventsAbout } from "../audit/store.ts";
 import { batched } from "../db/batch.ts";
 import type { Database, Executor } from "../db/client.ts";
-import { deletedKycs, epochMillis, kycs, toTimestamptz } from "../db/schema.ts";
-import { statement, withFirst } from "../db/statement.ts";
-import {
-  type Claim,
-  claimingKeys,
-  claimValues,
-  type Finding,
-  selectFindings,
-  spendingKeys,
-  toFinding,
-} from "../idempotency/store.ts";
+import { deletedKycs, epochMillis, kycs } from "../db/schema.ts";
+import { statement } from "../db/statement.ts";
 import type { Position } from "./cursor.ts";
-import type { DocumentType, Kyc, SealedNumber, VerificationStatus } from "./kyc.ts";
+import type { DocumentType, Kyc, VerificationStatus } from "./kyc.ts";
 
 /** A record as statements read it; `toKyc` takes the values in this order. */
 export const columns = {
@@ -30,7 +19,8 @@ export const columns = {
   version: kycs.version,
 };
 const given = sql.placeholder;
-const isRecord = and(eq(kycs.accountId, given("accountId")), eq(kycs.id, given("id")));
+/** The record `id` of `accountId`. */
+export const isRecord = and(eq(kycs.accountId, given("accountId")), eq(kycs.id, given("id")));
 
 /** What `columns` hold, and what a statement may read behind them. */
 export type KycRow = [
@@ -115,172 +105,6 @@ const selectForUpdate = statement((db) => db.select(columns).from(kycs).where(is
 /** The record as it stands now, locked until the transaction ends. */
 export async function lockKyc(tx: Executor, accountId: string, id: string): Promise<Kyc | undefined> {
   return (await selectForUpdate(tx, { accountId, id }))[0];
-}
-
-/** A record that is to be: its number is sealed. */
-export type NewKyc = Kyc & SealedNumber;
-
-const INSERTED = [
-  "id",
-  "customerId",
-  "verificationStatus",
-  "documentType",
-  "sealedNumber",
-  "numberDigest",
-  "createdAt",
-  "updatedAt",
-  "version",
-] as const satisfies (keyof NewKyc)[];
-
-/** Rows of `kycs` out of lists, one for each column. */
-const newRows = () => {
-  const lists = sql.join(
-    INSERTED.map((name) => sql`${given(name)}::${sql.raw(name === "version" ? "int" : "text")}[]`),
-    sql`, `,
-  );
-  return sql`
-    select ${given("accountId")}, id, customer_id, verification_status::verification_status,
-      document_type::document_type, null, sealed_number, number_digest, created_at::timestamptz,
-      updated_at::timestamptz, version
-    from unnest(${lists}) as new(id, customer_id, verification_status, document_type, sealed_number, number_digest,
-      created_at, updated_at, version)`;
-};
-
-const insertMany = statement((db) => withFirst(writingEvents, db.insert(kycs).select(newRows())));
-
-interface NewEntry {
-  accountId: string;
-  kyc: NewKyc;
-  event: NewAuditEvent;
-}
-
-/** The values of an account's new records and their events. */
-function toLists(entries: readonly [NewEntry, ...NewEntry[]]): Record<string, unknown> {
-  const values: Record<string, unknown> = eventValues(entries.map(({ event }) => event));
-  values.accountId = entries[0].accountId;
-  for (const name of INSERTED) values[name] = entries.map(({ kyc }) => insertedValue(kyc, name));
-  return values;
-}
-
-function insertedValue(kyc: NewKyc, name: (typeof INSERTED)[number]): string | number {
-  return name === "createdAt" || name === "updatedAt" ? toTimestamptz(kyc[name]) : kyc[name];
-}
-
-const insertOne = batched<NewEntry, void>(
-  ({ accountId }) => accountId,
-  ({ kyc }) => kyc.id,
-  async (db, keys) => {
-    await insertMany(db, toLists(keys));
-    return [];
-  },
-);
-
-/**
- * Afterwards the account has the record, and the trail its event. Records of one moment go in together, and all or
- * none of them: where they can't, each goes in alone. Fails with SQLSTATE 23505 where the account has a record with this id already.
- */
-export function insertKyc(db: Database, accountId: string, kyc: NewKyc, event: NewAuditEvent): Promise<void> {
-  return insertOne(db, { accountId, kyc, event });
-}
-
-const insertClaimed = statement((db) => {
-  const insert = db.insert(kycs).select(sql`${newRows()} where id in (select kyc_id from claimed)`);
-  const events = writingEventsAbout(sql`select kyc_id from claimed`);
-  return withFirst(sql`${claimingKeys}, written as (${insert.getSQL()}), ${events}`, selectFindings);
-}, toFinding);
-
-const insertOneOnce = batched<NewEntry & { claim: Claim }, Finding>(
-  ({ accountId }) => accountId,
-  ({ claim }) => claim.keyHash,
-  (db, keys) => {
-    const [{ accountId, kyc }] = keys;
-    const claims = keys.map(({ claim }) => claim);
-    return insertClaimed(db, { ...toLists(keys), ...claimValues(accountId, claims, kyc.createdAt) });
-  },
-);
-
-/**
- * Afterwards the account has the record and its event where the key was claimed for it, and all three are stored
- * together. Records are grouped and fail as those of `insertKyc`; of two with one key that are sent together one is
- * written.
- */
-export function insertKycOnce(
-  db: Database,
-  accountId: string,
-  kyc: NewKyc,
-  event: NewAuditEvent,
-  claim: Claim,
-): Promise<Finding> {
-  return insertOneOnce(db, { accountId, kyc, event, claim });
-}
-
-const update = statement(
-  (db) => {
-    const changing = db
-      .update(kycs)
-      .set({
-        verificationStatus: sql`${given("verificationStatus")}`,
-        documentType: sql`${given("documentType")}`,
-        // A number that stays is left as it is now: it may have been sealed anew since it was read.
-        documentNumber: sql`case when ${given("sealedNumber")}::text is null then ${kycs.documentNumber} end`,
-        sealedNumber: sql`coalesce(${given("sealedNumber")}::text, ${kycs.sealedNumber})`,
-        numberDigest: sql`coalesce(${given("numberDigest")}::text, ${kycs.numberDigest})`,
-        updatedAt: sql`${given("updatedAt")}`,
-        version: sql`${given("version")}`,
-      })
-      .where(and(isRecord, sql`${kycs.version} = ${given("version")}::int - 1`))
-      .returning({ id: kycs.id });
-    const events = writingEventsAbout(sql`select id from changed`);
-    return sql`with changed as (${changing.getSQL()}), ${events} select id from changed`;
-  },
-  ([id]: [string]) => id,
-);
-
-/**
- * Writes what can change of a record, its number where there is a new one, and the event of the change, where the
- * record still is at the version before. Where it is not, false: nothing has happened.
- */
-export async function updateKyc(
-  db: Executor,
-  accountId: string,
-  kyc: Kyc,
-  number: SealedNumber | undefined,
-  event: NewAuditEvent,
-): Promise<boolean> {
-  const values = {
-    ...eventValues([event]),
-    accountId,
-    id: kyc.id,
-    verificationStatus: kyc.verificationStatus,
-    documentType: kyc.documentType,
-    sealedNumber: number ? number.sealedNumber : null,
-    numberDigest: number ? number.numberDigest : null,
-    updatedAt: toTimestamptz(kyc.updatedAt),
-    version: kyc.version,
-  };
-  return (await update(db, values)).length > 0;
-}
-
-const remove = statement((db) => {
-  const keeping = db
-    .insert(deletedKycs)
-    .values({ accountId: given("accountId"), id: given("id"), createdAt: given("createdAt") });
-  const removing = db.delete(kycs).where(isRecord);
-  return withFirst(sql`${writingEvents}, place as (${keeping.getSQL()}), ${spendingKeys}`, removing);
-});
-
-/**
- * Removes a record that the transaction holds locked, and all that the ledger of idempotency keys holds of it; keeps
- * its place in the list, and writes the event.
- */
-export async function deleteKyc(
-  tx: Executor,
-  accountId: string,
-  kyc: Kyc,
-  event: NewAuditEvent,
-): Promise<void> {
-  const place = { accountId, id: kyc.id, createdAt: toTimestamptz(kyc.createdAt) };
-  await remove(tx, { ...place, ...eventValues([event]) });
 }
 
 const selectPosition = statement((db) => {

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { CHANGEABLE_FIELDS, type NewAuditEvent, newEvent } from "../audit/event.ts";
+import { CHANGEABLE_FIELDS, newEvent } from "../audit/event.ts";
 import { requireScope, type Viewer } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import type { Executor } from "../db/client.ts";
@@ -13,7 +13,8 @@ import { IS_MASKED, readInput, type UpdateKycInput, updateKycInput } from "./inp
 import { type Kyc, type SealedNumber, toKycId } from "./kyc.ts";
 import { toAuditReason } from "./reason.ts";
 import { ShownKyc } from "./show-kyc.ts";
-import { findKyc, lockKyc, updateKyc as writeKyc } from "./store.ts";
+import { findKyc, lockKyc } from "./store.ts";
+import { type KycChange, updateLocked, updateKyc as writeKyc } from "./write-store.ts";
 
 /** What a client may send back of a record, but not change, as its surface takes it. */
 interface FixedFields {
@@ -49,7 +50,7 @@ export async function updateKyc(
   const keyed = operation
     ? toKeyedWrite<Kyc, typeof operation>(ctx, viewer, "updateKyc", operation, maskInput)
     : null;
-  const plan = (stored: Kyc | undefined): Change | null => {
+  const plan = (stored: Kyc | undefined): KycChange | null => {
     const others = [...faults, ...(stored ? fixed.findChanged(stored) : [])];
     const masked = stored ? findForeignMask(ctx.keys, accountId, stored, input.documentNumber) : [];
     if (!value || others.length > 0) throw badUserInput([...others, ...masked]);
@@ -67,16 +68,8 @@ export async function updateKyc(
   return new ShownKyc(ctx, kyc);
 }
 
-/** What an update makes of a record as it was read. */
-interface Change {
-  /** The record afterwards. */
-  kyc: Kyc;
-  /** Where it is another one. */
-  number: SealedNumber | undefined;
-  event: NewAuditEvent;
-}
 /** The change to a record as it was read; null where nothing of it changes. Fails where it may not be changed so. */
-type Plan = (stored: Kyc | undefined) => Change | null;
+type Plan = (stored: Kyc | undefined) => KycChange | null;
 
 /** How often a change is tried before others are made to wait for it. */
 const TRIES = 3;
@@ -95,7 +88,7 @@ async function changeAsFound(
     const stored = await findKyc(db, accountId, id);
     const change = plan(stored);
     if (!change) return stored as Kyc;
-    if (await writeKyc(db, accountId, change.kyc, change.number, change.event)) return change.kyc;
+    if (await writeKyc(db, accountId, change)) return change.kyc;
   }
   return db.transaction((tx) => changeLocked(tx, accountId, id, plan));
 }
@@ -104,7 +97,7 @@ async function changeLocked(tx: Executor, accountId: string, id: string, plan: P
   const stored = await lockKyc(tx, accountId, id);
   const change = plan(stored);
   if (!change) return stored as Kyc;
-  await writeKyc(tx, accountId, change.kyc, change.number, change.event);
+  await updateLocked(tx, accountId, change);
   return change.kyc;
 }
 
@@ -113,7 +106,7 @@ function planChange(
   viewer: Viewer,
   stored: Kyc,
   input: z.output<typeof updateKycInput>,
-): Change | null {
+): KycChange | null {
   const { accountId } = viewer;
   const { verificationStatus = stored.verificationStatus, documentType = stored.documentType } = input;
   // Before the number: to seal another one takes time, by which a refusal would tell whether it is the record's.

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Executor } from "../../src/db/client.ts";
 import * as lists from "../../src/kyc/list-store.ts";
 import * as records from "../../src/kyc/store.ts";
+import * as writes from "../../src/kyc/write-store.ts";
 import { createTestDatabase } from "../support/database.ts";
 import { someEvent } from "../support/records.ts";
 
@@ -126,11 +127,11 @@ describe("each statement reads ranges of an index, and never the table", () => {
       await records.findKycs(database.db, "account1", [here.id, "0000000000000001"]);
       await records.lockKyc(database.db, "account1", here.id);
       await records.findPosition(database.db, "account1", here.id);
-      await records.insertKyc(database.db, "account1", kyc, event);
-      const changed = { ...kyc, version: 2 };
-      expect(await records.updateKyc(database.db, "account1", changed, kyc, event)).toBe(true);
-      expect(await records.updateKyc(database.db, "account1", changed, kyc, event)).toBe(false);
-      await records.deleteKyc(database.db, "account1", kyc, event);
+      await writes.insertKyc(database.db, "account1", kyc, event);
+      const change = { kyc: { ...kyc, version: 2 }, number: kyc, event };
+      expect(await writes.updateKyc(database.db, "account1", change)).toBe(true);
+      expect(await writes.updateKyc(database.db, "account1", change)).toBe(false);
+      await writes.deleteKyc(database.db, "account1", kyc, event);
     });
     await expectIndexRanges([...new Set(texts.filter((text) => !text.includes('insert into "kycs"')))]);
   });
@@ -193,7 +194,7 @@ test("a read that starts after a write was acknowledged sees the write", async (
       } as const),
       ...{ createdAt: index, updatedAt: index, version: 1 },
     };
-    await records.insertKyc(database.db, "writers", kyc, someEvent("writers", id));
+    await writes.insertKyc(database.db, "writers", kyc, someEvent("writers", id));
     return records.findKyc(database.db, "writers", id);
   });
   for (const [index, kyc] of (await Promise.all(reading)).entries()) {

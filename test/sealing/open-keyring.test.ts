@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { ConfigError } from "../../src/config.ts";
 import type { Executor } from "../../src/db/client.ts";
 import { sealNumber } from "../../src/kyc/document-number.ts";
-import { insertKyc, type NewKyc } from "../../src/kyc/store.ts";
+import { insertKyc, type NewKyc } from "../../src/kyc/write-store.ts";
 import { SEALED_PLACES } from "../../src/sealed-places.ts";
 import { parseKeys } from "../../src/sealing/key-list.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
