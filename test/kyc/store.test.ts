@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Executor } from "../../src/db/client.ts";
+import type { Kyc } from "../../src/kyc/kyc.ts";
 import * as lists from "../../src/kyc/list-store.ts";
 import * as records from "../../src/kyc/store.ts";
 import * as writes from "../../src/kyc/write-store.ts";
@@ -200,4 +201,74 @@ test("a read that starts after a write was acknowledged sees the write", async (
   for (const [index, kyc] of (await Promise.all(reading)).entries()) {
     expect(kyc?.sealedNumber).toBe(`W${String(index).padStart(15, "0")}`);
   }
+});
+
+describe("changes that are asked for at once", () => {
+  const account = "changers";
+  const record = (id: string) =>
+    ({
+      id: id.padEnd(16, "0"),
+      customerId: "c",
+      verificationStatus: "pending",
+      documentType: "visa",
+      ...{ sealedNumber: `test.${id}`, numberDigest: `D.${id}`, plainNumber: null },
+      ...{ createdAt: 1, updatedAt: 1, version: 1 },
+    }) as const;
+  const insert = async (...ids: string[]) => {
+    for (const kyc of ids.map(record))
+      await writes.insertKyc(database.db, account, kyc, someEvent(account, kyc.id));
+  };
+  const change = (id: string, version: number, verificationStatus: Kyc["verificationStatus"]) => ({
+    kyc: { ...record(id), version, verificationStatus },
+    number: undefined,
+    event: { ...someEvent(account, record(id).id), reason: verificationStatus },
+  });
+  const ask = (changes: writes.KycChange[]) =>
+    Promise.all(changes.map((one) => writes.updateKyc(database.db, account, one)));
+  const reasonsOf = async (id: string) => {
+    const written = await database.db.execute<{ reason: string }>(
+      `select reason from audit_events where kyc_ids = '{${record(id).id}}' and reason <> '' order by sequence`,
+    );
+    return written.map(({ reason }) => reason);
+  };
+
+  test("are one statement, and each is done or not for itself, with its event", async () => {
+    await insert("A", "B", "C");
+    let done: boolean[] = [];
+    const texts = await sentBy(async () => {
+      const verified = change("C", 2, "verified");
+      done = await ask([
+        change("A", 2, "failed"),
+        change("B", 3, "failed"),
+        verified,
+        change("C", 2, "expired"),
+      ]);
+    });
+    expect(texts).toHaveLength(1);
+    expect(done).toEqual([true, false, true, false]);
+    for (const [id, version, status, reasons] of [
+      ["A", 2, "failed", ["failed"]],
+      ["B", 1, "pending", []],
+      ["C", 2, "verified", ["verified"]],
+    ] as const) {
+      const expected = { version, verificationStatus: status, sealedNumber: `test.${id}` };
+      expect(await records.findKyc(database.db, account, record(id).id)).toMatchObject(expected);
+      expect(await reasonsOf(id)).toEqual(reasons);
+    }
+  });
+
+  test("do not wait for a record that a transaction holds, and leave it as it is", async () => {
+    await insert("D", "E");
+    await database.db.transaction(async (tx) => {
+      await records.lockKyc(tx, account, record("D").id);
+      expect(await ask([change("D", 2, "failed"), change("E", 2, "failed")])).toEqual([false, true]);
+    });
+    expect(await reasonsOf("D")).toEqual([]);
+  });
+
+  test("touch no record of another account", async () => {
+    await insert("F");
+    expect(await writes.updateKyc(database.db, "others", change("F", 2, "failed"))).toBe(false);
+    expect(await records.findKyc(database.db, account, record("F").id)).toMatchObject({ version: 1 });
+  });
 });

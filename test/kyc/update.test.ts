@@ -1,4 +1,6 @@
+import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { lockKyc } from "../../src/kyc/store.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { createRecord } from "../support/records.ts";
 
@@ -82,6 +84,24 @@ test("many updates at once are each a version of their own", async () => {
   expect(answers.map((answer) => answer.version).sort((a, b) => a - b)).toEqual([
     2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13,
   ]);
+});
+
+test("an update waits for whoever holds its record, and no other update waits with it", async () => {
+  const [held, free] = [await createRecord(gateway, token), await createRecord(gateway, token)];
+  const done: string[] = [];
+  let updates: Promise<unknown>[] = [];
+  await gateway.db.transaction(async (tx) => {
+    await lockKyc(tx, "acme", held);
+    updates = [held, free].map(async (id) => {
+      expect(await update({ id, verificationStatus: "FAILED" })).toMatchObject({ version: 2 });
+      done.push(id);
+    });
+    await updates[1];
+    await wait(200);
+    expect(done).toEqual([free]);
+  });
+  await Promise.all(updates);
+  expect(done).toEqual([free, held]);
 });
 
 test("a record that is deleted keeps its account, id and time of creation, and nothing else", async () => {
