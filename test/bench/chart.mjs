@@ -1,4 +1,5 @@
 // The comparison as a picture: bars of requests a second, readable on light and on dark pages.
+import { rateBy } from "./statistics.mjs";
 
 const WIDTH = 860;
 const LEFT = 250;
@@ -106,7 +107,7 @@ function ratios(results) {
   const gateway = results.find(({ server }) => server === "gateway");
   const others = results.filter(({ server }) => server !== "gateway");
   if (!gateway || others.length === 0) return "";
-  return `  (${others.map(({ rate }) => `${(gateway.rate / rate).toFixed(2)} ×`).join(", ")})`;
+  return `  (${others.map((other) => `${rateBy(gateway, other).toFixed(2)} ×`).join(", ")})`;
 }
 
 /** @param {import("./compare.mjs").Comparison[]} comparisons */

@@ -14,9 +14,9 @@ run into test/bench/results, one with options into the cache folder, or either w
   --quick              shorter: 2 s of warm-up, 3 rounds of 1 s; the figures are rough
   --only W1,W5         these workloads alone
   --servers bare,…     these servers alone, of ${SERVER_NAMES.join(", ")}
-  --rounds N           rounds of a server in a workload (default 3)
+  --rounds N           rounds of a server in a workload (default 20: in turn with others)
   --warmup S           seconds of load before a server's first round (default 30)
-  --duration S         seconds of a round (default 10)
+  --duration S         seconds of a round (default 1)
   --repeats N          starts each workload so often with new processes, and takes all rounds together (default 1)
   --records N          in the table, over ten accounts (default 1,000,000)
   --connections N      of the load (default 50)
@@ -84,9 +84,9 @@ export function parseOptions(args) {
     mode: modes.find((mode) => values[mode]) ?? "compare",
     workloads: values.only === undefined ? WORKLOADS : values.only.split(",").map(workload),
     servers: readServers(values.servers),
-    rounds: readCount("rounds", values.rounds, 3),
+    rounds: readCount("rounds", values.rounds, quick ? 3 : 20),
     warmup: readCount("warmup", values.warmup, quick ? 2 : 30),
-    duration: readCount("duration", values.duration, quick ? 1 : 10),
+    duration: readCount("duration", values.duration, 1),
     repeats: readCount("repeats", values.repeats, 1),
     records: readCount("records", values.records, 1_000_000),
     sizes: (values.sizes ?? "10000,1000000,5000000").split(",").map((size) => readCount("sizes", size, 0)),

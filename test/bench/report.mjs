@@ -5,6 +5,7 @@ import { cpus, loadavg, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { drawChart } from "./chart.mjs";
 import { GATEWAY } from "./gateway.mjs";
+import { rateBy } from "./statistics.mjs";
 
 /** Megabytes of the gateway's peak under load. */
 const MEMORY_GOAL = 160;
@@ -19,19 +20,23 @@ const MEMORY_GOAL = 160;
  * @returns {Verdict[]}
  */
 export function judge(comparisons) {
-  const rateOf = (/** @type {string} */ workload, /** @type {string} */ server) =>
+  const find = (/** @type {string} */ workload, /** @type {string} */ server) =>
     comparisons
       .find((comparison) => comparison.workload.name === workload)
-      ?.results.find((result) => result.server === server)?.rate;
+      ?.results.find((result) => result.server === server);
   const verdicts = [];
   for (const { workload } of comparisons) {
-    const rate = rateOf(workload.name, "gateway");
-    if (rate === undefined) continue;
+    const gateway = find(workload.name, "gateway");
+    if (!gateway) continue;
     for (const [other, goal] of Object.entries(workload.goals)) {
-      const base = other === "W2" ? rateOf("W2", "gateway") : rateOf(workload.name, other);
-      if (base === undefined) continue;
+      const base = other === "W2" ? find("W2", "gateway") : find(workload.name, other);
+      if (!base) continue;
       const [what, measured] =
-        other === "audited" ? ["audited ÷ gateway", base / rate] : [`÷ ${other}`, rate / base];
+        other === "W2"
+          ? ["÷ W2", gateway.rate / base.rate]
+          : other === "audited"
+            ? ["audited ÷ gateway", rateBy(base, gateway)]
+            : [`÷ ${other}`, rateBy(gateway, base)];
       verdicts.push({ what: `${workload.name} ${what}`, measured, goal, passed: measured >= goal });
     }
   }
@@ -71,8 +76,8 @@ export function printComparison(comparisons, print) {
   for (const { workload, results } of comparisons) {
     for (const [index, result] of results.entries()) {
       const by = (/** @type {string} */ server) => {
-        const rate = results.find((other) => other.server === server)?.rate;
-        return rate === undefined || server === result.server ? "" : (result.rate / rate).toFixed(2);
+        const base = results.find((other) => other.server === server);
+        return !base || base === result ? "" : rateBy(result, base).toFixed(2);
       };
       row(index === 0 ? `${workload.name} ${workload.title}` : "", result.server, [
         Math.round(result.rate).toLocaleString("en"),

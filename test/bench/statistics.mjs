@@ -8,6 +8,19 @@ export function median(values) {
   return sorted.length % 2 === 1 ? upper : (Number(sorted[middle - 1]) + upper) / 2;
 }
 
+/**
+ * What one server's rate is by that of another which was measured in turn with it: the median of the rounds' ratios,
+ * since what the machine does meanwhile harms both of a round alike.
+ *
+ * @param {Rated} of
+ * @param {Rated} by
+ */
+export function rateBy(of, by) {
+  return median(of.rounds.map(({ rate }, round) => rate / Number(by.rounds[round]?.rate)));
+}
+
+/** @typedef {{ rate: number, rounds: { rate: number }[] }} Rated */
+
 /** How much `y` rises for one of `x`, by least squares. @param {{ x: number, y: number }[]} points at least two */
 export function slope(points) {
   const mean = (/** @type {number[]} */ values) =>
