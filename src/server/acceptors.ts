@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type Server, type Socket, Server as TcpServer } from "node:net";
+import { setImmediate as nextTurn } from "node:timers/promises";
 
 /**
  * How many of the connections that wait are accepted in a turn of the event loop. Each costs some 3 µs for every one
@@ -63,6 +64,9 @@ export function acceptMore(server: Server, maxConnections: number): Acceptors {
       // Until then the other process has the socket as well: what came meanwhile would be left to nobody, and reset.
       await handedOver;
       clearTimeout(stuck);
+      // What waits to be accepted when the last one closes is reset by the system: a turn takes in what has come so far.
+      await nextTurn();
+      await nextTurn();
       const closed = all.map((one) => once(one, "close"));
       // The HTTP server's own close() also cuts idle connections, and with them requests that are on their way.
       for (const one of all) TcpServer.prototype.close.call(one);
