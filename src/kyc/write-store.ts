@@ -34,19 +34,19 @@ const INSERTED = [
   "version",
 ] as const satisfies (keyof NewKyc)[];
 
-/** Rows of `kycs` out of lists, one for each column. */
-const newRows = () => {
-  const lists = sql.join(
-    INSERTED.map((name) => sql`${given(name)}::${sql.raw(name === "version" ? "int" : "text")}[]`),
+/** The lists that a statement unnests, one for each column. */
+const listsOf = (names: readonly (keyof NewKyc)[]) =>
+  sql.join(
+    names.map((name) => sql`${given(name)}::${sql.raw(name === "version" ? "int" : "text")}[]`),
     sql`, `,
   );
-  return sql`
+
+const newRows = () => sql`
     select ${given("accountId")}, id, customer_id, verification_status::verification_status,
       document_type::document_type, null, sealed_number, number_digest, created_at::timestamptz,
       updated_at::timestamptz, version
-    from unnest(${lists}) as new(id, customer_id, verification_status, document_type, sealed_number, number_digest,
-      created_at, updated_at, version)`;
-};
+    from unnest(${listsOf(INSERTED)}) as new(id, customer_id, verification_status, document_type, sealed_number,
+      number_digest, created_at, updated_at, version)`;
 
 const insertMany = statement((db) => withFirst(writingEvents, db.insert(kycs).select(newRows())));
 
@@ -125,28 +125,23 @@ export interface KycChange {
   event: NewAuditEvent;
 }
 
-const CHANGED = {
-  id: "text",
-  verificationStatus: "text",
-  documentType: "text",
-  sealedNumber: "text",
-  numberDigest: "text",
-  updatedAt: "text",
-  version: "int",
-} as const satisfies Partial<Record<keyof NewKyc, string>>;
-const CHANGED_NAMES = Object.keys(CHANGED) as (keyof typeof CHANGED)[];
+const CHANGED = [
+  "id",
+  "verificationStatus",
+  "documentType",
+  "sealedNumber",
+  "numberDigest",
+  "updatedAt",
+  "version",
+] as const satisfies (keyof NewKyc)[];
 
-function changedValue({ kyc, number }: KycChange, name: keyof typeof CHANGED): string | number | null {
+function changedValue({ kyc, number }: KycChange, name: (typeof CHANGED)[number]): string | number | null {
   if (name === "sealedNumber" || name === "numberDigest") return number ? number[name] : null;
   return name === "updatedAt" ? toTimestamptz(kyc.updatedAt) : kyc[name];
 }
 
 const updateMany = statement(
   (db) => {
-    const lists = sql.join(
-      CHANGED_NAMES.map((name) => sql`${given(name)}::${sql.raw(CHANGED[name])}[]`),
-      sql`, `,
-    );
     const changing = db
       .update(kycs)
       .set({
@@ -165,8 +160,8 @@ const updateMany = statement(
     const events = writingEventsAbout(sql`select id from changed`);
     return sql`
       with held as (
-        select wanted.* from unnest(${lists}) as wanted(id, verification_status, document_type, sealed_number,
-          number_digest, updated_at, version)
+        select wanted.* from unnest(${listsOf(CHANGED)}) as wanted(id, verification_status, document_type,
+          sealed_number, number_digest, updated_at, version)
         join kycs stored on stored.account_id = ${given("accountId")} and stored.id = wanted.id
           and stored.version = wanted.version - 1
         -- Nobody waits for a record that someone else holds, but who would change it.
@@ -180,7 +175,7 @@ const updateMany = statement(
 function writeChanges(db: Executor, accountId: string, changes: readonly KycChange[]): Promise<string[]> {
   const values: Record<string, unknown> = eventValues(changes.map(({ event }) => event));
   values.accountId = accountId;
-  for (const name of CHANGED_NAMES) values[name] = changes.map((change) => changedValue(change, name));
+  for (const name of CHANGED) values[name] = changes.map((change) => changedValue(change, name));
   return updateMany(db, values);
 }
 
