@@ -1,7 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type Server, type Socket, Server as TcpServer } from "node:net";
-import { setImmediate as nextTurn } from "node:timers/promises";
 
 /**
  * How many of the connections that wait are accepted in a turn of the event loop. Each costs some 3 µs for every one
@@ -19,8 +18,8 @@ const LONGEST_HANDOVER = 2000;
 
 /** What accepts connections for a server. */
 export interface Acceptors {
-  /** Soon none accepts any more; afterwards all connections have ended, too. */
-  close(): Promise<void>;
+  /** Soon none accepts any more: `onStopped` is called then. Afterwards all connections have ended, too. */
+  close(onStopped?: () => void): Promise<void>;
 }
 
 /**
@@ -58,18 +57,16 @@ export function acceptMore(server: Server, maxConnections: number): Acceptors {
   });
   child.send(left, (server as unknown as { _handle: Server })._handle, () => {});
   return {
-    async close() {
+    async close(onStopped) {
       // Node fails an assertion of its own where a channel is closed while handles are on their way through it.
       const stuck = setTimeout(() => child.kill("SIGKILL"), LONGEST_HANDOVER);
       // Until then the other process has the socket as well: what came meanwhile would be left to nobody, and reset.
       await handedOver;
       clearTimeout(stuck);
-      // What waits to be accepted when the last one closes is reset by the system: a turn takes in what has come so far.
-      await nextTurn();
-      await nextTurn();
       const closed = all.map((one) => once(one, "close"));
       // The HTTP server's own close() also cuts idle connections, and with them requests that are on their way.
       for (const one of all) TcpServer.prototype.close.call(one);
+      onStopped?.();
       await Promise.all(closed);
     },
   };

@@ -67,7 +67,10 @@ export interface AppParts {
   devToken: string | null;
   /** Whether the database is reachable and migrated. */
   isReady: () => Promise<boolean>;
+  /** Whether it was told to stop. */
   isDraining: () => boolean;
+  /** Whether nothing listens any more. */
+  isDeaf: () => boolean;
   /** Epoch milliseconds. */
   now: () => number;
 }
@@ -142,11 +145,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
 }
 
 // Hooks with callbacks: what waits for nothing needs no promise.
-function addRequestHooks(
-  app: FastifyInstance,
-  { config, isDraining }: AppParts,
-  record: RecordAnswered,
-): void {
+function addRequestHooks(app: FastifyInstance, { config, isDeaf }: AppParts, record: RecordAnswered): void {
   app.addHook("onRequest", (request, reply, done) => {
     const pairs = commonHeaders(request.headers, request.id);
     for (let at = 0; at < pairs.length; at += 2) reply.header(pairs[at] as string, pairs[at + 1]);
@@ -159,8 +158,8 @@ function addRequestHooks(
   app.addHook("onSend", (request, reply, payload, done) => {
     if (request.operationContext?.idempotency?.replayed) reply.header("idempotent-replayed", "true");
     cutSlowReader(reply.raw, config.sendTimeout);
-    // While the gateway drains, each connection ends with the answer that it waits for.
-    if (isDraining()) reply.header("connection", "close");
+    // Once nothing listens, each connection ends with the answer that it waits for.
+    if (isDeaf()) reply.header("connection", "close");
     done(null, payload);
   });
   app.addHook("onResponse", (request, reply, done) => {

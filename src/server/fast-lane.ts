@@ -38,7 +38,7 @@ interface LaneParts {
   graphql: FastPath;
   /** Fails where the token is not good. */
   enter(headers: IncomingHttpHeaders, surface: Surface, requestId: string): Promise<OperationContext>;
-  isDraining(): boolean;
+  isDeaf(): boolean;
   record: RecordAnswered;
 }
 
@@ -68,7 +68,7 @@ export function openFastLane(app: FastifyInstance, parts: LaneParts): void {
   const [viaFastify] = app.server.listeners("request") as [(...exchange: Exchange) => void];
   app.server.removeAllListeners("request");
   app.server.on("request", (raw, response) => {
-    const plain = parts.isDraining() || app.isUnderPressure() ? null : findPlain(raw, parts);
+    const plain = parts.isDeaf() || app.isUnderPressure() ? null : findPlain(raw, parts);
     if (plain) new Passage(parts, plain, viaFastify, raw, response).begin();
     else viaFastify(raw, response);
   });
@@ -189,14 +189,14 @@ class Passage implements UnderWay {
   }
 
   #send({ status, headers, mediaType, body, observed }: LaneAnswer, context: OperationContext): void {
-    const { config, isDraining, record } = this.#parts;
+    const { config, isDeaf, record } = this.#parts;
     const head = commonHeaders(this.#request.headers, this.#id);
     if (config.corsOrigins.length > 0) head.push(...OF_NO_ORIGIN);
     head.push("cache-control", "no-store");
     for (const name in headers) head.push(name, headers[name] as string);
     head.push("content-type", `${mediaType}; charset=utf-8`);
     if (context.idempotency?.replayed) head.push("idempotent-replayed", "true");
-    if (isDraining()) head.push("connection", "close");
+    if (isDeaf()) head.push("connection", "close");
     head.push("content-length", String(Buffer.byteLength(body)));
     this.raw.once("finish", () =>
       record({

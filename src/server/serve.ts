@@ -66,6 +66,7 @@ async function run(
   say: (line: string) => void,
 ): Promise<number> {
   let draining = false;
+  let deaf = false;
   const ending = new AbortController();
   const stop = Promise.race([stopSignal(), launcherGone()]);
   await migrate(address);
@@ -87,6 +88,7 @@ async function run(
     metrics,
     isReady: () => isMigrated(db.urgent),
     isDraining: () => draining,
+    isDeaf: () => deaf,
     now: Date.now,
   });
   const drain = prepareDrain(app);
@@ -101,7 +103,9 @@ async function run(
   ending.abort();
   unwatchKeys();
   log.info({ signal }, "stopping");
-  const drained = await drain(acceptors);
+  const drained = await drain(acceptors, () => {
+    deaf = true;
+  });
   await Promise.all([sealing, stopSweep()]);
   if (!drained) log.warn("requests that did not end in time were cut");
   log.info("stopped");

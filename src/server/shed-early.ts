@@ -14,7 +14,7 @@ interface ShedParts {
   config: Pick<Config, "corsOrigins">;
   admission: Admission;
   metrics: Metrics;
-  isDraining(): boolean;
+  isDeaf(): boolean;
   record: RecordAnswered;
 }
 
@@ -79,7 +79,7 @@ export function shedEarly(app: FastifyInstance, parts: ShedParts): void {
 function routeOf({ method = "", url = "", headers }: IncomingMessage, parts: ShedParts): string | undefined {
   // What CORS answers to a page of another origin is its plugin's to say.
   const isOfPage = headers.origin !== undefined && parts.config.corsOrigins.length > 0;
-  if (isOfPage || parts.isDraining() || !METHODS.has(method)) return undefined;
+  if (isOfPage || parts.isDeaf() || !METHODS.has(method)) return undefined;
   const [path] = url.split("?", 1);
   if (path === "/graphql" || path === "/v1/kyc") return path;
   return path?.startsWith("/v1/kyc/") ? "/v1/kyc/:id" : undefined;

@@ -27,7 +27,7 @@ function fullServer() {
     });
   });
   const metrics = { countShed: () => {} } as unknown as Metrics;
-  const parts = { config: { corsOrigins: [] }, admission, metrics, isDraining: () => false };
+  const parts = { config: { corsOrigins: [] }, admission, metrics, isDeaf: () => false };
   shedEarly({ server } as unknown as FastifyInstance, { ...parts, record: () => {} });
   const send = (name: string) =>
     inject(

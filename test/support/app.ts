@@ -102,6 +102,7 @@ export async function createTestApp(
     devToken: await devToken(db),
     isReady: () => isMigrated(db.urgent),
     isDraining: () => test.draining,
+    isDeaf: () => test.draining,
     now,
   });
   // Fastify's own goes to its router, and by the fast lane.

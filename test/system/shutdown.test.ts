@@ -72,9 +72,7 @@ describe.each(ENGINES)("a gateway on %s that is told to stop", (engine) => {
     await probe.reads(/HTTP\/1\.1 503 [\s\S]*"draining"/);
     expect(probe.received()).toMatch(/HTTP\/1\.1 503 [\s\S]*\r\nconnection: close\r\n/i);
     await probe.ended();
-    // A gateway that has only just started takes connections until all that listens for it has been handed over.
-    const another = () => openConnection(gateway.url).then(String, ({ code }) => code);
-    await expect.poll(another).toBe("ECONNREFUSED");
+    await nothingListens(gateway);
 
     await wait(1500);
     // A service manager that signals a whole group, npm included, reaches the gateway twice.
@@ -96,8 +94,7 @@ describe.each(ENGINES)("a gateway on %s that is told to stop", (engine) => {
     ask();
     await used.reads(/^HTTP\/1\.1 200 [\s\S]*"ok"/);
     const exiting = gateway.stop("SIGTERM");
-    await gateway.printed(/"stopping"/);
-    await wait(100);
+    await nothingListens(gateway);
     process.kill(gateway.pid, "SIGSTOP");
     ask();
     // Longer than idle connections are left open: when it goes on, their end is due before anything is read.
@@ -160,6 +157,12 @@ describe.concurrent("a gateway that can't finish what it was asked", () => {
     await hanging;
   });
 });
+
+/** A gateway that has only just started takes connections until all that listens for it has been handed over. */
+async function nothingListens({ url }: Gateway): Promise<void> {
+  const another = () => openConnection(url).then(String, ({ code }) => code);
+  await expect.poll(another).toBe("ECONNREFUSED");
+}
 
 /** A request whose body stops in the middle, and the rest of it. */
 function slowUpload(token: string): { start: string; end: string } {

@@ -42,9 +42,9 @@ export async function keepAsking(
       if (fault === null) session.answered++;
       else session.failures.push(fault);
     } catch (error) {
-      const { code, message, reused } = error as NodeJS.ErrnoException & { reused: boolean };
-      // Refused, or reset by the system before anyone took it in: nobody listens any more.
-      if (code !== "ECONNREFUSED" && (reused || code !== "ECONNRESET"))
+      const { code, message } = error as NodeJS.ErrnoException;
+      // Refused: nothing was sent, and nobody listens any more.
+      if (code !== "ECONNREFUSED")
         session.failures.push(`${wanted.method} ${wanted.path}: ${code} ${message}`);
       break;
     }
@@ -77,7 +77,7 @@ function ask(
         );
       },
     );
-    call.once("error", (error) => reject(Object.assign(error, { reused: call.reusedSocket })));
+    call.once("error", reject);
     call.end(body);
   });
 }
