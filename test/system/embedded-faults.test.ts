@@ -3,7 +3,7 @@ import { mkdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import postgres from "postgres";
-import { afterEach, expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import { type Client, createClient, kycFields } from "./support/client.ts";
 import {
   type Env,
@@ -23,7 +23,7 @@ const LIMITS = { LOG_LEVEL: "warn", STATEMENT_TIMEOUT: "2 s", REQUEST_TIMEOUT: "
 const BOUNDED = 6500;
 const DISK = 160 * 1024 * 1024;
 
-afterEach(tidyUp);
+afterAll(tidyUp);
 
 const statusOf = async ({ url }: Gateway, path: string) =>
   (await createClient(url, null).send("GET", path)).status;
@@ -132,7 +132,9 @@ test("a gateway that is told to stop while a statement keeps its embedded databa
   expect(json).toMatchObject({ data: { kycs: { totalCount: 1 } } });
 });
 
-test("a client that idles in a transaction of the embedded database keeps others waiting no longer than ten seconds", async () => {
+test.concurrent("a client that idles in a transaction of the embedded database keeps others waiting no longer than ten seconds", async ({
+  expect,
+}) => {
   const env: Env = await freshEnv("the embedded database");
   const gateway = await startGateway({ ...env, ...LIMITS });
   const other = postgres({
@@ -151,7 +153,8 @@ test("a client that idles in a transaction of the embedded database keeps others
   await other.end({ timeout: 1 });
 });
 
-test("on a full disk the embedded database refuses writes with 503, and loses nothing that it acknowledged", async ({
+test.concurrent("on a full disk the embedded database refuses writes with 503, and loses nothing that it acknowledged", async ({
+  expect,
   skip,
 }) => {
   const disk = await mountDisk();

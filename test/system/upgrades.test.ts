@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import postgres from "postgres";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import { migrate } from "../../src/db/migrate.ts";
 import { ownMigrations } from "../../src/db/migration-files.ts";
 import { FUTURE_INDEX, futureMigrations } from "../support/future-migration.ts";
@@ -16,7 +16,7 @@ import {
   tidyUp,
 } from "./support/gateway.ts";
 
-afterEach(tidyUp);
+afterAll(tidyUp);
 
 /** What a migration may make a request wait for, and a loaded machine's delay. Milliseconds. */
 const LONGEST_WAIT = 2500;
@@ -85,74 +85,70 @@ async function gatewayWithRecords() {
   return { env, url, client, sql };
 }
 
-describe("the gateway of the previous release", () => {
-  test("answers every request while the next release's migrations run, and after them", async () => {
-    const { env, url, client } = await gatewayWithRecords();
-    const loads = [1, 2, 3].map((n) => startLoad(client, `load-${n}`));
-    await wait(1000);
-    await Promise.all([1, 2, 3].map(() => migrate({ url }, future)));
-    expect((await client.send("GET", "/ready")).status).toBe(200);
-    await wait(1000);
-    for (const load of loads) {
-      await load.stop();
-      expect(load.faults).toEqual([]);
-      expect(load.answers).toBeGreaterThan(20);
-      expect(load.slowest).toBeLessThan(LONGEST_WAIT);
-    }
-    expect((await client.send("GET", "/v1/kyc")).json.data).toEqual([]);
-    // It starts again on the next release's tables, too.
-    const again = await startGateway(env);
-    expect((await createClient(again.url, null).send("GET", "/ready")).status).toBe(200);
-  });
-
-  test("waits no longer than the bound for migrations that wait for others, which fail in bounded time and leave nothing", async () => {
-    const { url, client, sql } = await gatewayWithRecords();
-    let release = () => {};
-    const released = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    const holder = sql.begin(async (tx) => {
-      await tx`select 1 from kycs limit 1`;
-      await released;
-    });
-    const load = startLoad(client, "load");
-    const from = performance.now();
-    await expect(migrate({ url }, future)).rejects.toThrow("did not get its locks");
-    expect(performance.now() - from).toBeLessThan(60_000);
-    const [row] = await sql`select to_regclass('notes') is null as untouched`;
-    expect(row?.untouched).toBe(true);
-    release();
-    await holder;
-    await migrate({ url }, future);
+test("the gateway of the previous release answers every request while the next release's migrations run, and after them", async () => {
+  const { env, url, client } = await gatewayWithRecords();
+  const loads = [1, 2, 3].map((n) => startLoad(client, `load-${n}`));
+  await wait(1000);
+  await Promise.all([1, 2, 3].map(() => migrate({ url }, future)));
+  expect((await client.send("GET", "/ready")).status).toBe(200);
+  await wait(1000);
+  for (const load of loads) {
     await load.stop();
     expect(load.faults).toEqual([]);
-    expect(load.answers).toBeGreaterThan(100);
+    expect(load.answers).toBeGreaterThan(20);
     expect(load.slowest).toBeLessThan(LONGEST_WAIT);
-  });
+  }
+  expect((await client.send("GET", "/v1/kyc")).json.data).toEqual([]);
+  // It starts again on the next release's tables, too.
+  const again = await startGateway(env);
+  expect((await createClient(again.url, null).send("GET", "/ready")).status).toBe(200);
 });
 
-describe("migrate --check", () => {
-  test("tells what is pending and exits with 1, and with 0 where nothing is", async () => {
-    const env = await freshEnv("a real database");
-    const names = ownMigrations().map(({ name }) => name);
-    const before = await runCli(["migrate", "--check"], env);
-    expect(before.code).toBe(1);
-    for (const name of names) expect(before.stdout).toContain(`migration ${name}\n`);
-    const json = await runCli(["migrate", "--check", "--json"], env);
-    expect(json.code).toBe(1);
-    expect(JSON.parse(json.stdout).migrations).toEqual(names);
-
-    expect(await runCli(["migrate"], env)).toMatchObject({ code: 0 });
-    expect(await runCli(["migrate", "--check"], env)).toMatchObject({ code: 0, stdout: "nothing pending\n" });
-    const after = await runCli(["migrate", "--check", "--json"], env);
-    expect(JSON.parse(after.stdout)).toEqual({ migrations: [], indexes: [] });
+test.concurrent("the gateway of the previous release waits no longer than the bound for migrations that wait for others, which fail in bounded time and leave nothing", async () => {
+  const { url, client, sql } = await gatewayWithRecords();
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
   });
-
-  test("makes no embedded database where there is none", async () => {
-    const env = { DATA_DIR: `${await temporaryFolder()}/data` };
-    expect(await runCli(["migrate", "--check"], env)).toMatchObject({ code: 1 });
-    expect(existsSync(env.DATA_DIR)).toBe(false);
-    await runCli(["migrate"], env);
-    expect(await runCli(["migrate", "--check"], env)).toMatchObject({ code: 0, stdout: "nothing pending\n" });
+  const holder = sql.begin(async (tx) => {
+    await tx`select 1 from kycs limit 1`;
+    await released;
   });
+  const load = startLoad(client, "load");
+  const from = performance.now();
+  await expect(migrate({ url }, future)).rejects.toThrow("did not get its locks");
+  expect(performance.now() - from).toBeLessThan(60_000);
+  const [row] = await sql`select to_regclass('notes') is null as untouched`;
+  expect(row?.untouched).toBe(true);
+  release();
+  await holder;
+  await migrate({ url }, future);
+  await load.stop();
+  expect(load.faults).toEqual([]);
+  expect(load.answers).toBeGreaterThan(100);
+  expect(load.slowest).toBeLessThan(LONGEST_WAIT);
+});
+
+test.concurrent("migrate --check tells what is pending and exits with 1, and with 0 where nothing is", async () => {
+  const env = await freshEnv("a real database");
+  const names = ownMigrations().map(({ name }) => name);
+  const before = await runCli(["migrate", "--check"], env);
+  expect(before.code).toBe(1);
+  for (const name of names) expect(before.stdout).toContain(`migration ${name}\n`);
+  const json = await runCli(["migrate", "--check", "--json"], env);
+  expect(json.code).toBe(1);
+  expect(JSON.parse(json.stdout).migrations).toEqual(names);
+
+  expect(await runCli(["migrate"], env)).toMatchObject({ code: 0 });
+  expect(await runCli(["migrate", "--check"], env)).toMatchObject({ code: 0, stdout: "nothing pending\n" });
+  const after = await runCli(["migrate", "--check", "--json"], env);
+  expect(JSON.parse(after.stdout)).toEqual({ migrations: [], indexes: [] });
+});
+
+test.concurrent("migrate --check makes no embedded database where there is none", async () => {
+  const env = { DATA_DIR: `${await temporaryFolder()}/data` };
+  expect(await runCli(["migrate", "--check"], env)).toMatchObject({ code: 1 });
+  expect(existsSync(env.DATA_DIR)).toBe(false);
+  await runCli(["migrate"], env);
+  expect(await runCli(["migrate", "--check"], env)).toMatchObject({ code: 0, stdout: "nothing pending\n" });
 });
