@@ -51,7 +51,8 @@ export async function openPage(browser: Browser, origin: string): Promise<Watche
   );
   const page = await context.newPage();
   page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) faults.push(message.text());
+    if (["error", "warning"].includes(message.type()))
+      faults.push(`${message.text()} ${message.location().url}`);
   });
   page.on("pageerror", (error) => faults.push(error.message));
   return { page, faults, close: () => context.close() };
