@@ -75,7 +75,7 @@ describe("a first start in an empty folder", () => {
     expect(list.json).toEqual(EMPTY_LIST);
   });
 
-  test("the second start is quick, and keeps the token and the records", async () => {
+  test("the second start is quicker, and keeps the token and the records", async () => {
     const token = await readDevToken({ DATA_DIR: dataDir });
     const before = createClient(gateway.url, token);
     const made = await before.form("POST", "/v1/kyc", kycFields("customer-1", "P-1"));
@@ -84,7 +84,7 @@ describe("a first start in an empty folder", () => {
 
     const first = gateway;
     gateway = await startGateway({}, { cwd });
-    expect(gateway.startMs).toBeLessThan(5000);
+    expect(gateway.startMs).toBeLessThan(first.startMs);
     expect(await readDevToken({ DATA_DIR: dataDir })).toBe(token);
     const list = await createClient(gateway.url, token).send("GET", "/v1/kyc");
     expect(list.json).toEqual({ has_more: false, data: [made.json] });
