@@ -1,6 +1,7 @@
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import {
+  BESIDE_BROWSER,
   keptInBrowser,
   launchChromium,
   OTHER_NAME,
@@ -20,7 +21,7 @@ let page: Page;
 beforeAll(async () => {
   browser = await launchChromium();
   const env = await freshEnv("the embedded database");
-  gateway = await startGateway({ ...env, LOG_LEVEL: "error" });
+  gateway = await startGateway({ ...env, ...BESIDE_BROWSER });
   url = gateway.url;
   token = await readDevToken(env);
 });

@@ -1,6 +1,13 @@
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { keptInBrowser, launchChromium, OTHER_NAME, openPage, type WatchedPage } from "./support/browser.ts";
+import {
+  BESIDE_BROWSER,
+  keptInBrowser,
+  launchChromium,
+  OTHER_NAME,
+  openPage,
+  type WatchedPage,
+} from "./support/browser.ts";
 import { freshEnv, type Gateway, readDevToken, startGateway, tidyUp } from "./support/gateway.ts";
 
 let gateway: Gateway;
@@ -12,7 +19,7 @@ let page: Page;
 beforeAll(async () => {
   browser = await launchChromium();
   const env = await freshEnv("the embedded database");
-  gateway = await startGateway({ ...env, LOG_LEVEL: "error" });
+  gateway = await startGateway({ ...env, ...BESIDE_BROWSER });
   token = await readDevToken(env);
 });
 

@@ -4,6 +4,9 @@ import { type Browser, chromium, type Locator, type Page } from "playwright-core
 /** A name that leads the browser here, and is none of this machine's own. */
 export const OTHER_NAME = "kyc.test";
 
+/** For a gateway beside a browser, which leaves it no processor for a while: its pages are not refused for that. */
+export const BESIDE_BROWSER = { LOG_LEVEL: "error", MAX_EVENT_LOOP_DELAY: "10 min" };
+
 /** Chromium, without a network: it reaches this machine, and nothing else has an address. */
 export async function launchChromium(): Promise<Browser> {
   const executablePath = process.env.CHROMIUM_PATH ?? "/usr/bin/chromium";

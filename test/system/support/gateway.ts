@@ -144,12 +144,9 @@ export function start(
   return run;
 }
 
-/** A busy machine stops for longer than a gateway should: what is not about that must not be refused for it. */
-const PATIENCE = { MAX_EVENT_LOOP_DELAY: "10 min" };
-
 /** Starts `serve` on a free port of the loopback, and leaves it open whether that works. */
 export function launchGateway(env: Env, options: { cwd?: string } = {}): Run {
-  return start(process.execPath, [CLI, "serve"], { env: { PORT: "0", ...PATIENCE, ...env }, ...options });
+  return start(process.execPath, [CLI, "serve"], { env: { PORT: "0", ...env }, ...options });
 }
 
 /** Resolves when a gateway has said where it listens; fails with its output where it ends instead. */
