@@ -56,8 +56,8 @@ export class AppError extends Error {
   }
 }
 
-/** Far more than a person reads: an answer must not grow far beyond its request. */
-const MOST_FAULTS = 100;
+/** Faults that an error names: far more than a person reads, and few enough to keep an answer as small as its request. */
+export const MOST_FAULTS = 100;
 
 /** The error for input with these faults; its message names them all, up to a hundred. */
 export function badUserInput(all: readonly FieldFault[]): AppError {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { ConfigError, parseConfig } from "../src/config.ts";
 
-const SECRETS = [0, 1].map((fill) => Buffer.alloc(32, fill).toString("base64")) as [string, string];
+const SECRETS = [1, 2].map((fill) => Buffer.alloc(32, fill).toString("base64")) as [string, string];
 
 function faultsOf(env: Record<string, string>): readonly string[] {
   try {
@@ -99,8 +99,8 @@ test("every variable is read", () => {
     databasePrepare: false,
     dataDir: "/var/lib/kyc",
     encryptionKeys: [
-      { id: "2026", secret: Buffer.alloc(32, 0) },
-      { id: "old_one-1", secret: Buffer.alloc(32, 1) },
+      { id: "2026", secret: Buffer.alloc(32, 1) },
+      { id: "old_one-1", secret: Buffer.alloc(32, 2) },
     ],
     corsOrigins: ["https://a.example", "http://localhost:3000"],
     docs: false,
@@ -230,6 +230,7 @@ test.each([
   ["ENCRYPTION_KEYS", `a.b:${SECRETS[0]}`],
   ["ENCRYPTION_KEYS", `${"a".repeat(33)}:${SECRETS[0]}`],
   ["ENCRYPTION_KEYS", "a:"],
+  ["ENCRYPTION_KEYS", `a:${Buffer.alloc(32).toString("base64")}`],
   ["ENCRYPTION_KEYS", `a:${Buffer.alloc(31).toString("base64")}`],
   ["ENCRYPTION_KEYS", `a:${Buffer.alloc(33).toString("base64")}`],
   ["ENCRYPTION_KEYS", `a:${SECRETS[0]},a:${SECRETS[1]}`],

@@ -17,7 +17,7 @@ import {
 import type { QueryLimits } from "../config.ts";
 import { AppError, badUserInput, toAppError } from "../errors.ts";
 import { type FailureLog, logFailure } from "../log.ts";
-import { limitComplexity } from "./cost.ts";
+import { findExcesses } from "./documents/limits.ts";
 import { describe } from "./variables.ts";
 
 /** How one request's errors are rendered. */
@@ -165,9 +165,8 @@ export type Validate = (schema: GraphQLSchema, document: DocumentNode) => readon
 export function createValidation(options: { introspection: boolean; queryLimits: QueryLimits }): Validate {
   const quiet = specifiedRules.map((rule) => (rule === ValuesOfCorrectTypeRule ? QuietValuesRule : rule));
   const rules = options.introspection ? quiet : [...quiet, NoSchemaIntrospectionCustomRule];
-  const limits = [limitComplexity(options.queryLimits)];
   return (schema, document) => {
-    const excesses = validate(schema, document, limits);
+    const excesses = findExcesses(schema, document, options.queryLimits);
     return excesses.length > 0 ? excesses : validate(schema, document, rules);
   };
 }

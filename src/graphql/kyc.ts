@@ -5,6 +5,7 @@ import { listKycs } from "../kyc/list-kycs.ts";
 import type { ShownKyc } from "../kyc/show-kyc.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
+import { PAGE_COST } from "./documents/cost.ts";
 
 export const VerificationStatus = builder.enumType("VerificationStatus", {
   description: "How far a verification is. Any status may follow any other.",
@@ -107,6 +108,7 @@ builder.queryFields((t) => ({
   }),
   kycs: t.field({
     type: KycConnection,
+    extensions: { cost: PAGE_COST },
     description:
       "Your account's records, newest first: the first ten where neither `first` nor `last` is given. Needs the scope `kyc:read`.",
     args: {

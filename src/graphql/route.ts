@@ -2,11 +2,11 @@ import { isUtf8 } from "node:buffer";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Config } from "../config.ts";
 import { type AppError, RequestRefusal, toHttp } from "../errors.ts";
+import { ID_NAMES, loadTrustedDocuments } from "./documents/trusted-documents.ts";
 import { createValidation } from "./errors.ts";
 import { createFastPath, type FastPath } from "./fast-path.ts";
 import { sendGraphiql, wantsGraphiql } from "./graphiql.ts";
 import { NO_OPERATION, type Observed } from "./observed.ts";
-import { ID_NAMES, loadTrustedDocuments } from "./trusted-documents.ts";
 
 declare module "fastify" {
   interface FastifyRequest {

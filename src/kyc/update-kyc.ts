@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import { CHANGEABLE_FIELDS, newEvent } from "../audit/event.ts";
-import { requireScope, type Viewer } from "../auth/scopes.ts";
+import { hasScope, requireScope, type Viewer } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import type { Executor } from "../db/client.ts";
 import { AppError, badUserInput, type FieldFault } from "../errors.ts";
@@ -113,7 +113,7 @@ function planChange(
   const reason = toAuditReason(viewer, input.reason, input.documentNumber, () =>
     openNumber(ctx.keys, accountId, stored),
   );
-  const number = sealNewNumber(ctx.keys, accountId, stored, input.documentNumber);
+  const number = sealNewNumber(ctx.keys, viewer, stored, input.documentNumber);
   const changedFields = CHANGEABLE_FIELDS.filter((name) =>
     name === "documentNumber" ? number : stored[name] !== { verificationStatus, documentType }[name],
   );
@@ -156,20 +156,25 @@ export function requireVersion(stored: Kyc, expected: number | readonly number[]
  */
 function findForeignMask(keys: Keyring, accountId: string, stored: Kyc, number: unknown): FieldFault[] {
   if (typeof number !== "string" || !number.includes(MASK)) return [];
-  if (isUnchanged(number.trim(), openNumber(keys, accountId, stored))) return [];
+  const known = openNumber(keys, accountId, stored);
+  if (number.trim() === maskNumber(known)) return [];
   return [{ path: ["documentNumber"], kind: "invalid", message: IS_MASKED }];
 }
 
-const isUnchanged = (number: string, known: string) => number === known || number === maskNumber(known);
-
-/** The number, sealed, where it is another one than the record's. */
+/**
+ * The number, sealed, if it is to be written. A viewer who may not see numbers has each unmasked one written, equal or
+ * not: if an equal one changed nothing, the answer would tell that a guess was right.
+ */
 function sealNewNumber(
   keys: Keyring,
-  accountId: string,
+  viewer: Viewer,
   stored: Kyc,
   number: string | undefined,
 ): SealedNumber | undefined {
-  if (number === undefined || isUnchanged(number, openNumber(keys, accountId, stored))) return undefined;
+  const { accountId } = viewer;
+  // A mask that is not the record's own was refused before.
+  if (number === undefined || number.includes(MASK)) return undefined;
+  if (hasScope(viewer, "kyc:pii") && number === openNumber(keys, accountId, stored)) return undefined;
   return sealNumber(keys, accountId, stored.id, number);
 }
 

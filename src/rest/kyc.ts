@@ -131,7 +131,7 @@ async function update(request: RecordRequest): Promise<RestAnswer> {
   const kyc = await updateKyc(
     request.operationContext,
     { id: request.params.id, ...readChanges(values), ...expect(ifMatch.versions), ...readReason(request) },
-    [...faults, ...ifMatch.faults],
+    [...faults, ...findNested(values), ...ifMatch.faults],
     { given: listFixed(values), findChanged: (stored) => findChangedFixed(values, stored) },
   );
   return { status: 200, headers: { etag: toEtag(kyc.version) }, body: renderKyc(kyc) };
@@ -223,6 +223,17 @@ function readList({ values, faults }: WireParams): { input: ListKycsInput; fault
     documentNumber: values.get("document_number") as string | undefined,
   };
   return { input: { [before === undefined ? "first" : "last"]: size, after, before, filter }, faults: found };
+}
+
+/** Lists and objects in the place of fields that can't change: nothing is made of them, however deep they are. */
+function findNested(values: WireParams["values"]): FieldFault[] {
+  return FIXED.filter((name) => typeof values.get(name) === "object" && values.get(name) !== null).map(
+    (name) => ({
+      path: [name],
+      kind: "invalid",
+      message: "must be a string or a number",
+    }),
+  );
 }
 
 /** Forms have no numbers: their times are the texts of those in JSON. */

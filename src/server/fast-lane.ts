@@ -10,7 +10,7 @@ import { findPlainRead } from "../rest/kyc.ts";
 import { type Admission, notInTime, type UnderWay } from "./admission.ts";
 import type { RecordAnswered } from "./answered.ts";
 import { commonHeaders, OF_NO_ORIGIN } from "./headers.ts";
-import { cutSlowReader, newRequestId } from "./refusals.ts";
+import { cutSlowReader, findHeaderFault, newRequestId } from "./refusals.ts";
 
 /** What Fastify is told of a request that comes to it from the fast lane. */
 interface HandedOver {
@@ -76,11 +76,12 @@ export function openFastLane(app: FastifyInstance, parts: LaneParts): void {
 
 type Exchange = [raw: IncomingMessage, response: ServerResponse];
 
-function findPlain({ method, url = "", headers }: IncomingMessage, parts: LaneParts): PlainRequest | null {
+function findPlain(raw: IncomingMessage, parts: LaneParts): PlainRequest | null {
+  const { method, url = "", headers } = raw;
   // What CORS answers to a page of another origin is its plugin's to say.
   if (headers.origin !== undefined && parts.config.corsOrigins.length > 0) return null;
   if (headers["transfer-encoding"] !== undefined || headers["content-encoding"] !== undefined) return null;
-  if (headers.host === undefined) return null;
+  if (findHeaderFault(raw)) return null;
   if (method === "POST" && url === "/graphql") {
     const length = Number(headers["content-length"]);
     return length > 0 && length <= parts.config.bodyLimit ? plainGraphql(headers, parts.graphql) : null;

@@ -58,10 +58,31 @@ const cut = (socket?: Socket) => socket?.destroy();
 
 const COMPRESSED = /\b(gzip|deflate|br|zstd|compress)\b/i;
 
+/** Headers that mean one thing: of two lines with different values a proxy and this server could each obey another. */
+const SINGLE = new Set(["host", "authorization", "content-type", "idempotency-key", "kyc-reason"]);
+
+function findRepeated(rawHeaders: readonly string[]): string | undefined {
+  const seen = new Set<string>();
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = (rawHeaders[index] as string).toLowerCase();
+    if (!SINGLE.has(name)) continue;
+    if (seen.has(name)) return name;
+    seen.add(name);
+  }
+  return undefined;
+}
+
 /** Why a request with these headers can't be served, whatever it asks for. */
-export function findHeaderFault({ headers, httpVersion }: IncomingMessage): RequestRefusal | undefined {
+export function findHeaderFault({
+  headers,
+  httpVersion,
+  rawHeaders,
+}: IncomingMessage): RequestRefusal | undefined {
   if (headers.host === undefined && httpVersion === "1.1")
     return new RequestRefusal(400, "request_malformed", "The request has no Host.");
+  const repeated = findRepeated(rawHeaders);
+  if (repeated)
+    return new RequestRefusal(400, "request_malformed", `The header ${repeated} is there more than once.`);
   if (COMPRESSED.test(headers["content-encoding"] ?? ""))
     return new RequestRefusal(415, "content_encoding_unsupported", "The body must not be compressed.");
   return undefined;

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ConfigError, parseConfig } from "../../src/config.ts";
+import { readManifest } from "../../src/graphql/documents/manifest.ts";
 import { createValidation } from "../../src/graphql/errors.ts";
-import { readManifest } from "../../src/graphql/manifest.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
