@@ -44,7 +44,6 @@ export const KycType = builder.node(builder.objectRef<ShownKyc>("Kyc"), {
     documentNumber: t.string({
       description:
         "The number of the document. Personal data: don't log it, and don't put it in URLs. A token without the scope `kyc:pii` sees it masked, such as `•••••6789`.",
-      // Said, though it only reads: what fails in a property that a compiled query reads itself is never answered.
       resolve: (kyc) => kyc.documentNumber,
     }),
     createdAt: t.expose("createdAt", { type: "DateTime", description: "When the record was created." }),

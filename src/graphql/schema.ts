@@ -6,7 +6,7 @@ import "./kyc-mutations.ts";
 
 export const schema = withoutIdleResolvers(builder.toSchema());
 
-/** A resolver that only reads the property of its name keeps compiled queries from reading it themselves. */
+/** Leaves reading a property to the resolver of graphql-js wherever a field does nothing else. */
 function withoutIdleResolvers(schema: GraphQLSchema): GraphQLSchema {
   for (const type of Object.values(schema.getTypeMap())) {
     if (!isObjectType(type)) continue;

@@ -109,7 +109,7 @@ describe.each(["allow", "only"])("mode %s", (mode) => {
     ["the operation's name as well", { id: sha256(LIST), operationName: "KycList", variables }],
   ])("a document is run by its id: %s", async (_name, params) => {
     expect(await ask(mode, params)).toMatchObject(found());
-    // Compiled by now.
+    // From the cache by now.
     expect(await ask(mode, params)).toMatchObject(found());
   });
 
