@@ -42,7 +42,7 @@ export const builder = new SchemaBuilder<{
 
 builder.scalarType("DateTime", {
   parseValue: parseDateTime,
-  parseLiteral: (node) => parseDateTimeLiteral(node),
+  parseLiteral: parseDateTimeLiteral,
   specifiedByURL: "https://www.rfc-editor.org/rfc/rfc3339",
   extensions: { expected: EXPECTED },
   // Records keep their times as epoch milliseconds.

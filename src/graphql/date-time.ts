@@ -11,7 +11,7 @@ const SHAPE =
 const LONGEST = 64;
 const LEAP_SECOND = "60";
 
-/** What errors say that a value must be. */
+/** The words with which errors describe a valid value. */
 export const EXPECTED = "a time with a zone, such as 2026-03-01T12:30:00Z";
 
 /**

@@ -93,10 +93,12 @@ interface Params {
   variables?: Record<string, unknown> | null;
 }
 
-/** Characters of text. A syntax tree takes some hundred times as many bytes. */
-const CACHE_SIZE = 500_000;
-/** Counts each document as so much longer: a short one has a tree, too. Characters. */
-const OVERHEAD = 400;
+/** Tokens of all documents in the cache. Each takes some 250 bytes of the syntax tree, however short its text is. */
+const CACHE_SIZE = 50_000;
+/** Counts each document as so much longer: its text, up to the limit of a body, is kept too. Tokens. */
+const OVERHEAD = 20;
+/** Characters of text that take about as much memory as a token. */
+const CHARACTERS_PER_TOKEN = 200;
 const MEDIA_TYPES: Record<string, string> = {
   "*/*": "application/json",
   "application/json": "application/json",
@@ -162,9 +164,11 @@ class Document {
   readonly execute: Execute;
 
   constructor(query: string, validate: Validate, limits: QueryLimits, isTrusted: boolean) {
-    this.size = query.length + OVERHEAD;
-    const document = parseQuietly(query, limits.tokens);
-    if (document && validate(schema, document).length === 0) {
+    const parsed = parseQuietly(query, limits.tokens);
+    // The tree of an invalid document is not kept.
+    const document = parsed && validate(schema, parsed).length === 0 ? parsed : undefined;
+    this.size = OVERHEAD + Math.ceil(query.length / CHARACTERS_PER_TOKEN) + countTokens(document);
+    if (document) {
       const operation = getOperationAST(document);
       if (operation && isOrdinary(operation)) this.operation = operation;
       this.takesKey = operation ? findKeyMisuse(document, operation).length === 0 : false;
@@ -181,6 +185,12 @@ class Document {
 function isOrdinary({ operation, variableDefinitions }: OperationDefinitionNode): boolean {
   if (operation === OperationTypeNode.SUBSCRIPTION) return false;
   return !variableDefinitions?.some(({ variable }) => variable.name.value === "__proto__");
+}
+
+function countTokens(document: DocumentNode | undefined): number {
+  let tokens = 0;
+  for (let token = document?.loc?.startToken; token; token = token.next ?? undefined) tokens += 1;
+  return tokens;
 }
 
 function parseQuietly(query: string, maxTokens: number): DocumentNode | undefined {

@@ -97,7 +97,7 @@ builder.mutationFields((t) => ({
   updateKyc: t.field({
     type: UpdateKycPayload,
     description:
-      "Changes a record. A change of any value makes a new version; sending the same again changes nothing. Needs the scope `kyc:write`.",
+      "Changes a record. A change of any value makes a new version; sending the same again changes nothing. An unmasked number from a token without `kyc:pii` always makes a new version, whether it is another one or not. Needs the scope `kyc:write`.",
     args: { input: t.arg({ type: UpdateKycInput, required: true, description: "The changes." }) },
     resolve: (_root, { input }, ctx) => write(ctx, async () => ({ kyc: await updateKyc(ctx, input) })),
   }),

@@ -41,10 +41,9 @@ export const KycType = builder.node(builder.objectRef<ShownKyc>("Kyc"), {
       description: "How far the verification is.",
     }),
     documentType: t.expose("documentType", { type: DocumentType, description: "The kind of document." }),
-    documentNumber: t.string({
+    documentNumber: t.exposeString("documentNumber", {
       description:
         "The number of the document. Personal data: don't log it, and don't put it in URLs. A token without the scope `kyc:pii` sees it masked, such as `•••••6789`.",
-      resolve: (kyc) => kyc.documentNumber,
     }),
     createdAt: t.expose("createdAt", { type: "DateTime", description: "When the record was created." }),
     updatedAt: t.expose("updatedAt", {

@@ -163,7 +163,7 @@ function accepts(type: { parseValue(value: unknown): unknown }, value: unknown):
   }
 }
 
-/** What a value of this type must be, in words that repeat no value. */
+/** A description of the values that this type accepts, for errors: it repeats no value. */
 export function describe(type: GraphQLInputType): string {
   const nullable = getNullableType(type);
   if (isEnumType(nullable)) {

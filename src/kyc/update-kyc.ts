@@ -28,8 +28,8 @@ const NO_FIXED: FixedFields = { given: [], findChanged: () => [] };
 
 /**
  * Afterwards the record has the given values, and if any of them is new, one version more and one event in the trail;
- * fields that are absent stay as they are, so repeating is safe; under the same idempotency key it answers the record
- * as it was then. Needs `kyc:write`. Fails with BAD_USER_INPUT (every fault named; `found`
+ * fields that are absent stay as they are, so repeating is safe, but an unmasked number from a viewer without
+ * `kyc:pii` makes a new version each time. Under the same idempotency key it answers the record as it was then. Needs `kyc:write`. Fails with BAD_USER_INPUT (every fault named; `found`
  * are those that the surface met already), NOT_FOUND, and VERSION_CONFLICT where versions are expected and the record's is none of them.
  */
 export async function updateKyc(

@@ -114,7 +114,8 @@ const DESCRIPTIONS: Record<RestOperation, Description> = {
     summary: "Update a KYC record",
     description:
       "Changes what is given and keeps what is absent. A change of any value makes a new version; sending the same " +
-      "again changes nothing. `PUT`, `PATCH` and `POST` do the same.",
+      "again changes nothing. An unmasked number from a token without `kyc:pii` always makes a new version, whether " +
+      "it is another one or not. `PUT`, `PATCH` and `POST` do the same.",
     scope: "kyc:write",
     parameters: [ifMatch, idempotencyKey, reason],
     body: { schema: "KycChanges", required: false },

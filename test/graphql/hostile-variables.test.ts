@@ -96,3 +96,28 @@ test.each([
   expect(errors === undefined).toBe(taken);
   if (errors) expect(errors[0]?.message).toContain("such as 2026-03-01T12:30:00Z");
 });
+
+test("a range takes exactly the records in it, also if its bounds are finer than a millisecond", async () => {
+  const token = await gateway.token("fine");
+  gateway.clock.now = Date.parse("2026-01-01T00:00:00.315Z");
+  const id = await createRecord(gateway, token);
+  gateway.clock.now = undefined;
+  const query = "query ($range: DateTimeRange) { kycs(filter: { createdAt: $range }) { nodes { id } } }";
+  const inRange = async (range: object) =>
+    (await gateway.graphql(token, query, { range })).data.kycs.nodes.length;
+  expect(id).toMatch(/^\w{16}$/);
+  expect(await inRange({ to: "2026-01-01T00:00:00.315999999Z" })).toBe(1);
+  expect(await inRange({ to: "2026-01-01T00:00:00.315Z" })).toBe(0);
+  expect(await inRange({ from: "2026-01-01T00:00:00.315000001Z" })).toBe(0);
+  expect(await inRange({ from: "2026-01-01T00:00:00.315Z" })).toBe(1);
+  expect(await inRange({ from: "2026-01-01T01:00:00.315+0100" })).toBe(1);
+});
+
+test("a long name in the answer costs more, for each record that it is repeated for", async () => {
+  const token = await gateway.token("acme");
+  const costWith = async (name: string) =>
+    (await gateway.graphql(token, `{ kycs(first: 100) { nodes { ${name}: id } } }`)).extensions.cost
+      .requested;
+  expect(await costWith("a".repeat(31))).toBe(201);
+  expect(await costWith("a".repeat(320))).toBe(201 + 10 * 100);
+});

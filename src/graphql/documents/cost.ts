@@ -16,14 +16,11 @@ import {
 } from "graphql";
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../../kyc/input.ts";
 
-/**
- * What a field of the schema costs, as its `extensions.cost` declares it. A field without one costs 1, and leads to one
- * object.
- */
+/** The cost that a field of the schema declares in `extensions.cost`. Without it, a field costs 1 and leads to one object. */
 export interface FieldCost {
-  /** What each value of the field costs itself. Default 1. */
+  /** The cost of each value of the field. Default 1. */
   weight?: number;
-  /** What the field adds to the field around it, once, however many records that has: a count, for example. */
+  /** A cost that the field around it has once, however many records it leads to: a count, for example. */
   once?: number;
   /** How many objects the field leads to, by the values of its arguments. */
   items?: (argument: (name: string) => unknown) => number;
@@ -65,8 +62,8 @@ const NAME_LENGTH = 32;
 type Variables = Readonly<Record<string, unknown>>;
 
 /**
- * How to tell what one operation costs with these variables. It is measured once if none of them is a size, and
- * otherwise each time the sizes differ from the last ones.
+ * A function that gives the cost of one operation with its variables. The cost is measured once if no variable is a
+ * size, and otherwise each time the sizes differ from the last ones.
  */
 export function costOf(
   schema: GraphQLSchema,
@@ -95,7 +92,7 @@ export function costOf(
   };
 }
 
-/** What an operation asks for, as far as it can be known before anything is done. */
+/** The size of an operation, as far as it is known before anything is done. */
 export interface Extent {
   /** One for each field and each record that it can be asked of, more for the fields that declare so. */
   cost: number;
@@ -103,9 +100,9 @@ export interface Extent {
   depth: number;
 }
 
-/** The extent of some selections. */
+/** The size of some selections. */
 interface Part extends Extent {
-  /** What is asked of the field around them once, however many records it leads to. */
+  /** The costs that the field around them has once, however many records it leads to. */
   once: number;
 }
 
@@ -113,7 +110,7 @@ const NOTHING: Part = { cost: 0, depth: 0, once: 0 };
 
 type Parent = GraphQLCompositeType | undefined;
 
-/** Measures what the operations of a document ask for. `variable` gives the value of one by its name. */
+/** Measures the operations of a document. `variable` gives the value of one by its name. */
 export class Meter {
   readonly #schema: GraphQLSchema;
   readonly #fragments = new Map<string, FragmentDefinitionNode>();
