@@ -1,5 +1,4 @@
-import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
-import { Readable } from "node:stream";
+import type { IncomingHttpHeaders } from "node:http";
 import cors from "@fastify/cors";
 import Fastify, {
   type FastifyBaseLogger,
@@ -20,7 +19,6 @@ import type { Config } from "../config.ts";
 import { type OperationContext, withholdAnswer } from "../context.ts";
 import type { Database } from "../db/client.ts";
 import { type AppError, RequestRefusal, toHttp } from "../errors.ts";
-import type { FastPath } from "../graphql/fast-path.ts";
 import { registerGraphiql } from "../graphql/graphiql.ts";
 import { registerGraphql, sendGraphqlFailure } from "../graphql/route.ts";
 import { toIdempotencyRequest } from "../idempotency/key.ts";
@@ -34,8 +32,7 @@ import { registerOpenapi } from "../rest/openapi.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { type Admission, limitLoad } from "./admission.ts";
 import { createAnswerRecord, type RecordAnswered } from "./answered.ts";
-import { openFastLane } from "./fast-lane.ts";
-import { commonHeaders, EXPOSED_HEADERS, SECURITY_HEADERS } from "./headers.ts";
+import { commonHeaders, EXPOSED_HEADERS } from "./headers.ts";
 import { registerHealth } from "./health.ts";
 import { isOwnersBrowser } from "./owners-browser.ts";
 import { countFailed, createRateLimiter } from "./rate-limit.ts";
@@ -92,7 +89,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     bodyLimit: config.bodyLimit,
     requestTimeout: config.receiveTimeout,
     keepAliveTimeout: config.keepAliveTimeout,
-    genReqId: (raw: IncomingMessage) => raw.handedOver?.id ?? newRequestId(),
+    genReqId: newRequestId,
     // Every request would pay for a logger of its own, and few write more than a line: lines name the request's id.
     childLoggerFactory: (logger) => logger,
     // Fastify's own lines hold the URL, and a URL can hold anything.
@@ -101,7 +98,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     routerOptions: { maxParamLength: MAX_HEADER_SIZE },
     // No hook runs for these.
     frameworkErrors: (error, request, reply) =>
-      sendRestFailure(error, request, reply.headers({ ...SECURITY_HEADERS, "request-id": request.id })),
+      sendRestFailure(error, request, reply.headers(commonHeaders(request.headers, request.id))),
     clientErrorHandler: (error, socket) => refuseConnection(error, socket, config.sendTimeout),
     http: {
       maxHeaderSize: MAX_HEADER_SIZE,
@@ -137,9 +134,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   // Behind CORS: a page of another origin is to see why it was refused.
   const admission = await limitLoad(app, config, parts.metrics);
   registerHealth(app, parts);
-  const surfaces = await registerSurfaces(app, parts, admission);
-  // A limit's counts and headers are its plugin's to tell.
-  if (config.rateLimit === 0) openFastLane(app, { ...parts, ...surfaces, admission, record });
+  await registerSurfaces(app, parts, admission);
   shedEarly(app, { ...parts, admission, record });
   return app;
 }
@@ -147,13 +142,8 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
 // Hooks with callbacks: what waits for nothing needs no promise.
 function addRequestHooks(app: FastifyInstance, { config, isDeaf }: AppParts, record: RecordAnswered): void {
   app.addHook("onRequest", (request, reply, done) => {
-    const pairs = commonHeaders(request.headers, request.id);
-    for (let at = 0; at < pairs.length; at += 2) reply.header(pairs[at] as string, pairs[at + 1]);
+    reply.headers(commonHeaders(request.headers, request.id));
     done(findHeaderFault(request.raw));
-  });
-  app.addHook("preParsing", ({ raw }, _reply, payload, done) => {
-    const body = raw.handedOver?.body;
-    done(null, body ? Readable.from([body]) : payload);
   });
   app.addHook("onSend", (request, reply, payload, done) => {
     if (request.operationContext?.idempotency?.replayed) reply.header("idempotent-replayed", "true");
@@ -163,19 +153,19 @@ function addRequestHooks(app: FastifyInstance, { config, isDeaf }: AppParts, rec
     done(null, payload);
   });
   app.addHook("onResponse", (request, reply, done) => {
-    const { id, method, raw, observed } = request;
+    const { id, method, observed } = request;
     record({
       ...{ requestId: id, method, status: reply.statusCode, observed },
       route: request.routeOptions.url ?? "unmatched",
-      elapsed: raw.handedOver ? performance.now() - raw.handedOver.came : reply.elapsedTime,
+      elapsed: reply.elapsedTime,
       viewer: request.operationContext?.viewer,
     });
     done();
   });
 }
 
-/** Adds both surfaces. Gives what those need who answer without Fastify. */
-async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission: Admission) {
+/** Adds both surfaces. */
+async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission: Admission): Promise<void> {
   const { authenticate, config, db, devToken, keys, log, now } = parts;
   const limiter =
     config.rateLimit > 0 ? await createRateLimiter(app, config.rateLimit, parts.metrics) : undefined;
@@ -198,12 +188,6 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
   const enterBy =
     (surface: Surface): onRequestHookHandler =>
     (request, reply, done) => {
-      reply.header("cache-control", "no-store");
-      const { context, failure } = request.raw.handedOver ?? {};
-      if (failure !== undefined) {
-        if (context) request.operationContext = context;
-        return done(failure as Error);
-      }
       // Guesses cost a look-up each. Tokens that were good before go on.
       enter(request.headers, surface, request.id, limiter?.isSpent(request)).then(
         (context) => {
@@ -229,7 +213,6 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
     );
   };
   if (config.graphiql) await registerGraphiql(app);
-  let fastPath: FastPath | undefined;
   await app.register(async (graphql) => {
     graphql.addHook("onRequest", enterBy("graphql"));
     graphql.addHook("preHandler", reenter);
@@ -237,7 +220,7 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
       sendGraphqlFailure(giveUp(error, request, reply), request, reply),
     );
     if (config.auditReads) graphql.addHook("onSend", holdUntilAudited);
-    fastPath = await registerGraphql(graphql, { ...config, tokenFor });
+    await registerGraphql(graphql, { ...config, tokenFor });
   });
   await app.register(
     async (rest) => {
@@ -259,7 +242,6 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
   }
   refuseOtherMethods(app, "/v1/kyc", ["GET", "HEAD", "POST"]);
   refuseOtherMethods(app, "/v1/kyc/:id", ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"]);
-  return { enter, graphql: fastPath as FastPath };
 }
 
 /** Lets an answer that shows document numbers go once the trail has it. One without a body shows none. */
