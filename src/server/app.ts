@@ -30,14 +30,17 @@ import { renderFailure } from "../rest/errors.ts";
 import { registerKycRoutes } from "../rest/kyc.ts";
 import { registerOpenapi } from "../rest/openapi.ts";
 import type { Keyring } from "../sealing/keyring.ts";
-import { type Admission, limitLoad } from "./admission.ts";
+import { runInTurn } from "../turns.ts";
 import { createAnswerRecord, type RecordAnswered } from "./answered.ts";
 import { commonHeaders, EXPOSED_HEADERS } from "./headers.ts";
 import { registerHealth } from "./health.ts";
+import { type Admission, limitLoad } from "./load/admission.ts";
+import { Connections } from "./load/connections.ts";
+import { shedEarly } from "./load/shed-early.ts";
+import { Upload } from "./load/upload.ts";
 import { isOwnersBrowser } from "./owners-browser.ts";
 import { countFailed, createRateLimiter } from "./rate-limit.ts";
 import { cutSlowReader, findHeaderFault, newRequestId, refuseConnection, toFailure } from "./refusals.ts";
-import { shedEarly } from "./shed-early.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -53,6 +56,7 @@ export interface AppParts {
     "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryLimits"
   > &
     Pick<Config, "databaseUrl" | "docs"> &
+    Pick<Config, "unsentMemoryLimit" | "uploadMemoryLimit"> &
     Pick<Config, "keepAliveTimeout" | "maxConnections" | "rateLimit" | "receiveTimeout" | "sendTimeout"> &
     Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout" | "persistedOperations">;
   db: Database;
@@ -113,12 +117,15 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   app.server.maxConnections = config.maxConnections;
   // Bodies reach the adapters as bytes: each surface reads its own content types.
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+  app.addContentTypeParser("*", ({ raw }, _payload, done) =>
+    (raw.upload ?? new Upload(raw, config.bodyLimit, () => {})).take(done),
+  );
   app.decorateRequest("operationContext");
   app.decorateRequest("rateLimit", null);
   app.decorateRequest("observed", null);
   const record = createAnswerRecord(log, parts.metrics);
-  addRequestHooks(app, parts, record);
+  const connections = new Connections({ ...config, maxHeaderSize: MAX_HEADER_SIZE }, parts.metrics);
+  addRequestHooks(app, parts, { record, connections });
   app.setErrorHandler(sendRestFailure);
   app.setNotFoundHandler(() => {
     throw new RequestRefusal(404, "route_unknown", "There is nothing at this address.");
@@ -136,17 +143,23 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   registerHealth(app, parts);
   await registerSurfaces(app, parts, admission);
   shedEarly(app, { ...parts, admission, record });
+  connections.guard(app);
   return app;
 }
 
 // Hooks with callbacks: what waits for nothing needs no promise.
-function addRequestHooks(app: FastifyInstance, { config, isDeaf }: AppParts, record: RecordAnswered): void {
+function addRequestHooks(
+  app: FastifyInstance,
+  { config, isDeaf }: AppParts,
+  { record, connections }: { record: RecordAnswered; connections: Connections },
+): void {
   app.addHook("onRequest", (request, reply, done) => {
     reply.headers(commonHeaders(request.headers, request.id));
     done(findHeaderFault(request.raw));
   });
   app.addHook("onSend", (request, reply, payload, done) => {
     if (request.operationContext?.idempotency?.replayed) reply.header("idempotent-replayed", "true");
+    connections.holdAnswer(request.raw, sizeOf(payload));
     cutSlowReader(reply.raw, config.sendTimeout);
     // Once nothing listens, each connection ends with the answer that it waits for.
     if (isDeaf()) reply.header("connection", "close");
@@ -162,6 +175,16 @@ function addRequestHooks(app: FastifyInstance, { config, isDeaf }: AppParts, rec
     });
     done();
   });
+}
+
+/** Of an answer that is read from a file while it is sent: what its streams hold at a time. Bytes. */
+const STREAM_BYTES = 192 * 1024;
+
+/** What an answer takes until it is sent. Bytes. */
+function sizeOf(payload: unknown): number {
+  if (typeof payload === "string") return Buffer.byteLength(payload);
+  if (Buffer.isBuffer(payload)) return payload.length;
+  return payload === null || payload === undefined ? 0 : STREAM_BYTES;
 }
 
 /** Adds both surfaces. */
@@ -202,8 +225,9 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
   // A body can take its time: what counts is that the token is good when the work begins.
   const reenter: preHandlerHookHandler = (request, reply, done) => {
     admission.resume(reply);
-    if (reply.elapsedTime <= MOMENT) done();
-    else authenticate(request.headers.authorization).then(() => done(), done);
+    const start = () => runInTurn(() => isWanted(reply) && done());
+    if (reply.elapsedTime <= MOMENT) start();
+    else authenticate(request.headers.authorization).then(start, done);
   };
   const tokenFor = async (request: FastifyRequest) => {
     if (devToken === null || !(await isOwnersBrowser(request))) return null;
@@ -242,6 +266,11 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
   }
   refuseOtherMethods(app, "/v1/kyc", ["GET", "HEAD", "POST"]);
   refuseOtherMethods(app, "/v1/kyc/:id", ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"]);
+}
+
+/** Whether a client still waits for this answer. */
+function isWanted(reply: FastifyReply): boolean {
+  return !reply.raw.destroyed && !reply.sent;
 }
 
 /** Lets an answer that shows document numbers go once the trail has it. One without a body shows none. */

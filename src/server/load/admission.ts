@@ -1,9 +1,9 @@
 import underPressure from "@fastify/under-pressure";
 import type { FastifyInstance, FastifyReply, onRequestHookHandler } from "fastify";
-import type { Config } from "../config.ts";
-import { withholdAnswer } from "../context.ts";
-import { overloaded, unavailable } from "../errors.ts";
-import type { Metrics } from "../metrics.ts";
+import type { Config } from "../../config.ts";
+import { withholdAnswer } from "../../context.ts";
+import { overloaded, unavailable } from "../../errors.ts";
+import type { Metrics } from "../../metrics.ts";
 
 declare module "fastify" {
   interface FastifyReply {

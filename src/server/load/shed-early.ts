@@ -1,14 +1,14 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { FastifyInstance } from "fastify";
-import type { Config } from "../config.ts";
-import { overloaded, toHttp } from "../errors.ts";
-import { renderGraphqlFailure } from "../graphql/route.ts";
-import type { Metrics } from "../metrics.ts";
-import { renderFailure } from "../rest/errors.ts";
+import type { Config } from "../../config.ts";
+import { overloaded, toHttp } from "../../errors.ts";
+import { renderGraphqlFailure } from "../../graphql/route.ts";
+import type { Metrics } from "../../metrics.ts";
+import { renderFailure } from "../../rest/errors.ts";
+import type { RecordAnswered } from "../answered.ts";
+import { commonHeaders, OF_NO_ORIGIN } from "../headers.ts";
+import { newRequestId } from "../refusals.ts";
 import type { Admission } from "./admission.ts";
-import type { RecordAnswered } from "./answered.ts";
-import { commonHeaders, OF_NO_ORIGIN } from "./headers.ts";
-import { newRequestId } from "./refusals.ts";
 
 interface ShedParts {
   config: Pick<Config, "corsOrigins">;
