@@ -4,7 +4,7 @@ import type { Config } from "../config.ts";
 import { type AppError, RequestRefusal, toHttp } from "../errors.ts";
 import { ID_NAMES, loadTrustedDocuments } from "./documents/trusted-documents.ts";
 import { createValidation } from "./errors.ts";
-import { createFastPath, type FastPath } from "./fast-path.ts";
+import { createFastPath } from "./fast-path.ts";
 import { sendGraphiql, wantsGraphiql } from "./graphiql.ts";
 import { NO_OPERATION, type Observed } from "./observed.ts";
 
@@ -16,8 +16,8 @@ declare module "fastify" {
 }
 
 /**
- * Adds `/graphql`: GraphQL's answers, and GraphiQL for a browser that asks for a page. Gives the
- * fast path, for those who need no route to take it. Fails with a ConfigError where the manifest of trusted documents is not valid.
+ * Adds `/graphql`: GraphQL's answers, and GraphiQL for a browser that asks for a page. Fails with a ConfigError if the
+ * manifest of trusted documents is not valid.
  */
 export async function registerGraphql(
   app: FastifyInstance,
@@ -25,7 +25,7 @@ export async function registerGraphql(
     /** The token that GraphiQL may show to whoever makes this request. */
     tokenFor: (request: FastifyRequest) => Promise<string | null>;
   },
-): Promise<FastPath> {
+): Promise<void> {
   const { queryLimits } = options;
   const validate = createValidation(options);
   const trusted = await loadTrustedDocuments(options.persistedOperations, validate, queryLimits.tokens);
@@ -72,7 +72,6 @@ export async function registerGraphql(
       return reply.send(Buffer.from(await response.arrayBuffer()));
     },
   });
-  return fastPath;
 }
 
 /** Milliseconds. */

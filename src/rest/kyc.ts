@@ -14,7 +14,7 @@ import { parseEtags, toEtag } from "./etag.ts";
 import { allowOnly, parseBody, parseForm, type WireParams } from "./params.ts";
 import { readReason } from "./reason.ts";
 
-/** What this surface reads of a request, whichever way it came. */
+/** What this surface reads of a request. */
 interface RestRequest {
   operationContext: OperationContext;
   url: string;
@@ -27,7 +27,7 @@ interface RecordRequest extends RestRequest {
 }
 
 /** What to answer with; a body is to be sent as JSON. */
-export interface RestAnswer {
+interface RestAnswer {
   status: number;
   headers: Record<string, string>;
   body?: unknown;
@@ -68,24 +68,6 @@ export function registerKycRoutes(app: FastifyInstance): void {
       },
     });
   }
-}
-
-const ONE_RECORD = /^\/v1\/kyc\/([0-9A-Za-z]{16})$/;
-const ALL_RECORDS = /^\/v1\/kyc(\?|$)/;
-
-/**
- * What answers a plain read, by its address: a record as it is now, or a page. Undefined for every other, and for one
- * on a condition. The answer fails as the route's does.
- */
-export function findPlainRead(
-  url: string,
-  headers: IncomingHttpHeaders,
-): ((context: OperationContext) => Promise<RestAnswer>) | undefined {
-  if (headers["if-none-match"] !== undefined) return undefined;
-  const id = ONE_RECORD.exec(url)?.[1];
-  if (id) return (operationContext) => get({ operationContext, url, headers, params: { id } });
-  if (ALL_RECORDS.test(url)) return (operationContext) => list({ operationContext, url, headers });
-  return undefined;
 }
 
 /** Every call of this surface, for those who serve it and those who describe it. Paths are below `/v1/kyc`. */

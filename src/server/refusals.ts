@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import type { ConnectionError, FastifyError } from "fastify";
 import { type AppError, RequestRefusal, toAppError } from "../errors.ts";
 import { renderFailure } from "../rest/errors.ts";
-import { SECURITY_HEADERS } from "./headers.ts";
+import { commonHeaders } from "./headers.ts";
 
 /** What a request is known by in its answer and in the log. */
 export const newRequestId = () => `req_${randomUUID()}`;
@@ -38,8 +38,7 @@ export function refuseConnection(error: ConnectionError, socket: Socket, patienc
       "connection: close",
       "content-type: application/json; charset=utf-8",
       `content-length: ${Buffer.byteLength(body)}`,
-      `request-id: ${newRequestId()}`,
-      ...Object.entries(SECURITY_HEADERS).map(([name, value]) => `${name}: ${value}`),
+      ...Object.entries(commonHeaders({}, newRequestId())).map(([name, value]) => `${name}: ${value}`),
       "",
       body,
     ].join("\r\n"),

@@ -20,9 +20,9 @@ import { SEALED_PLACES } from "../sealed-places.ts";
 import { watchKeyFile } from "../sealing/key-watch.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { keyFileOf, openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
-import { acceptMore } from "./acceptors.ts";
 import { createApp } from "./app.ts";
 import { launcherGone } from "./launcher.ts";
+import { acceptMore } from "./load/acceptors.ts";
 import { isLoopbackHost } from "./owners-browser.ts";
 import { prepareDrain } from "./shutdown.ts";
 
