@@ -23,7 +23,7 @@ export function backupCommands(): Command[] {
       const config = embeddedConfig('pg_dump --format=custom --file=kyc.dump "$DATABASE_URL"');
       const { dataDir } = config;
       if (!hasDatabase(dataDir)) throw new CommandFailure(`there is no database in ${dataDir}`);
-      await withOpenDatabase(config, ({ db }) => backUp(db, dataDir, file, { withKeys }));
+      await withOpenDatabase(config, ({ db }) => backUp(db, dataDir, file, { withKeys, onWarning: say }));
       say(`${file} holds the database, ${withKeys ? "and the keys of the data folder" : "without any key"}.`);
       if (!withKeys) {
         say(`Keep the encryption keys apart from it (${join(dataDir, KEYS)}, or ENCRYPTION_KEYS):`);
