@@ -1,7 +1,6 @@
 import { constants, existsSync } from "node:fs";
-import { cp, lstat, mkdir, open, rm } from "node:fs/promises";
+import { cp, lstat, mkdir, open, rm, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { create } from "tar";
 import {
   FOLDER_MODE,
@@ -139,8 +138,7 @@ async function pack(folder: string, file: string): Promise<void> {
   const names = [KEYS, PGDATA].filter((name) => existsSync(join(folder, name)));
   const target = await open(file, "wx", 0o600);
   try {
-    const archive = create({ cwd: folder, gzip: { level: 6 }, portable: true }, names);
-    await pipeline(archive, target.createWriteStream({ autoClose: false }));
+    await writeFile(target, create({ cwd: folder, gzip: { level: 6 }, portable: true }, names));
     await target.sync();
   } finally {
     await target.close();

@@ -47,7 +47,6 @@ type Say = (...lines: string[]) => Promise<void>;
  * then.
  */
 export async function serve(config: Config, say: Say): Promise<number> {
-  await say(`KYC gateway ${readVersion()}`);
   for (const flag of V8_FLAGS) setFlagsFromString(flag);
   let droppedLines = 0;
   const output = await openOutput(config.logBufferLimit, (lines) => {
@@ -57,6 +56,9 @@ export async function serve(config: Config, say: Say): Promise<number> {
   requireKeySource(config);
   if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) {
     await say(`Making a database in ${openDataDir(config.dataDir)}, which takes some seconds …`);
+  } else {
+    // It takes a moment until there is more to say: whoever wants this line alone, as `head -1` does, has gone by then.
+    await say(`KYC gateway ${readVersion()} is starting …`);
   }
   const database = await openDatabase(config, (message) => log.warn(message));
   try {
