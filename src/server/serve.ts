@@ -56,9 +56,6 @@ export async function serve(config: Config, say: Say): Promise<number> {
   requireKeySource(config);
   if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) {
     await say(`Making a database in ${openDataDir(config.dataDir)}, which takes some seconds …`);
-  } else {
-    // It takes a moment until there is more to say: whoever wants this line alone, as `head -1` does, has gone by then.
-    await say(`KYC gateway ${readVersion()} is starting …`);
   }
   const database = await openDatabase(config, (message) => log.warn(message));
   try {
@@ -81,6 +78,8 @@ async function run(
   const stop = Promise.race([stopSignal(), launcherGone()]);
   await migrate(address);
   const keys = await openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message));
+  // It takes a moment until there is more to say: whoever wants a line alone, as `head -1` does, has gone by then.
+  await say(`KYC gateway ${readVersion()} is starting …`);
   const unwatchKeys = config.encryptionKeys
     ? () => {}
     : watchKeyFile(keyFileOf(config), keys, {
