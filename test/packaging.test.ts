@@ -36,7 +36,10 @@ const builtEntries = built.flatMap(({ name, version }) =>
 
 describe("what the package brings along", () => {
   test("is all that it depends on, and nothing of the development tools", () => {
-    expect(manifest.bundleDependencies).toBe(true);
+    // npm writes a list in place of `true` when it adds a package, and does not add that one to it.
+    const bundled = manifest.bundleDependencies;
+    const dependencies = Object.keys(manifest.dependencies);
+    expect(bundled === true ? dependencies : bundled).toEqual(expect.arrayContaining(dependencies));
     expect(installed.length).toBeGreaterThan(80);
     for (const { location, entry } of installed) expect(entry.integrity, location).toMatch(/^sha512-/);
     const names = installed.map(({ location }) => nameAt(location));
