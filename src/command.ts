@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import Table from "cli-table3";
 import { type Config, parseConfig } from "./config.ts";
@@ -79,7 +80,11 @@ export async function withKnownDatabase<T>(
   const failure = new CommandFailure(
     `there is no database of a gateway ${placeOf(config)}. Give this command the gateway's DATABASE_URL or DATA_DIR`,
   );
-  if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) throw failure;
+  if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) {
+    // A folder of another user looks empty: that is the fault then.
+    if (existsSync(config.dataDir)) openDataDir(config.dataDir);
+    throw failure;
+  }
   return withOpenDatabase(config, async ({ db, address, isGuest }) => {
     if ((await lastApplied(db)) === 0) throw failure;
     await migrate(address);
