@@ -101,6 +101,7 @@ const variables = z.object({
   REQUEST_TIMEOUT: duration.default(10_000),
   DATA_DIR: z.string().default(".data"),
   ENCRYPTION_KEYS: encryptionKeys.optional(),
+  ENCRYPTION_KEYS_FILE: z.string().optional(),
   CORS_ORIGINS: origins.default([]),
   DOCS: flag.default(true),
   GRAPHIQL: flag.default(true),
@@ -194,8 +195,10 @@ export interface Config {
   /** From the end of a request's body to its answer. Milliseconds. */
   requestTimeout: number;
   dataDir: string;
-  /** Newest first; undefined: those of the file in `dataDir`. */
+  /** Newest first; undefined: those of a file. */
   encryptionKeys: EncryptionKey[] | undefined;
+  /** The path of the file; undefined: the one in `dataDir`. */
+  encryptionKeysFile?: string | undefined;
   corsOrigins: string[];
   /** Whether `/`, `/docs` and `/openapi.json` are there. */
   docs: boolean;
@@ -259,6 +262,9 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
   if (data && data.UNSENT_MEMORY_LIMIT < MIN_UNSENT_MEMORY) {
     faults.push("UNSENT_MEMORY_LIMIT must be at least 1 MiB");
   }
+  if (set.ENCRYPTION_KEYS !== undefined && set.ENCRYPTION_KEYS_FILE !== undefined) {
+    faults.push("ENCRYPTION_KEYS_FILE must not be set if ENCRYPTION_KEYS is");
+  }
   if (!data || faults.length > 0) throw new ConfigError(faults);
   return {
     port: data.PORT,
@@ -271,6 +277,7 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     requestTimeout: data.REQUEST_TIMEOUT,
     dataDir: data.DATA_DIR,
     encryptionKeys: data.ENCRYPTION_KEYS,
+    encryptionKeysFile: data.ENCRYPTION_KEYS_FILE,
     corsOrigins: data.CORS_ORIGINS,
     docs: data.DOCS,
     // What is typed there would be refused.
