@@ -70,13 +70,14 @@ interface Rendered {
 
 function renderAppError(failure: AppError, error: GraphQLError, scene: ErrorScene): Rendered {
   logFailure(failure, scene);
-  const { code, message, faults, retryAfter } = failure;
+  const { code, message, faults, retryAfter, currentVersion } = failure;
   const fields = faults.map((fault) => ({ path: fault.path.join("."), message: fault.message }));
   return {
     message,
     extensions: {
       code,
       ...(fields.length > 0 && { fields }),
+      ...(currentVersion !== undefined && { currentVersion }),
       ...httpOf(code, retryAfter, error),
     },
   };

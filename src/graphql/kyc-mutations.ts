@@ -11,7 +11,7 @@ import { Edge } from "./connection.ts";
 import { DocumentType, KycEdge, KycType, VerificationStatus } from "./kyc.ts";
 
 const EXPECTED_VERSION =
-  "The version that you saw. Where the record has changed since, nothing happens and the error is `VERSION_CONFLICT`.";
+  "The version that you saw. If the record has changed since, nothing happens and the error is `VERSION_CONFLICT`, with the record's version in `extensions.currentVersion`.";
 
 const REASON =
   "Why you do this, 1 to 500 printable characters, for the audit trail alone. It must not contain the document number.";

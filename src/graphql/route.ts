@@ -40,7 +40,7 @@ export async function registerGraphql(
   });
   const fastPath = createFastPath(validate, queryLimits, trusted);
   app.route({
-    method: ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+    method: ["GET", "POST"],
     url: "/graphql",
     handler: async (request, reply) => {
       const fast = request.method === "POST" && request.url === "/graphql" ? await fastPath(request) : null;
@@ -135,7 +135,8 @@ function searchOf(url: string): string {
 function toInit(request: FastifyRequest): RequestInit {
   const headers = new Headers();
   for (const [name, value] of Object.entries(request.headers)) headers.set(name, String(value));
-  const init: RequestInit = { method: request.method, headers };
+  // Fastify leaves the body out of an answer to HEAD.
+  const init: RequestInit = { method: request.method === "HEAD" ? "GET" : request.method, headers };
   if (Buffer.isBuffer(request.body) && request.body.length > 0) {
     init.body = new Uint8Array(request.body);
     // It is, in whatever letters.

@@ -56,7 +56,7 @@ export async function updateKyc(
     if (!value || others.length > 0) throw badUserInput([...others, ...masked]);
     if (!stored) throw kycNotFound();
     // Before its mask: that of a version which is no more is another one now.
-    requireVersion(stored, value.expectedVersion);
+    requireVersion(stored, value);
     if (masked.length > 0) throw badUserInput(masked);
     return planChange(ctx, viewer, stored, value);
   };
@@ -143,10 +143,33 @@ function planChange(
   return { kyc, number, event };
 }
 
-/** Fails with VERSION_CONFLICT unless any version will do (undefined) or the record's is one of the expected. */
-export function requireVersion(stored: Kyc, expected: number | readonly number[] | undefined): void {
-  if (expected !== undefined && ![expected].flat().includes(stored.version)) {
-    throw new AppError("VERSION_CONFLICT", `The record has changed: it is at version ${stored.version} now.`);
+/** On which versions of a record something may be done. */
+interface Condition {
+  /** One of these. Undefined: any. */
+  expectedVersion?: number | readonly number[] | undefined;
+  /** None of these. */
+  unwantedVersion?: "any" | readonly number[] | undefined;
+}
+
+/**
+ * Fails with VERSION_CONFLICT unless the record is at one of the expected versions and at none of the unwanted ones.
+ * Without a record no version is expected, and none is unwanted.
+ */
+export function requireVersion(
+  stored: { version: number } | undefined,
+  { expectedVersion, unwantedVersion = [] }: Condition,
+): void {
+  const version = stored?.version;
+  const isOneOf = (versions: number | readonly number[]) =>
+    version !== undefined && [versions].flat().includes(version);
+  const conflict = (message: string) =>
+    new AppError("VERSION_CONFLICT", message, { currentVersion: version });
+  if (expectedVersion !== undefined && !isOneOf(expectedVersion)) {
+    if (version === undefined) throw conflict("Nothing here is at a version.");
+    throw conflict(`The record has changed: it is at version ${version} now.`);
+  }
+  if (unwantedVersion === "any" ? stored : isOneOf(unwantedVersion)) {
+    throw conflict(`The record is at version ${version}, at which the request rules itself out.`);
   }
 }
 
@@ -178,9 +201,16 @@ function sealNewNumber(
   return sealNumber(keys, accountId, stored.id, number);
 }
 
-/** The same input, however the versions that it expects are written. */
-export function listVersions<T extends { expectedVersion?: number | number[] | undefined }>(input: T): T {
-  if (input.expectedVersion === undefined) return input;
-  const versions = new Set([input.expectedVersion].flat());
-  return { ...input, expectedVersion: [...versions].sort((a, b) => a - b) };
+/** The same input, however its versions are written. */
+export function listVersions<T extends Condition>(input: T): T {
+  const { expectedVersion, unwantedVersion } = input;
+  const inOrder = (versions: number | readonly number[]) =>
+    [...new Set([versions].flat())].sort((a, b) => a - b);
+  return {
+    ...input,
+    ...(expectedVersion !== undefined && { expectedVersion: inOrder(expectedVersion) }),
+    ...(unwantedVersion !== undefined && {
+      unwantedVersion: unwantedVersion === "any" ? unwantedVersion : inOrder(unwantedVersion),
+    }),
+  };
 }

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
-import cors from "@fastify/cors";
+import cors, { type FastifyCorsOptions } from "@fastify/cors";
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -38,9 +38,18 @@ import { type Admission, limitLoad } from "./load/admission.ts";
 import { Connections } from "./load/connections.ts";
 import { shedEarly } from "./load/shed-early.ts";
 import { Upload } from "./load/upload.ts";
+import { watchMethods } from "./methods.ts";
 import { isOwnersBrowser } from "./owners-browser.ts";
 import { countFailed, createRateLimiter } from "./rate-limit.ts";
-import { cutSlowReader, findHeaderFault, newRequestId, refuseConnection, toFailure } from "./refusals.ts";
+import {
+  answerConnect,
+  cutSlowReader,
+  findHeaderFault,
+  findUpgradeFault,
+  newRequestId,
+  refuseConnection,
+  toFailure,
+} from "./refusals.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -114,7 +123,10 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   });
   // For the same reason; a server may pass over what it does not know.
   app.server.on("checkExpectation", (...exchange) => app.server.emit("request", ...exchange));
+  answerConnect(app.server, config.sendTimeout);
   app.server.maxConnections = config.maxConnections;
+  // Beyond a number of headers Node would leave out the rest, and with it a second Host.
+  app.server.maxHeadersCount = 0;
   // Bodies reach the adapters as bytes: each surface reads its own content types.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", ({ raw }, _payload, done) =>
@@ -128,24 +140,37 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   addRequestHooks(app, parts, { record, connections });
   app.setErrorHandler(sendRestFailure);
   app.setNotFoundHandler(() => {
-    throw new RequestRefusal(404, "route_unknown", "There is nothing at this address.");
+    throw nothingHere();
   });
   if (config.corsOrigins.length > 0) {
-    await app.register(cors, {
+    const options = {
       origin: config.corsOrigins,
       methods: ["GET", "POST", "PUT", "PATCH", "DELETE"],
       exposedHeaders: EXPOSED_HEADERS,
       maxAge: 86_400,
+    };
+    // OPTIONS without a preflight's headers asks what the address allows.
+    await app.register(cors, {
+      delegator: (request: FastifyRequest, callback: (error: null, options: FastifyCorsOptions) => void) =>
+        callback(null, { ...options, preflight: isPreflight(request) }),
     });
   }
   // Behind CORS: a page of another origin is to see why it was refused.
+  app.addHook("onRequest", ({ is404 }, _reply, done) => {
+    // Before there is a body to read, of whatever type.
+    done(is404 ? nothingHere() : undefined);
+  });
   const admission = await limitLoad(app, config, parts.metrics);
+  const answerOtherMethods = watchMethods(app);
   registerHealth(app, parts);
   await registerSurfaces(app, parts, admission);
+  answerOtherMethods();
   shedEarly(app, { ...parts, admission, record });
   connections.guard(app);
   return app;
 }
+
+const nothingHere = () => new RequestRefusal(404, "route_unknown", "There is nothing at this address.");
 
 // Hooks with callbacks: what waits for nothing needs no promise.
 function addRequestHooks(
@@ -238,6 +263,7 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
   };
   if (config.graphiql) await registerGraphiql(app);
   await app.register(async (graphql) => {
+    graphql.addHook("onRequest", ({ headers }, _reply, done) => done(findUpgradeFault(headers)));
     graphql.addHook("onRequest", enterBy("graphql"));
     graphql.addHook("preHandler", reenter);
     graphql.setErrorHandler((error, request, reply) =>
@@ -264,8 +290,6 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
     await registerDocs(app, config, tokenFor);
     await registerLanding(app, config);
   }
-  refuseOtherMethods(app, "/v1/kyc", ["GET", "HEAD", "POST"]);
-  refuseOtherMethods(app, "/v1/kyc/:id", ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"]);
 }
 
 /** Whether a client still waits for this answer. */
@@ -283,28 +307,25 @@ const holdUntilAudited: onSendHookHandler = ({ operationContext, method }, reply
   );
 };
 
-function refuseOtherMethods(app: FastifyInstance, url: string, allowed: string[]): void {
-  const others = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS", "TRACE"];
-  app.route({
-    method: others.filter((method) => !allowed.includes(method)),
-    url,
-    handler: (_request, reply) => {
-      reply.header("allow", allowed.join(", "));
-      throw new RequestRefusal(405, "method_not_allowed", `Only ${allowed.join(", ")} can be used here.`);
-    },
-  });
-}
-
 function sendRestFailure(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const failure = giveUp(error, request, reply);
   const { status, headers } = toHttp(failure);
   return reply.code(status).headers(headers).send(renderFailure(failure));
 }
 
+/** Whether a browser asks what a page of another origin may send. */
+function isPreflight({ method, headers }: FastifyRequest): boolean {
+  return method === "OPTIONS" && !!headers.origin && headers["access-control-request-method"] !== undefined;
+}
+
+/** What a route says of an answer that a failure replaces. */
+const OF_THE_ANSWER = ["etag", "location", "idempotent-replayed", "content-type", "content-encoding"];
+
 /** Gives up the answer, however far it has come: nothing of it stays. Tells what to answer instead. */
 function giveUp(error: unknown, request: FastifyRequest, reply: FastifyReply): AppError | RequestRefusal {
   if (request.operationContext) withholdAnswer(request.operationContext, error);
-  reply.removeHeader("etag").removeHeader("location").removeHeader("idempotent-replayed");
+  for (const name of OF_THE_ANSWER) reply.removeHeader(name);
+  reply.header("cache-control", "no-store");
   const failure = toFailure(error);
   if (!(failure instanceof RequestRefusal)) logFailure(failure, { log: request.log, requestId: request.id });
   return failure;

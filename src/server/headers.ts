@@ -30,11 +30,13 @@ export function commonHeaders(request: IncomingHttpHeaders, requestId: string): 
 
 /** What a page of another origin may read of an answer. */
 export const EXPOSED_HEADERS = [
+  "Allow",
   "ETag",
   "Idempotent-Replayed",
   "Location",
   "Request-Id",
   "Retry-After",
+  "WWW-Authenticate",
 ].concat(["Limit", "Remaining", "Reset"].map((figure) => `RateLimit-${figure}`));
 
 /** What CORS adds to the answer of a request that names no origin. */

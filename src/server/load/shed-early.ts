@@ -80,7 +80,7 @@ function routeOf({ method = "", url = "", headers }: IncomingMessage, parts: She
   const isOfPage = headers.origin !== undefined && parts.config.corsOrigins.length > 0;
   if (isOfPage || parts.isDeaf() || !METHODS.has(method)) return undefined;
   const [path] = url.split("?", 1);
-  if (path === "/graphql" || path === "/v1/kyc") return path;
+  if (path === "/graphql" || path === "/v1/kyc" || path === "/v1/kyc/search") return path;
   return path?.startsWith("/v1/kyc/") ? "/v1/kyc/:id" : undefined;
 }
 
