@@ -26,7 +26,7 @@ const at = (path) => new URL(path, import.meta.url);
 /** Libraries that become part of the gateway's own files: of hundreds of small files each start would read every one. */
 const BUNDLED = /^(zod|drizzle-orm|postgres|graphql-yoga|graphql-scalars|@pothos\/[\w-]+)(\/|$)/;
 
-/** What these libraries load is bundled with them; but there may be one graphql-js alone, and graphql-jit loads it, too. */
+/** What these libraries load is bundled with them; but there may be one graphql-js alone. */
 function staysOutside(id, importer = "") {
   if (id.startsWith(".") || isAbsolute(id)) return false;
   return id === "graphql" || !(BUNDLED.test(id) || importer.includes("/node_modules/"));

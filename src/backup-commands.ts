@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
 import { CommandFailure, say, withOpenDatabase } from "./command.ts";
@@ -23,10 +24,11 @@ export function backupCommands(): Command[] {
       const config = embeddedConfig('pg_dump --format=custom --file=kyc.dump "$DATABASE_URL"');
       const { dataDir } = config;
       if (!hasDatabase(dataDir)) throw new CommandFailure(`there is no database in ${dataDir}`);
-      await withOpenDatabase(config, ({ db }) => backUp(db, dataDir, file, { withKeys }));
-      say(`${file} holds the database, ${withKeys ? "and the keys of the data folder" : "without any key"}.`);
-      if (!withKeys) {
-        say(`Keep the encryption keys apart from it (${join(dataDir, KEYS)}, or ENCRYPTION_KEYS):`);
+      await withOpenDatabase(config, ({ db }) => backUp(db, dataDir, file, { withKeys, onWarning: say }));
+      const hasKeys = withKeys && existsSync(join(dataDir, KEYS));
+      say(`${file} holds the database, ${hasKeys ? "and the keys of the data folder" : "without any key"}.`);
+      if (!hasKeys) {
+        say(`Keep the encryption keys apart from it (${join(dataDir, KEYS)}, or those of the environment):`);
         say("whoever has both can read the document numbers, and without the keys nobody can.");
       }
     });

@@ -3,13 +3,15 @@ import tab from "@bomb.sh/tab/commander";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import ms, { type StringValue } from "ms";
 import { ACCOUNT_ID_RULE, isAccountId, SCOPES, type Scope } from "./auth/scopes.ts";
-import { issueToken, listTokens, revokeToken, type TokenRecord } from "./auth/tokens.ts";
+import { issueToken, listTokens, revokeToken, type TokenRecord, withdrawToken } from "./auth/tokens.ts";
 import { backupCommands } from "./backup-commands.ts";
 import {
   CommandFailure,
   isOnTerminal,
   nameDatabase,
+  OutputError,
   print,
+  printed,
   printTable,
   say,
   toDay,
@@ -18,6 +20,8 @@ import {
 } from "./command.ts";
 import { ConfigError, parseConfig } from "./config.ts";
 import { BackupError } from "./db/backup.ts";
+import type { Database } from "./db/client.ts";
+import { DataDirError } from "./db/data-dir.ts";
 import { DataDirInUseError } from "./db/embedded.ts";
 import { MigrationBlockedError } from "./db/migrate.ts";
 import { demoCommand } from "./demo/demo-command.ts";
@@ -28,6 +32,8 @@ import { readVersion } from "./version.ts";
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
+/** What a shell shows for a program that SIGPIPE has ended, as it ends most when nobody reads their output any more. */
+const EXIT_UNREAD = 141;
 
 function parseScopes(list: string): Scope[] {
   const scopes = [...new Set(list.split(",").map((scope) => scope.trim()))];
@@ -106,6 +112,18 @@ function printTokenTable(tokens: readonly TokenRecord[]): void {
   );
 }
 
+/**
+ * Makes a token and prints it. If that fails nobody has it: then it is revoked, and this fails with a CommandFailure.
+ */
+async function handOut(db: Database, issue: Parameters<typeof issueToken>[1]): Promise<void> {
+  const secret = await issueToken(db, issue);
+  print(secret);
+  await printed().catch(async (error: OutputError) => {
+    await withdrawToken(db, secret, Date.now());
+    throw new CommandFailure(`${error.message}. The token could not be shown, and is revoked`);
+  });
+}
+
 function tokenCommands(): Command {
   const token = new Command("token").description("make, list and revoke tokens");
   token
@@ -128,7 +146,7 @@ function tokenCommands(): Command {
       const expiresAt = options.expires === undefined ? null : now + options.expires;
       const { account: accountId, name, scopes } = options;
       const issue = { accountId, name, scopes, expiresAt, now };
-      print(await withDatabase(({ db }) => issueToken(db, issue), nameDatabase));
+      await withDatabase(({ db }) => handOut(db, issue), nameDatabase);
       say("Keep it safe: it is stored only as a hash, and can't be shown again.");
       if (!scopes.includes("kyc:pii") && (scopes.includes("kyc:read") || scopes.includes("kyc:write"))) {
         say("It lacks kyc:pii: document numbers will be masked, and can't be searched by.");
@@ -170,14 +188,17 @@ function createProgram(): Command {
       // graphql-js reads it once, when it is loaded: without it each check of a type looks for second copies of itself.
       process.env.NODE_ENV ??= "production";
       const { serve } = await import("./server/serve.ts");
-      process.exitCode = await serve(parseConfig(process.env), print);
+      process.exitCode = await serve(parseConfig(process.env), async (...lines) => {
+        for (const line of lines) print(line);
+        await printed();
+      });
     });
   program
     .command("schema")
     .description("print the GraphQL schema")
     .action(async () => {
       const { printSdl } = await import("./graphql/schema.ts");
-      process.stdout.write(printSdl());
+      print(printSdl().trimEnd());
     });
   program.addCommand(migrateCommand());
   program.addCommand(demoCommand(ACCOUNT_NAME));
@@ -199,12 +220,20 @@ function report(error: unknown): number {
     for (const fault of error.faults) say(`configuration: ${fault}`);
     return EXIT_USAGE;
   }
+  if (error instanceof DataDirError) {
+    say(`configuration: ${error.message}`);
+    return EXIT_USAGE;
+  }
+  if (error instanceof OutputError && error.isUnread) return EXIT_UNREAD;
   for (const line of explain(error)) say(`error: ${line}`);
   return EXIT_FAILURE;
 }
 
 /** Their message is all that there is to say. */
-const FAILURES_IN_WORDS = [BackupError, CommandFailure, DataDirInUseError, MigrationBlockedError];
+const FAILURES_IN_WORDS = [
+  ...[BackupError, CommandFailure, DataDirInUseError],
+  ...[MigrationBlockedError, OutputError],
+];
 
 function explain(error: unknown): string[] {
   if (error instanceof AppError && error.code === "UNAVAILABLE") {
@@ -217,8 +246,14 @@ function explain(error: unknown): string[] {
   return ["syscall" in error ? error.message : (error.stack ?? error.message)];
 }
 
+// What can't be printed is found out by `printed`; and what can't be said is nobody's to hear.
+process.stdout.on("error", () => {});
+process.stderr.on("error", () => {});
 try {
   await createProgram().parseAsync();
 } catch (error) {
   process.exitCode = report(error);
 }
+await printed().catch((error) => {
+  process.exitCode ||= report(error);
+});

@@ -1,7 +1,9 @@
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import Table from "cli-table3";
 import { type Config, parseConfig } from "./config.ts";
 import type { Database } from "./db/client.ts";
+import { openDataDir } from "./db/data-dir.ts";
 import { hasDatabase } from "./db/embedded.ts";
 import { migrate } from "./db/migrate.ts";
 import { borrowDatabase, type OpenDatabase } from "./db/open.ts";
@@ -14,10 +16,32 @@ export class CommandFailure extends Error {}
 export const say = (line: string): void => {
   process.stderr.write(`${line}\n`);
 };
-/** Results are for programs too, on stdout. */
+/** Results are for programs too, on stdout. Whether they get there, `printed` says. */
 export const print = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
+
+/** Nobody reads stdout any more, or it can't be written. */
+export class OutputError extends Error {
+  /** Whether its reader has left, as `head` does when it has seen enough. */
+  readonly isUnread: boolean;
+
+  constructor(cause: NodeJS.ErrnoException) {
+    super(`stdout can't be written: ${cause.message}`, { cause });
+    this.isUnread = cause.code === "EPIPE";
+  }
+}
+
+/** Resolves when the operating system has taken everything that was printed; fails with an OutputError if it has not. */
+export function printed(): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write("", (error) => {
+      const fault = process.stdout.errored ?? error;
+      if (fault) reject(new OutputError(fault));
+      else resolve();
+    });
+  });
+}
 
 /** What a command works on. */
 export interface CommandScene {
@@ -56,7 +80,11 @@ export async function withKnownDatabase<T>(
   const failure = new CommandFailure(
     `there is no database of a gateway ${placeOf(config)}. Give this command the gateway's DATABASE_URL or DATA_DIR`,
   );
-  if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) throw failure;
+  if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) {
+    // A folder of another user looks empty: that is the fault then.
+    if (existsSync(config.dataDir)) openDataDir(config.dataDir);
+    throw failure;
+  }
   return withOpenDatabase(config, async ({ db, address, isGuest }) => {
     if ((await lastApplied(db)) === 0) throw failure;
     await migrate(address);
@@ -84,9 +112,14 @@ function placeOf({ databaseUrl, dataDir }: Config): string {
   return `at ${host}${pathname}`;
 }
 
-/** Says which database it is that the command adds to: in a shell of its own it can be another one than the gateway's. */
+/**
+ * Says which database it is that the command adds to: in a shell of its own it can be another one than the gateway's.
+ * Fails with a DataDirError if there can't be one.
+ */
 export function nameDatabase(config: Config): void {
   const isThere = config.databaseUrl !== undefined || hasDatabase(config.dataDir);
+  // One that can't be made fails before it is named.
+  if (!isThere) openDataDir(config.dataDir);
   say(
     isThere
       ? `The database is ${placeOf(config)}.`

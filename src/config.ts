@@ -101,6 +101,7 @@ const variables = z.object({
   REQUEST_TIMEOUT: duration.default(10_000),
   DATA_DIR: z.string().default(".data"),
   ENCRYPTION_KEYS: encryptionKeys.optional(),
+  ENCRYPTION_KEYS_FILE: z.string().optional(),
   CORS_ORIGINS: origins.default([]),
   DOCS: flag.default(true),
   GRAPHIQL: flag.default(true),
@@ -112,6 +113,8 @@ const variables = z.object({
     .default("info"),
   LOG_BUFFER_LIMIT: bytes.default(4 * 1024 * 1024),
   BODY_LIMIT: bytes.default(100 * 1024),
+  UPLOAD_MEMORY_LIMIT: bytes.default(64 * 1024 * 1024),
+  UNSENT_MEMORY_LIMIT: bytes.default(64 * 1024 * 1024),
   RECEIVE_TIMEOUT: duration.default(30_000),
   SEND_TIMEOUT: duration.default(30_000),
   KEEP_ALIVE_TIMEOUT: duration.default(72_000),
@@ -143,6 +146,11 @@ const variables = z.object({
     .enum(["off", "allow", "only"], "must be one of off, allow, only")
     .default("allow"),
 });
+
+/** What headers and buffers of a request take at most besides its body. Bytes. */
+const SPARE_FOR_HEADERS = 64 * 1024;
+/** Smaller, and ordinary answers could not be sent. Bytes. */
+const MIN_UNSENT_MEMORY = 1024 * 1024;
 
 /** These make a sign-in together, or there is none. */
 const JWT_VARIABLES = ["JWT_ISSUER", "JWT_AUDIENCE", "JWT_JWKS_URL"] as const;
@@ -187,8 +195,10 @@ export interface Config {
   /** From the end of a request's body to its answer. Milliseconds. */
   requestTimeout: number;
   dataDir: string;
-  /** Newest first; undefined: those of the file in `dataDir`. */
+  /** Newest first; undefined: those of a file. */
   encryptionKeys: EncryptionKey[] | undefined;
+  /** The path of the file; undefined: the one in `dataDir`. */
+  encryptionKeysFile?: string | undefined;
   corsOrigins: string[];
   /** Whether `/`, `/docs` and `/openapi.json` are there. */
   docs: boolean;
@@ -199,6 +209,10 @@ export interface Config {
   logBufferLimit: number;
   /** Bytes. */
   bodyLimit: number;
+  /** Of all requests that are still arriving, wait for their turn, or are in progress with a body. Bytes. */
+  uploadMemoryLimit: number;
+  /** Of all answers that clients have not taken yet. Bytes. */
+  unsentMemoryLimit: number;
   /** How long a client may take to send a request. Milliseconds. */
   receiveTimeout: number;
   /** How long a client may take no part of an answer. Milliseconds. */
@@ -242,6 +256,15 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
   if (set.PERSISTED_OPERATIONS_MODE === "only" && set.PERSISTED_OPERATIONS === undefined) {
     faults.push("PERSISTED_OPERATIONS must be set where PERSISTED_OPERATIONS_MODE is only");
   }
+  if (data && data.UPLOAD_MEMORY_LIMIT < data.BODY_LIMIT + SPARE_FOR_HEADERS) {
+    faults.push("UPLOAD_MEMORY_LIMIT must be at least 64 KiB above BODY_LIMIT");
+  }
+  if (data && data.UNSENT_MEMORY_LIMIT < MIN_UNSENT_MEMORY) {
+    faults.push("UNSENT_MEMORY_LIMIT must be at least 1 MiB");
+  }
+  if (set.ENCRYPTION_KEYS !== undefined && set.ENCRYPTION_KEYS_FILE !== undefined) {
+    faults.push("ENCRYPTION_KEYS_FILE must not be set if ENCRYPTION_KEYS is");
+  }
   if (!data || faults.length > 0) throw new ConfigError(faults);
   return {
     port: data.PORT,
@@ -254,6 +277,7 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     requestTimeout: data.REQUEST_TIMEOUT,
     dataDir: data.DATA_DIR,
     encryptionKeys: data.ENCRYPTION_KEYS,
+    encryptionKeysFile: data.ENCRYPTION_KEYS_FILE,
     corsOrigins: data.CORS_ORIGINS,
     docs: data.DOCS,
     // What is typed there would be refused.
@@ -262,6 +286,8 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     logLevel: data.LOG_LEVEL,
     logBufferLimit: data.LOG_BUFFER_LIMIT,
     bodyLimit: data.BODY_LIMIT,
+    uploadMemoryLimit: data.UPLOAD_MEMORY_LIMIT,
+    unsentMemoryLimit: data.UNSENT_MEMORY_LIMIT,
     receiveTimeout: data.RECEIVE_TIMEOUT,
     sendTimeout: data.SEND_TIMEOUT,
     keepAliveTimeout: data.KEEP_ALIVE_TIMEOUT,

@@ -28,36 +28,46 @@ export interface FieldFault {
 const RETRY_AFTER_SECONDS = 1;
 const PASSING: ReadonlySet<ErrorCode> = new Set(["UNAVAILABLE", "IDEMPOTENCY_IN_PROGRESS"]);
 
+interface AppErrorOptions {
+  faults?: readonly FieldFault[];
+  cause?: unknown;
+  retryAfter?: number;
+  replayed?: boolean;
+  lacksToken?: boolean;
+  scope?: string | undefined;
+  currentVersion?: number | undefined;
+}
+
 /** A failure that its user is told about, in words that carry no record's data. */
 export class AppError extends Error {
   readonly code: ErrorCode;
   readonly faults: readonly FieldFault[];
+  /** Of UNAUTHENTICATED: whether no token was sent at all. */
+  readonly lacksToken: boolean;
+  /** Of FORBIDDEN: the scope that the token lacks. */
+  readonly scope: string | undefined;
+  /** Of VERSION_CONFLICT: the version of the record, if there is a record. */
+  readonly currentVersion: number | undefined;
   /** Seconds; set where trying again makes sense. */
   readonly retryAfter: number | undefined;
   /** Whether it is what the first request under the same idempotency key was answered. */
   readonly replayed: boolean;
 
-  constructor(
-    code: ErrorCode,
-    message: string,
-    options: {
-      faults?: readonly FieldFault[];
-      cause?: unknown;
-      retryAfter?: number;
-      replayed?: boolean;
-    } = {},
-  ) {
+  constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
     super(message, { cause: options.cause });
     this.name = "AppError";
     this.code = code;
     this.faults = options.faults ?? [];
     this.replayed = options.replayed ?? false;
+    this.lacksToken = options.lacksToken ?? false;
+    this.scope = options.scope;
+    this.currentVersion = options.currentVersion;
     this.retryAfter = options.retryAfter ?? (PASSING.has(code) ? RETRY_AFTER_SECONDS : undefined);
   }
 }
 
-/** Far more than a person reads: an answer must not grow far beyond its request. */
-const MOST_FAULTS = 100;
+/** Faults that an error names: far more than a person reads, and few enough to keep an answer as small as its request. */
+export const MOST_FAULTS = 100;
 
 /** The error for input with these faults; its message names them all, up to a hundred. */
 export function badUserInput(all: readonly FieldFault[]): AppError {
@@ -104,12 +114,15 @@ export class RequestRefusal extends Error {
   readonly status: number;
   /** What REST calls the refusal. */
   readonly code: string;
+  /** Headers that its answer needs, by their names in lower case. */
+  readonly headers: Record<string, string>;
 
-  constructor(status: number, code: string, message: string) {
+  constructor(status: number, code: string, message: string, headers: Record<string, string> = {}) {
     super(message);
     this.name = "RequestRefusal";
     this.status = status;
     this.code = code;
+    this.headers = headers;
   }
 }
 
@@ -118,13 +131,21 @@ export function toHttp(failure: AppError | RequestRefusal): {
   status: number;
   headers: Record<string, string>;
 } {
-  if (failure instanceof RequestRefusal) return { status: failure.status, headers: {} };
+  if (failure instanceof RequestRefusal) return { status: failure.status, headers: failure.headers };
   const { code, retryAfter } = failure;
+  const challenge = toChallenge(failure);
   return {
     status: ERROR_STATUS[code],
     headers: {
-      ...(code === "UNAUTHENTICATED" && { "www-authenticate": "Bearer" }),
+      ...(challenge !== undefined && { "www-authenticate": challenge }),
       ...(retryAfter !== undefined && { "retry-after": String(retryAfter) }),
     },
   };
+}
+
+/** What `WWW-Authenticate` says of a failure: RFC 6750, section 3. */
+function toChallenge({ code, lacksToken, scope }: AppError): string | undefined {
+  if (code === "UNAUTHENTICATED") return lacksToken ? "Bearer" : 'Bearer error="invalid_token"';
+  if (code !== "FORBIDDEN") return undefined;
+  return `Bearer error="insufficient_scope"${scope === undefined ? "" : `, scope="${scope}"`}`;
 }

@@ -96,10 +96,11 @@ function printKeys(rows: readonly KeyRow[]): void {
   );
 }
 
-function requireKeyFile({ encryptionKeys, databaseUrl }: Config): void {
-  if (!encryptionKeys && databaseUrl === undefined) return;
+function requireKeyFile({ encryptionKeys, encryptionKeysFile, databaseUrl }: Config): void {
+  if (!encryptionKeys && !encryptionKeysFile && databaseUrl === undefined) return;
+  const place = encryptionKeysFile ? "the file of ENCRYPTION_KEYS_FILE" : "ENCRYPTION_KEYS";
   throw new CommandFailure(
-    "--new is for the key file of the embedded database: put the new key first in ENCRYPTION_KEYS instead",
+    `--new is for the key file of the embedded database: put the new key first in ${place} instead`,
   );
 }
 

@@ -6,6 +6,10 @@ import { Histogram } from "./histogram.ts";
 export interface Metrics {
   /** Counts a request that was refused, or given up, to bound the load. */
   countShed(reason: ShedReason): void;
+  /** Counts a connection that was cut to bound the memory that clients take. */
+  countCut(reason: CutReason): void;
+  /** Where the figures of that memory come from. */
+  watchMemory(read: () => Record<CutReason, number>): void;
   /** Counts a request beyond the rate limit: of its token, or of its address. */
   countLimited(by: "token" | "address"): void;
   /** Counts one answered request. `route` is a pattern, not a path. */
@@ -16,8 +20,10 @@ export interface Metrics {
   render(): Promise<string>;
 }
 
-/** More requests than may be under way, a busy event loop, or no answer in time. */
-type ShedReason = "requests" | "event_loop" | "late";
+/** More requests than may be in progress, a busy event loop, no answer in time, or too many bytes of uploads. */
+type ShedReason = "requests" | "event_loop" | "late" | "uploads";
+/** Requests that are still arriving or wait, or answers that were not taken. */
+type CutReason = "uploads" | "unsent";
 
 /** Upper bounds. Seconds. */
 const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -63,7 +69,7 @@ export function createMetrics({ usage, droppedLines }: Sources): Metrics {
       this.inc(droppedLines());
     },
   });
-  const shed = { requests: 0, event_loop: 0, late: 0 };
+  const shed = { requests: 0, event_loop: 0, late: 0, uploads: 0 };
   new Counter({
     name: "http_requests_shed_total",
     help: "Requests that got 503 to bound the load, by what there was too much of; under queue: statements.",
@@ -73,6 +79,7 @@ export function createMetrics({ usage, droppedLines }: Sources): Metrics {
       setAll(this, "reason", { ...shed, queue: usage().refused });
     },
   });
+  const memory = addMemory(registry);
   const limited = { token: 0, address: 0 };
   new Counter({
     name: "http_requests_limited_total",
@@ -96,6 +103,7 @@ export function createMetrics({ usage, droppedLines }: Sources): Metrics {
     buckets: BUCKETS,
   });
   return {
+    ...memory,
     countShed: (reason) => {
       shed[reason] += 1;
     },
@@ -107,6 +115,45 @@ export function createMetrics({ usage, droppedLines }: Sources): Metrics {
     observeOperation: (operation, outcome, seconds) => operations.observe(seconds, operation, outcome),
     contentType: registry.contentType,
     render: () => registry.metrics(),
+  };
+}
+
+/** Adds the figures of the memory that clients take. */
+function addMemory(registry: Registry): Pick<Metrics, "countCut" | "watchMemory"> {
+  let read = () => ({ uploads: 0, unsent: 0 });
+  new Gauge({
+    name: "http_upload_bytes",
+    help: "Bytes of requests that are still arriving, wait for their turn, or are in progress with a body.",
+    registers: [registry],
+    collect() {
+      this.set(read().uploads);
+    },
+  });
+  new Gauge({
+    name: "http_unsent_bytes",
+    help: "Bytes of answers that clients have not taken yet.",
+    registers: [registry],
+    collect() {
+      this.set(read().unsent);
+    },
+  });
+  const cut = { uploads: 0, unsent: 0 };
+  new Counter({
+    name: "http_connections_cut_total",
+    help: "Connections that were cut because all together took too much memory, by what of.",
+    labelNames: ["reason"],
+    registers: [registry],
+    collect() {
+      setAll(this, "reason", cut);
+    },
+  });
+  return {
+    countCut: (reason) => {
+      cut[reason] += 1;
+    },
+    watchMemory: (source) => {
+      read = source;
+    },
   };
 }
 

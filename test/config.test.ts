@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { ConfigError, parseConfig } from "../src/config.ts";
 
-const SECRETS = [0, 1].map((fill) => Buffer.alloc(32, fill).toString("base64")) as [string, string];
+const SECRETS = [1, 2].map((fill) => Buffer.alloc(32, fill).toString("base64")) as [string, string];
 
 function faultsOf(env: Record<string, string>): readonly string[] {
   try {
@@ -34,6 +34,8 @@ test("nothing has to be set, and what is empty counts as not set", () => {
     databaseQueueLimit: 2000,
     statementTimeout: 5000,
     requestTimeout: 10_000,
+    uploadMemoryLimit: 64 * 1024 * 1024,
+    unsentMemoryLimit: 64 * 1024 * 1024,
     receiveTimeout: 30_000,
     sendTimeout: 30_000,
     keepAliveTimeout: 72_000,
@@ -67,6 +69,8 @@ test("every variable is read", () => {
       DATABASE_QUEUE_LIMIT: "10",
       STATEMENT_TIMEOUT: "700",
       REQUEST_TIMEOUT: "2 s",
+      UPLOAD_MEMORY_LIMIT: "8 MiB",
+      UNSENT_MEMORY_LIMIT: "9 MiB",
       RECEIVE_TIMEOUT: "1 min",
       SEND_TIMEOUT: "5 s",
       KEEP_ALIVE_TIMEOUT: "5s",
@@ -99,8 +103,8 @@ test("every variable is read", () => {
     databasePrepare: false,
     dataDir: "/var/lib/kyc",
     encryptionKeys: [
-      { id: "2026", secret: Buffer.alloc(32, 0) },
-      { id: "old_one-1", secret: Buffer.alloc(32, 1) },
+      { id: "2026", secret: Buffer.alloc(32, 1) },
+      { id: "old_one-1", secret: Buffer.alloc(32, 2) },
     ],
     corsOrigins: ["https://a.example", "http://localhost:3000"],
     docs: false,
@@ -113,6 +117,8 @@ test("every variable is read", () => {
     databaseQueueLimit: 10,
     statementTimeout: 700,
     requestTimeout: 2000,
+    uploadMemoryLimit: 8 * 1024 * 1024,
+    unsentMemoryLimit: 9 * 1024 * 1024,
     receiveTimeout: 60_000,
     sendTimeout: 5000,
     keepAliveTimeout: 5000,
@@ -152,6 +158,8 @@ test("every fault is told at once, in a line that starts with the variable and r
     DATABASE_QUEUE_LIMIT: "0",
     STATEMENT_TIMEOUT: "0",
     REQUEST_TIMEOUT: "2 h",
+    UPLOAD_MEMORY_LIMIT: "lots",
+    UNSENT_MEMORY_LIMIT: "0",
     RECEIVE_TIMEOUT: "soon",
     SEND_TIMEOUT: "never",
     KEEP_ALIVE_TIMEOUT: "61 min",
@@ -170,6 +178,15 @@ test("every fault is told at once, in a line that starts with the variable and r
   const faults = faultsOf(env);
   expect(faults.map((fault) => fault.split(" ")[0]).sort()).toEqual(Object.keys(env).sort());
   expect(faults.join()).not.toMatch(/hunter2|maybe|loud|no way/);
+});
+
+test("what clients may make the gateway hold must have room for one body, and for ordinary answers", () => {
+  expect(faultsOf({ UPLOAD_MEMORY_LIMIT: "1 MiB", BODY_LIMIT: "1 MiB" })).toEqual([
+    "UPLOAD_MEMORY_LIMIT must be at least 64 KiB above BODY_LIMIT",
+  ]);
+  expect(faultsOf({ UNSENT_MEMORY_LIMIT: "1000 KiB" })).toEqual([
+    "UNSENT_MEMORY_LIMIT must be at least 1 MiB",
+  ]);
 });
 
 test("where only trusted documents are run there must be some, and there is no GraphiQL", () => {
@@ -230,6 +247,7 @@ test.each([
   ["ENCRYPTION_KEYS", `a.b:${SECRETS[0]}`],
   ["ENCRYPTION_KEYS", `${"a".repeat(33)}:${SECRETS[0]}`],
   ["ENCRYPTION_KEYS", "a:"],
+  ["ENCRYPTION_KEYS", `a:${Buffer.alloc(32).toString("base64")}`],
   ["ENCRYPTION_KEYS", `a:${Buffer.alloc(31).toString("base64")}`],
   ["ENCRYPTION_KEYS", `a:${Buffer.alloc(33).toString("base64")}`],
   ["ENCRYPTION_KEYS", `a:${SECRETS[0]},a:${SECRETS[1]}`],

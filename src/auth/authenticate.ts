@@ -2,8 +2,8 @@ import { LRUCache } from "lru-cache";
 import type { Database } from "../db/client.ts";
 import { AppError } from "../errors.ts";
 import type { VerifyJwt } from "./jwt.ts";
-import type { Viewer } from "./scopes.ts";
-import { hashToken, isOwnToken, isWellFormed, parseAuthorization } from "./token.ts";
+import { lacksToken, type Viewer } from "./scopes.ts";
+import { hasBearer, hashToken, isOwnToken, isWellFormed, parseAuthorization } from "./token.ts";
 import { findToken, type TokenRecord } from "./tokens.ts";
 
 /**
@@ -61,6 +61,7 @@ export function createAuthenticator(db: Database, now: () => number, verifyJwt?:
     let found = findFresh(header);
     if (!found) {
       const secret = parseAuthorization(header);
+      if (secret === null && !hasBearer(header)) throw lacksToken();
       if (secret !== null && verifyJwt && !isOwnToken(secret)) return verifyJwt(secret);
       if (secret !== null && isWellFormed(secret)) found = lookUp(header, secret, onlyKnown);
     }

@@ -1,18 +1,18 @@
-import { chmod, readFile, rename, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import type { Database } from "../db/client.ts";
+import { makePrivate, replaceFile } from "../lib/private-files.ts";
 import { SCOPES } from "./scopes.ts";
 import { hashToken } from "./token.ts";
-import { findToken, grantScope, issueToken } from "./tokens.ts";
+import { findToken, grantScope, issueToken, withdrawToken } from "./tokens.ts";
 
 const ACCOUNT = "demo";
-const MODE = 0o600;
-
 const NAME = "development";
 
 /**
  * Afterwards `file` (readable by its owner alone) holds a token of the account `demo` with every scope. A token
- * that the file holds already is kept, also one that was revoked since. Answers the token, null for a revoked one. One
- * that an earlier release made sees what it saw: it gets `kyc:pii`, and no other token does.
+ * that the file holds already is kept, also one that was revoked since. Returns the token, null for a revoked one. One
+ * that an earlier release made sees what it saw: it gets `kyc:pii`, and no other token does. If the file can't be
+ * written, this fails, and no token is left that opens anything.
  */
 export async function ensureDevToken(db: Database, file: string, now: number): Promise<string | null> {
   const known = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
@@ -23,7 +23,7 @@ export async function ensureDevToken(db: Database, file: string, now: number): P
   const token = await findToken(db, hash);
   if (token) {
     await grantScope(db, { hash, scope: "kyc:pii" });
-    await chmod(file, MODE);
+    await makePrivate(file);
     return token.revokedAt === null ? known.trim() : null;
   }
   const secret = await issueToken(db, {
@@ -33,7 +33,9 @@ export async function ensureDevToken(db: Database, file: string, now: number): P
     expiresAt: null,
     now,
   });
-  await writeFile(`${file}.new`, `${secret}\n`, { mode: MODE });
-  await rename(`${file}.new`, file);
+  await replaceFile(file, `${secret}\n`).catch(async (error) => {
+    await withdrawToken(db, secret, now);
+    throw error;
+  });
   return secret;
 }

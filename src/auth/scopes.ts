@@ -24,7 +24,13 @@ export interface Viewer {
 /** The viewer. Fails with UNAUTHENTICATED where there is none. */
 export function requireViewer(viewer: Viewer | null): Viewer {
   if (viewer) return viewer;
-  throw new AppError("UNAUTHENTICATED", "A token is needed: send it as Authorization: Bearer <token>.");
+  throw lacksToken();
+}
+
+/** The error for a request without a bearer token. */
+export function lacksToken(): AppError {
+  const message = "A token is needed: send it as Authorization: Bearer <token>.";
+  return new AppError("UNAUTHENTICATED", message, { lacksToken: true });
 }
 
 export function hasScope(viewer: Viewer, scope: Scope): boolean {
@@ -35,5 +41,5 @@ export function hasScope(viewer: Viewer, scope: Scope): boolean {
 export function requireScope(viewer: Viewer | null, scope: Scope): Viewer {
   const known = requireViewer(viewer);
   if (hasScope(known, scope)) return known;
-  throw new AppError("FORBIDDEN", `The token lacks the scope ${scope}.`);
+  throw new AppError("FORBIDDEN", `The token lacks the scope ${scope}.`, { scope });
 }

@@ -14,6 +14,11 @@ export function parseAuthorization(header: string): string | null {
   return BEARER.exec(header)?.[1] ?? null;
 }
 
+/** Whether an `Authorization` header gives anything as a bearer token, even if it is none. */
+export function hasBearer(header: string): boolean {
+  return /^bearer +\S/i.test(header);
+}
+
 /** Whether a token is to be one of the gateway's own. */
 export function isOwnToken(token: string): boolean {
   return token.startsWith(PREFIX);

@@ -98,6 +98,12 @@ export async function revokeToken(db: Database, id: string, now: number): Promis
   return (await revoke(db, { id, now: toTimestamptz(now) })).length > 0;
 }
 
+/** Afterwards the token with this secret is revoked, because whoever was to have it did not get it. */
+export async function withdrawToken(db: Database, secret: string, now: number): Promise<void> {
+  const token = await findToken(db, hashToken(secret));
+  if (token) await revokeToken(db, token.id, now);
+}
+
 const addScope = statement((db) =>
   db
     .update(tokens)

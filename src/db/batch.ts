@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { AppError, lateAnswer } from "../errors.ts";
+import { untilTurn } from "../turns.ts";
 import type { Database } from "./client.ts";
 
 /** Statements of one lane that may be on their way at once. */
@@ -61,7 +62,11 @@ export function batched<Key extends object, Value>(
       for (const [index, { askers }] of batch.entries()) {
         for (const asker of askers) {
           // A thousand who asked the same would keep all others, new connections and probes too, waiting for seconds.
-          if (given > 0 && given % largest === 0) await nextTurn();
+          if (given % largest === 0) {
+            if (given > 0) await nextTurn();
+            const turn = untilTurn();
+            if (turn) await turn;
+          }
           asker.resolve(values[index] as Value);
           given += 1;
         }

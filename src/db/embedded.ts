@@ -3,6 +3,8 @@ import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { join, resolve } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
+import { FOLDER_MODE } from "../lib/private-files.ts";
+import { openDataDir } from "./data-dir.ts";
 import { openEngine } from "./engine.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { Multiplexer, type MultiplexerOptions } from "./multiplexer.ts";
@@ -51,7 +53,7 @@ export function hasDatabase(dataDir: string): boolean {
  * nothing inside a transaction (default 10 s), `longestCallMs` how long it may keep the engine busy without a break
  * (default 5 minutes): that ends the connections of all. Whatever a client was told is committed survives the death of the
  * process, not that of the machine: nothing waits for the disk. Fails with DataDirInUseError while another process
- * has the folder.
+ * has the folder, and with DataDirError if the folder can't be made or is open to other users.
  *
  * The clients share one session: what they SET lasts until another one has its turn, startup parameters have no
  * effect, temporary tables and advisory locks belong to all. There is no LISTEN, no COPY FROM STDIN and no cancelling.
@@ -69,7 +71,7 @@ export async function openEmbedded(
   const socketDir = resolve(dataDir);
   const socketPath = socketPathOf(dataDir);
   requireShort(socketPath);
-  mkdirSync(socketDir, { recursive: true, mode: 0o700 });
+  openDataDir(dataDir);
   const unlock = await lockFolder(socketDir);
   try {
     const pgdata = pgdataOf(socketDir);
@@ -113,13 +115,21 @@ function requireShort(socketPath: string): void {
   );
 }
 
-/** Makes a new database aside and moves it into place: one that was interrupted would never open again. */
+/**
+ * Makes a new database in a folder of another name and renames that: one that was interrupted would never open again.
+ * If it fails, it leaves nothing.
+ */
 async function initialise(pgdata: string): Promise<void> {
   const unfinished = `${pgdata}.new`;
   rmSync(unfinished, { recursive: true, force: true });
-  mkdirSync(unfinished, { mode: 0o700 });
-  await (await openEngine(unfinished)).close();
-  renameSync(unfinished, pgdata);
+  try {
+    mkdirSync(unfinished, { mode: FOLDER_MODE });
+    await (await openEngine(unfinished)).close();
+    renameSync(unfinished, pgdata);
+  } catch (error) {
+    rmSync(unfinished, { recursive: true, force: true });
+    throw error;
+  }
 }
 
 /**

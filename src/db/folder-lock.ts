@@ -1,5 +1,6 @@
-import { closeSync, constants, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { DataDirError } from "./data-dir.ts";
 
 /** Another process holds the data folder. */
 export class DataDirInUseError extends Error {
@@ -7,17 +8,20 @@ export class DataDirInUseError extends Error {
 }
 
 /**
- * Takes the exclusive lock of a data folder, which must exist, and returns the function that gives it back. Until
- * then nobody else gets it, in this process or another; the operating system gives it back when this process dies.
- * Fails with DataDirInUseError where somebody holds it.
+ * Takes the exclusive lock of a folder, which must exist and be this user's alone, and returns the function that
+ * gives it back. Until then nobody else gets it, in this process or another; the operating system gives it back when
+ * this process dies. Fails with DataDirInUseError if somebody holds it, and with DataDirError if what has the lock's
+ * name is no file.
  */
 export async function lockFolder(folder: string): Promise<() => void> {
   // @ts-expect-error: the package has no type declarations
   const { tryLock } = (await import("fs-native-extensions")) as { tryLock(fd: number): boolean };
   // The lock lives as long as this file is open, so a plain descriptor holds it: nothing collects that. The file
   // stays when the lock is given back: deleting it would let two processes lock two files of one name.
-  const fd = openSync(join(folder, "lock"), constants.O_RDWR | constants.O_CREAT, 0o600);
+  const file = join(folder, "lock");
+  const fd = openLockFile(file);
   try {
+    if (!fstatSync(fd).isFile()) throw new DataDirError(`${file} is not a plain file: remove it`);
     if (!tryLock(fd)) throw inUse(folder, readFileSync(fd, "utf8").trim());
     ftruncateSync(fd);
     writeSync(fd, `${process.pid}\n`, 0);
@@ -26,6 +30,17 @@ export async function lockFolder(folder: string): Promise<() => void> {
     throw error;
   }
   return () => closeSync(fd);
+}
+
+function openLockFile(file: string): number {
+  try {
+    // Without O_NONBLOCK a pipe of this name could hold the start up.
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+    return openSync(file, flags, 0o600);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ELOOP") throw error;
+    throw new DataDirError(`${file} is a symbolic link, which the gateway did not make: remove it`);
+  }
 }
 
 function inUse(folder: string, pid: string): DataDirInUseError {

@@ -1,22 +1,24 @@
 import { existsSync, readFileSync } from "node:fs";
 import { access, mkdir, rename, rm } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { extract } from "tar";
+import { FOLDER_MODE, moveToNew, OF_OTHERS } from "../lib/private-files.ts";
 import { BackupError, KEYS, PGDATA } from "./backup.ts";
+import { openDataDir } from "./data-dir.ts";
 import { checkEngineFiles, hasDatabase, pgdataOf } from "./embedded.ts";
 import { lockFolder } from "./folder-lock.ts";
 
 /**
- * Afterwards `dataDir`, which must not have a database, has the one of the backup, and its keys where the backup has
- * them. It is unpacked and opened beside: until it is found to work, and where this is interrupted, the folder has
- * none. Fails with BackupError, and with DataDirInUseError while another process has the folder.
+ * Afterwards `dataDir`, which must not have a database, has the one of the backup, and its keys if the backup has any.
+ * It is unpacked and opened in a folder of its own in there: until it is found to work, and if this is interrupted,
+ * `dataDir` has no database. Fails with BackupError, with DataDirInUseError while another process has the folder, and
+ * with DataDirError if other users can open it.
  */
 export async function restore(dataDir: string, file: string): Promise<void> {
   await access(file).catch(() => {
     throw new BackupError(`${file} can't be read`);
   });
-  const folder = resolve(dataDir);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const folder = openDataDir(dataDir);
   const unlock = await lockFolder(folder);
   const unpacked = join(folder, "restore.unfinished");
   try {
@@ -24,14 +26,17 @@ export async function restore(dataDir: string, file: string): Promise<void> {
       throw new BackupError(`${dataDir} has a database already: set DATA_DIR to another folder`);
     }
     await rm(unpacked, { recursive: true, force: true });
-    await mkdir(unpacked, { mode: 0o700 });
+    await mkdir(unpacked, { mode: FOLDER_MODE });
     unpack(file, unpacked);
     await checkEngineFiles(join(unpacked, PGDATA)).catch((error) => {
       throw notABackup(file, error);
     });
     // The database last: as long as it is not there, nothing is restored.
-    await moveKeys(unpacked, folder);
-    await rename(join(unpacked, PGDATA), pgdataOf(folder));
+    const takeBackKeys = await moveKeys(unpacked, folder);
+    await rename(join(unpacked, PGDATA), pgdataOf(folder)).catch(async (error) => {
+      await takeBackKeys();
+      throw error;
+    });
   } finally {
     await rm(unpacked, { recursive: true, force: true });
     unlock();
@@ -50,6 +55,7 @@ function unpack(file: string, folder: string): void {
       sync: true,
       strict: true,
       preserveOwner: false,
+      umask: OF_OTHERS,
       filter: (path, entry) => isOurs(path) && isPlain(entry),
     });
   } catch (error) {
@@ -58,13 +64,17 @@ function unpack(file: string, folder: string): void {
   if (!existsSync(join(folder, PGDATA, "PG_VERSION"))) throw notABackup(file);
 }
 
-async function moveKeys(from: string, to: string): Promise<void> {
+/** Afterwards the backup's keys, if it has any, are in the folder. What takes them back again comes back. */
+async function moveKeys(from: string, to: string): Promise<() => Promise<void>> {
   const [restored, present] = [join(from, KEYS), join(to, KEYS)];
-  if (!existsSync(restored)) return;
-  if (existsSync(present) && !readFileSync(present).equals(readFileSync(restored))) {
+  const nothingToUndo = async () => {};
+  if (!existsSync(restored)) return nothingToUndo;
+  if (existsSync(present)) {
+    if (readFileSync(present).equals(readFileSync(restored))) return nothingToUndo;
     throw new BackupError(`${present} holds other keys than the backup: move them away first`);
   }
-  await rename(restored, present);
+  await moveToNew(restored, present);
+  return () => rm(present, { force: true });
 }
 
 function notABackup(file: string, cause?: unknown): BackupError {

@@ -2,6 +2,7 @@ import type { AUDIT_ACTIONS, AuditEvent } from "../audit/event.ts";
 import { listAuditEvents } from "../audit/list-audit-events.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
+import { ID_LIST_COST, PAGE_COST } from "./documents/cost.ts";
 import { DateTimeRange, KycType, VerificationStatus } from "./kyc.ts";
 
 const AuditAction = builder.enumType("AuditAction", {
@@ -54,6 +55,7 @@ const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implement({
       resolve: ({ action, kycIds }) => (action === "read" ? null : (kycIds[0] ?? null)),
     }),
     kycIds: t.exposeIDList("kycIds", {
+      extensions: { cost: ID_LIST_COST },
       description: "The ids of all records concerned: several where one answer showed several numbers.",
     }),
     changedFields: t.exposeStringList("changedFields", {
@@ -91,6 +93,7 @@ const AuditEventFilter = builder.inputType("AuditEventFilter", {
 builder.queryField("auditEvents", (t) =>
   t.field({
     type: AuditEventConnection,
+    extensions: { cost: PAGE_COST },
     description:
       "What was done to your account's records, newest first: the last ten events where neither `first` nor `last` is given. Needs the scope `audit:read`.",
     args: {
@@ -108,6 +111,7 @@ builder.queryField("auditEvents", (t) =>
 builder.objectField(KycType, "history", (t) =>
   t.field({
     type: AuditEventConnection,
+    extensions: { cost: PAGE_COST },
     nullable: true,
     description: "What was done to the record, newest first. Needs the scope `audit:read`; null without it.",
     args: pageArgs(t),

@@ -1,7 +1,9 @@
 import SchemaBuilder from "@pothos/core";
 import RelayPlugin from "@pothos/plugin-relay";
-import { DateTimeResolver, SafeIntResolver } from "graphql-scalars";
+import { SafeIntResolver } from "graphql-scalars";
 import type { OperationContext } from "../context.ts";
+import { EXPECTED, parseDateTime, parseDateTimeLiteral, toIsoTime } from "./date-time.ts";
+import { IDS_COST } from "./documents/cost.ts";
 
 /** What the schema's modules add their types and fields to. */
 export const builder = new SchemaBuilder<{
@@ -32,14 +34,17 @@ export const builder = new SchemaBuilder<{
     nodesQueryOptions: {
       description:
         "The objects with these ids, in their order: null for each that your account does not have. At most 100 at once. Needs the scope `kyc:read`.",
+      extensions: { cost: IDS_COST },
       args: { ids: { description: "The ids of the objects, at most 100." } },
     },
   },
 });
 
 builder.scalarType("DateTime", {
-  parseValue: DateTimeResolver.parseValue,
-  parseLiteral: DateTimeResolver.parseLiteral,
+  parseValue: parseDateTime,
+  parseLiteral: parseDateTimeLiteral,
+  specifiedByURL: "https://www.rfc-editor.org/rfc/rfc3339",
+  extensions: { expected: EXPECTED },
   // Records keep their times as epoch milliseconds.
   serialize: (millis) => toIsoTime(millis as number),
   description:
@@ -55,11 +60,3 @@ builder.mutationType({
   description:
     "Everything that changes records. Each mutation is one transaction. With the header `Idempotency-Key` (1 to 255 printable characters of your choice, the document having one mutation field) it is done once within 24 hours, however often it is sent: a repetition gets the first result, or the first `NOT_FOUND` or `VERSION_CONFLICT`, and the header `Idempotent-Replayed: true`. The errors `IDEMPOTENCY_MISMATCH` (the key was used with another request) and `IDEMPOTENCY_IN_PROGRESS` (the first request still runs) tell that nothing was done.",
 });
-
-let last = { millis: 0, text: new Date(0).toISOString() };
-
-/** Most records were never changed: the two times that follow one another are one. */
-function toIsoTime(millis: number): string {
-  if (millis !== last.millis) last = { millis, text: new Date(millis).toISOString() };
-  return last.text;
-}

@@ -2,6 +2,7 @@ import type { ArgBuilder, ObjectRef } from "@pothos/core";
 import { type FieldNode, type GraphQLResolveInfo, Kind } from "graphql";
 import { type PagedList, whenRead } from "../paging/list.ts";
 import { builder } from "./builder.ts";
+import { COUNT_COST } from "./documents/cost.ts";
 
 type SchemaTypes = typeof builder.$inferSchemaTypes;
 
@@ -77,6 +78,7 @@ export function connectionOf<Item>(node: ObjectRef<SchemaTypes, Item>, item: str
         resolve: (list) => list as PagedList<unknown>,
       }),
       totalCount: t.int({
+        extensions: { cost: COUNT_COST },
         description: `How many ${item}s match the filter, on whatever page. It costs a query of its own, and only when selected.`,
         resolve: (list) => list.totalCount(),
       }),

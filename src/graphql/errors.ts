@@ -17,7 +17,7 @@ import {
 import type { QueryLimits } from "../config.ts";
 import { AppError, badUserInput, toAppError } from "../errors.ts";
 import { type FailureLog, logFailure } from "../log.ts";
-import { limitComplexity } from "./cost.ts";
+import { findExcesses } from "./documents/limits.ts";
 import { describe } from "./variables.ts";
 
 /** How one request's errors are rendered. */
@@ -70,13 +70,14 @@ interface Rendered {
 
 function renderAppError(failure: AppError, error: GraphQLError, scene: ErrorScene): Rendered {
   logFailure(failure, scene);
-  const { code, message, faults, retryAfter } = failure;
+  const { code, message, faults, retryAfter, currentVersion } = failure;
   const fields = faults.map((fault) => ({ path: fault.path.join("."), message: fault.message }));
   return {
     message,
     extensions: {
       code,
       ...(fields.length > 0 && { fields }),
+      ...(currentVersion !== undefined && { currentVersion }),
       ...httpOf(code, retryAfter, error),
     },
   };
@@ -165,9 +166,8 @@ export type Validate = (schema: GraphQLSchema, document: DocumentNode) => readon
 export function createValidation(options: { introspection: boolean; queryLimits: QueryLimits }): Validate {
   const quiet = specifiedRules.map((rule) => (rule === ValuesOfCorrectTypeRule ? QuietValuesRule : rule));
   const rules = options.introspection ? quiet : [...quiet, NoSchemaIntrospectionCustomRule];
-  const limits = [limitComplexity(options.queryLimits)];
   return (schema, document) => {
-    const excesses = validate(schema, document, limits);
+    const excesses = findExcesses(schema, document, options.queryLimits);
     return excesses.length > 0 ? excesses : validate(schema, document, rules);
   };
 }

@@ -5,22 +5,19 @@ import {
   type ExecutionResult,
   execute,
   getOperationAST,
-  Kind,
   type OperationDefinitionNode,
   OperationTypeNode,
-  visit,
 } from "graphql";
-import { compileQuery, isCompiledQuery } from "graphql-jit";
 import { LRUCache } from "lru-cache";
 import type { QueryLimits } from "../config.ts";
 import { type OperationContext, withholdAnswer } from "../context.ts";
-import { costOf } from "./cost.ts";
+import { costOf } from "./documents/cost.ts";
+import { findKeyMisuse } from "./documents/key-misuse.ts";
+import { parseDocument } from "./documents/parse-document.ts";
+import type { TrustedDocuments } from "./documents/trusted-documents.ts";
 import { failureOf, inDocumentOrder, renderErrors, type Validate } from "./errors.ts";
-import { findKeyMisuse } from "./idempotency.ts";
 import { labelOf, NO_OPERATION, type Observed } from "./observed.ts";
-import { parseDocument } from "./parse-document.ts";
 import { schema } from "./schema.ts";
-import type { TrustedDocuments } from "./trusted-documents.ts";
 import { checkVariables, type VariableCheck } from "./variables.ts";
 
 /**
@@ -96,12 +93,12 @@ interface Params {
   variables?: Record<string, unknown> | null;
 }
 
-/** In characters of text. With its syntax tree and its compiled form a document takes some hundred times as many bytes. */
-const CACHE_SIZE = 500_000;
-/** Counts a document as so much longer: also a short one takes its tree and its compiled form. Characters. */
-const OVERHEAD = 400;
-/** Characters: what is larger takes long to compile, and the gateway does nothing else meanwhile. */
-const LARGEST_COMPILED = 5000;
+/** Tokens of all documents in the cache. Each takes some 250 bytes of the syntax tree, however short its text is. */
+const CACHE_SIZE = 50_000;
+/** Counts each document as so much longer: its text, up to the limit of a body, is kept too. Tokens. */
+const OVERHEAD = 20;
+/** Characters of text that take about as much memory as a token. */
+const CHARACTERS_PER_TOKEN = 200;
 const MEDIA_TYPES: Record<string, string> = {
   "*/*": "application/json",
   "application/json": "application/json",
@@ -164,29 +161,23 @@ class Document {
   readonly takesKey: boolean = false;
   readonly costOf: (variables: Record<string, unknown>) => number;
   readonly findVariableFaults: VariableCheck;
-  execute: Execute;
+  readonly execute: Execute;
 
   constructor(query: string, validate: Validate, limits: QueryLimits, isTrusted: boolean) {
-    this.size = query.length + OVERHEAD;
-    const document = parseQuietly(query, limits.tokens);
-    if (document && validate(schema, document).length === 0) {
+    const parsed = parseQuietly(query, limits.tokens);
+    // The tree of an invalid document is not kept.
+    const document = parsed && validate(schema, parsed).length === 0 ? parsed : undefined;
+    this.size = OVERHEAD + Math.ceil(query.length / CHARACTERS_PER_TOKEN) + countTokens(document);
+    if (document) {
       const operation = getOperationAST(document);
       if (operation && isOrdinary(operation)) this.operation = operation;
       this.takesKey = operation ? findKeyMisuse(document, operation).length === 0 : false;
     }
-    this.costOf = document && this.operation ? costOf(document, this.operation) : () => 0;
+    this.costOf = document && this.operation ? costOf(schema, document, this.operation) : () => 0;
     this.label = this.operation ? labelOf(this.operation, isTrusted) : NO_OPERATION;
     this.findVariableFaults = this.operation ? checkVariables(schema, this.operation) : () => [];
-    const interpret: Execute = (contextValue, variableValues) =>
+    this.execute = (contextValue, variableValues) =>
       execute({ schema, document: document as DocumentNode, contextValue, variableValues });
-    this.execute = (...first) => {
-      this.execute = (...again) => {
-        // Compiling takes a millisecond and fifty kilobytes: worth it for what comes again.
-        this.execute = (document && query.length <= LARGEST_COMPILED && compile(document)) || interpret;
-        return this.execute(...again);
-      };
-      return interpret(...first);
-    };
   }
 }
 
@@ -196,45 +187,18 @@ function isOrdinary({ operation, variableDefinitions }: OperationDefinitionNode)
   return !variableDefinitions?.some(({ variable }) => variable.name.value === "__proto__");
 }
 
+function countTokens(document: DocumentNode | undefined): number {
+  let tokens = 0;
+  for (let token = document?.loc?.startToken; token; token = token.next ?? undefined) tokens += 1;
+  return tokens;
+}
+
 function parseQuietly(query: string, maxTokens: number): DocumentNode | undefined {
   try {
     return parseDocument(query, maxTokens);
   } catch {
     return undefined;
   }
-}
-
-function compile(document: DocumentNode): Execute | undefined {
-  const operation = getOperationAST(document);
-  if (!operation || !compilesFaithfully(document)) return undefined;
-  // Of several mutations those behind one that fails must not run.
-  const [field, ...more] = operation.selectionSet.selections;
-  const runsOnce = field?.kind === Kind.FIELD && more.length === 0;
-  if (operation.operation !== OperationTypeNode.QUERY && !runsOnce) return undefined;
-  const compiled = compileQuery(schema, document, operation.name?.value ?? "");
-  if (!isCompiledQuery(compiled)) return undefined;
-  return (context, variables) => compiled.query(undefined, context, variables);
-}
-
-/**
- * Whether graphql-jit answers a document as graphql-js does. It leaves defaults of variables as they are written,
- * loses fields that are selected again under a directive, and stumbles over names that every object has.
- */
-function compilesFaithfully(document: DocumentNode): boolean {
-  let faithful = true;
-  const fails = () => {
-    faithful = false;
-  };
-  visit(document, {
-    [Kind.FIELD]: ({ name, alias }) => {
-      if (["__schema", "__type"].includes(name.value) || alias?.value === "__proto__") fails();
-    },
-    [Kind.DIRECTIVE]: fails,
-    [Kind.VARIABLE_DEFINITION]: ({ variable, defaultValue }) => {
-      if (defaultValue || variable.name.value in Object.prototype) fails();
-    },
-  });
-  return faithful;
 }
 
 function render(
@@ -251,7 +215,6 @@ function render(
   const rendered = renderErrors(ordered, context).map(
     ({ message, path, extensions: { http, ...extensions } }, index) => {
       if (http) Object.assign(answer, http);
-      // Compiled queries make errors that know their place in the document and not its nodes.
       return { message, locations: ordered[index]?.locations, path, extensions };
     },
   );

@@ -26,7 +26,7 @@ export async function registerGraphiql(app: FastifyInstance): Promise<void> {
 
 /** Whether a request to `/graphql` comes from a person's browser, which wants the page and not an answer. */
 export function wantsGraphiql(request: FastifyRequest): boolean {
-  return request.method === "GET" && !("query" in (request.query as object)) && prefersPage(request);
+  return request.method !== "POST" && !("query" in (request.query as object)) && prefersPage(request);
 }
 
 /**

@@ -11,7 +11,7 @@ import { Edge } from "./connection.ts";
 import { DocumentType, KycEdge, KycType, VerificationStatus } from "./kyc.ts";
 
 const EXPECTED_VERSION =
-  "The version that you saw. Where the record has changed since, nothing happens and the error is `VERSION_CONFLICT`.";
+  "The version that you saw. If the record has changed since, nothing happens and the error is `VERSION_CONFLICT`, with the record's version in `extensions.currentVersion`.";
 
 const REASON =
   "Why you do this, 1 to 500 printable characters, for the audit trail alone. It must not contain the document number.";
@@ -97,7 +97,7 @@ builder.mutationFields((t) => ({
   updateKyc: t.field({
     type: UpdateKycPayload,
     description:
-      "Changes a record. A change of any value makes a new version; sending the same again changes nothing. Needs the scope `kyc:write`.",
+      "Changes a record. A change of any value makes a new version; sending the same again changes nothing. An unmasked number from a token without `kyc:pii` always makes a new version, whether it is another one or not. Needs the scope `kyc:write`.",
     args: { input: t.arg({ type: UpdateKycInput, required: true, description: "The changes." }) },
     resolve: (_root, { input }, ctx) => write(ctx, async () => ({ kyc: await updateKyc(ctx, input) })),
   }),

@@ -2,11 +2,11 @@ import { isUtf8 } from "node:buffer";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Config } from "../config.ts";
 import { type AppError, RequestRefusal, toHttp } from "../errors.ts";
+import { ID_NAMES, loadTrustedDocuments } from "./documents/trusted-documents.ts";
 import { createValidation } from "./errors.ts";
-import { createFastPath, type FastPath } from "./fast-path.ts";
+import { createFastPath } from "./fast-path.ts";
 import { sendGraphiql, wantsGraphiql } from "./graphiql.ts";
 import { NO_OPERATION, type Observed } from "./observed.ts";
-import { ID_NAMES, loadTrustedDocuments } from "./trusted-documents.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -16,8 +16,8 @@ declare module "fastify" {
 }
 
 /**
- * Adds `/graphql`: GraphQL's answers, and GraphiQL for a browser that asks for a page. Gives the
- * fast path, for those who need no route to take it. Fails with a ConfigError where the manifest of trusted documents is not valid.
+ * Adds `/graphql`: GraphQL's answers, and GraphiQL for a browser that asks for a page. Fails with a ConfigError if the
+ * manifest of trusted documents is not valid.
  */
 export async function registerGraphql(
   app: FastifyInstance,
@@ -25,7 +25,7 @@ export async function registerGraphql(
     /** The token that GraphiQL may show to whoever makes this request. */
     tokenFor: (request: FastifyRequest) => Promise<string | null>;
   },
-): Promise<FastPath> {
+): Promise<void> {
   const { queryLimits } = options;
   const validate = createValidation(options);
   const trusted = await loadTrustedDocuments(options.persistedOperations, validate, queryLimits.tokens);
@@ -40,7 +40,7 @@ export async function registerGraphql(
   });
   const fastPath = createFastPath(validate, queryLimits, trusted);
   app.route({
-    method: ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+    method: ["GET", "POST"],
     url: "/graphql",
     handler: async (request, reply) => {
       const fast = request.method === "POST" && request.url === "/graphql" ? await fastPath(request) : null;
@@ -72,7 +72,6 @@ export async function registerGraphql(
       return reply.send(Buffer.from(await response.arrayBuffer()));
     },
   });
-  return fastPath;
 }
 
 /** Milliseconds. */
@@ -136,7 +135,8 @@ function searchOf(url: string): string {
 function toInit(request: FastifyRequest): RequestInit {
   const headers = new Headers();
   for (const [name, value] of Object.entries(request.headers)) headers.set(name, String(value));
-  const init: RequestInit = { method: request.method, headers };
+  // Fastify leaves the body out of an answer to HEAD.
+  const init: RequestInit = { method: request.method === "HEAD" ? "GET" : request.method, headers };
   if (Buffer.isBuffer(request.body) && request.body.length > 0) {
     init.body = new Uint8Array(request.body);
     // It is, in whatever letters.

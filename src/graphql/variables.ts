@@ -9,52 +9,68 @@ import {
   isListType,
   isNonNullType,
   isRequiredInputField,
+  isScalarType,
   type OperationDefinitionNode,
   typeFromAST,
 } from "graphql";
-import type { FieldFault } from "../errors.ts";
+import { type FieldFault, MOST_FAULTS } from "../errors.ts";
+import { MAX_PAGE_SIZE } from "../kyc/input.ts";
 
-/** A name worth repeating. What has digits may be a value in the wrong place. */
-const NAME = /^[A-Za-z_]+$/;
+/** A name that may be repeated in an error. A name with digits can be a value in the wrong place. */
+const NAME = /^[A-Za-z_]{1,64}$/;
 
-/** Looks for faults in the variables of one operation, whose types are looked up once. */
-export type VariableCheck = (variables: Readonly<Record<string, unknown>>) => readonly FieldFault[];
-
-/** Looks for faults in one value; their paths begin in it. Undefined stands for what is absent. */
-type Check = (value: unknown) => readonly FieldFault[];
-
-const NONE: readonly FieldFault[] = [];
+/** Items of one list. No list of the schema takes more, and what is longer is refused before its items are read. */
+const MAX_LIST_LENGTH = MAX_PAGE_SIZE;
 
 /**
- * Finds every fault of an operation's variables, by the name of the variable. graphql-js finds the same faults, but
- * its texts repeat the values, and a value can be a document number.
+ * Finds what is wrong with the variables of one operation. Each fault's path begins with the variable's name. It
+ * stops once there is one fault more than an error names.
+ */
+export type VariableCheck = (variables: Readonly<Record<string, unknown>>) => readonly FieldFault[];
+
+/**
+ * The check of this operation's variables; their types are looked up once. graphql-js finds the same faults, but its
+ * messages repeat the values, and a value can be a document number.
  */
 export function checkVariables(schema: GraphQLSchema, operation: OperationDefinitionNode): VariableCheck {
-  const wanted = (operation.variableDefinitions ?? []).flatMap(({ variable, type: node, defaultValue }) => {
+  const expected = (operation.variableDefinitions ?? []).flatMap(({ variable, type: node, defaultValue }) => {
     const type = typeFromAST(schema, node);
     if (!isInputType(type)) return [];
     return { name: variable.name.value, check: checkOf(type), optional: defaultValue !== undefined };
   });
   return (variables) => {
-    let faults = NONE;
-    for (const { name, check, optional } of wanted) {
+    const faults = new FaultList();
+    for (const { name, check, optional } of expected) {
       const given = Object.hasOwn(variables, name) ? variables[name] : undefined;
-      if (given !== undefined || !optional) faults = withMore(faults, name, check(given));
+      if (given !== undefined || !optional) faults.inside(name, () => check(given, faults));
     }
-    return faults;
+    return faults.found;
   };
 }
 
-function withMore(
-  faults: readonly FieldFault[],
-  key: string | number,
-  more: readonly FieldFault[],
-): readonly FieldFault[] {
-  if (more.length === 0) return faults;
-  return [...faults, ...more.map((fault) => ({ ...fault, path: [key, ...fault.path] }))];
+/** The faults found so far: one list, however deep the value that is being read, and of a bounded length. */
+class FaultList {
+  readonly found: FieldFault[] = [];
+  readonly #path: (string | number)[] = [];
+
+  get isFull(): boolean {
+    return this.found.length > MOST_FAULTS;
+  }
+
+  add(kind: FieldFault["kind"], message: string, ...below: string[]): void {
+    if (!this.isFull) this.found.push({ path: [...this.#path, ...below], kind, message });
+  }
+
+  /** Reads what is under this key of the value. */
+  inside(key: string | number, read: () => void): void {
+    this.#path.push(key);
+    read();
+    this.#path.pop();
+  }
 }
 
-const invalid = (message: string): FieldFault[] => [{ path: [], kind: "invalid", message }];
+/** Adds the faults of a value to the list. Undefined stands for an absent value. */
+type Check = (value: unknown, faults: FaultList) => void;
 
 const checks = new WeakMap<GraphQLInputType, Check>();
 
@@ -70,61 +86,76 @@ function checkOf(type: GraphQLInputType): Check {
 function createCheck(type: GraphQLInputType): Check {
   if (isNonNullType(type)) {
     const check = checkOf(type.ofType);
-    return (value) => {
-      if (value === undefined) return [{ path: [], kind: "missing", message: "is required" }];
-      return value === null ? invalid("must not be null") : check(value);
+    return (value, faults) => {
+      if (value === undefined) faults.add("missing", "is required");
+      else if (value === null) faults.add("invalid", "must not be null");
+      else check(value, faults);
     };
   }
-  if (isListType(type)) {
-    const check = checkOf(type.ofType);
-    return orNull((value) => {
-      if (!Array.isArray(value)) return check(value);
-      return value.reduce((faults, item, index) => withMore(faults, index, check(item)), NONE);
-    });
-  }
-  if (!isInputObjectType(type))
-    return orNull((value) => (accepts(type, value) ? NONE : invalid(describe(type))));
-  // When a value comes: a type may have fields of its own type.
-  let checkFields: ((value: Record<string, unknown>) => readonly FieldFault[]) | undefined;
-  return orNull((value) => {
-    if (typeof value !== "object" || Array.isArray(value)) return invalid("must be an object");
-    checkFields ??= createFieldsCheck(type);
-    return checkFields(value as Record<string, unknown>);
+  if (isListType(type)) return unlessNull(createListCheck(checkOf(type.ofType)));
+  if (isInputObjectType(type)) return unlessNull(createObjectCheck(type));
+  return unlessNull((value, faults) => {
+    if (!accepts(type, value)) faults.add("invalid", describe(type));
   });
 }
 
-const orNull =
+const unlessNull =
   (check: Check): Check =>
-  (value) =>
-    value == null ? NONE : check(value);
+  (value, faults) => {
+    if (value != null) check(value, faults);
+  };
 
-function createFieldsCheck(
-  type: GraphQLInputObjectType,
-): (value: Record<string, unknown>) => readonly FieldFault[] {
+function createListCheck(check: Check): Check {
+  return (value, faults) => {
+    // A value in the place of a list is a list of one.
+    if (!Array.isArray(value)) return check(value, faults);
+    if (value.length > MAX_LIST_LENGTH) {
+      return faults.add("invalid", `must have at most ${MAX_LIST_LENGTH} items`);
+    }
+    for (const [index, item] of value.entries()) {
+      if (faults.isFull) return;
+      faults.inside(index, () => check(item, faults));
+    }
+  };
+}
+
+function createObjectCheck(type: GraphQLInputObjectType): Check {
+  // At the first value: a type may have fields of its own type.
+  let checkFields: Check | undefined;
+  return (value, faults) => {
+    if (typeof value !== "object" || Array.isArray(value)) {
+      return faults.add("invalid", "must be an object");
+    }
+    checkFields ??= createFieldsCheck(type);
+    checkFields(value, faults);
+  };
+}
+
+function createFieldsCheck(type: GraphQLInputObjectType): Check {
   const fields = Object.values(type.getFields()).map((field) => ({
     name: field.name,
     check: checkOf(field.type),
     required: isRequiredInputField(field),
   }));
   const known = new Set(fields.map(({ name }) => name));
-  return (value) => {
-    let faults = NONE;
+  return (value, faults) => {
+    const object = value as Record<string, unknown>;
     for (const { name, check, required } of fields) {
-      const given = Object.hasOwn(value, name) ? value[name] : undefined;
-      if (given !== undefined || required) faults = withMore(faults, name, check(given));
+      const given = Object.hasOwn(object, name) ? object[name] : undefined;
+      if (given !== undefined || required) faults.inside(name, () => check(given, faults));
     }
-    for (const name of Object.keys(value)) if (!known.has(name)) faults = [...faults, toUnknown(name, type)];
-    return faults;
+    for (const name of Object.keys(object)) {
+      if (faults.isFull) return;
+      if (known.has(name)) continue;
+      if (NAME.test(name)) faults.add("unknown", `is not a field of ${type.name}`, name);
+      else faults.add("unknown", `has fields that ${type.name} does not have`);
+    }
   };
 }
 
-function toUnknown(name: string, type: GraphQLInputObjectType): FieldFault {
-  return NAME.test(name)
-    ? { path: [name], kind: "unknown", message: `is not a field of ${type.name}` }
-    : { path: [], kind: "unknown", message: `has fields that ${type.name} has not` };
-}
-
 function accepts(type: { parseValue(value: unknown): unknown }, value: unknown): boolean {
+  // No scalar or enum is a list or an object, and an error about one would print it.
+  if (typeof value === "object") return false;
   try {
     return type.parseValue(value) !== undefined;
   } catch {
@@ -132,10 +163,15 @@ function accepts(type: { parseValue(value: unknown): unknown }, value: unknown):
   }
 }
 
-/** What a value of this type must be, in words that name no value. */
+/** A description of the values that this type accepts, for errors: it repeats no value. */
 export function describe(type: GraphQLInputType): string {
   const nullable = getNullableType(type);
-  if (!isEnumType(nullable)) return `must be of type ${nullable}`;
-  const words = nullable.getValues().map((value) => value.name);
-  return `must be one of ${words.join(", ")}`;
+  if (isEnumType(nullable)) {
+    const words = nullable.getValues().map((value) => value.name);
+    return `must be one of ${words.join(", ")}`;
+  }
+  if (isScalarType(nullable) && typeof nullable.extensions.expected === "string") {
+    return `must be ${nullable.extensions.expected}`;
+  }
+  return `must be of type ${nullable}`;
 }

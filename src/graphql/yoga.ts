@@ -3,18 +3,19 @@ import { createYoga, type GraphQLParams, type Plugin } from "graphql-yoga";
 import type { QueryLimits } from "../config.ts";
 import { type OperationContext, withholdAnswer } from "../context.ts";
 import { badUserInput } from "../errors.ts";
-import { type Cost, costOf, tooCostly } from "./cost.ts";
+import { costOf } from "./documents/cost.ts";
+import { findKeyMisuse } from "./documents/key-misuse.ts";
+import { tooCostly } from "./documents/limits.ts";
+import { parseDocument } from "./documents/parse-document.ts";
+import { ID_NAMES, type TrustedDocuments } from "./documents/trusted-documents.ts";
 import { failureOf, inDocumentOrder, renderErrors, type Validate } from "./errors.ts";
-import { findKeyMisuse } from "./idempotency.ts";
 import { labelOf, type Observed } from "./observed.ts";
-import { parseDocument } from "./parse-document.ts";
 import { schema } from "./schema.ts";
-import { ID_NAMES, type TrustedDocuments } from "./trusted-documents.ts";
 import { checkVariables } from "./variables.ts";
 
 /** What one answer says of its request besides data and errors: gathered on the way. */
 interface Told {
-  cost?: Cost;
+  cost?: { requested: number; limit: number };
   rateLimit?: object;
 }
 /** What a request is executed with, and where what is observed of it goes. */
@@ -56,7 +57,8 @@ export function createGraphqlServer(
     onValidate({ setValidationFn, context, params: { documentAST } }) {
       const { told, params } = context as unknown as ServerContext & { params: GraphQLParams };
       const operation = getOperationAST(documentAST, params.operationName);
-      if (operation) told.cost = { requested: costOf(documentAST, operation)(params.variables ?? {}), limit };
+      if (operation)
+        told.cost = { requested: costOf(schema, documentAST, operation)(params.variables ?? {}), limit };
       setValidationFn(validate);
     },
     onExecute({ args, setResultAndStopExecution }) {

@@ -59,7 +59,8 @@ export class KeyedWrite<Result> {
   /** The claim of the key with the outcome of the write. */
   claimWith(kycId: string, { result, failure }: Outcome<Result>): Claim {
     const secret = randomBytes(SECRET_BYTES).toString("base64url");
-    const said = failure && { code: failure.code, message: failure.message };
+    const { code, message, currentVersion } = failure ?? {};
+    const said = failure && { code, message, currentVersion };
     const sealedResult = this.#keys.seal(
       JSON.stringify([secret, result, digest(secret, this.#maskedOperation), said]),
       placeOf(this.accountId, this.#key.keyHash),
@@ -89,7 +90,10 @@ export class KeyedWrite<Result> {
     if (!isSame) {
       throw new AppError("IDEMPOTENCY_MISMATCH", "The key was used with another request. Use a new key.");
     }
-    if (failure) throw new AppError(failure.code, failure.message, { replayed: true });
+    if (failure) {
+      const { code, message, currentVersion } = failure;
+      throw new AppError(code, message, { replayed: true, currentVersion });
+    }
     this.#request.replayed = true;
     return { result };
   }

@@ -10,6 +10,7 @@ import { type CreateKycInput, createKycInput, parseInput } from "./input.ts";
 import { type Kyc, newKycId } from "./kyc.ts";
 import { toAuditReason } from "./reason.ts";
 import { ShownKyc } from "./show-kyc.ts";
+import { requireVersion } from "./update-kyc.ts";
 import { insertKyc, insertKycOnce, type NewKyc } from "./write-store.ts";
 
 const ID_IS_UNIQUE = "kycs_account_id_id_pk";
@@ -17,8 +18,8 @@ const ID_IS_UNIQUE = "kycs_account_id_id_pk";
 /**
  * Afterwards the viewer's account has this record, at version 1, its number sealed, and its trail the event. Repeating
  * makes another record, unless the request has an idempotency key: then it is done once, and answers the record as it
- * was then. Needs `kyc:write`. Fails with BAD_USER_INPUT, naming every fault; `found` are those that the surface met
- * already.
+ * was then. Needs `kyc:write`. Fails with BAD_USER_INPUT, naming every fault (`found` are those that the surface met
+ * already), and with VERSION_CONFLICT if a version is expected: there is no record yet.
  */
 export async function createKyc(
   ctx: OperationContext,
@@ -29,6 +30,7 @@ export async function createKyc(
   const { accountId } = viewer;
   const value = parseInput(createKycInput, input, [...found, ...findKeyFaults(ctx.idempotency)]);
   const { documentNumber, reason } = value;
+  requireVersion(undefined, value);
   const auditReason = toAuditReason(viewer, reason, documentNumber);
   const keyed = toKeyedWrite<Kyc, typeof value>(ctx, viewer, "createKyc", value, maskInput);
   for (;;) {

@@ -27,13 +27,13 @@ export async function deleteKyc(
   const viewer = requireScope(ctx.viewer, "kyc:delete");
   const { accountId } = viewer;
   const value = parseInput(deleteKycInput, input, [...found, ...findKeyFaults(ctx.idempotency)]);
-  const { expectedVersion, reason } = value;
+  const { reason } = value;
   const id = toKycId(value.id);
   const keyed = toKeyedWrite<string, typeof value>(ctx, viewer, "deleteKyc", listVersions(value));
   return writeOnce(ctx, keyed, id, async (tx) => {
     const stored = await lockKyc(tx, accountId, id);
     if (!stored) throw kycNotFound();
-    requireVersion(stored, expectedVersion);
+    requireVersion(stored, value);
     const event = newEvent(ctx, viewer, {
       ...{ action: "deleted", at: Math.max(stored.updatedAt, ctx.now()), kycIds: [id] },
       statusBefore: stored.verificationStatus,

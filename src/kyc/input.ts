@@ -36,6 +36,8 @@ const documentNumber = anyNumber.refine((number) => !number.includes(MASK), IS_M
 const reason = z.string("must be a string").trim().pipe(printable(REASON_LENGTH)).optional();
 /** The version that the caller saw, or several of which any will do. */
 const expectedVersion = z.union([z.int(), z.array(z.int())]).optional();
+/** The versions at which the caller does not want it done: `If-None-Match`. */
+const unwantedVersion = z.union([z.literal("any"), z.array(z.int())]).optional();
 const pageSize = z
   .number(`must be an integer from 0 to ${MAX_PAGE_SIZE}`)
   .refine((size) => Number.isInteger(size) && size >= 0 && size <= MAX_PAGE_SIZE, {
@@ -52,6 +54,8 @@ export const createKycInput = z.object({
   verificationStatus,
   documentType,
   documentNumber,
+  // No record is there yet: any expected version is a conflict.
+  expectedVersion,
   reason,
 });
 
@@ -62,10 +66,11 @@ export const updateKycInput = z.object({
   // What a token without `kyc:pii` was shown may come back: only the stored record tells whether it is that.
   documentNumber: anyNumber.optional(),
   expectedVersion,
+  unwantedVersion,
   reason,
 });
 
-export const deleteKycInput = z.object({ id: z.string(), expectedVersion, reason });
+export const deleteKycInput = z.object({ id: z.string(), expectedVersion, unwantedVersion, reason });
 
 /** As many ids as one request may ask for. */
 export const recordIds = z.object({

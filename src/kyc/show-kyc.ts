@@ -27,6 +27,11 @@ export class ShownKyc {
     this.#ctx = ctx;
   }
 
+  /** Whether this viewer sees the number masked. */
+  get isMasked(): boolean {
+    return !hasScope(requireViewer(this.#ctx.viewer), "kyc:pii");
+  }
+
   /**
    * The number, or its mask where the viewer lacks `kyc:pii`. Opened each time it is read: a record may be shared by
    * requests of several tokens, and what one of them may see must not reach another. Fails as `openNumber` does.
@@ -34,7 +39,7 @@ export class ShownKyc {
   get documentNumber(): string {
     const viewer = requireViewer(this.#ctx.viewer);
     const number = openNumber(this.#ctx.keys, viewer.accountId, this.#stored);
-    if (!hasScope(viewer, "kyc:pii")) return maskNumber(number);
+    if (this.isMasked) return maskNumber(number);
     // Who reads it shows it.
     this.#ctx.numbersShown?.add(this.id);
     return number;

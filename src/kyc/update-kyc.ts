@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import { CHANGEABLE_FIELDS, newEvent } from "../audit/event.ts";
-import { requireScope, type Viewer } from "../auth/scopes.ts";
+import { hasScope, requireScope, type Viewer } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import type { Executor } from "../db/client.ts";
 import { AppError, badUserInput, type FieldFault } from "../errors.ts";
@@ -28,8 +28,8 @@ const NO_FIXED: FixedFields = { given: [], findChanged: () => [] };
 
 /**
  * Afterwards the record has the given values, and if any of them is new, one version more and one event in the trail;
- * fields that are absent stay as they are, so repeating is safe; under the same idempotency key it answers the record
- * as it was then. Needs `kyc:write`. Fails with BAD_USER_INPUT (every fault named; `found`
+ * fields that are absent stay as they are, so repeating is safe, but an unmasked number from a viewer without
+ * `kyc:pii` makes a new version each time. Under the same idempotency key it answers the record as it was then. Needs `kyc:write`. Fails with BAD_USER_INPUT (every fault named; `found`
  * are those that the surface met already), NOT_FOUND, and VERSION_CONFLICT where versions are expected and the record's is none of them.
  */
 export async function updateKyc(
@@ -56,7 +56,7 @@ export async function updateKyc(
     if (!value || others.length > 0) throw badUserInput([...others, ...masked]);
     if (!stored) throw kycNotFound();
     // Before its mask: that of a version which is no more is another one now.
-    requireVersion(stored, value.expectedVersion);
+    requireVersion(stored, value);
     if (masked.length > 0) throw badUserInput(masked);
     return planChange(ctx, viewer, stored, value);
   };
@@ -113,7 +113,7 @@ function planChange(
   const reason = toAuditReason(viewer, input.reason, input.documentNumber, () =>
     openNumber(ctx.keys, accountId, stored),
   );
-  const number = sealNewNumber(ctx.keys, accountId, stored, input.documentNumber);
+  const number = sealNewNumber(ctx.keys, viewer, stored, input.documentNumber);
   const changedFields = CHANGEABLE_FIELDS.filter((name) =>
     name === "documentNumber" ? number : stored[name] !== { verificationStatus, documentType }[name],
   );
@@ -143,10 +143,33 @@ function planChange(
   return { kyc, number, event };
 }
 
-/** Fails with VERSION_CONFLICT unless any version will do (undefined) or the record's is one of the expected. */
-export function requireVersion(stored: Kyc, expected: number | readonly number[] | undefined): void {
-  if (expected !== undefined && ![expected].flat().includes(stored.version)) {
-    throw new AppError("VERSION_CONFLICT", `The record has changed: it is at version ${stored.version} now.`);
+/** On which versions of a record something may be done. */
+interface Condition {
+  /** One of these. Undefined: any. */
+  expectedVersion?: number | readonly number[] | undefined;
+  /** None of these. */
+  unwantedVersion?: "any" | readonly number[] | undefined;
+}
+
+/**
+ * Fails with VERSION_CONFLICT unless the record is at one of the expected versions and at none of the unwanted ones.
+ * Without a record no version is expected, and none is unwanted.
+ */
+export function requireVersion(
+  stored: { version: number } | undefined,
+  { expectedVersion, unwantedVersion = [] }: Condition,
+): void {
+  const version = stored?.version;
+  const isOneOf = (versions: number | readonly number[]) =>
+    version !== undefined && [versions].flat().includes(version);
+  const conflict = (message: string) =>
+    new AppError("VERSION_CONFLICT", message, { currentVersion: version });
+  if (expectedVersion !== undefined && !isOneOf(expectedVersion)) {
+    if (version === undefined) throw conflict("Nothing here is at a version.");
+    throw conflict(`The record has changed: it is at version ${version} now.`);
+  }
+  if (unwantedVersion === "any" ? stored : isOneOf(unwantedVersion)) {
+    throw conflict(`The record is at version ${version}, at which the request rules itself out.`);
   }
 }
 
@@ -156,26 +179,38 @@ export function requireVersion(stored: Kyc, expected: number | readonly number[]
  */
 function findForeignMask(keys: Keyring, accountId: string, stored: Kyc, number: unknown): FieldFault[] {
   if (typeof number !== "string" || !number.includes(MASK)) return [];
-  if (isUnchanged(number.trim(), openNumber(keys, accountId, stored))) return [];
+  const known = openNumber(keys, accountId, stored);
+  if (number.trim() === maskNumber(known)) return [];
   return [{ path: ["documentNumber"], kind: "invalid", message: IS_MASKED }];
 }
 
-const isUnchanged = (number: string, known: string) => number === known || number === maskNumber(known);
-
-/** The number, sealed, where it is another one than the record's. */
+/**
+ * The number, sealed, if it is to be written. A viewer who may not see numbers has each unmasked one written, equal or
+ * not: if an equal one changed nothing, the answer would tell that a guess was right.
+ */
 function sealNewNumber(
   keys: Keyring,
-  accountId: string,
+  viewer: Viewer,
   stored: Kyc,
   number: string | undefined,
 ): SealedNumber | undefined {
-  if (number === undefined || isUnchanged(number, openNumber(keys, accountId, stored))) return undefined;
+  const { accountId } = viewer;
+  // A mask that is not the record's own was refused before.
+  if (number === undefined || number.includes(MASK)) return undefined;
+  if (hasScope(viewer, "kyc:pii") && number === openNumber(keys, accountId, stored)) return undefined;
   return sealNumber(keys, accountId, stored.id, number);
 }
 
-/** The same input, however the versions that it expects are written. */
-export function listVersions<T extends { expectedVersion?: number | number[] | undefined }>(input: T): T {
-  if (input.expectedVersion === undefined) return input;
-  const versions = new Set([input.expectedVersion].flat());
-  return { ...input, expectedVersion: [...versions].sort((a, b) => a - b) };
+/** The same input, however its versions are written. */
+export function listVersions<T extends Condition>(input: T): T {
+  const { expectedVersion, unwantedVersion } = input;
+  const inOrder = (versions: number | readonly number[]) =>
+    [...new Set([versions].flat())].sort((a, b) => a - b);
+  return {
+    ...input,
+    ...(expectedVersion !== undefined && { expectedVersion: inOrder(expectedVersion) }),
+    ...(unwantedVersion !== undefined && {
+      unwantedVersion: unwantedVersion === "any" ? unwantedVersion : inOrder(unwantedVersion),
+    }),
+  };
 }

@@ -41,7 +41,6 @@ export function sendPage(reply: FastifyReply, html: string, sources: Record<stri
     .header("referrer-policy", "no-referrer")
     .header("x-content-type-options", "nosniff")
     .header("x-frame-options", "DENY")
-    .header("cache-control", "no-store")
     .send(html);
 }
 

@@ -2,7 +2,7 @@ import { type AppError, type ErrorCode, type FieldFault, RequestRefusal } from "
 
 /** The wire shape of every failure. */
 export interface ErrorBody {
-  error: { type: string; code: string; message: string; param?: string };
+  error: { type: string; code: string; message: string; param?: string; current_version?: number };
 }
 
 const TYPES: Record<ErrorCode, string> = {
@@ -40,7 +40,7 @@ export function renderFailure(failure: AppError | RequestRefusal): ErrorBody {
   if (failure instanceof RequestRefusal) {
     return { error: { type: "invalid_request_error", code: failure.code, message: failure.message } };
   }
-  const { code, message } = failure;
+  const { code, message, currentVersion } = failure;
   const type = TYPES[code];
   const faults = onePerField(failure.faults);
   const [first] = faults;
@@ -48,7 +48,14 @@ export function renderFailure(failure: AppError | RequestRefusal): ErrorBody {
     const said = faults.map((fault) => `${wireName(fault)} ${fault.message}`).join("; ");
     return { error: { type, code: `parameter_${first.kind}`, message: said, param: wireName(first) } };
   }
-  return { error: { type, code: code === "NOT_FOUND" ? "resource_missing" : code.toLowerCase(), message } };
+  return {
+    error: {
+      type,
+      code: code === "NOT_FOUND" ? "resource_missing" : code.toLowerCase(),
+      message,
+      ...(currentVersion !== undefined && { current_version: currentVersion }),
+    },
+  };
 }
 
 /** What this surface found wrong with a field goes before what the operation says of the same field. */

@@ -1,17 +1,47 @@
-const TAG = /(?:W\/)?"([^"]*)"/g;
-const TAG_LIST = /^\s*(?:W\/)?"[^"]*"\s*(?:,\s*(?:W\/)?"[^"]*"\s*)*$/;
+/** An answer that masks the document number is another representation than one that shows it. */
+const MASKED = "-masked";
 
-/** The entity tag of a record at this version. */
-export function toEtag(version: number): string {
-  return `"${version}"`;
+/** The entity tag of a record at this version. The masked answer has another tag than the full one. */
+export function toEtag({ version, isMasked }: { version: number; isMasked: boolean }): string {
+  return `"${version}${isMasked ? MASKED : ""}"`;
 }
 
+/** What a tag stands for: the answer of one version, masked or not. */
+interface Tag {
+  /** 0 if the tag is none of ours: no record has that version. */
+  version: number;
+  isMasked: boolean;
+}
+
+/** What `If-Match` or `If-None-Match` lists; "any" for `*`. */
+export type Tags = readonly Tag[] | "any";
+
+// RFC 9110, section 5.6.1: an element may be empty.
+const ELEMENT = /[ \t]*(?:(?:W\/)?"([^"]*)"[ \t]*)?(,|$)/y;
+
+// A proxy that compresses answers adds the coding to their tags, and not every proxy removes it on the way back.
+const OURS = new RegExp(
+  `^([1-9]\\d{0,9})(${MASKED})?(?:[-;]{1,2}(?:x-)?(?:gzip|gunzip|br|zstd|deflate|compress))*$`,
+  "i",
+);
+
 /**
- * The versions that an `If-Match` or `If-None-Match` header lists, "any" for `*`, null where it is no list of tags.
- * Tags that a proxy has made weak count as they are; a tag that is not ours is a version that no record has.
+ * The tags that an `If-Match` or `If-None-Match` header lists, null if it is not a list of tags. Weak tags, and tags
+ * that a compressing proxy has extended, count as the tags they were.
  */
-export function parseEtags(header: string): number[] | "any" | null {
-  if (header.trim() === "*") return "any";
-  if (!TAG_LIST.test(header)) return null;
-  return [...header.matchAll(TAG)].map(([, tag]) => (/^[1-9]\d{0,9}$/.test(tag ?? "") ? Number(tag) : 0));
+export function parseTags(header: string): Tags | null {
+  if (/^[ \t]*\*[ \t]*$/.test(header)) return "any";
+  const tags: Tag[] = [];
+  for (let at = 0; ; at = ELEMENT.lastIndex) {
+    ELEMENT.lastIndex = at;
+    const [, tag, end] = ELEMENT.exec(header) ?? [];
+    if (end === undefined) return null;
+    if (tag !== undefined) tags.push(toTag(tag));
+    if (end === "") return tags;
+  }
+}
+
+function toTag(text: string): Tag {
+  const [, version = "0", masked] = OURS.exec(text) ?? [];
+  return { version: Number(version), isMasked: masked !== undefined };
 }

@@ -5,16 +5,19 @@ import type { FieldFault } from "../errors.ts";
 import { createKyc } from "../kyc/create-kyc.ts";
 import { deleteKyc } from "../kyc/delete-kyc.ts";
 import { getKyc, kycNotFound } from "../kyc/get-kyc.ts";
-import { DEFAULT_PAGE_SIZE, type ListKycsInput, MAX_PAGE_SIZE } from "../kyc/input.ts";
-import { type DocumentType, isKycId, type Kyc, type VerificationStatus } from "../kyc/kyc.ts";
+import type { Kyc } from "../kyc/kyc.ts";
 import { listKycs } from "../kyc/list-kycs.ts";
 import type { ShownKyc } from "../kyc/show-kyc.ts";
-import { updateKyc } from "../kyc/update-kyc.ts";
-import { parseEtags, toEtag } from "./etag.ts";
+import { requireVersion, updateKyc } from "../kyc/update-kyc.ts";
+import type { PagedList } from "../paging/list.ts";
+import { isKnown, readConditions, toExpected, toExpectedOfNone, toUnwanted } from "./conditions.ts";
+import { toEtag } from "./etag.ts";
+import { LIST_PARAMS, readList } from "./list-params.ts";
 import { allowOnly, parseBody, parseForm, type WireParams } from "./params.ts";
 import { readReason } from "./reason.ts";
+import { DOCUMENT_TYPE_WORDS, STATUS_WORDS, toWord } from "./words.ts";
 
-/** What this surface reads of a request, whichever way it came. */
+/** What this surface reads of a request. */
 interface RestRequest {
   operationContext: OperationContext;
   url: string;
@@ -27,7 +30,7 @@ interface RecordRequest extends RestRequest {
 }
 
 /** What to answer with; a body is to be sent as JSON. */
-export interface RestAnswer {
+interface RestAnswer {
   status: number;
   headers: Record<string, string>;
   body?: unknown;
@@ -70,28 +73,11 @@ export function registerKycRoutes(app: FastifyInstance): void {
   }
 }
 
-const ONE_RECORD = /^\/v1\/kyc\/([0-9A-Za-z]{16})$/;
-const ALL_RECORDS = /^\/v1\/kyc(\?|$)/;
-
-/**
- * What answers a plain read, by its address: a record as it is now, or a page. Undefined for every other, and for one
- * on a condition. The answer fails as the route's does.
- */
-export function findPlainRead(
-  url: string,
-  headers: IncomingHttpHeaders,
-): ((context: OperationContext) => Promise<RestAnswer>) | undefined {
-  if (headers["if-none-match"] !== undefined) return undefined;
-  const id = ONE_RECORD.exec(url)?.[1];
-  if (id) return (operationContext) => get({ operationContext, url, headers, params: { id } });
-  if (ALL_RECORDS.test(url)) return (operationContext) => list({ operationContext, url, headers });
-  return undefined;
-}
-
 /** Every call of this surface, for those who serve it and those who describe it. Paths are below `/v1/kyc`. */
 export const KYC_ROUTES = [
   { operation: "listKycs", methods: ["GET"], path: "/", handler: list },
   { operation: "createKyc", methods: ["POST"], path: "/", handler: create },
+  { operation: "searchKycs", methods: ["POST"], path: "/search", handler: search },
   { operation: "getKyc", methods: ["GET"], path: "/:id", handler: get },
   { operation: "updateKyc", methods: ["PUT", "PATCH", "POST"], path: "/:id", handler: update },
   { operation: "deleteKyc", methods: ["DELETE"], path: "/:id", handler: remove },
@@ -99,57 +85,87 @@ export const KYC_ROUTES = [
 export type RestOperation = (typeof KYC_ROUTES)[number]["operation"];
 
 async function list(request: RestRequest): Promise<RestAnswer> {
+  const conditions = readConditions(request);
   const { input, faults } = readList(readQuery(request, LIST_PARAMS));
-  const { items, more } = await (await listKycs(request.operationContext, input, faults)).page();
+  const kycs = await listKycs(request.operationContext, input, [...faults, ...conditions.faults]);
+  // A page has no tag.
+  requireVersion(undefined, toExpected(conditions));
+  return isKnown(conditions, undefined) ? { status: 304, headers: {} } : renderPage(kycs);
+}
+
+async function search(request: RestRequest): Promise<RestAnswer> {
+  const conditions = readConditions(request);
+  const { input, faults } = readList(withQueryFaults(request, readBody(request, LIST_PARAMS)));
+  const kycs = await listKycs(request.operationContext, input, [...faults, ...conditions.faults]);
+  requireVersion(undefined, toExpectedOfNone(conditions));
+  return renderPage(kycs);
+}
+
+async function renderPage(kycs: PagedList<ShownKyc>): Promise<RestAnswer> {
+  const { items, more } = await kycs.page();
   return { status: 200, headers: {}, body: { has_more: more, data: items.map(renderKyc) } };
 }
 
 async function create(request: RestRequest): Promise<RestAnswer> {
+  const conditions = readConditions(request);
   const { values, faults } = withQueryFaults(request, readBody(request, CREATE_PARAMS));
   const kyc = await createKyc(
     request.operationContext,
-    { customerId: values.get("customer_id") as string, ...readChanges(values), ...readReason(request) },
-    faults,
+    {
+      customerId: values.get("customer_id") as string,
+      ...readChanges(values),
+      ...toExpectedOfNone(conditions),
+      ...readReason(request),
+    },
+    [...faults, ...conditions.faults],
   );
-  const headers = { location: `/v1/kyc/${kyc.id}`, etag: toEtag(kyc.version) };
+  const headers = { location: `/v1/kyc/${kyc.id}`, etag: toEtag(kyc) };
   return { status: 201, headers, body: renderKyc(kyc) };
 }
 
 async function get(request: RecordRequest): Promise<RestAnswer> {
-  const known = readTags(request, "If-None-Match", []);
-  const faults = [...readQuery(request, []).faults, ...known.faults];
+  const conditions = readConditions(request);
+  const faults = [...readQuery(request, []).faults, ...conditions.faults];
   const kyc = await getKyc(request.operationContext, request.params.id, faults);
   if (!kyc) throw kycNotFound();
-  const headers = { etag: toEtag(kyc.version) };
-  if (known.versions === "any" || known.versions.includes(kyc.version)) return { status: 304, headers };
+  requireVersion(kyc, toExpected(conditions));
+  const headers = { etag: toEtag(kyc) };
+  if (isKnown(conditions, kyc.version)) return { status: 304, headers };
   return { status: 200, headers, body: renderKyc(kyc) };
 }
 
 async function update(request: RecordRequest): Promise<RestAnswer> {
+  const conditions = readConditions(request);
   const { values, faults } = withQueryFaults(request, readBody(request, UPDATE_PARAMS));
-  const ifMatch = readTags(request, "If-Match", "any");
+  const fixed = readFixed(values);
   const kyc = await updateKyc(
     request.operationContext,
-    { id: request.params.id, ...readChanges(values), ...expect(ifMatch.versions), ...readReason(request) },
-    [...faults, ...ifMatch.faults],
-    { given: listFixed(values), findChanged: (stored) => findChangedFixed(values, stored) },
+    {
+      ...{ id: request.params.id, ...readChanges(values), ...readReason(request) },
+      ...toExpected(conditions),
+      ...toUnwanted(conditions),
+    },
+    [...faults, ...conditions.faults, ...fixed.faults],
+    { given: fixed.given, findChanged: (stored) => findChangedFixed(values, stored) },
   );
-  return { status: 200, headers: { etag: toEtag(kyc.version) }, body: renderKyc(kyc) };
+  return { status: 200, headers: { etag: toEtag(kyc) }, body: renderKyc(kyc) };
 }
 
 async function remove(request: RecordRequest): Promise<RestAnswer> {
+  const conditions = readConditions(request);
   const { faults } = withQueryFaults(request, readBody(request, []));
-  const ifMatch = readTags(request, "If-Match", "any");
   const id = await deleteKyc(
     request.operationContext,
-    { id: request.params.id, ...expect(ifMatch.versions), ...readReason(request) },
-    [...faults, ...ifMatch.faults],
+    {
+      ...{ id: request.params.id, ...readReason(request) },
+      ...toExpected(conditions),
+      ...toUnwanted(conditions),
+    },
+    [...faults, ...conditions.faults],
   );
   return { status: 200, headers: {}, body: { id, deleted: true } };
 }
 
-const FILTERS = ["customer_id", "verification_status", "document_number"] as const;
-export const LIST_PARAMS = ["limit", ...FILTERS, "starting_after", "ending_before"] as const;
 const CHANGEABLE = ["verification_status", "document_type", "document_number"] as const;
 export const CREATE_PARAMS = ["customer_id", ...CHANGEABLE] as const;
 /** What a client may send back of a record that it fetched, but not change. */
@@ -170,65 +186,28 @@ function withQueryFaults(request: RestRequest, params: WireParams): WireParams {
 }
 
 function readChanges(values: WireParams["values"]) {
-  const type = values.get("document_type");
   return {
-    verificationStatus: values.get("verification_status") as VerificationStatus,
-    documentType: (typeof type === "string" ? canonicalDocumentType(type) : type) as DocumentType,
+    verificationStatus: toWord(STATUS_WORDS, values.get("verification_status")),
+    documentType: toWord(DOCUMENT_TYPE_WORDS, values.get("document_type")),
     documentNumber: values.get("document_number") as string,
   };
 }
 
-type Versions = number[] | "any";
-
-function readTags(
-  request: RestRequest,
-  name: "If-Match" | "If-None-Match",
-  absent: Versions,
-): { versions: Versions; faults: FieldFault[] } {
-  const header = request.headers[name.toLowerCase()];
-  if (header === undefined) return { versions: absent, faults: [] };
-  const versions = parseEtags(String(header));
-  if (versions !== null) return { versions, faults: [] };
-  const message = 'must be * or a list of entity tags such as "1"';
-  return { versions: absent, faults: [{ path: [name], kind: "invalid", message }] };
+/** The fixed fields that were given. Forms have no numbers: a time is its text. No other kind of value is stored. */
+function readFixed(values: WireParams["values"]) {
+  const given: [name: string, value: string][] = [];
+  const faults: FieldFault[] = [];
+  for (const name of FIXED) {
+    const value = values.get(name);
+    if (typeof value === "string" || typeof value === "number") given.push([name, String(value)]);
+    else if (values.has(name)) faults.push(isFixed(name));
+  }
+  return { given, faults };
 }
 
-function expect(versions: Versions): { expectedVersion?: number[] } {
-  return versions === "any" ? {} : { expectedVersion: versions };
-}
-
-function readList({ values, faults }: WireParams): { input: ListKycsInput; faults: FieldFault[] } {
-  const found = [...faults];
-  const limit = values.get("limit") as string | undefined;
-  const size = limit === undefined ? DEFAULT_PAGE_SIZE : /^\d{1,9}$/.test(limit) ? Number(limit) : 0;
-  if (size < 1 || size > MAX_PAGE_SIZE) {
-    found.push({
-      path: ["first"],
-      kind: "invalid",
-      message: `must be an integer from 1 to ${MAX_PAGE_SIZE}`,
-    });
-  }
-  const after = values.get("starting_after") as string | undefined;
-  const before = values.get("ending_before") as string | undefined;
-  for (const [name, id] of Object.entries({ after, before })) {
-    if (id === undefined || isKycId(id)) continue;
-    found.push({ path: [name], kind: "invalid", message: "must be the id of a record" });
-  }
-  if (after !== undefined && before !== undefined) {
-    found.push({ path: ["before"], kind: "invalid", message: "can't be used together with starting_after" });
-  }
-  const filter = {
-    customerId: values.get("customer_id") as string | undefined,
-    verificationStatus: values.get("verification_status") as VerificationStatus | undefined,
-    documentNumber: values.get("document_number") as string | undefined,
-  };
-  return { input: { [before === undefined ? "first" : "last"]: size, after, before, filter }, faults: found };
-}
-
-/** Forms have no numbers: their times are the texts of those in JSON. */
-function listFixed(values: WireParams["values"]) {
-  const canonical = (value: unknown) => (typeof value === "number" ? String(value) : value);
-  return FIXED.filter((name) => values.has(name)).map((name) => [name, canonical(values.get(name))] as const);
+function isFixed(name: string): FieldFault {
+  const message = "can't be changed: leave it out, or send the stored value";
+  return { path: [name], kind: "invalid", message };
 }
 
 function findChangedFixed(values: WireParams["values"], stored: Kyc): FieldFault[] {
@@ -238,28 +217,5 @@ function findChangedFixed(values: WireParams["values"], stored: Kyc): FieldFault
   };
   const equals = (value: unknown, field: string | number) =>
     value === field || (typeof field === "number" && value === String(field));
-  return FIXED.filter((name) => values.has(name) && !equals(values.get(name), rendered[name])).map(
-    (name) => ({
-      path: [name],
-      kind: "invalid",
-      message: "can't be changed: leave it out, or send the stored value",
-    }),
-  );
-}
-
-/** The spellings that other providers use, by what they mean. */
-const DOCUMENT_TYPE_ALIASES: Record<string, DocumentType> = {
-  "driver's license": "drivers_license",
-  "driver’s license": "drivers_license",
-  driver_license: "drivers_license",
-  driving_license: "drivers_license",
-  driving_licence: "drivers_license",
-  national_id: "id_card",
-  national_identity_card: "id_card",
-  identity_card: "id_card",
-};
-
-function canonicalDocumentType(text: string): string {
-  const word = text.toLowerCase();
-  return Object.hasOwn(DOCUMENT_TYPE_ALIASES, word) ? (DOCUMENT_TYPE_ALIASES[word] as string) : word;
+  return FIXED.filter((name) => values.has(name) && !equals(values.get(name), rendered[name])).map(isFixed);
 }

@@ -29,8 +29,10 @@ export const responseHeaders = {
     example: "req_7f9c24e8-3b12-4c1d-9d2e-5a6b7c8d9e0f",
   },
   ETag: {
-    description: "The version of the record, for `If-Match` and `If-None-Match`.",
-    schema: { type: "string", pattern: '^"[1-9][0-9]*"$' },
+    description:
+      "The version of the record, for `If-Match` and `If-None-Match`. A token that sees the number masked gets another " +
+      'tag, such as `"1-masked"`; `If-Match` takes either.',
+    schema: { type: "string", pattern: '^"[1-9][0-9]*(-masked)?"$' },
     required: true,
     example: '"1"',
   },
@@ -53,10 +55,13 @@ export const responseHeaders = {
     example: "no-store",
   },
   "WWW-Authenticate": {
-    description: "How to authenticate.",
-    schema: { type: "string", const: "Bearer" },
+    description: "How to authenticate, and why the token was not enough: RFC 6750, section 3.",
+    schema: {
+      type: "string",
+      pattern: '^Bearer( error="(invalid_token|insufficient_scope)"(, scope="[a-z:]+")?)?$',
+    },
     required: true,
-    example: "Bearer",
+    example: 'Bearer error="invalid_token"',
   },
   "Retry-After": {
     description: "Seconds after which it makes sense to send the request again.",

@@ -2,10 +2,19 @@ import { STATUS_CODES } from "node:http";
 import { AppError, badUserInput, type ErrorCode, RequestRefusal, toHttp } from "../errors.ts";
 import { type ErrorBody, renderFailure } from "./errors.ts";
 import type { RestOperation } from "./kyc.ts";
-import { headersOf, ON_EVERY_ANSWER, reference } from "./openapi-components.ts";
+import { headersOf, type JsonSchema, ON_EVERY_ANSWER, reference } from "./openapi-components.ts";
 
-const ALL: readonly RestOperation[] = ["listKycs", "createKyc", "getKyc", "updateKyc", "deleteKyc"];
+const ALL: readonly RestOperation[] = [
+  "listKycs",
+  "searchKycs",
+  "createKyc",
+  "getKyc",
+  "updateKyc",
+  "deleteKyc",
+];
 const WRITES: readonly RestOperation[] = ["createKyc", "updateKyc", "deleteKyc"];
+const WITH_BODY: readonly RestOperation[] = [...WRITES, "searchKycs"];
+const OF_ONE: readonly RestOperation[] = ["createKyc", "getKyc", "updateKyc", "deleteKyc"];
 
 interface Failure {
   /** When it happens. */
@@ -39,18 +48,22 @@ const FAILURES: Record<ErrorCode, Failure> = {
   FORBIDDEN: {
     when: "The token lacks the scope that the message names.",
     operations: ALL,
-    examples: [new AppError("FORBIDDEN", "The token lacks the scope kyc:write.")],
+    examples: [new AppError("FORBIDDEN", "The token lacks the scope kyc:write.", { scope: "kyc:write" })],
   },
   NOT_FOUND: {
     when: "Your account has no record with this id, or none any more that an `Idempotency-Key` made.",
-    operations: ALL.filter((operation) => operation !== "listKycs"),
+    operations: OF_ONE,
     examples: [new AppError("NOT_FOUND", "No record with this id.")],
     headers: ["Idempotent-Replayed"],
   },
   VERSION_CONFLICT: {
-    when: "The record is at none of the versions that `If-Match` lists: fetch it again.",
-    operations: ["updateKyc", "deleteKyc"],
-    examples: [new AppError("VERSION_CONFLICT", "The record has changed: it is at version 2 now.")],
+    when: "The record is at none of the versions that `If-Match` lists, or a write is ruled out by `If-None-Match`.",
+    operations: ALL,
+    examples: [
+      new AppError("VERSION_CONFLICT", "The record has changed: it is at version 2 now.", {
+        currentVersion: 2,
+      }),
+    ],
     headers: ["Idempotent-Replayed"],
   },
   IDEMPOTENCY_MISMATCH: {
@@ -93,18 +106,18 @@ const FAILURES: Record<ErrorCode, Failure> = {
 /** Requests that are refused before there is an operation. */
 const REFUSALS: Failure[] = [
   {
-    when: "The address can't be read.",
+    when: "The address can't be read, or a header is sent twice that may be sent once.",
     operations: ALL,
     examples: [new RequestRefusal(400, "request_malformed", "The request is malformed.")],
   },
   {
     when: "The body is too large.",
-    operations: WRITES,
+    operations: WITH_BODY,
     examples: [new RequestRefusal(413, "body_too_large", "The body is larger than this server takes.")],
   },
   {
     when: "The body is of another type.",
-    operations: WRITES,
+    operations: WITH_BODY,
     examples: [
       new RequestRefusal(
         415,
@@ -120,7 +133,7 @@ const statusOf = ({ examples }: Failure) => toHttp(examples[0] as AppError).stat
 const unique = <T>(values: T[]) => [...new Set(values)].sort();
 const statuses = unique(failures.map(statusOf));
 
-const ERROR_FIELDS: Record<keyof ErrorBody["error"], { type: string; description: string }> = {
+const ERROR_FIELDS: Record<keyof ErrorBody["error"], JsonSchema> = {
   type: { type: "string", description: "The kind of failure." },
   code: { type: "string", description: "What failed, for programs." },
   message: {
@@ -128,6 +141,11 @@ const ERROR_FIELDS: Record<keyof ErrorBody["error"], { type: string; description
     description: "What failed, for people. It never repeats a value that was sent.",
   },
   param: { type: "string", description: "The parameter at fault, or the first of several." },
+  current_version: {
+    type: "integer",
+    minimum: 1,
+    description: "With `version_conflict`: the version that the record is at, as in its `ETag`.",
+  },
 };
 
 function errorSchema(narrowed: { type?: object; code?: object }) {

@@ -11,7 +11,8 @@ import {
   responseHeaders,
 } from "./openapi-components.ts";
 import { errorResponses, errorSchemas, failuresOf } from "./openapi-errors.ts";
-import { idSchema, listParameters, reasonSchema, recordSchemas } from "./openapi-schemas.ts";
+import { inputSchemas, listParameters, reasonSchema, textHeader } from "./openapi-inputs.ts";
+import { idSchema, RECORD, recordSchemas } from "./openapi-schemas.ts";
 
 const INTRODUCTION = `
 **Requests.** Bodies are form-encoded, as \`curl -d\` sends them, or JSON. Every request needs a token in the header
@@ -21,7 +22,7 @@ const INTRODUCTION = `
 \`starting_after\`; to go back, that of the first as \`ending_before\`.
 
 **Versions.** A record comes with an \`ETag\`. Send it as \`If-Match\` with an update or a deletion, and a record that
-has changed since is left alone.
+has changed since is left alone. \`If-Match\` and \`If-None-Match\` work on every call as RFC 9110, section 13, says.
 
 **Writing once.** A write that is sent again with its \`Idempotency-Key\` is done once.
 
@@ -34,6 +35,7 @@ interface Parameter {
   in: "query" | "header";
   description: string;
   schema: JsonSchema;
+  deprecated?: boolean;
 }
 
 interface Description {
@@ -49,7 +51,7 @@ const ifMatch: Parameter = {
   name: "If-Match",
   in: "header",
   description:
-    'Do it only if the record is at one of these versions: `*`, or a list of entity tags such as `"1"`.',
+    'Do it only if the record is at one of these versions: `*`, or a list of entity tags such as `"1"`. Else 412.',
   schema: { type: "string" },
 };
 
@@ -67,7 +69,7 @@ const idempotencyKey: Parameter = {
   description:
     "Printable characters of your choice. A request that comes again with its key within 24 hours is done once, and " +
     "answered as it was the first time. What is refused for its input, its token or too many requests uses no key up.",
-  schema: { type: "string", minLength: 1, maxLength: LONGEST_KEY },
+  schema: textHeader(LONGEST_KEY),
 };
 
 const ifNoneMatch: Parameter = {
@@ -77,17 +79,34 @@ const ifNoneMatch: Parameter = {
   schema: { type: "string" },
 };
 
+const unlessMatch: Parameter = {
+  ...ifNoneMatch,
+  description:
+    "Don't do it, but answer 412, if the record is at one of these versions: `*`, or a list of tags.",
+};
+
 /** What each call is for. A route that is added has to be described here. */
 const DESCRIPTIONS: Record<RestOperation, Description> = {
   listKycs: {
     summary: "List KYC records",
     description: "A page of your records, newest first, ten where no `limit` is given.",
     scope: "kyc:read",
-    parameters: Object.entries(listParameters).map(([name, parameter]) => ({
-      name,
-      in: "query",
-      ...parameter,
-    })),
+    parameters: [
+      ...Object.entries(listParameters).map(([name, parameter]) => ({
+        ...{ name, in: "query" as const },
+        ...parameter,
+      })),
+      ifNoneMatch,
+    ],
+    success: { status: 200, description: "The page.", schema: "KycList" },
+  },
+  searchKycs: {
+    summary: "Search for KYC records",
+    description:
+      "The page that the list has for the same parameters, which the body holds: addresses end up in the logs of " +
+      "proxies, and a document number must not.",
+    scope: "kyc:read",
+    body: { schema: "KycSearch", required: false },
     success: { status: 200, description: "The page.", schema: "KycList" },
   },
   createKyc: {
@@ -107,16 +126,17 @@ const DESCRIPTIONS: Record<RestOperation, Description> = {
     summary: "Retrieve a KYC record",
     description: "The record with this id.",
     scope: "kyc:read",
-    parameters: [ifNoneMatch],
+    parameters: [ifMatch, ifNoneMatch],
     success: { status: 200, description: "The record.", schema: "Kyc", headers: ["ETag"] },
   },
   updateKyc: {
     summary: "Update a KYC record",
     description:
       "Changes what is given and keeps what is absent. A change of any value makes a new version; sending the same " +
-      "again changes nothing. `PUT`, `PATCH` and `POST` do the same.",
+      "again changes nothing. An unmasked number from a token without `kyc:pii` always makes a new version, whether " +
+      "it is another one or not. `PUT`, `PATCH` and `POST` do the same.",
     scope: "kyc:write",
-    parameters: [ifMatch, idempotencyKey, reason],
+    parameters: [ifMatch, unlessMatch, idempotencyKey, reason],
     body: { schema: "KycChanges", required: false },
     success: { status: 200, description: "The record as it is now.", schema: "Kyc", headers: ["ETag"] },
   },
@@ -124,7 +144,7 @@ const DESCRIPTIONS: Record<RestOperation, Description> = {
     summary: "Delete a KYC record",
     description: "Deletes the record and all its data for good. This can't be undone.",
     scope: "kyc:delete",
-    parameters: [ifMatch, idempotencyKey, reason],
+    parameters: [ifMatch, unlessMatch, idempotencyKey, reason],
     success: { status: 200, description: "The record is gone.", schema: "KycDeletion" },
   },
 };
@@ -184,6 +204,7 @@ const idParameter = {
   required: true,
   description: "The id of the record.",
   schema: idSchema,
+  example: RECORD.id,
 };
 
 /** The OpenAPI 3.1 document of the REST surface. */
@@ -213,7 +234,7 @@ export function createOpenapi() {
         },
       },
       headers: responseHeaders,
-      schemas: { ...recordSchemas, ...errorSchemas },
+      schemas: { ...recordSchemas, ...inputSchemas, ...errorSchemas },
       responses: errorResponses,
     },
   };
@@ -226,7 +247,6 @@ export function registerOpenapi(app: FastifyInstance): void {
     document ??= JSON.stringify(createOpenapi());
     return reply
       .type("application/json; charset=utf-8")
-      .header("cache-control", "no-cache")
       .header("x-content-type-options", "nosniff")
       .send(document);
   });

@@ -1,11 +1,16 @@
 import { randomBytes } from "node:crypto";
-import { chmod, link, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { dirname } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
 import { ConfigError } from "../config.ts";
+import { DataDirError, openDataDir } from "../db/data-dir.ts";
+import { createWholeFile, currentUser, makePrivate, replaceFile } from "../lib/private-files.ts";
 import { formatKey, parseKeys } from "./key-list.ts";
 import type { EncryptionKey } from "./keyring.ts";
 
-const MODE = 0o600;
+/** How long a file may stay empty that another process is just making: far longer than that takes. Milliseconds. */
+const EMPTY_FOR = 1000;
+const LOOK_AGAIN_AFTER = 50;
 
 /** A new key, with the day in its id. `now` is in epoch milliseconds. */
 export function mintKey(now: number): EncryptionKey {
@@ -14,64 +19,71 @@ export function mintKey(now: number): EncryptionKey {
 }
 
 /**
- * The keys in the file, newest first, or null where there is no such file. Afterwards its owner alone can read it.
- * Fails with a ConfigError where it holds something else.
+ * The keys in the file, newest first, or null if there is no such file. What others than its owner, or than the group
+ * through which this user reads it, may do with it is taken away; `onWarning` is told if that fails, as with a
+ * read-only volume. Fails with a ConfigError if the file can't be read or holds something else.
  */
-export async function readKeyFile(path: string): Promise<EncryptionKey[] | null> {
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return null;
-    throw error;
-  });
+export async function readKeyFile(
+  path: string,
+  onWarning: (message: string) => void = () => {},
+): Promise<EncryptionKey[] | null> {
+  const text = await readText(path);
   if (text === null) return null;
-  await chmod(path, MODE);
+  await makePrivate(path).catch((error) => {
+    onWarning(
+      `other users may read or change the key file ${path}, and its mode can't be changed: ${codeOf(error)}`,
+    );
+  });
   const { keys, faults } = parseKeys(text.trim().split("\n"));
   if (faults.length > 0) throw new ConfigError(faults.map((fault) => `the file ${path} ${fault}`));
   return keys;
 }
 
+/** Fails with a ConfigError if another user than this one and root owns the file: that user may know the keys. */
+export async function requireOwnKeyFile(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  const user = currentUser();
+  if (!found || user === undefined || found.uid === user || found.uid === 0) return;
+  throw new ConfigError([
+    `the file ${path} belongs to the user ${found.uid}, and this process runs as the user ${user}: chown it, if you trust its keys`,
+  ]);
+}
+
+async function readText(path: string): Promise<string | null> {
+  for (let waited = 0; ; waited += LOOK_AGAIN_AFTER) {
+    try {
+      const text = await readFile(path, "utf8");
+      if (text !== "" || waited >= EMPTY_FOR) return text;
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return null;
+      throw new ConfigError([`the file ${path} can't be read: ${codeOf(error)}`]);
+    }
+    await wait(LOOK_AGAIN_AFTER);
+  }
+}
+
 /**
  * Afterwards the file holds keys, which come back: these, or those of another process that was faster. Fails with a
- * ConfigError where it can't be written.
+ * ConfigError if it can't be written, or its folder is not this user's alone, and leaves nothing then.
  */
 export async function createKeyFile(path: string, keys: readonly EncryptionKey[]): Promise<EncryptionKey[]> {
   try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    const written = await writeAside(path, keys);
-    // Unlike a renaming, a link never takes the place of a file that is there.
-    await link(written, path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "EEXIST") throw error;
-    });
-    await rm(written);
-    await syncFolder(path);
+    openDataDir(dirname(path));
+    await createWholeFile(path, format(keys));
   } catch (error) {
-    throw new ConfigError([`the file ${path} can't be made: ${(error as NodeJS.ErrnoException).code}`]);
+    if (error instanceof DataDirError && error.code === undefined) throw new ConfigError([error.message]);
+    const others = codeOf(error) === "EEXIST" ? await readKeyFile(path) : null;
+    if (others) return others;
+    throw new ConfigError([`the file ${path} can't be made: ${codeOf(error)}`]);
   }
-  return (await readKeyFile(path)) ?? [];
+  return [...keys];
 }
 
-/** Afterwards the file holds these keys instead of its own: at every moment it is whole, also after a power cut. */
+/** Afterwards the file holds these keys instead of its own: at every moment it is complete, also after a power cut. */
 export async function replaceKeyFile(path: string, keys: readonly EncryptionKey[]): Promise<void> {
-  await rename(await writeAside(path, keys), path);
-  await syncFolder(path);
+  await replaceFile(path, format(keys));
 }
 
-async function writeAside(path: string, keys: readonly EncryptionKey[]): Promise<string> {
-  const aside = `${path}.${randomBytes(4).toString("hex")}.new`;
-  const file = await open(aside, "wx", MODE);
-  try {
-    await file.writeFile(keys.map((key) => `${formatKey(key)}\n`).join(""));
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  return aside;
-}
+const format = (keys: readonly EncryptionKey[]) => keys.map((key) => `${formatKey(key)}\n`).join("");
 
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(dirname(path), "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
-}
+const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code;

@@ -18,6 +18,7 @@ export function parseKeys(entries: readonly string[]): { keys: EncryptionKey[]; 
     if (more.length > 0 || !ID.test(id)) {
       fault("an entry is id:base64, and an id has 1 to 32 of A-Z a-z 0-9 _ -");
     } else if (!SECRET.test(secret)) fault("a key is 32 bytes in base64");
+    else if (key.secret.every((byte) => byte === 0)) fault("a key of zeros protects nothing");
     else if (keys.some((other) => other.id === id)) fault("its id is that of another one");
     else if (keys.some((other) => other.secret.equals(key.secret))) fault("its key is that of another one");
     else keys.push(key);

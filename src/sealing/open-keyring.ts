@@ -1,28 +1,30 @@
 import { join, resolve } from "node:path";
 import { type Config, ConfigError } from "../config.ts";
 import type { Database } from "../db/client.ts";
-import { createKeyFile, mintKey, readKeyFile } from "./key-file.ts";
+import { createKeyFile, mintKey, readKeyFile, requireOwnKeyFile } from "./key-file.ts";
 import { Keyring } from "./keyring.ts";
 import type { SealedPlace } from "./place.ts";
 import { findKeyFaults, listRegisteredKeys, type RegisteredKey, registerNewestKey } from "./registry.ts";
 
-type Settings = Pick<Config, "databaseUrl" | "dataDir" | "encryptionKeys">;
+type Settings = Pick<Config, "databaseUrl" | "dataDir" | "encryptionKeys" | "encryptionKeysFile">;
 
 const HOW_TO_MAKE_ONE = "ENCRYPTION_KEYS=2026:$(openssl rand -base64 32)";
 
-/** Where the keys lie that are not in the environment. */
-export function keyFileOf(config: Pick<Config, "dataDir">): string {
-  return join(resolve(config.dataDir), "encryption-keys");
+/** The file with the keys that are not in the environment. */
+export function keyFileOf(config: Pick<Config, "dataDir" | "encryptionKeysFile">): string {
+  return config.encryptionKeysFile
+    ? resolve(config.encryptionKeysFile)
+    : join(resolve(config.dataDir), "encryption-keys");
 }
 
 /**
  * Fails with a ConfigError where this database needs keys from the environment and there are none: a file on one
  * machine is no place for the keys of a database on another.
  */
-export function requireKeySource({ encryptionKeys, databaseUrl }: Settings): void {
-  if (encryptionKeys || databaseUrl === undefined || isLoopback(databaseUrl)) return;
+export function requireKeySource({ encryptionKeys, encryptionKeysFile, databaseUrl }: Settings): void {
+  if (encryptionKeys || encryptionKeysFile || databaseUrl === undefined || isLoopback(databaseUrl)) return;
   throw new ConfigError([
-    `ENCRYPTION_KEYS is not set, and document numbers are stored encrypted: make a key with ${HOW_TO_MAKE_ONE}, and keep it as safe as the database`,
+    `ENCRYPTION_KEYS is not set, nor ENCRYPTION_KEYS_FILE, and document numbers are stored encrypted: make a key with ${HOW_TO_MAKE_ONE}, and keep it as safe as the database`,
   ]);
 }
 
@@ -34,8 +36,8 @@ interface FoundKeys {
 }
 
 /**
- * The keys for what this migrated database holds: those of the environment or, for a database on this machine, those
- * of a file in the data folder. Nothing is written. Fails with a ConfigError that names each key that lacks or is
+ * The keys for what this migrated database holds: those of the environment, of the file that it names or, for a
+ * database on this machine, of a file in the data folder. Nothing is written. Fails with a ConfigError that names each key that lacks or is
  * another one than it was.
  */
 export async function findKeyring(
@@ -65,19 +67,26 @@ export async function openKeyring(
   await findKeyring(config, db, places);
   const file = keyFileOf(config);
   const keys = await registerNewestKey(db, Date.now(), async (registered) => {
-    const known = await readKeys(config);
+    const known = await readKeys(config, onWarning);
     refuse(config, await findKeyFaults(db, known, registered, []));
     return known ?? new Keyring(await createKeyFile(file, [mintKey(Date.now())]));
   });
-  if (!config.encryptionKeys && config.databaseUrl !== undefined) {
+  const isMadeHere = !config.encryptionKeys && !config.encryptionKeysFile;
+  if (isMadeHere && config.databaseUrl !== undefined) {
     onWarning(`the encryption keys are in ${file}: set ENCRYPTION_KEYS before production`);
   }
   return keys;
 }
 
 /** The configured keys; null: none, and there is no key file yet. */
-async function readKeys(config: Settings): Promise<Keyring | null> {
-  const known = config.encryptionKeys ?? (await readKeyFile(keyFileOf(config)));
+async function readKeys(config: Settings, onWarning?: (message: string) => void): Promise<Keyring | null> {
+  if (config.encryptionKeys) return new Keyring(config.encryptionKeys);
+  const file = keyFileOf(config);
+  // The owner of one that the operator names can be anybody, such as a user outside of the container.
+  if (!config.encryptionKeysFile) await requireOwnKeyFile(file);
+  const known = await readKeyFile(file, onWarning);
+  if (!known && config.encryptionKeysFile)
+    throw new ConfigError([`ENCRYPTION_KEYS_FILE: there is no file ${file}`]);
   return known && new Keyring(known);
 }
 

@@ -1,6 +1,5 @@
-import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
-import { Readable } from "node:stream";
-import cors from "@fastify/cors";
+import type { IncomingHttpHeaders } from "node:http";
+import cors, { type FastifyCorsOptions } from "@fastify/cors";
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -20,7 +19,6 @@ import type { Config } from "../config.ts";
 import { type OperationContext, withholdAnswer } from "../context.ts";
 import type { Database } from "../db/client.ts";
 import { type AppError, RequestRefusal, toHttp } from "../errors.ts";
-import type { FastPath } from "../graphql/fast-path.ts";
 import { registerGraphiql } from "../graphql/graphiql.ts";
 import { registerGraphql, sendGraphqlFailure } from "../graphql/route.ts";
 import { toIdempotencyRequest } from "../idempotency/key.ts";
@@ -32,15 +30,26 @@ import { renderFailure } from "../rest/errors.ts";
 import { registerKycRoutes } from "../rest/kyc.ts";
 import { registerOpenapi } from "../rest/openapi.ts";
 import type { Keyring } from "../sealing/keyring.ts";
-import { type Admission, limitLoad } from "./admission.ts";
+import { runInTurn } from "../turns.ts";
 import { createAnswerRecord, type RecordAnswered } from "./answered.ts";
-import { openFastLane } from "./fast-lane.ts";
-import { commonHeaders, EXPOSED_HEADERS, SECURITY_HEADERS } from "./headers.ts";
+import { commonHeaders, EXPOSED_HEADERS } from "./headers.ts";
 import { registerHealth } from "./health.ts";
+import { type Admission, limitLoad } from "./load/admission.ts";
+import { Connections } from "./load/connections.ts";
+import { shedEarly } from "./load/shed-early.ts";
+import { Upload } from "./load/upload.ts";
+import { watchMethods } from "./methods.ts";
 import { isOwnersBrowser } from "./owners-browser.ts";
 import { countFailed, createRateLimiter } from "./rate-limit.ts";
-import { cutSlowReader, findHeaderFault, newRequestId, refuseConnection, toFailure } from "./refusals.ts";
-import { shedEarly } from "./shed-early.ts";
+import {
+  answerConnect,
+  cutSlowReader,
+  findHeaderFault,
+  findUpgradeFault,
+  newRequestId,
+  refuseConnection,
+  toFailure,
+} from "./refusals.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -56,6 +65,7 @@ export interface AppParts {
     "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryLimits"
   > &
     Pick<Config, "databaseUrl" | "docs"> &
+    Pick<Config, "unsentMemoryLimit" | "uploadMemoryLimit"> &
     Pick<Config, "keepAliveTimeout" | "maxConnections" | "rateLimit" | "receiveTimeout" | "sendTimeout"> &
     Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout" | "persistedOperations">;
   db: Database;
@@ -92,7 +102,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     bodyLimit: config.bodyLimit,
     requestTimeout: config.receiveTimeout,
     keepAliveTimeout: config.keepAliveTimeout,
-    genReqId: (raw: IncomingMessage) => raw.handedOver?.id ?? newRequestId(),
+    genReqId: newRequestId,
     // Every request would pay for a logger of its own, and few write more than a line: lines name the request's id.
     childLoggerFactory: (logger) => logger,
     // Fastify's own lines hold the URL, and a URL can hold anything.
@@ -101,7 +111,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     routerOptions: { maxParamLength: MAX_HEADER_SIZE },
     // No hook runs for these.
     frameworkErrors: (error, request, reply) =>
-      sendRestFailure(error, request, reply.headers({ ...SECURITY_HEADERS, "request-id": request.id })),
+      sendRestFailure(error, request, reply.headers(commonHeaders(request.headers, request.id))),
     clientErrorHandler: (error, socket) => refuseConnection(error, socket, config.sendTimeout),
     http: {
       maxHeaderSize: MAX_HEADER_SIZE,
@@ -113,69 +123,97 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   });
   // For the same reason; a server may pass over what it does not know.
   app.server.on("checkExpectation", (...exchange) => app.server.emit("request", ...exchange));
+  answerConnect(app.server, config.sendTimeout);
   app.server.maxConnections = config.maxConnections;
+  // Beyond a number of headers Node would leave out the rest, and with it a second Host.
+  app.server.maxHeadersCount = 0;
   // Bodies reach the adapters as bytes: each surface reads its own content types.
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+  app.addContentTypeParser("*", ({ raw }, _payload, done) =>
+    (raw.upload ?? new Upload(raw, config.bodyLimit, () => {})).take(done),
+  );
   app.decorateRequest("operationContext");
   app.decorateRequest("rateLimit", null);
   app.decorateRequest("observed", null);
   const record = createAnswerRecord(log, parts.metrics);
-  addRequestHooks(app, parts, record);
+  const connections = new Connections({ ...config, maxHeaderSize: MAX_HEADER_SIZE }, parts.metrics);
+  addRequestHooks(app, parts, { record, connections });
   app.setErrorHandler(sendRestFailure);
   app.setNotFoundHandler(() => {
-    throw new RequestRefusal(404, "route_unknown", "There is nothing at this address.");
+    throw nothingHere();
   });
   if (config.corsOrigins.length > 0) {
-    await app.register(cors, {
+    const options = {
       origin: config.corsOrigins,
       methods: ["GET", "POST", "PUT", "PATCH", "DELETE"],
       exposedHeaders: EXPOSED_HEADERS,
       maxAge: 86_400,
+    };
+    // OPTIONS without a preflight's headers asks what the address allows.
+    await app.register(cors, {
+      delegator: (request: FastifyRequest, callback: (error: null, options: FastifyCorsOptions) => void) =>
+        callback(null, { ...options, preflight: isPreflight(request) }),
     });
   }
   // Behind CORS: a page of another origin is to see why it was refused.
+  app.addHook("onRequest", ({ is404 }, _reply, done) => {
+    // Before there is a body to read, of whatever type.
+    done(is404 ? nothingHere() : undefined);
+  });
   const admission = await limitLoad(app, config, parts.metrics);
+  const answerOtherMethods = watchMethods(app);
   registerHealth(app, parts);
-  const surfaces = await registerSurfaces(app, parts, admission);
-  // A limit's counts and headers are its plugin's to tell.
-  if (config.rateLimit === 0) openFastLane(app, { ...parts, ...surfaces, admission, record });
+  await registerSurfaces(app, parts, admission);
+  answerOtherMethods();
   shedEarly(app, { ...parts, admission, record });
+  connections.guard(app);
   return app;
 }
 
+const nothingHere = () => new RequestRefusal(404, "route_unknown", "There is nothing at this address.");
+
 // Hooks with callbacks: what waits for nothing needs no promise.
-function addRequestHooks(app: FastifyInstance, { config, isDeaf }: AppParts, record: RecordAnswered): void {
+function addRequestHooks(
+  app: FastifyInstance,
+  { config, isDeaf }: AppParts,
+  { record, connections }: { record: RecordAnswered; connections: Connections },
+): void {
   app.addHook("onRequest", (request, reply, done) => {
-    const pairs = commonHeaders(request.headers, request.id);
-    for (let at = 0; at < pairs.length; at += 2) reply.header(pairs[at] as string, pairs[at + 1]);
+    reply.headers(commonHeaders(request.headers, request.id));
     done(findHeaderFault(request.raw));
-  });
-  app.addHook("preParsing", ({ raw }, _reply, payload, done) => {
-    const body = raw.handedOver?.body;
-    done(null, body ? Readable.from([body]) : payload);
   });
   app.addHook("onSend", (request, reply, payload, done) => {
     if (request.operationContext?.idempotency?.replayed) reply.header("idempotent-replayed", "true");
+    connections.holdAnswer(request.raw, sizeOf(payload));
     cutSlowReader(reply.raw, config.sendTimeout);
     // Once nothing listens, each connection ends with the answer that it waits for.
     if (isDeaf()) reply.header("connection", "close");
     done(null, payload);
   });
   app.addHook("onResponse", (request, reply, done) => {
-    const { id, method, raw, observed } = request;
+    const { id, method, observed } = request;
     record({
       ...{ requestId: id, method, status: reply.statusCode, observed },
       route: request.routeOptions.url ?? "unmatched",
-      elapsed: raw.handedOver ? performance.now() - raw.handedOver.came : reply.elapsedTime,
+      elapsed: reply.elapsedTime,
       viewer: request.operationContext?.viewer,
     });
     done();
   });
 }
 
-/** Adds both surfaces. Gives what those need who answer without Fastify. */
-async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission: Admission) {
+/** Of an answer that is read from a file while it is sent: what its streams hold at a time. Bytes. */
+const STREAM_BYTES = 192 * 1024;
+
+/** What an answer takes until it is sent. Bytes. */
+function sizeOf(payload: unknown): number {
+  if (typeof payload === "string") return Buffer.byteLength(payload);
+  if (Buffer.isBuffer(payload)) return payload.length;
+  return payload === null || payload === undefined ? 0 : STREAM_BYTES;
+}
+
+/** Adds both surfaces. */
+async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission: Admission): Promise<void> {
   const { authenticate, config, db, devToken, keys, log, now } = parts;
   const limiter =
     config.rateLimit > 0 ? await createRateLimiter(app, config.rateLimit, parts.metrics) : undefined;
@@ -198,12 +236,6 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
   const enterBy =
     (surface: Surface): onRequestHookHandler =>
     (request, reply, done) => {
-      reply.header("cache-control", "no-store");
-      const { context, failure } = request.raw.handedOver ?? {};
-      if (failure !== undefined) {
-        if (context) request.operationContext = context;
-        return done(failure as Error);
-      }
       // Guesses cost a look-up each. Tokens that were good before go on.
       enter(request.headers, surface, request.id, limiter?.isSpent(request)).then(
         (context) => {
@@ -218,8 +250,9 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
   // A body can take its time: what counts is that the token is good when the work begins.
   const reenter: preHandlerHookHandler = (request, reply, done) => {
     admission.resume(reply);
-    if (reply.elapsedTime <= MOMENT) done();
-    else authenticate(request.headers.authorization).then(() => done(), done);
+    const start = () => runInTurn(() => isWanted(reply) && done());
+    if (reply.elapsedTime <= MOMENT) start();
+    else authenticate(request.headers.authorization).then(start, done);
   };
   const tokenFor = async (request: FastifyRequest) => {
     if (devToken === null || !(await isOwnersBrowser(request))) return null;
@@ -229,15 +262,15 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
     );
   };
   if (config.graphiql) await registerGraphiql(app);
-  let fastPath: FastPath | undefined;
   await app.register(async (graphql) => {
+    graphql.addHook("onRequest", ({ headers }, _reply, done) => done(findUpgradeFault(headers)));
     graphql.addHook("onRequest", enterBy("graphql"));
     graphql.addHook("preHandler", reenter);
     graphql.setErrorHandler((error, request, reply) =>
       sendGraphqlFailure(giveUp(error, request, reply), request, reply),
     );
     if (config.auditReads) graphql.addHook("onSend", holdUntilAudited);
-    fastPath = await registerGraphql(graphql, { ...config, tokenFor });
+    await registerGraphql(graphql, { ...config, tokenFor });
   });
   await app.register(
     async (rest) => {
@@ -257,9 +290,11 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
     await registerDocs(app, config, tokenFor);
     await registerLanding(app, config);
   }
-  refuseOtherMethods(app, "/v1/kyc", ["GET", "HEAD", "POST"]);
-  refuseOtherMethods(app, "/v1/kyc/:id", ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"]);
-  return { enter, graphql: fastPath as FastPath };
+}
+
+/** Whether a client still waits for this answer. */
+function isWanted(reply: FastifyReply): boolean {
+  return !reply.raw.destroyed && !reply.sent;
 }
 
 /** Lets an answer that shows document numbers go once the trail has it. One without a body shows none. */
@@ -272,28 +307,25 @@ const holdUntilAudited: onSendHookHandler = ({ operationContext, method }, reply
   );
 };
 
-function refuseOtherMethods(app: FastifyInstance, url: string, allowed: string[]): void {
-  const others = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS", "TRACE"];
-  app.route({
-    method: others.filter((method) => !allowed.includes(method)),
-    url,
-    handler: (_request, reply) => {
-      reply.header("allow", allowed.join(", "));
-      throw new RequestRefusal(405, "method_not_allowed", `Only ${allowed.join(", ")} can be used here.`);
-    },
-  });
-}
-
 function sendRestFailure(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const failure = giveUp(error, request, reply);
   const { status, headers } = toHttp(failure);
   return reply.code(status).headers(headers).send(renderFailure(failure));
 }
 
+/** Whether a browser asks what a page of another origin may send. */
+function isPreflight({ method, headers }: FastifyRequest): boolean {
+  return method === "OPTIONS" && !!headers.origin && headers["access-control-request-method"] !== undefined;
+}
+
+/** What a route says of an answer that a failure replaces. */
+const OF_THE_ANSWER = ["etag", "location", "idempotent-replayed", "content-type", "content-encoding"];
+
 /** Gives up the answer, however far it has come: nothing of it stays. Tells what to answer instead. */
 function giveUp(error: unknown, request: FastifyRequest, reply: FastifyReply): AppError | RequestRefusal {
   if (request.operationContext) withholdAnswer(request.operationContext, error);
-  reply.removeHeader("etag").removeHeader("location").removeHeader("idempotent-replayed");
+  for (const name of OF_THE_ANSWER) reply.removeHeader(name);
+  reply.header("cache-control", "no-store");
   const failure = toFailure(error);
   if (!(failure instanceof RequestRefusal)) logFailure(failure, { log: request.log, requestId: request.id });
   return failure;

@@ -4,7 +4,7 @@ import type { IncomingHttpHeaders } from "node:http";
  * On every answer. Pages replace the policy by one that allows what they need. Origins of CORS_ORIGINS are let in by
  * CORS, which these don't concern.
  */
-export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
+const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer",
   "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -15,24 +15,29 @@ export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
 /** Where a proxy says that the client came over TLS, it is to come so for a year. Over plain HTTP it would mean nothing. */
 const STRICT_TRANSPORT = "max-age=31536000";
 
-const SECURITY_PAIRS = Object.entries(SECURITY_HEADERS).flat();
-
-/** Names and values in turns: what every answer to a request with these headers has. */
-export function commonHeaders(request: IncomingHttpHeaders, requestId: string): string[] {
-  const pairs = SECURITY_PAIRS.slice();
-  if (request["x-forwarded-proto"] === "https") pairs.push("strict-transport-security", STRICT_TRANSPORT);
-  pairs.push("request-id", requestId);
-  return pairs;
+/**
+ * What every answer to a request with these headers has; a route may replace any of it. Unless a route says otherwise,
+ * no cache may keep an answer: a kept error or probe would outlive its cause.
+ */
+export function commonHeaders(request: IncomingHttpHeaders, requestId: string): Record<string, string> {
+  return {
+    ...SECURITY_HEADERS,
+    "cache-control": "no-store",
+    ...(request["x-forwarded-proto"] === "https" && { "strict-transport-security": STRICT_TRANSPORT }),
+    "request-id": requestId,
+  };
 }
 
 /** What a page of another origin may read of an answer. */
 export const EXPOSED_HEADERS = [
+  "Allow",
   "ETag",
   "Idempotent-Replayed",
   "Location",
   "Request-Id",
   "Retry-After",
+  "WWW-Authenticate",
 ].concat(["Limit", "Remaining", "Reset"].map((figure) => `RateLimit-${figure}`));
 
-/** What CORS adds to the answer of a request that names no origin: names and values in turns. */
-export const OF_NO_ORIGIN = ["vary", "Origin", "access-control-expose-headers", EXPOSED_HEADERS.join(", ")];
+/** What CORS adds to the answer of a request that names no origin. */
+export const OF_NO_ORIGIN = { vary: "Origin", "access-control-expose-headers": EXPOSED_HEADERS.join(", ") };

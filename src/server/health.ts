@@ -20,7 +20,6 @@ export function registerHealth(
   app.get("/health", ALWAYS, async () => ({ status: "ok" }));
   app.get("/ready", ALWAYS, async (_request, reply) => {
     const status = parts.isDraining() ? "draining" : (await isReady()) ? "ready" : "unavailable";
-    reply.header("cache-control", "no-store");
     // One prober that connects again is no storm, and it has nothing more to ask here.
     if (status === "draining") reply.header("connection", "close");
     if (status !== "ready") reply.code(503).headers(toHttp(unavailable()).headers);

@@ -1,10 +1,16 @@
 import { randomUUID } from "node:crypto";
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
-import type { Socket } from "node:net";
+import {
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type Server,
+  ServerResponse,
+  STATUS_CODES,
+} from "node:http";
+import { isIPv6, type Socket } from "node:net";
 import type { ConnectionError, FastifyError } from "fastify";
 import { type AppError, RequestRefusal, toAppError } from "../errors.ts";
 import { renderFailure } from "../rest/errors.ts";
-import { SECURITY_HEADERS } from "./headers.ts";
+import { commonHeaders } from "./headers.ts";
 
 /** What a request is known by in its answer and in the log. */
 export const newRequestId = () => `req_${randomUUID()}`;
@@ -38,12 +44,27 @@ export function refuseConnection(error: ConnectionError, socket: Socket, patienc
       "connection: close",
       "content-type: application/json; charset=utf-8",
       `content-length: ${Buffer.byteLength(body)}`,
-      `request-id: ${newRequestId()}`,
-      ...Object.entries(SECURITY_HEADERS).map(([name, value]) => `${name}: ${value}`),
+      ...Object.entries(commonHeaders({}, newRequestId())).map(([name, value]) => `${name}: ${value}`),
       "",
       body,
     ].join("\r\n"),
   );
+}
+
+/**
+ * Makes a server answer CONNECT like any other unsupported method. Without a listener, Node closes the connection
+ * without an answer. A client that keeps it open is cut after `patience` milliseconds.
+ */
+export function answerConnect(server: Server, patience: number): void {
+  server.on("connect", (request, socket: Socket) => {
+    const response = new ServerResponse(request);
+    response.shouldKeepAlive = false;
+    response.assignSocket(socket);
+    response.once("finish", () => socket.end());
+    socket.on("error", () => socket.destroy());
+    socket.setTimeout(patience, () => socket.destroy());
+    server.emit("request", request, response);
+  });
 }
 
 /**
@@ -58,13 +79,60 @@ const cut = (socket?: Socket) => socket?.destroy();
 
 const COMPRESSED = /\b(gzip|deflate|br|zstd|compress)\b/i;
 
+/**
+ * Headers that a request may have once. Of two, a proxy on the way may have read the other one; Node joins some, and
+ * drops the second of others.
+ */
+const ONCE = new Map(
+  ["Host", "Authorization", "Content-Length", "Content-Type", "Idempotency-Key", "Kyc-Reason"].map((name) => [
+    name.toLowerCase(),
+    name,
+  ]),
+);
+
 /** Why a request with these headers can't be served, whatever it asks for. */
-export function findHeaderFault({ headers, httpVersion }: IncomingMessage): RequestRefusal | undefined {
-  if (headers.host === undefined && httpVersion === "1.1")
-    return new RequestRefusal(400, "request_malformed", "The request has no Host.");
+export function findHeaderFault(request: IncomingMessage): RequestRefusal | undefined {
+  const { headers, httpVersion } = request;
+  const malformed = (message: string) => new RequestRefusal(400, "request_malformed", message);
+  const repeated = findRepeated(request.rawHeaders);
+  if (repeated !== undefined) return malformed(`The header ${repeated} is there more than once.`);
+  if (headers.host === undefined && httpVersion === "1.1") return malformed("The request has no Host.");
+  if (headers.host !== undefined && !isHost(headers.host)) return malformed("The Host is malformed.");
   if (COMPRESSED.test(headers["content-encoding"] ?? ""))
     return new RequestRefusal(415, "content_encoding_unsupported", "The body must not be compressed.");
   return undefined;
+}
+
+function findRepeated(rawHeaders: readonly string[]): string | undefined {
+  const seen = new Set<string>();
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = ONCE.get((rawHeaders[at] as string).toLowerCase());
+    if (name === undefined) continue;
+    if (seen.has(name)) return name;
+    seen.add(name);
+  }
+  return undefined;
+}
+
+/** Why a request for WebSocket can't be served. A server may ignore the wish for any other protocol. */
+export function findUpgradeFault({ upgrade }: IncomingHttpHeaders): RequestRefusal | undefined {
+  if (!/(?:^|,)\s*websocket\s*(?:[,/]|$)/i.test(upgrade ?? "")) return undefined;
+  return new RequestRefusal(426, "upgrade_required", "WebSocket is not supported here: use HTTP/1.1.", {
+    upgrade: "HTTP/1.1",
+    connection: "upgrade",
+  });
+}
+
+/**
+ * A name or an IPv4 address, or an IPv6 address in brackets, with a port or without: RFC 9110, section 7.2, but for
+ * the comma, by which a proxy joins two.
+ */
+const HOST = /^(?:(?:[\w.~!$&'()*+;=-]|%[\da-f]{2})+|\[([\da-f:.]+)\])(?::(\d*))?$/i;
+const MAX_PORT = 65_535;
+
+function isHost(text: string): boolean {
+  const [host, address, port] = HOST.exec(text) ?? [];
+  return host !== undefined && (address === undefined || isIPv6(address)) && Number(port ?? 0) <= MAX_PORT;
 }
 
 /** Fastify's own refusals of a request, in our words: its texts quote the request. */

@@ -8,6 +8,7 @@ import { ensureDevToken } from "../auth/dev-token.ts";
 import type { VerifyJwt } from "../auth/jwt.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../db/client.ts";
+import { openDataDir } from "../db/data-dir.ts";
 import { hasDatabase } from "../db/embedded.ts";
 import { migrate } from "../db/migrate.ts";
 import { type OpenDatabase, openDatabase } from "../db/open.ts";
@@ -20,9 +21,11 @@ import { SEALED_PLACES } from "../sealed-places.ts";
 import { watchKeyFile } from "../sealing/key-watch.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { keyFileOf, openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
-import { acceptMore } from "./acceptors.ts";
+import { registerNewestKey } from "../sealing/registry.ts";
+import { readVersion } from "../version.ts";
 import { createApp } from "./app.ts";
 import { launcherGone } from "./launcher.ts";
+import { acceptMore } from "./load/acceptors.ts";
 import { isLoopbackHost } from "./owners-browser.ts";
 import { prepareDrain } from "./shutdown.ts";
 
@@ -35,11 +38,15 @@ const V8_FLAGS = ["--heap-growing-percent=40", "--no-allocation-site-pretenuring
 /** Milliseconds. */
 const SEAL_AGAIN_AFTER = 10_000;
 
+/** Tells whoever starts the gateway. Fails if that can't be read by anybody. */
+type Say = (...lines: string[]) => Promise<void>;
+
 /**
  * Runs the gateway until SIGTERM or SIGINT, then resolves with the exit code: 0 when everything that was asked was
- * answered. Fails where the database or the address can't be had; nothing stays open then.
+ * answered. Fails if the database or the address can't be had, or what a start says can't be read; nothing stays open
+ * then.
  */
-export async function serve(config: Config, say: (line: string) => void): Promise<number> {
+export async function serve(config: Config, say: Say): Promise<number> {
   for (const flag of V8_FLAGS) setFlagsFromString(flag);
   let droppedLines = 0;
   const output = await openOutput(config.logBufferLimit, (lines) => {
@@ -48,7 +55,7 @@ export async function serve(config: Config, say: (line: string) => void): Promis
   const log = createLog(config.logLevel, output);
   requireKeySource(config);
   if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) {
-    say(`Making a database in ${resolve(config.dataDir)}, which takes some seconds …`);
+    await say(`Making a database in ${openDataDir(config.dataDir)}, which takes some seconds …`);
   }
   const database = await openDatabase(config, (message) => log.warn(message));
   try {
@@ -63,7 +70,7 @@ async function run(
   config: Config,
   { db, address }: OpenDatabase,
   { log, metrics }: { log: Logger; metrics: Metrics },
-  say: (line: string) => void,
+  say: Say,
 ): Promise<number> {
   let draining = false;
   let deaf = false;
@@ -71,10 +78,18 @@ async function run(
   const stop = Promise.race([stopSignal(), launcherGone()]);
   await migrate(address);
   const keys = await openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message));
+  // It takes a moment until there is more to say: whoever wants a line alone, as `head -1` does, has gone by then.
+  await say(`KYC gateway ${readVersion()} is starting …`);
   const unwatchKeys = config.encryptionKeys
     ? () => {}
     : watchKeyFile(keyFileOf(config), keys, {
-        onNewest: (key) => log.info({ key }, "a new encryption key is in use"),
+        onNewest: (key) => {
+          log.info({ key }, "a new encryption key is in use");
+          // A start without this key is refused from now on, as after a start with it.
+          registerNewestKey(db, Date.now(), async () => keys).catch((err) =>
+            log.warn({ err }, "the new encryption key could not be registered"),
+          );
+        },
         onFailure: (err) => log.warn({ err }, "the key file could not be read again"),
       });
   const { token, hint } = await devToken(config, db);
@@ -95,7 +110,12 @@ async function run(
   const sealing = sealWhatIsPlain(db, keys, log, ending.signal);
   // Left to Node, what comes while 511 wait is dropped by the system, and hangs in its retries.
   await app.listen({ port: config.port, host: config.host, backlog: config.maxConnections });
-  for (const line of welcome(baseUrl(app, config.host), config, hint)) say(line);
+  await say(...welcome(baseUrl(app, config.host), config, hint)).catch(async (error) => {
+    ending.abort();
+    unwatchKeys();
+    await Promise.all([app.close(), sealing]);
+    throw error;
+  });
   const acceptors = acceptMore(app.server, config.maxConnections);
   const stopSweep = startSweep({ db, log, now: Date.now });
   const signal = await stop;

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
-import type { Acceptors } from "./acceptors.ts";
+import type { Acceptors } from "./load/acceptors.ts";
 
 /** A client that has just been answered may be sending its next request already. Milliseconds. */
 const IDLE_GRACE = 500;

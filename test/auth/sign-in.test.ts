@@ -49,8 +49,8 @@ test.each([
   const graphql = await gateway.graphql(jwt, "{ __typename }");
   const rest = await gateway.rest(jwt, "GET", "/v1/kyc");
   expect([graphql.status, rest.statusCode]).toEqual([status, status]);
-  expect(graphql.headers["www-authenticate"]).toBe("Bearer");
-  expect(rest.headers["www-authenticate"]).toBe("Bearer");
+  expect(graphql.headers["www-authenticate"]).toBe('Bearer error="invalid_token"');
+  expect(rest.headers["www-authenticate"]).toBe('Bearer error="invalid_token"');
   expect(graphql.errors?.[0]).toMatchObject({
     message: rest.json().error.message,
     extensions: { code: "UNAUTHENTICATED" },

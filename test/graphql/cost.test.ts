@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { buildSchema, getIntrospectionQuery, getOperationAST, parse } from "graphql";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { costOf } from "../../src/graphql/cost.ts";
+import { costOf } from "../../src/graphql/documents/cost.ts";
+import { schema } from "../../src/graphql/schema.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 
 let gateway: TestApp;
@@ -16,7 +17,7 @@ function measure(query: string, variables: Record<string, unknown> = {}): number
   const document = parse(query);
   const operation = getOperationAST(document);
   if (!operation) throw new Error("no operation");
-  return costOf(document, operation)(variables);
+  return costOf(schema, document, operation)(variables);
 }
 
 test.each([

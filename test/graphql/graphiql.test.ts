@@ -129,10 +129,9 @@ describe("the page", () => {
     ]);
   });
 
-  test("is neither kept by caches nor named to other sites", () => {
+  test("is not named to other sites", () => {
     expect(pageHeaders).toMatchObject({
       "content-type": "text/html; charset=utf-8",
-      "cache-control": "no-store",
       "referrer-policy": "no-referrer",
       "x-content-type-options": "nosniff",
     });

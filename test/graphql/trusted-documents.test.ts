@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ConfigError, parseConfig } from "../../src/config.ts";
+import { readManifest } from "../../src/graphql/documents/manifest.ts";
 import { createValidation } from "../../src/graphql/errors.ts";
-import { readManifest } from "../../src/graphql/manifest.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
@@ -109,7 +109,7 @@ describe.each(["allow", "only"])("mode %s", (mode) => {
     ["the operation's name as well", { id: sha256(LIST), operationName: "KycList", variables }],
   ])("a document is run by its id: %s", async (_name, params) => {
     expect(await ask(mode, params)).toMatchObject(found());
-    // Compiled by now.
+    // From the cache by now.
     expect(await ask(mode, params)).toMatchObject(found());
   });
 

@@ -71,7 +71,10 @@ test("a record that is sent back as it was shown masked keeps its number and ver
   for (const token of [limited, full]) {
     const shown = (await gateway.rest(limited, "GET", `/v1/kyc/${id}`)).json();
     const back = await gateway.rest(token, "PUT", `/v1/kyc/${id}`, { json: shown });
-    expect({ status: back.statusCode, etag: back.headers.etag }).toEqual({ status: 200, etag: '"1"' });
+    expect({ status: back.statusCode, etag: back.headers.etag }).toEqual({
+      status: 200,
+      etag: token === full ? '"1"' : '"1-masked"',
+    });
     const { data } = await gateway.graphql(token, UPDATE, { input: { id, documentNumber: ` ${MASKED} ` } });
     expect(data.updateKyc.kyc.version).toBe(1);
   }

@@ -34,6 +34,7 @@ export async function useEveryCall(baseUrl: string, token: string) {
     params: { path, header: { "If-Match": etag } },
     body: { verification_status: "failed" },
   });
+  const found = await client.POST("/v1/kyc/search", { body: { document_number: "G1", limit: 1 } });
   const read = await client.GET("/v1/kyc/{id}", { params: { path } });
   const deleted = await client.DELETE("/v1/kyc/{id}", { params: { path } });
   const missing = await client.GET("/v1/kyc/{id}", { params: { path } });
@@ -43,6 +44,7 @@ export async function useEveryCall(baseUrl: string, token: string) {
     updated: updated.data?.verification_status,
     conflict: conflict.error?.error.code,
     read: read.data,
+    found: found.data?.data.length,
     deleted: deleted.data?.deleted,
     missing: missing.error?.error.message,
   };
@@ -50,8 +52,8 @@ export async function useEveryCall(baseUrl: string, token: string) {
 
 /** Mistakes that the types know: each would be an error without its comment, and is one where it is none. */
 export async function neverRun(client: ReturnType<typeof createClient<paths>>) {
-  // @ts-expect-error a status that there is not
-  await client.GET("/v1/kyc", { params: { query: { verification_status: "done" } } });
+  // @ts-expect-error a filter of another type
+  await client.POST("/v1/kyc/search", { body: { document_number: 1 } });
   // @ts-expect-error a parameter that there is not
   await client.GET("/v1/kyc", { params: { query: { offset: 1 } } });
   // @ts-expect-error a field that lacks

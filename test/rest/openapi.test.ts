@@ -77,10 +77,15 @@ test("the other linter finds a description that nobody can be asked about", asyn
 
 test("words and bodies that recur have one name each, under which generated clients find them", () => {
   const { schemas, responses } = createOpenapi().components as Document;
-  for (const [schema, field, name] of ["Kyc", "KycCreation", "KycChanges"].flatMap((name) => [
-    [name, "verification_status", "VerificationStatus"],
-    [name, "document_type", "DocumentType"],
-  ]) as [string, string, string][]) {
+  for (const [schema, field, name] of [
+    ["Kyc", "verification_status", "VerificationStatus"],
+    ["Kyc", "document_type", "DocumentType"],
+    ["KycCreation", "verification_status", "VerificationStatusInput"],
+    ["KycCreation", "document_type", "DocumentTypeInput"],
+    ["KycChanges", "verification_status", "VerificationStatusInput"],
+    ["KycChanges", "document_type", "DocumentTypeInput"],
+    ["KycSearch", "verification_status", "VerificationStatusInput"],
+  ] as const) {
     expect(schemas[schema].properties[field].$ref).toBe(`#/components/schemas/${name}`);
   }
   expect(schemas.VerificationStatus.enum).toEqual(["pending", "in_review", "verified", "failed", "expired"]);
@@ -97,8 +102,8 @@ test("the document names the release that serves it", () => {
 
 test("a method is answered exactly where the document has it", async () => {
   for (const [path, item] of Object.entries(createOpenapi().paths)) {
-    for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const) {
-      const { statusCode } = await gateway.rest(token, method, path.replace("{id}", "x"));
+    for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"] as const) {
+      const { statusCode } = await gateway.rest(token, method as "GET", path.replace("{id}", "x"));
       expect([method, path, statusCode !== 405]).toEqual([method, path, method.toLowerCase() in item]);
     }
   }

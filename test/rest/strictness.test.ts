@@ -47,7 +47,8 @@ function errorOf(
   expect(answer.headers["content-type"]).toMatch(/^application\/json/);
   const body = answer.json();
   expect(Object.keys(body)).toEqual(["error"]);
-  const { param, ...rest } = body.error;
+  const { param, current_version, ...rest } = body.error;
+  if (current_version !== undefined) expect([status, typeof current_version]).toEqual([412, "number"]);
   expect(Object.keys(rest)).toEqual(["type", "code", "message"]);
   for (const text of [...Object.values(rest), param ?? "none"]) expect(text).toEqual(expect.any(String));
   expect(rest.message).not.toBe("");
@@ -182,7 +183,6 @@ describe("parameters", () => {
     ["customer_id", "x".repeat(129)],
     ["verification_status", ""],
     ["verification_status", "done"],
-    ["verification_status", "VERIFIED"],
     ["verification_status", "verified,failed"],
     ["verification_status", "constructor"],
   ])("a filter on %s that can't be any record's (%s) is an error, not an empty list", async (name, value) => {
@@ -498,12 +498,11 @@ describe("addresses and methods", () => {
   });
 
   test.each<[Method, string, string]>([
-    ["PUT", "/v1/kyc", "GET, HEAD, POST"],
-    ["PATCH", "/v1/kyc", "GET, HEAD, POST"],
-    ["DELETE", "/v1/kyc", "GET, HEAD, POST"],
-    ["OPTIONS", "/v1/kyc", "GET, HEAD, POST"],
-    ["OPTIONS", `/v1/kyc/${NEVER}`, "GET, HEAD, PUT, PATCH, POST, DELETE"],
-    ["TRACE" as Method, `/v1/kyc/${NEVER}`, "GET, HEAD, PUT, PATCH, POST, DELETE"],
+    ["PUT", "/v1/kyc", "GET, HEAD, POST, OPTIONS"],
+    ["PATCH", "/v1/kyc", "GET, HEAD, POST, OPTIONS"],
+    ["DELETE", "/v1/kyc", "GET, HEAD, POST, OPTIONS"],
+    ["GET", "/v1/kyc/search", "POST, OPTIONS"],
+    ["TRACE" as Method, `/v1/kyc/${NEVER}`, "GET, HEAD, PUT, PATCH, POST, DELETE, OPTIONS"],
   ])("%s %s is answered 405 with what is allowed", async (method, url, allow) => {
     const answer = await call(method, url);
     expect(errorOf(answer, 405).code).toBe("method_not_allowed");
@@ -523,95 +522,6 @@ describe("addresses and methods", () => {
   });
 });
 
-describe("conditions", () => {
-  test.each([
-    ['"1"', 200],
-    ['W/"1"', 200],
-    ["*", 200],
-    [" * ", 200],
-    ['"7", "1"', 200],
-    ['"7",W/"1"', 200],
-    ['"2"', 412],
-    ['W/"2"', 412],
-    ['"7", "8"', 412],
-    ['"01"', 412],
-    ['"1.0"', 412],
-    ['""', 412],
-    ['"another server\'s"', 412],
-    ['"99999999999999999999"', 412],
-  ])("If-Match: %s on version 1 is answered %i", async (tag, status) => {
-    const headers = { "if-match": tag };
-    const own = await newRecord(token);
-    const remove = await call("DELETE", own, { headers });
-    const other = await newRecord(token);
-    const update = await call("PUT", other, { form: { verification_status: "failed" }, headers });
-    if (status === 200) {
-      expect([remove.statusCode, update.statusCode]).toEqual([200, 200]);
-      return;
-    }
-    for (const answer of [remove, update]) {
-      const { type, code, param } = errorOf(answer, 412);
-      expect([type, code, param]).toEqual(["conflict_error", "version_conflict", undefined]);
-    }
-    for (const kept of [own, other]) expect((await call("GET", kept)).headers.etag).toBe('"1"');
-  });
-
-  test.each(["1", "garbage", '"1', '1"', '"1" "2"', '*, "1"', 'w/"1"', '"1"; "2"'])(
-    "If-Match: %s is no list of tags, and an error",
-    async (tag) => {
-      const headers = { "if-match": tag };
-      const update = await call("PUT", path, { form: { verification_status: "failed" }, headers });
-      expect(faultOf(update, "invalid")[0]).toBe("If-Match");
-      expect(faultOf(await call("DELETE", path, { headers }), "invalid")[0]).toBe("If-Match");
-      expect((await call("GET", path)).headers.etag).toBe('"1"');
-    },
-  );
-
-  test("If-Match on a record that is not there is answered 404", async () => {
-    errorOf(await call("PUT", `/v1/kyc/${NEVER}`, { headers: { "if-match": '"1"' } }), 404);
-    errorOf(await call("DELETE", `/v1/kyc/${NEVER}`, { headers: { "if-match": "*" } }), 404);
-  });
-
-  test("of two updates with the same tag, the second is refused", async () => {
-    const own = await newRecord(token);
-    const update = (verification_status: string) =>
-      call("PUT", own, { form: { verification_status }, headers: { "if-match": '"1"' } });
-    const both = await Promise.all([update("verified"), update("failed")]);
-    expect(both.map(({ statusCode }) => statusCode).sort()).toEqual([200, 412]);
-  });
-
-  test.each(['"1"', 'W/"1"', "*", '"7", "1"'])(
-    "If-None-Match: %s on version 1 is answered 304 without a body",
-    async (tag) => {
-      for (const method of ["GET", "HEAD"] as const) {
-        const answer = await call(method, path, { headers: { "if-none-match": tag } });
-        expect(answer.statusCode).toBe(304);
-        expect(answer.body).toBe("");
-        expect(answer.headers.etag).toBe('"1"');
-        expect(answer.headers["cache-control"]).toBe("no-store");
-      }
-    },
-  );
-
-  test.each(['"2"', 'W/"7", "8"', '"other"'])(
-    "If-None-Match: %s on version 1 is answered with the record",
-    async (tag) => {
-      const answer = await call("GET", path, { headers: { "if-none-match": tag } });
-      expect(answer.statusCode).toBe(200);
-      expect(answer.json().id).toBe(path.split("/").at(-1));
-    },
-  );
-
-  test("the tag of a record is another one after each change", async () => {
-    const own = await newRecord(token);
-    const changed = await call("PUT", own, { form: { verification_status: "failed" } });
-    expect(changed.headers.etag).not.toBe('"1"');
-    const read = await call("GET", own, { headers: { "if-none-match": '"1"' } });
-    expect(read.statusCode).toBe(200);
-    expect(read.headers.etag).toBe(changed.headers.etag);
-  });
-});
-
 describe("tokens", () => {
   const ROUTES: [Method, string][] = [
     ["GET", "/v1/kyc"],
@@ -623,28 +533,30 @@ describe("tokens", () => {
     ["DELETE", `/v1/kyc/${NEVER}`],
   ];
 
-  async function expectUnauthenticated(headers: Record<string, string>) {
+  async function expectUnauthenticated(
+    headers: Record<string, string>,
+    challenge = 'Bearer error="invalid_token"',
+  ) {
     for (const [method, url] of ROUTES) {
       const answer = await gateway.rest(null, method, url, { headers });
       const { type, code, param } = errorOf(answer, 401);
       expect([type, code, param]).toEqual(["authentication_error", "unauthenticated", undefined]);
-      expect(answer.headers["www-authenticate"]).toBe("Bearer");
+      expect(answer.headers["www-authenticate"]).toBe(challenge);
       expect(answer.headers["request-id"]).toMatch(/^req_/);
     }
   }
 
-  test("a request without a token is answered 401 with how to authenticate", () => expectUnauthenticated({}));
+  test("a request without a token is answered 401 with how to authenticate", () =>
+    expectUnauthenticated({}, "Bearer"));
 
-  test.each([
-    "",
-    "Bearer",
-    "Bearer ",
-    "Bearer x",
-    "Basic eDp5",
-    `Bearer kycgw_${"A".repeat(43)}`,
-    `Bearer kycgw_${"A".repeat(43)} x`,
-  ])("the header Authorization: %j is answered 401", (authorization) =>
-    expectUnauthenticated({ authorization }),
+  test.each(["", "Bearer", "Bearer ", "Basic eDp5", "x"])(
+    "the header Authorization: %j holds no bearer token, and is answered as if it were not there",
+    (authorization) => expectUnauthenticated({ authorization }, "Bearer"),
+  );
+
+  test.each(["Bearer x", `Bearer kycgw_${"A".repeat(43)}`, `Bearer kycgw_${"A".repeat(43)} x`])(
+    "the header Authorization: %j is answered 401",
+    (authorization) => expectUnauthenticated({ authorization }),
   );
 
   test("an expired token is answered 401", async () => {
@@ -695,6 +607,8 @@ describe("tokens", () => {
       const { type, code, message, param } = errorOf(await gateway.rest(limited, method, url), 403);
       expect([type, code, param]).toEqual(["permission_error", "forbidden", undefined]);
       expect(message).toContain(scope);
+      const challenge = `Bearer error="insufficient_scope", scope="${scope}"`;
+      expect((await gateway.rest(limited, method, url)).headers["www-authenticate"]).toBe(challenge);
     }
     expect((await gateway.rest(await gateway.token(account), "GET", own)).headers.etag).toBe('"1"');
   });

@@ -41,6 +41,19 @@ test.each([
   }
 });
 
+test.each([
+  ["GET", "/health"],
+  ["GET", "/ready"],
+  ["GET", "/metrics"],
+  ["GET", "/nowhere"],
+  ["PUT", "/v1/kyc"],
+  ["GET", "/v1/kyc"],
+  ["GET", "/v1/kyc/%ZZ"],
+  ["GET", "/graphql"],
+] as const)("no cache may keep the answer to %s %s", async (method, url) => {
+  expect((await gateway.app.inject({ method, url })).headers["cache-control"]).toBe("no-store");
+});
+
 async function sendBytes(bytes: string): Promise<string> {
   const socket = connect(port, "127.0.0.1");
   let answer = "";

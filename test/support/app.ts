@@ -105,7 +105,7 @@ export async function createTestApp(
     isDeaf: () => test.draining,
     now,
   });
-  // Fastify's own goes to its router, and by the fast lane.
+  // Fastify's own goes straight to its router, past the early refusals.
   app.inject = ((options: InjectOptions | string) =>
     app
       .ready()

@@ -124,7 +124,7 @@ async function writeRest(
     verificationStatus: body.verification_status.toUpperCase(),
     documentType: body.document_type.toUpperCase(),
     documentNumber: body.document_number,
-    version: Number(String(response.headers.etag).replaceAll('"', "")),
+    version: Number(/^"(\d+)(-masked)?"$/.exec(String(response.headers.etag))?.[1]),
     createdAt: body.created_at,
     updatedAt: body.updated_at,
   };

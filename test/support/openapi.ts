@@ -52,7 +52,8 @@ function differences(method: string, url: string, answer: Answer): string[] {
 }
 
 function describedAnswer(method: string, path: string, status: number): Response | undefined {
-  const item = document.paths[path.replace(/\/$/, "").replace(/^\/v1\/kyc\/[^/]+$/, "/v1/kyc/{id}")];
+  const own = path.replace(/\/$/, "");
+  const item = document.paths[own] ?? document.paths[own.replace(/^\/v1\/kyc\/[^/]+$/, "/v1/kyc/{id}")];
   const operation = item?.[method.replace("HEAD", "GET").toLowerCase()];
   if (operation) return operation.responses[status] && follow(operation, status);
   // An unknown address, or a method that is not for it: no operation, and so an error in the shape of them all.

@@ -39,6 +39,7 @@ test("a client that is generated from the served document compiles, and does wha
     updated: "verified",
     conflict: "version_conflict",
     read: { id: met.record.id, verification_status: "verified" },
+    found: 1,
     deleted: true,
     missing: "No record with this id.",
   });

@@ -1,8 +1,10 @@
 import { execFile } from "node:child_process";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
+// @ts-expect-error: what packs has no types
+import { dependenciesOf } from "../../packaging/lock.mjs";
 import { type Gateway, later, listening, ROOT, start, temporaryFolder, tidyUp } from "./support/gateway.ts";
 
 const execute = promisify(execFile);
@@ -36,10 +38,8 @@ beforeAll(async () => {
   await mkdir(folder);
   const tarball = join(destination, packed.filename);
   // Whatever the registry's copies on this machine lack comes from the registry itself.
-  await execute("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", tarball], {
-    cwd: folder,
-    env: cleanEnv,
-  });
+  const options = ["--prefer-offline", "--no-audit", "--no-fund", "--engine-strict"];
+  await execute("npm", ["install", ...options, tarball], { cwd: folder, env: cleanEnv });
 }, 300_000);
 afterAll(tidyUp);
 
@@ -63,7 +63,8 @@ async function startPackaged(): Promise<Gateway> {
 test("the package holds what was built, and no source, test, token or data", () => {
   // The README shows it.
   const picture = "bench/results/bench.svg";
-  const paths = packed.files.map(({ path }) => path).filter((path) => path !== picture);
+  const own = ({ path }: { path: string }) => path !== picture && !path.startsWith("node_modules/");
+  const paths = packed.files.filter(own).map(({ path }) => path);
   const rooms = new Set(paths.map((path) => path.split("/")[0]));
   expect([...rooms].sort()).toEqual([
     ...["LICENSE", "README.md", "SECURITY.md", "dist", "package.json", "schema.graphql"],
@@ -82,6 +83,57 @@ test("the package has what each of its README's links names, and nothing of a so
   expect(paths).not.toContain("dist/kyc/gone.js");
   expect(paths).toContain("dist/pages/browser/docs.js");
 });
+
+/** The packages in a folder's node_modules and in theirs, by their places under it. */
+async function packagesIn(folder: string, place = ""): Promise<string[]> {
+  const modules = join(place, "node_modules");
+  const names = await readdir(join(folder, modules)).catch(() => []);
+  const scoped = names
+    .filter((name) => name.startsWith("@"))
+    .map(async (scope) => {
+      const inside = await readdir(join(folder, modules, scope));
+      return inside.map((name) => join(scope, name));
+    });
+  const plain = names.filter((name) => !/^[@.]/.test(name));
+  const places = [...plain, ...(await Promise.all(scoped)).flat()].map((name) => join(modules, name));
+  const nested = await Promise.all(places.map((inner) => packagesIn(folder, inner)));
+  return [...places, ...nested.flat()];
+}
+
+const filesIn = async (folder: string) => {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+};
+
+test("it is installed with the very packages that were tested, byte by byte, and npm fetches no other", async () => {
+  const home = join(folder, "node_modules/kyc-gateway");
+  expect((await readdir(join(folder, "node_modules"))).filter((name) => !name.startsWith("."))).toEqual([
+    "kyc-gateway",
+  ]);
+  const lock = JSON.parse(await readFile(join(ROOT, "package-lock.json"), "utf8"));
+  const { devDependencies: _, ...manifest } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
+  const tested: { location: string; entry: { version: string }; optional: boolean }[] = [
+    ...dependenciesOf({ ...lock.packages, "": manifest }, [""]).values(),
+  ];
+  const found = await packagesIn(home);
+  const expected = tested.filter(
+    ({ location, optional }) => location !== "" && (!optional || found.includes(location)),
+  );
+  expect(expected.length).toBeGreaterThan(80);
+  expect(found.sort()).toEqual(expected.map(({ location }) => location).sort());
+  for (const { location, entry } of expected) {
+    const { version } = JSON.parse(await readFile(join(home, location, "package.json"), "utf8"));
+    expect(`${location} ${version}`).toBe(`${location} ${entry.version}`);
+  }
+  const files = await filesIn(join(home, "node_modules"));
+  expect(files.length).toBeGreaterThan(1000);
+  const differing: string[] = [];
+  for (const file of files) {
+    const [here, there] = [await readFile(file), await readFile(join(ROOT, file.slice(home.length)))];
+    if (!here.equals(there)) differing.push(file);
+  }
+  expect(differing).toEqual([]);
+}, 120_000);
 
 test("npx kyc-gateway serve in a folder of its own is ready, and answers the printed curl", async () => {
   const gateway = await startPackaged();

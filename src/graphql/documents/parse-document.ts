@@ -9,17 +9,28 @@ import {
   TokenKind,
 } from "graphql";
 
-/** Braces, brackets and parentheses inside one another. What reads documents calls itself for each. */
+/** Braces, brackets and parentheses inside one another: the parser recurses once for each. */
 const MAX_NESTING = 200;
+/**
+ * graphql-js finds the line of each error, and of each node in it, by reading the text line by line from its start:
+ * many errors in a text of many lines take seconds.
+ */
+const MAX_LINES = 2000;
 
 /**
- * A document's syntax tree. Fails with a GraphQLError where it is no GraphQL, and with QUERY_TOO_COMPLEX and the limit
- * where it is too long or too deep to read: nobody knows its cost then.
+ * A document's syntax tree. Fails with a GraphQLError if the text is not GraphQL, and with QUERY_TOO_COMPLEX if it is
+ * longer or deeper than the limits, before it is parsed.
  */
-export function parseDocument(source: Source | string, maxTokens: number): DocumentNode {
-  const lexer = new Lexer(typeof source === "string" ? new Source(source) : source);
+export function parseDocument(text: Source | string, maxTokens: number): DocumentNode {
+  const source = typeof text === "string" ? new Source(text) : text;
+  requireSmall(source, maxTokens);
+  return parse(source);
+}
+
+function requireSmall(source: Source, maxTokens: number): void {
+  const lexer = new Lexer(source);
   const refuse = (message: string, figures: Figures, { start }: Token) =>
-    tooComplex(message, figures, { source: lexer.source, positions: [start] });
+    tooComplex(message, figures, { source, positions: [start] });
   let tokens = 0;
   let nesting = 0;
   for (let token = lexer.advance(); token.kind !== TokenKind.EOF; token = lexer.advance()) {
@@ -34,14 +45,17 @@ export function parseDocument(source: Source | string, maxTokens: number): Docum
       const message = `The document is nested more than ${MAX_NESTING} deep, which is the limit.`;
       throw refuse(message, { nesting: { limit: MAX_NESTING } }, token);
     }
+    if (token.line > MAX_LINES) {
+      const message = `The document has more than ${MAX_LINES} lines, which is the limit.`;
+      throw refuse(message, { lines: { limit: MAX_LINES } }, token);
+    }
   }
-  return parse(source);
 }
 
-/** How much of something a document asks for, where that is known, and how much it may. */
+/** How much of something a document asks for, if that is known, and how much it may. */
 type Figures = Record<string, { requested?: number; limit: number }>;
 
-/** The refusal of a document that asks for too much. */
+/** The error for a document that asks for too much. */
 export function tooComplex(message: string, figures: Figures, place: GraphQLErrorOptions): GraphQLError {
   return new GraphQLError(message, { ...place, extensions: { code: "QUERY_TOO_COMPLEX", ...figures } });
 }

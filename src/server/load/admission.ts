@@ -1,14 +1,17 @@
-import type { ServerResponse } from "node:http";
 import underPressure from "@fastify/under-pressure";
 import type { FastifyInstance, FastifyReply, onRequestHookHandler } from "fastify";
-import type { Config } from "../config.ts";
-import { withholdAnswer } from "../context.ts";
-import { type AppError, overloaded, unavailable } from "../errors.ts";
-import type { Metrics } from "../metrics.ts";
+import type { Config } from "../../config.ts";
+import { withholdAnswer } from "../../context.ts";
+import { overloaded, unavailable } from "../../errors.ts";
+import type { Metrics } from "../../metrics.ts";
 
 declare module "fastify" {
-  interface FastifyReply extends UnderWay {
-    /** For how long it was under way before it was paused. Milliseconds. */
+  interface FastifyReply {
+    /** Its index among the requests in progress; -1: it has no place. */
+    place: number;
+    /** When its time began. Milliseconds, of `performance.now()`. */
+    begun: number;
+    /** How long it was in progress before it was paused. Milliseconds. */
     spent: number;
   }
   interface FastifyContextConfig {
@@ -17,30 +20,15 @@ declare module "fastify" {
   }
 }
 
-/** A request that is to be answered in time. */
-export interface UnderWay {
-  readonly raw: Pick<ServerResponse, "destroyed" | "headersSent">;
-  /** Which place it has among the requests under way; -1: none. */
-  place: number;
-  /** Since when it counts as under way. Milliseconds, of `performance.now()`. */
-  begun: number;
-  /** Answers it with UNAVAILABLE; whatever its handler still comes to has nobody to be sent to. */
-  refuseLate(): void;
-}
-
-/** Requests that were admitted, until they are answered. */
+/** Requests that were admitted and are not answered yet. */
 export interface Admission {
   /** What there is too much of for another request; undefined: nothing. */
   excess(): "requests" | "event_loop" | undefined;
   /** How many requests may begin now. */
   room(): number;
-  /** Gives a place to a request that begins. False where there is none. */
-  enter(request: UnderWay): boolean;
-  /** Takes the place of a request that is answered or lost, where it has one. */
-  leave(request: UnderWay): void;
   /** Takes the place of a request that only waits for its client to send the rest. */
   pause(reply: FastifyReply): void;
-  /** Gives a place back to a request. Fails with UNAVAILABLE where there is none. */
+  /** Gives a place back to a request. Fails with UNAVAILABLE if there is none. */
   resume(reply: FastifyReply): void;
 }
 
@@ -50,11 +38,11 @@ const SWEEP = 100;
 const SAMPLE = 1000;
 
 /**
- * The requests under way. A Map would do, but what goes through one keeps what came before it alive: V8 then moves
- * each request with all that belongs to it into its old space, and collects that again and again.
+ * The requests in progress. A Map would do, but its entries keep earlier ones alive: V8 then moves each request with
+ * all that belongs to it into its old space, and collects that again and again.
  */
 class Places {
-  readonly #requests: (UnderWay | null)[] = [];
+  readonly #requests: (FastifyReply | null)[] = [];
   /** The places that are free, the last one left on top. */
   readonly #free: number[] = [];
 
@@ -62,20 +50,20 @@ class Places {
     return this.#requests.length - this.#free.length;
   }
 
-  take(request: UnderWay): void {
+  take(request: FastifyReply): void {
     request.place = this.#free.pop() ?? this.#requests.length;
     this.#requests[request.place] = request;
   }
 
-  /** Nothing happens where it has none. */
-  leave(request: UnderWay): void {
+  /** Does nothing if it has none. */
+  leave(request: FastifyReply): void {
     if (request.place === -1) return;
     this.#requests[request.place] = null;
     this.#free.push(request.place);
     request.place = -1;
   }
 
-  *taken(): Iterable<UnderWay> {
+  *taken(): Iterable<FastifyReply> {
     for (const request of this.#requests) if (request) yield request;
   }
 }
@@ -103,7 +91,6 @@ export async function limitLoad(
   app.decorateReply("place", -1);
   app.decorateReply("begun", 0);
   app.decorateReply("spent", 0);
-  app.decorateReply("refuseLate", refuseLate);
   const places = new Places();
   let now = performance.now();
   const sweep = setInterval(() => {
@@ -114,7 +101,7 @@ export async function limitLoad(
       if (raw.destroyed || raw.headersSent) places.leave(request);
       else if (now - request.begun > limits.requestTimeout) {
         metrics.countShed("late");
-        request.refuseLate();
+        refuseLate(request);
       }
     }
   }, SWEEP).unref();
@@ -130,17 +117,13 @@ export async function limitLoad(
     return excess() ? 0 : limits.maxConcurrentRequests - places.size;
   }
 
-  function enter(request: UnderWay): boolean {
-    if (places.size >= limits.maxConcurrentRequests) return false;
-    request.begun = now;
-    places.take(request);
-    return true;
-  }
-
   function admit(reply: FastifyReply): void {
-    if (enter(reply)) return;
-    metrics.countShed("requests");
-    throw overloaded();
+    if (places.size >= limits.maxConcurrentRequests) {
+      metrics.countShed("requests");
+      throw overloaded();
+    }
+    reply.begun = now;
+    places.take(reply);
   }
 
   function pause(reply: FastifyReply): void {
@@ -166,17 +149,13 @@ export async function limitLoad(
     clearInterval(sweep);
     done();
   });
-  return { excess, room, enter, leave: (request) => places.leave(request), pause, resume };
+  return { excess, room, pause, resume };
 }
 
-function refuseLate(this: FastifyReply): void {
+/** Answers with UNAVAILABLE; what the handler still comes to is sent to nobody. */
+function refuseLate(reply: FastifyReply): void {
   // What was read for it is not shown: nothing waits for the trail.
-  if (this.request.operationContext) withholdAnswer(this.request.operationContext);
-  this.send(notInTime());
-  this.hijack();
-}
-
-/** The error for a request whose time is over. */
-export function notInTime(): AppError {
-  return unavailable(new Error("the request was not answered in time"));
+  if (reply.request.operationContext) withholdAnswer(reply.request.operationContext);
+  reply.send(unavailable(new Error("the request was not answered in time")));
+  reply.hijack();
 }

@@ -1,14 +1,14 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { FastifyInstance } from "fastify";
-import type { Config } from "../config.ts";
-import { overloaded, toHttp } from "../errors.ts";
-import { renderGraphqlFailure } from "../graphql/route.ts";
-import type { Metrics } from "../metrics.ts";
-import { renderFailure } from "../rest/errors.ts";
+import type { Config } from "../../config.ts";
+import { overloaded, toHttp } from "../../errors.ts";
+import { renderGraphqlFailure } from "../../graphql/route.ts";
+import type { Metrics } from "../../metrics.ts";
+import { renderFailure } from "../../rest/errors.ts";
+import type { RecordAnswered } from "../answered.ts";
+import { commonHeaders, OF_NO_ORIGIN } from "../headers.ts";
+import { newRequestId } from "../refusals.ts";
 import type { Admission } from "./admission.ts";
-import type { RecordAnswered } from "./answered.ts";
-import { commonHeaders, OF_NO_ORIGIN } from "./headers.ts";
-import { newRequestId } from "./refusals.ts";
 
 interface ShedParts {
   config: Pick<Config, "corsOrigins">;
@@ -23,7 +23,6 @@ type Exchange = [request: IncomingMessage, response: ServerResponse];
 const METHODS = new Set(["GET", "POST", "PUT", "PATCH", "DELETE"]);
 const FAILURE = overloaded();
 const { status, headers } = toHttp(FAILURE);
-const PAIRS = Object.entries(headers).flat();
 const REST_BODY = JSON.stringify(renderFailure(FAILURE));
 
 /** How much of the time that the rest of a turn of the event loop took may go into refusals. */
@@ -81,7 +80,7 @@ function routeOf({ method = "", url = "", headers }: IncomingMessage, parts: She
   const isOfPage = headers.origin !== undefined && parts.config.corsOrigins.length > 0;
   if (isOfPage || parts.isDeaf() || !METHODS.has(method)) return undefined;
   const [path] = url.split("?", 1);
-  if (path === "/graphql" || path === "/v1/kyc") return path;
+  if (path === "/graphql" || path === "/v1/kyc" || path === "/v1/kyc/search") return path;
   return path?.startsWith("/v1/kyc/") ? "/v1/kyc/:id" : undefined;
 }
 
@@ -89,11 +88,13 @@ function refuse([request, response]: Exchange, route: string, { config, record }
   const came = performance.now();
   const requestId = newRequestId();
   const body = route === "/graphql" ? JSON.stringify(renderGraphqlFailure(FAILURE, requestId)) : REST_BODY;
-  const head = commonHeaders(request.headers, requestId);
-  if (config.corsOrigins.length > 0) head.push(...OF_NO_ORIGIN);
-  head.push("cache-control", "no-store", ...PAIRS, "content-type", "application/json; charset=utf-8");
-  head.push("content-length", String(Buffer.byteLength(body)));
-  response.writeHead(status, head);
+  response.writeHead(status, {
+    ...commonHeaders(request.headers, requestId),
+    ...(config.corsOrigins.length > 0 && OF_NO_ORIGIN),
+    ...headers,
+    "content-type": "application/json; charset=utf-8",
+    "content-length": Buffer.byteLength(body),
+  });
   response.end(body);
   record({
     ...{ requestId, method: request.method as string, route, status },

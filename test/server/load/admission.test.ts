@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { InjectOptions } from "fastify";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { createTestApp, type TestApp } from "../support/app.ts";
+import { createTestApp, type TestApp } from "../../support/app.ts";
 
 const CAPACITY = 3;
 const DEADLINE = 700;

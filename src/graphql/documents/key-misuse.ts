@@ -6,8 +6,8 @@ import {
   OperationTypeNode,
   type SelectionSetNode,
 } from "graphql";
-import type { FieldFault } from "../errors.ts";
-import { keyFault } from "../idempotency/key.ts";
+import type { FieldFault } from "../../errors.ts";
+import { keyFault } from "../../idempotency/key.ts";
 
 /** What keeps an operation from having an idempotency key, which stands for one write. Queries ignore the key. */
 export function findKeyMisuse(document: DocumentNode, operation: OperationDefinitionNode): FieldFault[] {

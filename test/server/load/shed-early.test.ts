@@ -2,9 +2,9 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { FastifyInstance } from "fastify";
 import inject from "light-my-request";
 import { expect, test } from "vitest";
-import type { Metrics } from "../../src/metrics.ts";
-import type { Admission } from "../../src/server/admission.ts";
-import { shedEarly } from "../../src/server/shed-early.ts";
+import type { Metrics } from "../../../src/metrics.ts";
+import type { Admission } from "../../../src/server/load/admission.ts";
+import { shedEarly } from "../../../src/server/load/shed-early.ts";
 
 const CAPACITY = 3;
 

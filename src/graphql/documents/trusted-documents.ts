@@ -1,8 +1,8 @@
 import { hash } from "node:crypto";
 import { GraphQLError } from "graphql";
 import { LRUCache } from "lru-cache";
-import type { PersistedOperationsConfig } from "../config.ts";
-import type { Validate } from "./errors.ts";
+import type { PersistedOperationsConfig } from "../../config.ts";
+import type { Validate } from "../errors.ts";
 import { readManifest } from "./manifest.ts";
 
 /** What a request asks for, as it was sent: each of its parts can be anything. */

@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { type Acceptors, acceptMore } from "../../src/server/acceptors.ts";
+import { type Acceptors, acceptMore } from "../../../src/server/load/acceptors.ts";
 
 const AT_ONCE = 60;
 const LIMIT = 100;

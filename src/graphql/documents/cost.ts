@@ -1,0 +1,201 @@
+import {
+  type DocumentNode,
+  type FieldNode,
+  type FragmentDefinitionNode,
+  type GraphQLCompositeType,
+  type GraphQLField,
+  type GraphQLSchema,
+  getNamedType,
+  isCompositeType,
+  isInterfaceType,
+  isObjectType,
+  Kind,
+  type OperationDefinitionNode,
+  type SelectionSetNode,
+  type ValueNode,
+} from "graphql";
+import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../../kyc/input.ts";
+
+/** The cost that a field of the schema declares in `extensions.cost`. Without it, a field costs 1 and leads to one object. */
+export interface FieldCost {
+  /** The cost of each value of the field. Default 1. */
+  weight?: number;
+  /** A cost that the field around it has once, however many records it leads to: a count, for example. */
+  once?: number;
+  /** How many objects the field leads to, by the values of its arguments. */
+  items?: (argument: (name: string) => unknown) => number;
+}
+
+/** The cost of a field that is a page: as many items as its `first` or `last` asks for. */
+export const PAGE_COST: FieldCost = {
+  items: (argument) => {
+    const sizes = [argument("first"), argument("last")].filter((size) => size != null).map(pageSize);
+    return sizes.length === 0 ? DEFAULT_PAGE_SIZE : Math.max(...sizes);
+  },
+};
+
+/** The cost of a field that lists the objects of its argument `ids`. */
+export const IDS_COST: FieldCost = {
+  items: (argument) => {
+    const ids = argument("ids");
+    // A value in the place of a list is a list of one.
+    return Math.max(1, Array.isArray(ids) ? ids.length : 1);
+  },
+};
+
+/** The cost of a count: its statement reads everything that matches, however small the page. */
+export const COUNT_COST: FieldCost = { weight: 0, once: 50 };
+
+/** The cost of the ids of all records that an answer showed. A full page with them is within the default limit. */
+export const ID_LIST_COST: FieldCost = { weight: 50 };
+
+/** At least 1: what is inside an empty page, or a page of a size that is refused, must not be free. */
+const pageSize = (value: unknown) =>
+  typeof value === "number" ? Math.min(Math.max(value, 1), MAX_PAGE_SIZE) : MAX_PAGE_SIZE;
+
+/** Lists of the schema's own description. The introspection that tools send takes half of the default limit. */
+const INTROSPECTION_COST: FieldCost = { items: () => 20 };
+/** Characters of a name in the answer that cost nothing. Each further piece as long costs 1. */
+const NAME_LENGTH = 32;
+
+/** As they were sent: nothing has looked at them yet. */
+type Variables = Readonly<Record<string, unknown>>;
+
+/**
+ * A function that gives the cost of one operation with its variables. The cost is measured once if no variable is a
+ * size, and otherwise each time the sizes differ from the last ones.
+ */
+export function costOf(
+  schema: GraphQLSchema,
+  document: DocumentNode,
+  operation: OperationDefinitionNode,
+): (variables: Variables) => number {
+  const sizes = new Set<string>();
+  const measure = (variable: (name: string) => unknown) =>
+    new Meter(schema, document, variable).measureOperation(operation).cost;
+  const cost = measure((name) => void sizes.add(name));
+  if (sizes.size === 0) return () => cost;
+  const defaults = new Map(
+    operation.variableDefinitions?.map((definition) => [
+      definition.variable.name.value,
+      definition.defaultValue,
+    ]),
+  );
+  const names = [...sizes];
+  let last: { values: unknown[]; cost: number } | undefined;
+  return (variables) => {
+    const given = (name: string) =>
+      Object.hasOwn(variables, name) ? variables[name] : toValue(defaults.get(name), () => undefined);
+    if (last && names.every((name, index) => given(name) === last?.values[index])) return last.cost;
+    last = { values: names.map(given), cost: measure(given) };
+    return last.cost;
+  };
+}
+
+/** The size of an operation, as far as it is known before anything is done. */
+export interface Extent {
+  /** One for each field and each record that it can be asked of, more for the fields that declare so. */
+  cost: number;
+  /** Fields inside one another. */
+  depth: number;
+}
+
+/** The size of some selections. */
+interface Part extends Extent {
+  /** The costs that the field around them has once, however many records it leads to. */
+  once: number;
+}
+
+const NOTHING: Part = { cost: 0, depth: 0, once: 0 };
+
+type Parent = GraphQLCompositeType | undefined;
+
+/** Measures the operations of a document. `variable` gives the value of one by its name. */
+export class Meter {
+  readonly #schema: GraphQLSchema;
+  readonly #fragments = new Map<string, FragmentDefinitionNode>();
+  readonly #known = new Map<string, Part>();
+  readonly #variable: (name: string) => unknown;
+
+  constructor(schema: GraphQLSchema, document: DocumentNode, variable: (name: string) => unknown) {
+    this.#schema = schema;
+    this.#variable = variable;
+    for (const definition of document.definitions)
+      if (definition.kind === Kind.FRAGMENT_DEFINITION)
+        this.#fragments.set(definition.name.value, definition);
+  }
+
+  measureOperation({ operation, selectionSet }: OperationDefinitionNode): Extent {
+    return this.#measure(selectionSet, this.#schema.getRootType(operation) ?? undefined);
+  }
+
+  #measure(selections: SelectionSetNode | undefined, parent: Parent): Part {
+    let cost = 0;
+    let depth = 0;
+    let once = 0;
+    for (const selection of selections?.selections ?? []) {
+      let part: Part;
+      if (selection.kind === Kind.FIELD) {
+        part = this.#measureField(selection, parent);
+      } else if (selection.kind === Kind.INLINE_FRAGMENT) {
+        part = this.#measure(selection.selectionSet, this.#typeOf(selection.typeCondition, parent));
+      } else {
+        part = this.#measureFragment(selection.name.value);
+      }
+      // Fragments that spread others twice each reach infinity, which JSON does not have.
+      cost = Math.min(cost + part.cost, Number.MAX_SAFE_INTEGER);
+      depth = Math.max(depth, part.depth);
+      once = Math.min(once + part.once, Number.MAX_SAFE_INTEGER);
+    }
+    return { cost, depth, once };
+  }
+
+  #measureField(field: FieldNode, parent: Parent): Part {
+    const definition = fieldOf(parent, field.name.value);
+    const { weight = 1, once = 0, items } = costDeclaredBy(field.name.value, definition);
+    const count = items ? items((name) => this.#argument(field, name)) : 1;
+    const type = definition && getNamedType(definition.type);
+    const inner = this.#measure(field.selectionSet, isCompositeType(type) ? type : undefined);
+    const name = (field.alias ?? field.name).value;
+    const own = weight + Math.floor(name.length / NAME_LENGTH);
+    return { cost: own + count * inner.cost + inner.once, depth: 1 + inner.depth, once };
+  }
+
+  #measureFragment(name: string): Part {
+    const known = this.#known.get(name);
+    if (known) return known;
+    // Another rule refuses a fragment inside itself: here it only must not go on for ever.
+    this.#known.set(name, NOTHING);
+    const fragment = this.#fragments.get(name);
+    const extent = this.#measure(fragment?.selectionSet, this.#typeOf(fragment?.typeCondition, undefined));
+    this.#known.set(name, extent);
+    return extent;
+  }
+
+  #typeOf(condition: { name: { value: string } } | undefined, parent: Parent): Parent {
+    if (!condition) return parent;
+    const type = this.#schema.getType(condition.name.value);
+    return isCompositeType(type) ? type : undefined;
+  }
+
+  #argument({ arguments: given = [] }: FieldNode, name: string): unknown {
+    return toValue(given.find((argument) => argument.name.value === name)?.value, this.#variable);
+  }
+}
+
+function fieldOf(parent: Parent, name: string): GraphQLField<unknown, unknown> | undefined {
+  return isObjectType(parent) || isInterfaceType(parent) ? parent.getFields()[name] : undefined;
+}
+
+function costDeclaredBy(name: string, field: GraphQLField<unknown, unknown> | undefined): FieldCost {
+  if (name === "__schema" || name === "__type") return INTROSPECTION_COST;
+  return (field?.extensions.cost as FieldCost | undefined) ?? {};
+}
+
+/** As much of an argument's value as a size needs. */
+function toValue(node: ValueNode | undefined, variable: (name: string) => unknown): unknown {
+  if (node?.kind === Kind.VARIABLE) return variable(node.name.value);
+  if (node?.kind === Kind.INT) return Number(node.value);
+  if (node?.kind === Kind.LIST) return node.values;
+  return node?.kind === Kind.NULL ? null : node;
+}

@@ -1,0 +1,49 @@
+import type { FieldFault } from "../errors.ts";
+import { DEFAULT_PAGE_SIZE, type ListKycsInput, MAX_PAGE_SIZE } from "../kyc/input.ts";
+import { isKycId } from "../kyc/kyc.ts";
+import type { WireParams } from "./params.ts";
+import { STATUS_WORDS, toWord } from "./words.ts";
+
+const FILTERS = ["customer_id", "verification_status", "document_number"] as const;
+/** What a list takes, in the query of an address or in the body of a search. */
+export const LIST_PARAMS = ["limit", ...FILTERS, "starting_after", "ending_before"] as const;
+
+/** The input of `listKycs`, and what is wrong with the parameters. */
+export function readList({ values, faults }: WireParams): { input: ListKycsInput; faults: FieldFault[] } {
+  const found = [...faults];
+  const invalid = (field: string, message: string) =>
+    found.push({ path: field.split("."), kind: "invalid", message });
+  const size = readLimit(values.get("limit"));
+  if (size === undefined) invalid("first", `must be an integer from 1 to ${MAX_PAGE_SIZE}`);
+  const after = readCursor(values.get("starting_after"));
+  const before = readCursor(values.get("ending_before"));
+  if (after === null) invalid("after", "must be the id of a record");
+  if (before === null) invalid("before", "must be the id of a record");
+  if (after !== undefined && before !== undefined)
+    invalid("before", "can't be used together with starting_after");
+  // Null is "absent" to the operation, and a filter that a client means to set must not be left out.
+  if (values.get("customer_id") === null) invalid("filter.customerId", "must not be null");
+  if (values.get("verification_status") === null) invalid("filter.verificationStatus", "must not be null");
+  if (values.get("document_number") === null) invalid("filter.documentNumber", "must not be null");
+  const filter = {
+    customerId: values.get("customer_id") as string | undefined,
+    verificationStatus: toWord(STATUS_WORDS, values.get("verification_status")),
+    documentNumber: values.get("document_number") as string | undefined,
+  };
+  const direction = before === undefined ? "first" : "last";
+  return { input: { [direction]: size ?? DEFAULT_PAGE_SIZE, after, before, filter }, faults: found };
+}
+
+/** Undefined if it is none. JSON may have it as a number. */
+function readLimit(value: unknown): number | undefined {
+  if (value === undefined) return DEFAULT_PAGE_SIZE;
+  const size = typeof value === "string" && /^\d{1,9}$/.test(value) ? Number(value) : value;
+  const isLimit = Number.isInteger(size) && (size as number) >= 1 && (size as number) <= MAX_PAGE_SIZE;
+  return isLimit ? (size as number) : undefined;
+}
+
+/** Undefined without one, null if it is no id. */
+function readCursor(value: unknown): string | null | undefined {
+  if (value === undefined) return undefined;
+  return typeof value === "string" && isKycId(value) ? value : null;
+}

@@ -1,0 +1,202 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { FastifyInstance } from "fastify";
+import type { Config } from "../../config.ts";
+import type { Metrics } from "../../metrics.ts";
+import { runInTurn } from "../../turns.ts";
+import { type Holder, MemoryBudget } from "./memory-budget.ts";
+import { Upload } from "./upload.ts";
+
+declare module "node:http" {
+  interface IncomingMessage {
+    /** Its body, if it has one. */
+    upload?: Upload;
+  }
+}
+
+interface Exchange {
+  request: IncomingMessage;
+  response: ServerResponse;
+  /** What it counts for besides its body. Bytes. */
+  bytes: number;
+}
+
+/** How often headers that are still arriving are counted. Milliseconds. */
+const SWEEP_MS = 500;
+/** What Node makes of a request besides the text of its headers. Bytes. */
+const REQUEST_BYTES = 4096;
+
+interface Limits extends Pick<Config, "bodyLimit" | "uploadMemoryLimit" | "unsentMemoryLimit"> {
+  /** Of the request line and the headers together. Bytes. */
+  maxHeaderSize: number;
+}
+
+/**
+ * The connections of a server. Each has one request in progress at a time: those that a client sends without waiting
+ * for answers begin in turn. What clients make the gateway hold in memory is bounded over all connections: requests
+ * that are still arriving or wait for their turn by `uploadMemoryLimit`, answers that were not taken yet by
+ * `unsentMemoryLimit`. Beyond a limit the connections that hold most lose it: an upload is refused with UNAVAILABLE,
+ * any other connection is cut.
+ */
+export class Connections {
+  readonly #open = new Map<Socket, Connection>();
+  readonly #shared: Omit<Shared, "next">;
+
+  constructor(limits: Limits, metrics: Metrics) {
+    const uploads = new MemoryBudget(limits.uploadMemoryLimit);
+    const unsent = new MemoryBudget(limits.unsentMemoryLimit);
+    metrics.watchMemory(() => ({ uploads: uploads.total, unsent: unsent.total }));
+    this.#shared = { limits, uploads, unsent, metrics };
+  }
+
+  /** Counts an answer that is handed to its connection until the client has taken it. */
+  holdAnswer(request: IncomingMessage, bytes: number): void {
+    this.#open.get(request.socket)?.holdAnswer(bytes);
+  }
+
+  /** To be called once: from then on the server's requests come by here before anything else sees them. */
+  guard(app: FastifyInstance): void {
+    const { server } = app;
+    const [next] = server.listeners("request") as [Shared["next"]];
+    const shared = { ...this.#shared, next };
+    server.on("connection", (socket: Socket) => {
+      const connection = new Connection(socket, shared);
+      this.#open.set(socket, connection);
+      socket.once("close", () => {
+        this.#open.delete(socket);
+        connection.close();
+      });
+    });
+    server.removeAllListeners("request");
+    server.on("request", (request, response) => {
+      const connection = this.#open.get(request.socket);
+      // There is none for a request that a test injects.
+      if (connection) connection.arrive(request, response);
+      else next(request, response);
+    });
+    const sweep = setInterval(() => {
+      for (const connection of this.#open.values()) connection.countHeaders();
+    }, SWEEP_MS).unref();
+    app.addHook("onClose", (_app, done) => {
+      clearInterval(sweep);
+      done();
+    });
+  }
+}
+
+/** What the connections of a server have in common. */
+interface Shared {
+  limits: Limits;
+  uploads: MemoryBudget;
+  unsent: MemoryBudget;
+  metrics: Metrics;
+  next(request: IncomingMessage, response: ServerResponse): void;
+}
+
+/** One connection. As a holder, it holds what has arrived on it and is not answered. */
+class Connection implements Holder {
+  readonly #socket: Socket;
+  readonly #shared: Shared;
+  #current: Exchange | undefined;
+  #waiting: Exchange[] = [];
+  /** What its requests take. Bytes. */
+  #received = 0;
+  /** What was read from it when its last answer was over. Bytes. */
+  #readBefore = 0;
+  readonly #answers: Holder = {
+    giveUp: () => {
+      this.#cut("unsent");
+      return true;
+    },
+  };
+
+  constructor(socket: Socket, shared: Shared) {
+    this.#socket = socket;
+    this.#shared = shared;
+  }
+
+  /** Begins a request, or lets it wait for the answer to the one before. */
+  arrive(request: IncomingMessage, response: ServerResponse): void {
+    const { headers } = request;
+    const hasBody = headers["transfer-encoding"] !== undefined || Number(headers["content-length"]) > 0;
+    const waits = this.#current !== undefined;
+    const exchange = { request, response, bytes: hasBody || waits ? costOf(request) : 0 };
+    // Replaces what was counted for the headers while they arrived.
+    this.#count(exchange.bytes);
+    if (hasBody) this.#receive(request);
+    if (waits) this.#waiting.push(exchange);
+    else this.#begin(exchange);
+  }
+
+  holdAnswer(bytes: number): void {
+    this.#shared.unsent.hold(this.#answers, bytes);
+  }
+
+  /** Counts headers that are still arriving. */
+  countHeaders(): void {
+    if (this.#current) return;
+    const read = this.#socket.bytesRead - this.#readBefore;
+    this.#shared.uploads.hold(this, Math.min(read, this.#shared.limits.maxHeaderSize));
+  }
+
+  giveUp(): boolean {
+    const request = this.#current?.request;
+    if (this.#waiting.length === 0 && request) {
+      if (!request.upload?.isArriving) return false;
+      this.#shared.metrics.countShed("uploads");
+      request.upload.refuse();
+      return true;
+    }
+    this.#cut("uploads");
+    return true;
+  }
+
+  /** Lets go of everything: the connection has ended. */
+  close(): void {
+    for (const { request } of this.#waiting) request.upload?.release();
+    this.#waiting = [];
+    this.#shared.uploads.hold(this, 0);
+    this.#shared.unsent.hold(this.#answers, 0);
+  }
+
+  #cut(reason: "uploads" | "unsent"): void {
+    this.#shared.metrics.countCut(reason);
+    this.#socket.destroy();
+  }
+
+  #receive(request: IncomingMessage): void {
+    let size = 0;
+    request.upload = new Upload(request, this.#shared.limits.bodyLimit, (bytes) => {
+      this.#count(bytes - size);
+      size = bytes;
+    });
+  }
+
+  #count(bytes: number): void {
+    this.#received += bytes;
+    if (!this.#socket.destroyed) this.#shared.uploads.hold(this, this.#received);
+  }
+
+  #begin(exchange: Exchange): void {
+    this.#current = exchange;
+    exchange.response.once("close", () => this.#end(exchange));
+    this.#shared.next(exchange.request, exchange.response);
+  }
+
+  #end({ request, bytes }: Exchange): void {
+    request.upload?.release();
+    this.#shared.unsent.hold(this.#answers, 0);
+    this.#count(-bytes);
+    this.#readBefore = this.#socket.bytesRead;
+    const following = this.#waiting.shift();
+    this.#current = following;
+    if (following) runInTurn(() => this.#socket.destroyed || this.#begin(following));
+  }
+}
+
+/** What a request takes besides its body. Bytes. */
+function costOf({ rawHeaders }: IncomingMessage): number {
+  let bytes = REQUEST_BYTES;
+  for (const text of rawHeaders) bytes += text.length;
+  return bytes;
+}

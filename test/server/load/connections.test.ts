@@ -1,0 +1,218 @@
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { createTestApp, type TestApp } from "../../support/app.ts";
+import { createRecord } from "../../support/records.ts";
+
+const KIB = 1024;
+const UPLOADS = 400 * KIB;
+const UNSENT = 1024 * KIB;
+let gateway: TestApp;
+let port: number;
+let token: string;
+let sockets: Socket[];
+
+async function begin(uploadLimit: number): Promise<void> {
+  gateway = await createTestApp({
+    UPLOAD_MEMORY_LIMIT: String(uploadLimit),
+    UNSENT_MEMORY_LIMIT: String(UNSENT),
+    MAX_CONCURRENT_REQUESTS: "5",
+  });
+  port = Number(new URL(await gateway.app.listen({ port: 0, host: "127.0.0.1" })).port);
+  token = await gateway.token("acme");
+}
+
+beforeEach(async () => {
+  sockets = [];
+  await begin(UPLOADS);
+});
+afterEach(async () => {
+  for (const socket of sockets) socket.destroy();
+  await gateway.close();
+});
+
+interface Client {
+  socket: Socket;
+  received(): string;
+  isClosed(): boolean;
+}
+
+async function open(first: string): Promise<Client> {
+  const socket = connect(port, "127.0.0.1");
+  sockets.push(socket);
+  let received = "";
+  let closed = false;
+  socket.setEncoding("utf8").on("data", (chunk) => {
+    received += chunk;
+  });
+  socket
+    .on("error", () => {})
+    .once("close", () => {
+      closed = true;
+    });
+  await once(socket, "connect");
+  socket.write(first);
+  return { socket, received: () => received, isClosed: () => closed };
+}
+
+async function figure(name: string): Promise<number> {
+  const { body } = await gateway.app.inject({ url: "/metrics" });
+  return Number(new RegExp(`^${name.replaceAll(/[{}]/g, "\\$&")} (\\d+)$`, "m").exec(body)?.[1]);
+}
+const uploadBytes = () => figure("http_upload_bytes");
+const unsentBytes = () => figure("http_unsent_bytes");
+
+const FORM = "Content-Type: application/x-www-form-urlencoded";
+const start = (extra: string) =>
+  `POST /v1/kyc HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n${FORM}\r\n${extra}\r\n\r\n`;
+const startOf = (length: number) => start(`Content-Length: ${length}`);
+const startChunked = () => start("Transfer-Encoding: chunked");
+const GET = (path: string, last = false) =>
+  `GET ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n${last ? "Connection: close\r\n" : ""}\r\n`;
+
+describe("uploads", () => {
+  test("in chunks of one byte take about as much as their contents", async () => {
+    const length = 60_000;
+    const { socket } = await open(startChunked() + "1\r\na\r\n".repeat(length));
+    await expect.poll(uploadBytes).toBeGreaterThanOrEqual(length);
+    expect(await uploadBytes()).toBeLessThan(2.5 * length);
+    socket.destroy();
+    await expect.poll(uploadBytes).toBe(0);
+  });
+
+  test("in chunks of any size are read as they were sent", async () => {
+    const body = `customer_id=${"é".repeat(60)}&verification_status=pending&document_type=visa&document_number=1`;
+    for (const size of [1, 2, 7, 100, 10_000]) {
+      const bytes = Buffer.from(encodeURI(body));
+      const { socket, received } = await open(startChunked());
+      for (let at = 0; at < bytes.length; at += size) {
+        const part = bytes.subarray(at, at + size);
+        socket.write(`${part.length.toString(16)}\r\n${part.toString()}\r\n`);
+      }
+      socket.write("0\r\n\r\n");
+      await expect.poll(received).toMatch(/^HTTP\/1\.1 201 /);
+      expect(received()).toContain("é".repeat(60));
+    }
+    await expect.poll(uploadBytes).toBe(0);
+  });
+
+  test("beyond the limit of one body get 413", async () => {
+    const chunked = await open(`${startChunked()}5000\r\n${"a".repeat(0x5000)}\r\n`.concat(""));
+    for (let n = 0; n < 5; n++) chunked.socket.write(`5000\r\n${"a".repeat(0x5000)}\r\n`);
+    await expect.poll(chunked.received).toMatch(/^HTTP\/1\.1 413 [\s\S]*body_too_large/);
+    const announced = await open(startOf(200 * KIB));
+    await expect.poll(announced.received).toMatch(/^HTTP\/1\.1 413 [\s\S]*body_too_large/);
+  });
+
+  test("beyond the limit of all bodies refuse the largest with 503, and let the others go on", async () => {
+    const small = await Promise.all(
+      [20, 25].map((size) => open(startOf(size * KIB) + "a".repeat(size * KIB - 1))),
+    );
+    const large = await open(startOf(95 * KIB) + "a".repeat(95 * KIB - 1));
+    const others = await Promise.all(
+      [90, 90, 90, 90].map((size) => open(startOf(size * KIB) + "a".repeat(size * KIB - 1))),
+    );
+    await expect
+      .poll(large.received)
+      .toMatch(/^HTTP\/1\.1 503 [\s\S]*retry-after: 1\r\n[\s\S]*"unavailable"/i);
+    expect(large.received().toLowerCase()).toContain("\r\nconnection: close\r\n");
+    expect(await uploadBytes()).toBeLessThanOrEqual(UPLOADS);
+    expect(await figure('http_requests_shed_total{reason="uploads"}')).toBeGreaterThan(0);
+    for (const { socket, received } of small) {
+      socket.write("a");
+      await expect.poll(received).toMatch(/^HTTP\/1\.1 400 /);
+    }
+    for (const { socket } of others) socket.destroy();
+    await expect.poll(uploadBytes).toBe(0);
+  });
+});
+
+test("headers that are not finished count, and beyond the limit the longest are cut", async () => {
+  const head = (bytes: number) => `GET /health HTTP/1.1\r\nHost: x\r\nX-A: ${"a".repeat(bytes)}`;
+  const short = await open(head(100));
+  await Promise.all(Array.from({ length: 40 }, () => open(head(15 * KIB))));
+  await expect
+    .poll(() => figure('http_connections_cut_total{reason="uploads"}'), { timeout: 5000 })
+    .toBeGreaterThan(0);
+  expect(await uploadBytes()).toBeLessThanOrEqual(UPLOADS);
+  expect(await uploadBytes()).toBeGreaterThan(UPLOADS / 2);
+  short.socket.write("\r\n\r\n");
+  await expect.poll(short.received).toMatch(/^HTTP\/1\.1 200 /);
+});
+
+describe("requests that are sent without waiting for answers", () => {
+  test("are answered in order, one at a time, and take one place of those that may be in progress", async () => {
+    const ids: string[] = [];
+    for (let n = 0; n < 30; n++) ids.push(await createRecord(gateway, token));
+    const requests = ids.map((id, n) => GET(`/v1/kyc/${id}`, n === ids.length - 1));
+    const { received, isClosed } = await open(requests.join(""));
+    await expect.poll(isClosed).toBe(true);
+    expect([...received().matchAll(/"id":"(\w+)"/g)].map(([, id]) => id)).toEqual(ids);
+    expect(received().match(/HTTP\/1\.1 200 /g)).toHaveLength(ids.length);
+  });
+
+  test("with bodies between them are read as they were sent", async () => {
+    const body = (n: number) =>
+      `customer_id=c${n}&verification_status=pending&document_type=visa&document_number=${n}`;
+    const post = (n: number) => `${startOf(body(n).length)}${body(n)}`;
+    const { received } = await open(post(1) + GET("/health") + post(2) + GET("/v1/kyc?limit=1", true));
+    await expect
+      .poll(() => received().match(/HTTP\/1\.1 (\d+)/g))
+      .toEqual([201, 200, 201, 200].map((status) => `HTTP/1.1 ${status}`));
+    expect([...received().matchAll(/"customer_id":"(\w+)"/g)].map(([, id]) => id)).toEqual([
+      "c1",
+      "c2",
+      "c2",
+    ]);
+  });
+
+  test("are cut when too many of them wait", async () => {
+    const held = await open(`${startOf(10)}a`);
+    const other = await open(GET("/health"));
+    const { isClosed } = await open(startOf(10) + "a".repeat(10) + GET("/nowhere").repeat(400));
+    await expect.poll(isClosed).toBe(true);
+    expect(await figure('http_connections_cut_total{reason="uploads"}')).toBe(1);
+    await expect.poll(other.received).toMatch(/^HTTP\/1\.1 200 /);
+    expect(held.isClosed()).toBe(false);
+  });
+});
+
+describe("answers that are not taken", () => {
+  beforeEach(async () => {
+    await gateway.close();
+    // Requests that wait are not what these tests are about.
+    await begin(100 * KIB * KIB);
+  });
+
+  const fields = Array.from({ length: 40 }, (_, n) => `f${n}: __schema { types { name description } }`);
+  const QUERY = JSON.stringify({ query: `{ ${fields.join(" ")} }` });
+  const LARGE =
+    `POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n` +
+    `Content-Length: ${QUERY.length}\r\n\r\n${QUERY}`;
+  /** More than the network holds. */
+  const REQUESTS = 200;
+
+  const unread = async () => {
+    const client = await open(LARGE.repeat(REQUESTS));
+    client.socket.pause();
+    return client;
+  };
+
+  test("count until they are, and then no more", async () => {
+    const client = await unread();
+    await expect.poll(unsentBytes, { timeout: 10_000 }).toBeGreaterThan(100 * KIB);
+    client.socket.resume();
+    const answered = () => client.received().match(/HTTP\/1\.1 200 /g)?.length;
+    await expect.poll(answered, { timeout: 20_000 }).toBe(REQUESTS);
+    expect(await unsentBytes()).toBe(0);
+  });
+
+  test("are cut beyond the limit of all of them", async () => {
+    await Promise.all(Array.from({ length: 12 }, unread));
+    const cuts = () => figure('http_connections_cut_total{reason="unsent"}');
+    await expect.poll(cuts, { timeout: 20_000 }).toBeGreaterThan(0);
+    expect(await unsentBytes()).toBeLessThanOrEqual(UNSENT);
+    expect(await unsentBytes()).toBeGreaterThan(UNSENT / 2);
+    expect((await fetch(`http://127.0.0.1:${port}/health`)).status).toBe(200);
+  });
+});
