@@ -13,6 +13,7 @@ import {
   describeRun,
   judge,
   printComparison,
+  printRatios,
   printVerdicts,
   writeComparison,
   writeResult,
@@ -77,6 +78,8 @@ async function runOn(session, options, description) {
   const verdicts = judge(comparisons);
   print("");
   printComparison(comparisons, print);
+  print("");
+  printRatios(comparisons, print);
   print("");
   printVerdicts(verdicts, print);
   if (start) printStart(start, print);
