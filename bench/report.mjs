@@ -184,10 +184,9 @@ export function describeRun(options, postgres) {
  * @param {string} folder
  * @param {ReturnType<typeof describeRun>} run
  * @param {import("./compare.mjs").Comparison[]} comparisons
- * @param {Verdict[]} verdicts
- * @param {import("./start.mjs").Start | undefined} start
+ * @param {{ verdicts: Verdict[], start?: import("./start.mjs").Start, clients?: import("./clients.mjs").Client[] }} others
  */
-export function writeComparison(folder, run, comparisons, verdicts, start) {
+export function writeComparison(folder, run, comparisons, { verdicts, start, clients }) {
   const workloads = comparisons.map((comparison) => {
     const { workload, results } = comparison;
     const ratios = Object.fromEntries(
@@ -198,7 +197,7 @@ export function writeComparison(folder, run, comparisons, verdicts, start) {
     );
     return { name: workload.name, title: workload.title, ratios, results };
   });
-  writeResult(folder, "bench.json", { ...run, workloads, goals: verdicts, start });
+  writeResult(folder, "bench.json", { ...run, workloads, goals: verdicts, start, clients });
   writeFileSync(join(folder, "bench.svg"), drawChart(comparisons, run));
 }
 

@@ -4,8 +4,9 @@
  * @typedef {object} Part
  * @property {string} name
  * @property {number} share of the requests, in percent
- * @property {string} [path] of a GET; without it the request is a POST of `body` to /graphql
- * @property {string} [body]
+ * @property {string} [body] of a POST; without it the request is a GET
+ * @property {string} [path] `/graphql` if it is absent
+ * @property {Record<string, string>} [headers] besides host and token; `DEFAULT_HEADERS` if they are absent
  * @property {"create" | "update"} [writes]
  */
 /**
@@ -20,6 +21,9 @@
 
 /** What fills a hole `@name`. @typedef {"id" | "customer" | "cursor" | "status" | "type" | "number"} Hole */
 export const HOLE = /@(id|customer|cursor|status|type|number)/;
+
+/** Of a request that names none. */
+export const DEFAULT_HEADERS = { "content-type": "application/json" };
 
 export const STATUSES = ["PENDING", "IN_REVIEW", "VERIFIED", "FAILED", "EXPIRED"];
 export const TYPES = ["PASSPORT", "DRIVERS_LICENSE", "ID_CARD", "RESIDENCE_PERMIT", "VISA", "OTHER"];
