@@ -27,6 +27,7 @@ import { MigrationBlockedError } from "./db/migrate.ts";
 import { demoCommand } from "./demo/demo-command.ts";
 import { AppError } from "./errors.ts";
 import { keysCommands } from "./keys-commands.ts";
+import { linkCommand } from "./link-command.ts";
 import { migrateCommand } from "./migrate-command.ts";
 import { readVersion } from "./version.ts";
 
@@ -203,6 +204,7 @@ function createProgram(): Command {
   program.addCommand(migrateCommand());
   program.addCommand(demoCommand(ACCOUNT_NAME));
   program.addCommand(tokenCommands());
+  program.addCommand(linkCommand());
   program.addCommand(keysCommands());
   for (const command of backupCommands()) program.addCommand(command);
   tab(program, { completionCommandName: "completion" });

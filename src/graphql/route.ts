@@ -5,7 +5,7 @@ import { type AppError, RequestRefusal, toHttp } from "../errors.ts";
 import { ID_NAMES, loadTrustedDocuments } from "./documents/trusted-documents.ts";
 import { createValidation } from "./errors.ts";
 import { createFastPath } from "./fast-path.ts";
-import { sendGraphiql, wantsGraphiql } from "./graphiql.ts";
+import { wantsGraphiql } from "./graphiql.ts";
 import { NO_OPERATION, type Observed } from "./observed.ts";
 
 declare module "fastify" {
@@ -21,9 +21,9 @@ declare module "fastify" {
  */
 export async function registerGraphql(
   app: FastifyInstance,
-  options: Pick<Config, "graphiql" | "introspection" | "queryLimits" | "persistedOperations"> & {
-    /** The token that GraphiQL may show to whoever makes this request. */
-    tokenFor: (request: FastifyRequest) => Promise<string | null>;
+  options: Pick<Config, "introspection" | "queryLimits" | "persistedOperations"> & {
+    /** Answers with the GraphiQL page; undefined: there is none. */
+    sendGraphiql: ((reply: FastifyReply) => FastifyReply) | undefined;
   },
 ): Promise<void> {
   const { queryLimits } = options;
@@ -49,9 +49,7 @@ export async function registerGraphql(
         request.observed = fast;
         return reply.code(status).headers(headers).type(`${mediaType}; charset=utf-8`).send(body);
       }
-      if (options.graphiql && wantsGraphiql(request)) {
-        return sendGraphiql(reply, await options.tokenFor(request));
-      }
+      if (options.sendGraphiql && wantsGraphiql(request)) return options.sendGraphiql(reply);
       requireJson(request);
       requireReadable(request.url);
       const observed: Observed = { operation: NO_OPERATION, outcome: "OK" };

@@ -24,6 +24,7 @@ import { registerGraphql, sendGraphqlFailure } from "../graphql/route.ts";
 import { toIdempotencyRequest } from "../idempotency/key.ts";
 import { logFailure } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
+import { serveOwnAssets } from "../pages/assets.ts";
 import { registerDocs } from "../pages/docs.ts";
 import { registerLanding } from "../pages/landing.ts";
 import { renderFailure } from "../rest/errors.ts";
@@ -32,6 +33,7 @@ import { registerOpenapi } from "../rest/openapi.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { runInTurn } from "../turns.ts";
 import { createAnswerRecord, type RecordAnswered } from "./answered.ts";
+import { registerDevelopmentToken } from "./development-token.ts";
 import { commonHeaders, EXPOSED_HEADERS } from "./headers.ts";
 import { registerHealth } from "./health.ts";
 import { type Admission, limitLoad } from "./load/admission.ts";
@@ -39,7 +41,6 @@ import { Connections } from "./load/connections.ts";
 import { shedEarly } from "./load/shed-early.ts";
 import { Upload } from "./load/upload.ts";
 import { watchMethods } from "./methods.ts";
-import { isOwnersBrowser } from "./owners-browser.ts";
 import { countFailed, createRateLimiter } from "./rate-limit.ts";
 import {
   answerConnect,
@@ -73,7 +74,7 @@ export interface AppParts {
   authenticate: Authenticate;
   log: Logger;
   metrics: Metrics;
-  /** What GraphiQL and `/docs` may fill in for the user who runs the gateway; null: nothing. */
+  /** The token that GraphiQL and `/docs` get for a page key; null: none. */
   devToken: string | null;
   /** Whether the database is reachable and migrated. */
   isReady: () => Promise<boolean>;
@@ -254,14 +255,9 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
     if (reply.elapsedTime <= MOMENT) start();
     else authenticate(request.headers.authorization).then(start, done);
   };
-  const tokenFor = async (request: FastifyRequest) => {
-    if (devToken === null || !(await isOwnersBrowser(request))) return null;
-    return authenticate(`Bearer ${devToken}`).then(
-      () => devToken,
-      () => null,
-    );
-  };
-  if (config.graphiql) await registerGraphiql(app);
+  const own = await serveOwnAssets(app);
+  if (devToken !== null) registerDevelopmentToken(app, { token: devToken, authenticate, now });
+  const sendGraphiql = config.graphiql ? await registerGraphiql(app, own) : undefined;
   await app.register(async (graphql) => {
     graphql.addHook("onRequest", ({ headers }, _reply, done) => done(findUpgradeFault(headers)));
     graphql.addHook("onRequest", enterBy("graphql"));
@@ -270,7 +266,7 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
       sendGraphqlFailure(giveUp(error, request, reply), request, reply),
     );
     if (config.auditReads) graphql.addHook("onSend", holdUntilAudited);
-    await registerGraphql(graphql, { ...config, tokenFor });
+    await registerGraphql(graphql, { ...config, sendGraphiql });
   });
   await app.register(
     async (rest) => {
@@ -287,8 +283,8 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
   );
   if (config.docs) {
     registerOpenapi(app);
-    await registerDocs(app, config, tokenFor);
-    await registerLanding(app, config);
+    await registerDocs(app, config, own);
+    registerLanding(app, config, own);
   }
 }
 
