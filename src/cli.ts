@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 import tab from "@bomb.sh/tab/commander";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import ms, { type StringValue } from "ms";
 import { ACCOUNT_ID_RULE, isAccountId, SCOPES, type Scope } from "./auth/scopes.ts";
 import { issueToken, listTokens, revokeToken, type TokenRecord, withdrawToken } from "./auth/tokens.ts";
 import { backupCommands } from "./backup-commands.ts";
@@ -19,6 +18,7 @@ import {
   withKnownDatabase,
 } from "./command.ts";
 import { ConfigError, parseConfig } from "./config.ts";
+import { parseTimeSpan } from "./config-values.ts";
 import { BackupError } from "./db/backup.ts";
 import type { Database } from "./db/client.ts";
 import { DataDirError } from "./db/data-dir.ts";
@@ -44,7 +44,7 @@ function parseScopes(list: string): Scope[] {
 }
 
 function parseDuration(text: string): number {
-  const duration = /^\d+(\.\d+)?[a-z]+$/i.test(text) ? ms(text as StringValue) : undefined;
+  const duration = parseTimeSpan(text);
   if (duration && Number.isFinite(new Date(Date.now() + duration).getTime())) return duration;
   throw new InvalidArgumentError("It must be a time span such as 12h or 90d.");
 }

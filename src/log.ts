@@ -12,6 +12,7 @@ export function createLog(level: string, destination: DestinationStream = pino.d
     level,
     base: undefined,
     timestamp: isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
     serializers: { err: describeError },
     hooks: { logMethod: addText },
   };
@@ -75,7 +76,7 @@ const ON_TERMINAL: PrettyOptions = {
   customPrettifiers: { time: String },
   messageFormat: toWords,
   // What the words say, or nobody looks for here.
-  ignore: "requestId,method,route,operation,outcome,status,ms,account,token",
+  ignore: "requestId,address,method,route,operation,outcome,status,ms,account,token",
 };
 
 function toWords(line: Record<string, unknown>): string {

@@ -71,7 +71,9 @@ export function serveAssets(app: FastifyInstance, assets: Assets, names: readonl
       kept ??= await assets.read(name);
       reply.headers(headers);
       if (quality(request.headers["accept-encoding"], "gzip") === 0) {
-        return reply.send(pipeline(inPieces(kept), createGunzip(), () => {}));
+        return reply
+          .header("content-length", sizeOfContents(kept))
+          .send(pipeline(inPieces(kept), createGunzip(), () => {}));
       }
       return reply
         .headers({ "content-encoding": "gzip", "content-length": kept.length })
@@ -79,6 +81,9 @@ export function serveAssets(app: FastifyInstance, assets: Assets, names: readonl
     });
   }
 }
+
+/** The end of a gzip file says how long its contents are. Bytes. */
+const sizeOfContents = (compressed: Buffer): number => compressed.readUInt32LE(compressed.length - 4);
 
 const PIECE_BYTES = 64 * 1024;
 

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { RequestRefusal } from "../errors.ts";
+import { cameOverTls } from "../header-text.ts";
 import type { Assets } from "./assets.ts";
 import { pageHead, prefersPage, sendPage, shield } from "./page.ts";
 
@@ -22,7 +23,7 @@ export function registerLanding(
 /** The origin that a browser asked for, as far as a request tells it; with a stand-in where its host is none. */
 function originOf({ host, headers }: FastifyRequest): string {
   // The gateway itself speaks plain HTTP.
-  const scheme = headers["x-forwarded-proto"] === "https" ? "https" : "http";
+  const scheme = cameOverTls(headers) ? "https" : "http";
   return `${scheme}://${/^([\w.-]+|\[[\da-f:]+\])(:\d+)?$/i.test(host) ? host : "gateway.example"}`;
 }
 
