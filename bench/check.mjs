@@ -1,6 +1,6 @@
 // Whether the servers answer the same: what is not equal is not worth timing.
 import { isDeepStrictEqual } from "node:util";
-import { HOLE, STATUSES, TYPES } from "./workloads.mjs";
+import { DEFAULT_HEADERS, HOLE, STATUSES, TYPES } from "./workloads.mjs";
 
 const SAMPLES = 20;
 
@@ -61,10 +61,10 @@ function withoutOwn(value) {
   );
 }
 
-/** @typedef {{ path?: string, body?: string }} Filled */
+/** @typedef {{ path: string, headers: Record<string, string>, body: string | undefined }} Filled */
 
 /** @param {import("./workloads.mjs").Part} part @param {import("./session.mjs").Session} session @returns {Filled} */
-function fill({ path, body }, { samples }) {
+function fill({ path = "/graphql", headers = DEFAULT_HEADERS, body }, { samples }) {
   const pick = (/** @type {string[]} */ list) => String(list[Math.floor(Math.random() * list.length)]);
   const fillings = {
     ...{ status: () => pick(STATUSES), type: () => pick(TYPES) },
@@ -79,20 +79,16 @@ function fill({ path, body }, { samples }) {
     text.replaceAll(new RegExp(HOLE, "g"), (_, hole) =>
       fillings[/** @type {keyof typeof fillings} */ (hole)](),
     );
-  return path === undefined ? { body: filled(String(body)) } : { path: filled(path) };
+  return { path: filled(path), headers, body: body === undefined ? undefined : filled(body) };
 }
 
 /** @param {import("./servers.mjs").Server} server @param {Filled} request @param {string} token */
-async function ask({ url }, { path, body }, token) {
-  const authorization = `Bearer ${token}`;
-  const response =
-    path === undefined
-      ? await fetch(`${url}/graphql`, {
-          method: "POST",
-          headers: { authorization, "content-type": "application/json" },
-          body: String(body),
-        })
-      : await fetch(`${url}${path}`, { headers: { authorization } });
+async function ask({ url }, { path, headers, body }, token) {
+  const response = await fetch(`${url}${path}`, {
+    method: body === undefined ? "GET" : "POST",
+    headers: { ...headers, authorization: `Bearer ${token}` },
+    body,
+  });
   // What the gateway tells besides the data, the others do not.
   const { extensions: _, ...answer } = await response.json();
   return { status: response.status, body: answer };

@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { cpuMicros, startChild } from "./children.mjs";
-import { HOLE, STATUSES, TYPES } from "./workloads.mjs";
+import { DEFAULT_HEADERS, HOLE, STATUSES, TYPES } from "./workloads.mjs";
 
 /** How long wrk may take beyond its duration. Milliseconds. */
 const GRACE = 20_000;
@@ -97,12 +97,14 @@ async function runWrk(args, seconds) {
  * @param {number} seed
  */
 function writeScript(workload, session, seed) {
-  const headers = `Host: bench\r\nAuthorization: Bearer ${session.token}\r\n`;
-  const functions = workload.parts.map((part) =>
-    part.path === undefined
-      ? `function() return post(${toLua(String(part.body))}) end`
-      : `function() return "GET " .. ${toLua(part.path)} .. ${quote(` HTTP/1.1\r\n${headers}\r\n`)} end`,
-  );
+  const functions = workload.parts.map(({ path = "/graphql", headers = DEFAULT_HEADERS, body }) => {
+    const lines = { host: "bench", authorization: `Bearer ${session.token}`, ...headers };
+    const head = Object.entries(lines).map(([name, value]) => `${name}: ${value}\r\n`);
+    const rest = ` HTTP/1.1\r\n${head.join("")}`;
+    return body === undefined
+      ? `function() return "GET " .. ${toLua(path)} .. ${quote(`${rest}\r\n`)} end`
+      : `function() return post(${quote(`POST ${path}${rest}`)}, ${toLua(body)}) end`;
+  });
   let sum = 0;
   const choices = workload.parts.map(({ share }, index) => {
     sum += share;
@@ -118,8 +120,7 @@ end
 local function pick(list) return list[math.random(#list)] end
 local ids, customers, cursors = lines(${quote(session.files.id)}), lines(${quote(session.files.customer)}), lines(${quote(session.files.cursor)})
 local statuses, types = {${STATUSES.map(quote)}}, {${TYPES.map(quote)}}
-local head = ${quote(`POST /graphql HTTP/1.1\r\n${headers}Content-Type: application/json\r\nContent-Length: `)}
-local function post(body) return head .. #body .. "\\r\\n\\r\\n" .. body end
+local function post(head, body) return head .. "content-length: " .. #body .. "\\r\\n\\r\\n" .. body end
 local parts = {
   ${functions.join(",\n  ")}
 }

@@ -1,10 +1,9 @@
-import { join, resolve } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import { createAuthenticator } from "../auth/authenticate.ts";
-import { ensureDevToken } from "../auth/dev-token.ts";
+import { devTokenFile, ensureDevToken } from "../auth/dev-token.ts";
 import type { VerifyJwt } from "../auth/jwt.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../db/client.ts";
@@ -13,6 +12,7 @@ import { hasDatabase } from "../db/embedded/embedded.ts";
 import { migrate } from "../db/migrating/migrate.ts";
 import { isMigrated } from "../db/migrating/pending.ts";
 import { type OpenDatabase, openDatabase } from "../db/open.ts";
+import { isWritable } from "../db/writable.ts";
 import { startSweep } from "../idempotency/sweep.ts";
 import { sealPlainNumbers } from "../kyc/sealed-numbers.ts";
 import { createLog, openOutput } from "../log.ts";
@@ -24,10 +24,11 @@ import { keyFileOf, openKeyring, requireKeySource } from "../sealing/open-keyrin
 import { registerNewestKey } from "../sealing/registry.ts";
 import { readVersion } from "../version.ts";
 import { createApp } from "./app.ts";
+import { isLoopbackHost } from "./development-token.ts";
 import { launcherGone } from "./launcher.ts";
 import { acceptMore } from "./load/acceptors.ts";
-import { isLoopbackHost } from "./owners-browser.ts";
 import { prepareDrain } from "./shutdown.ts";
+import { type TokenHint, toUrl, welcome } from "./welcome.ts";
 
 /**
  * Left to itself the heap grows to three times what lives in it before it is cleared: to grow by 40 % keeps a loaded
@@ -93,15 +94,16 @@ async function run(
         onFailure: (err) => log.warn({ err }, "the key file could not be read again"),
       });
   const { token, hint } = await devToken(config, db);
+  const devTokenOfPages = isLoopbackHost(config.host) ? token : null;
   const app = await createApp({
     config,
-    devToken: isLoopbackHost(config.host) ? token : null,
+    devToken: devTokenOfPages,
     db,
     keys,
     authenticate: createAuthenticator(db, Date.now, await jwtVerifier(config, log)),
     log,
     metrics,
-    isReady: () => isMigrated(db.urgent),
+    isReady: async () => (await isWritable(db.urgent)) && (await isMigrated(db.urgent)),
     isDraining: () => draining,
     isDeaf: () => deaf,
     now: Date.now,
@@ -110,12 +112,14 @@ async function run(
   const sealing = sealWhatIsPlain(db, keys, log, ending.signal);
   // Left to Node, what comes while 511 wait is dropped by the system, and hangs in its retries.
   await app.listen({ port: config.port, host: config.host, backlog: config.maxConnections });
-  await say(...welcome(baseUrl(app, config.host), config, hint)).catch(async (error) => {
-    ending.abort();
-    unwatchKeys();
-    await Promise.all([app.close(), sealing]);
-    throw error;
-  });
+  await say(...welcome(baseUrl(app, config.host), config, { hint, devToken: devTokenOfPages })).catch(
+    async (error) => {
+      ending.abort();
+      unwatchKeys();
+      await Promise.all([app.close(), sealing]);
+      throw error;
+    },
+  );
   const acceptors = acceptMore(app.server, config.maxConnections);
   const stopSweep = startSweep({ db, log, now: Date.now });
   const signal = await stop;
@@ -172,13 +176,11 @@ function stopSignal(): Promise<string> {
   });
 }
 
-type TokenHint = { header: string } | { command: string };
-
 /** The token for development where there is one, and what a start tells of tokens. */
 async function devToken(config: Config, db: Database): Promise<{ token: string | null; hint: TokenHint }> {
   const command = `npx kyc-gateway token create --account demo --name first --scopes kyc:read,kyc:write,kyc:pii`;
   if (config.databaseUrl !== undefined) return { token: null, hint: { command } };
-  const file = join(resolve(config.dataDir), "dev-token");
+  const file = devTokenFile(config.dataDir);
   const token = await ensureDevToken(db, file, Date.now());
   if (token === null) return { token, hint: { command } };
   return {
@@ -189,21 +191,5 @@ async function devToken(config: Config, db: Database): Promise<{ token: string |
 
 function baseUrl(app: FastifyInstance, host: string): string {
   const address = app.server.address();
-  const port = typeof address === "object" ? address?.port : undefined;
-  const name = host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host;
-  return `http://${name}:${port}`;
-}
-
-function welcome(url: string, { graphiql, docs }: Config, hint: TokenHint): string[] {
-  return [
-    "",
-    `  GraphQL   ${url}/graphql${graphiql ? "   (GraphiQL in a browser)" : ""}`,
-    `  REST      ${url}/v1/kyc${docs ? `   (${url}/docs in a browser)` : ""}`,
-    `  Health    ${url}/health  ${url}/ready  ${url}/metrics`,
-    "",
-    ...("header" in hint
-      ? ["  Try it:", "", `curl ${url}/v1/kyc ${hint.header}`]
-      : ["  Requests need a token. Make one:", "", hint.command]),
-    "",
-  ];
+  return toUrl(host, typeof address === "object" && address ? address.port : 0);
 }

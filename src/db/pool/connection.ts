@@ -25,8 +25,6 @@ export interface Connection {
   socket: Socket | undefined;
   /** Which of the hosts that was. */
   host: number;
-  /** How many hosts it has left because they take no writes. */
-  left: number;
   /** When it first did what was asked: milliseconds since the start of the process. Undefined: not yet. */
   servedAt: number | undefined;
   /** How often its socket was closed so far. */
@@ -35,6 +33,8 @@ export interface Connection {
   load: number;
   /** The same one by one, the oldest first. */
   readonly runs: Set<Run>;
+  /** Whether it has led to nothing: the server has no place for it, or takes no writes. What waits for it was not sent. */
+  wasRefused: boolean;
   /** Whether it was given up: nothing comes of it any more. */
   isCut: boolean;
   /** Whether the socket that is opened now only carries the wish to stop a statement. */
@@ -52,6 +52,8 @@ const RECONNECT_AFTER_SECONDS = 0.2;
 export interface ConnectionEvents {
   /** Its socket was closed, also by us. */
   closed(connection: Connection): void;
+  /** It is new, and there is another host, which may take writes. */
+  refused(connection: Connection): void;
   /** Its server, which it has used for a while, takes no writes any more. */
   readOnly(connection: Connection): void;
 }
@@ -83,17 +85,19 @@ export function openConnection(
       onparameter: (name: string, value: string) => {
         if (!READ_ONLY_PARAMETERS.has(name) || value !== "on") return;
         if (connection.servedAt !== undefined) events.readOnly(connection);
-        else if (hosts.mayLeave(connection.host, connection.left)) {
-          connection.left += 1;
+        else if (hosts.mayLeave(connection.host)) {
+          // The driver is about to send what waits for it.
           connection.socket?.destroy();
+          connection.wasRefused = true;
+          events.refused(connection);
         }
       },
       socket: () => openFor(connection, hosts, address, timeout),
     } as object),
   );
   const connection: Connection = {
-    ...{ client, socket: undefined, host: 0, left: 0, servedAt: undefined, closes: 0, load: 0 },
-    ...{ runs: new Set(), isCut: false, isCancelling: false },
+    ...{ client, socket: undefined, host: 0, servedAt: undefined, closes: 0, load: 0 },
+    ...{ runs: new Set(), wasRefused: false, isCut: false, isCancelling: false },
   };
   return connection;
 }

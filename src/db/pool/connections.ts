@@ -98,6 +98,7 @@ export class Connections {
     if (index !== -1) {
       if (this.#active.length === 1) return false;
       this.#active.splice(index, 1);
+      connection.wasRefused = true;
       void this.discard(connection);
     }
     this.#growing ??= setTimeout(() => this.#grow(), TRY_AGAIN_AFTER).unref();
@@ -128,6 +129,7 @@ export class Connections {
         if (connection.servedAt !== undefined || connection.load >= TRANSACTION_LOAD)
           void this.discard(connection);
       },
+      refused: (connection) => void this.discard(connection),
       readOnly: (connection) => this.renew(connection),
     });
 

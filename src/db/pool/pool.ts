@@ -245,8 +245,8 @@ class Pool implements Database {
   #nextFor(connection: Connection, error: unknown, tries: number): Connection | undefined {
     const code = codeOf(error);
     if (connection.servedAt !== undefined) return undefined;
-    if (code === TOO_MANY_CONNECTIONS) {
-      return this.#connections.drop(connection) ? this.#connections.leastLoaded() : undefined;
+    if (connection.wasRefused || (code === TOO_MANY_CONNECTIONS && this.#connections.drop(connection))) {
+      return this.#connections.leastLoaded();
     }
     if (code !== CANNOT_CONNECT_NOW || tries >= this.#hosts.count) return undefined;
     this.#hosts.avoid(connection.host);
