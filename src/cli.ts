@@ -19,10 +19,13 @@ import {
 } from "./command.ts";
 import { ConfigError, parseConfig } from "./config.ts";
 import { parseTimeSpan } from "./config-values.ts";
+import { explainRefusal, findRefusal } from "./db/advice.ts";
 import type { Database } from "./db/client.ts";
 import { BackupError } from "./db/embedded/backup.ts";
 import { DataDirError } from "./db/embedded/data-dir.ts";
 import { DataDirInUseError } from "./db/embedded/embedded.ts";
+import { EngineError } from "./db/embedded/engine.ts";
+import { EncodingError } from "./db/encoding.ts";
 import { MigrationBlockedError } from "./db/migrating/migrate.ts";
 import { demoCommand } from "./demo/demo-command.ts";
 import { AppError } from "./errors.ts";
@@ -233,11 +236,13 @@ function report(error: unknown): number {
 
 /** Their message is all that there is to say. */
 const FAILURES_IN_WORDS = [
-  ...[BackupError, CommandFailure, DataDirInUseError],
+  ...[BackupError, CommandFailure, DataDirInUseError, EncodingError, EngineError],
   ...[MigrationBlockedError, OutputError],
 ];
 
 function explain(error: unknown): string[] {
+  const refusal = findRefusal(error);
+  if (refusal) return [explainRefusal(refusal)];
   if (error instanceof AppError && error.code === "UNAVAILABLE") {
     const { code, message } = (error.cause ?? {}) as { code?: string; message?: string };
     return [`the database can't be reached: ${message || code || "no answer"}`];

@@ -1,17 +1,24 @@
 import { AppError, unavailable } from "../errors.ts";
 
-/** A statement that the server refused. It keeps the SQLSTATE and names of the schema: what the server says besides quotes values. */
+/** A statement, or a connection, that the server refused. Its message has nothing that a record holds. */
 export class DatabaseError extends Error {
   readonly code: string;
   readonly constraint: string | undefined;
+  /** PostgreSQL's own message, if messages of this kind quote no values: one line. */
+  readonly said: string | undefined;
 
-  constructor(code: string, constraint?: string) {
-    super(`the database refused a statement: SQLSTATE ${code}${constraint ? ` (${constraint})` : ""}`);
+  constructor(code: string, constraint?: string, said?: string) {
+    const known = said ?? "the database refused a statement";
+    super(`${known} (SQLSTATE ${code}${constraint ? `, ${constraint}` : ""})`);
     this.name = "DatabaseError";
     this.code = code;
     this.constraint = constraint;
+    this.said = said;
   }
 }
+
+// Their messages name parts of the schema, users, databases, files or limits, and never what a statement carries.
+const WITHOUT_VALUES = /^(08|25|28|3D|3F|42|53|55|57|58)/;
 
 // Each has a digit, which EPIPE has not.
 const SQLSTATE = /^(?=.*\d)[0-9A-Z]{5}$/;
@@ -23,12 +30,17 @@ const PASSING_SQLSTATE = /^(08|28|3D|40|53|57|58)|^(25006|25P03|25P04|55P03)$/;
 // and Node's for a socket or its encryption.
 const BROKEN_CONNECTION = /^(CONNECT|SASL_|AUTH_TYPE_|E(AI_)?[A-Z]+$|ERR_(SSL|TLS|SOCKET|STREAM)_)/;
 
-/** What a failed statement may be known by: no text of the driver's or the server's, since those quote bound values. */
+/** What a failed statement may be known by: no text of the driver's or the server's that may quote bound values. */
 export function withoutValues(error: unknown): unknown {
-  const { code, constraint_name } = (error ?? {}) as { code?: unknown; constraint_name?: string };
+  const { code, constraint_name, message } = (error ?? {}) as Record<
+    "code" | "constraint_name" | "message",
+    unknown
+  >;
   if (error instanceof AppError || error instanceof DatabaseError || typeof code !== "string") return error;
   if (SQLSTATE.test(code)) {
-    const refusal = new DatabaseError(code, constraint_name);
+    const said =
+      WITHOUT_VALUES.test(code) && typeof message === "string" ? message.replace(/\s+/g, " ") : undefined;
+    const refusal = new DatabaseError(code, constraint_name as string | undefined, said);
     return PASSING_SQLSTATE.test(code) ? unavailable(refusal) : refusal;
   }
   return BROKEN_CONNECTION.test(code) ? unavailable(error) : error;

@@ -43,6 +43,7 @@ beforeAll(async () => {
   await administer(
     started.replace(/\/postgres$/, "/kyc"),
     "create role \"o'brien@kyc\" login password 'p:w/?#@+ %41'",
+    "create role wide login password 'ﬁ…\u00a0é'",
   );
   closedPort = await freePort();
 });
@@ -99,6 +100,8 @@ const ROWS: Record<string, Row> = {
     `postgres://o'brien%40kyc:p%3Aw%2F%3F%23%40+%20%2541@127.0.0.1:${port}/kyc`,
   "a user and password as parameters": ({ port }) =>
     `postgres://127.0.0.1:${port}/kyc?user=o'brien%40kyc&password=p:w/%3F%23%40+%20%2541`,
+  "a password that SCRAM normalizes": ({ port }) =>
+    `postgres://wide:${encodeURIComponent("ﬁ…\u00a0é")}@127.0.0.1:${port}/kyc`,
   "no database": ({ password, port }) => `postgres://postgres:${password}@127.0.0.1:${port}`,
   "sslmode=disable": ({ password, port }) =>
     `postgres://postgres:${password}@127.0.0.1:${port}/kyc?sslmode=disable`,

@@ -69,8 +69,14 @@ async function serve(database: PGlite, messages: ToEngine): Promise<void> {
     const answer = await run(database, messages);
     tell({ answer }, answer);
   } catch (error) {
-    tell({ crash: error instanceof Error ? error.message : String(error) });
+    tell({ crash: describe(error) });
   }
+}
+
+/** What the engine throws is not always an error: where a file can't be written, it has nothing but a number. */
+function describe(error: unknown): string {
+  const { message, errno } = (error ?? {}) as { message?: string; errno?: number };
+  return message || (errno === undefined ? String(error) : `system error ${errno}`);
 }
 
 function tell(words: FromEngine, transferred: Uint8Array<ArrayBuffer>[] = []): void {
@@ -82,6 +88,9 @@ function tell(words: FromEngine, transferred: Uint8Array<ArrayBuffer>[] = []): v
 
 const database = await PGlite.create(workerData, {
   startParams: [...PGlite.defaultStartParams, ...STACK_DEPTH, ...BUFFERS],
+}).catch((error) => {
+  // Cloned for the other thread, what is thrown here would have lost its name and message.
+  throw new Error(describe(error));
 });
 throwCrashes(database);
 const { rows } = await database.query<{ name: string; value: string }>(

@@ -1,3 +1,5 @@
+import { statfsSync } from "node:fs";
+import { dirname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { beside } from "../../beside.ts";
 import type { Engine } from "./multiplexer.ts";
@@ -11,12 +13,30 @@ export type FromEngine =
   | { answer: Uint8Array<ArrayBuffer>[] }
   | { crash: string };
 
+/** The engine can't open its files. The message says why, as far as that is known. */
+export class EngineError extends Error {
+  override readonly name = "EngineError";
+}
+
+/** A new database takes 40 MB; one that is there needs less to be opened. Bytes. */
+const LITTLE_SPACE = 48 * 1024 * 1024;
+
+function asEngineError(pgdata: string, cause: unknown): EngineError {
+  const { bavail, bsize } = statfsSync(dirname(pgdata));
+  const free = bavail * bsize;
+  const isFull = free < LITTLE_SPACE;
+  const reason = isFull
+    ? `its disk is full (${Math.floor(free / 1024 / 1024)} MB are free). Make room, or set DATA_DIR to a folder on another disk`
+    : (cause as Error).message;
+  return new EngineError(`the embedded database in ${pgdata} can't be opened: ${reason}`, { cause });
+}
+
 /** A thread runs no TypeScript: from the sources it is the compiled one, too. */
 const WORKER = beside("../dist/engine-worker.js");
 
 /**
  * Opens the engine on its files, made if there are none, in a thread of its own: what it runs holds up nothing else.
- * Nobody else may have the files open. Fails where they can't be opened.
+ * Nobody else may have the files open. Fails with EngineError if they can't be opened.
  */
 export async function openEngine(pgdata: string): Promise<Engine> {
   const worker = new Worker(WORKER, { workerData: pgdata });
@@ -44,7 +64,10 @@ export async function openEngine(pgdata: string): Promise<Engine> {
     return words;
   };
 
-  const opened = await next();
+  const opened = await next().catch(async (cause) => {
+    await worker.terminate();
+    throw asEngineError(pgdata, cause);
+  });
   return {
     parameters: "parameters" in opened ? opened.parameters : {},
     run: async (messages) => {

@@ -2,6 +2,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { AppError } from "../../errors.ts";
 import type { Database, Executor } from "../client.ts";
 import { DatabaseError } from "../database-error.ts";
+import { requireUtf8 } from "../encoding.ts";
 import { connect, type DatabaseAddress } from "../pool/pool.ts";
 import { type Migration, ownMigrations } from "./migration-files.ts";
 import { findPending, isNothing, lastApplied } from "./pending.ts";
@@ -38,7 +39,7 @@ const CREATE_REGISTRY = `
  * Afterwards the database has all of these migrations, this release's own unless told, and their indexes are valid.
  * The gateways that serve it meanwhile go on: no statement of theirs waits for one of these longer than a second.
  * Several may call it at once: one does a step, the others wait for it. What was cut short is mended by the next call.
- * Fails with MigrationBlockedError where others keep a lock for most of a minute.
+ * Fails with EncodingError unless the database is in UTF8, and with MigrationBlockedError where others keep a lock for most of a minute.
  */
 export async function migrate(
   address: DatabaseAddress,
@@ -47,6 +48,7 @@ export async function migrate(
   // Two connections of its own: one holds the lock while the other builds an index.
   const db = connect({ address, poolSize: 2, prepare: false });
   try {
+    await requireUtf8(db);
     const pending = await findPending(db, migrations);
     if (isNothing(pending)) return;
     for (const migration of pending.migrations) {

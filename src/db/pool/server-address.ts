@@ -112,14 +112,13 @@ export function readServerAddress(url: string, env: Env): ServerAddress {
   const user = all.user ?? userInfo().username;
   const database = all.dbname ?? user;
   const seconds = (name: string) => (all[name] === undefined ? undefined : Number(all[name]));
+  const password =
+    all.password ?? findPassword(all.passfile ?? join(homedir(), ".pgpass"), hosts[0], database, user);
   return {
     hosts,
     user,
     database,
-    password:
-      all.password ??
-      findPassword(all.passfile ?? join(homedir(), ".pgpass"), hosts[0], database, user) ??
-      "",
+    password: normalize(password ?? ""),
     tls: readTls(all),
     writableOnly: hosts.length > 1 || (all.target_session_attrs ?? "any") !== "any",
     // Zero is for ever; libpq takes one second for two.
@@ -133,6 +132,14 @@ export function readServerAddress(url: string, env: Env): ServerAddress {
       ...(all.options !== undefined && { options: all.options }),
     },
   };
+}
+
+/** A password as SCRAM has it, RFC 4013 in the main: the server has done the same, and the driver does not. */
+function normalize(password: string): string {
+  return password
+    .replace(/[\u00a0\u2000-\u200a\u202f\u205f\u3000]/g, " ")
+    .replace(/\u00ad/g, "")
+    .normalize("NFKC");
 }
 
 /** Where a database is, for people: without user and password. */

@@ -1,0 +1,42 @@
+import { AppError } from "../errors.ts";
+import { DatabaseError } from "./database-error.ts";
+
+const ROLES = "The README has the grants under Roles";
+const OWN_DATABASE =
+  "The database has tables or types with the gateway's names, but not the schema drizzle, in which the gateway records " +
+  "its migrations: give the gateway a database of its own, or restore a dump of the whole one (pg_dump without -n)";
+
+/** What to do about what PostgreSQL refuses, by its SQLSTATE or the class of it. */
+const ADVICE: Record<string, string> = {
+  "28P01": "Set the right user and password in DATABASE_URL",
+  "28": "pg_hba.conf decides who may sign in from where, and whether with sslmode=require; a role needs LOGIN",
+  "3D000": "Create it: CREATE DATABASE … ENCODING 'UTF8'",
+  "3F000":
+    "The role's search_path leads to no schema. ALTER ROLE … SET search_path = public, and GRANT USAGE, CREATE ON SCHEMA public TO …",
+  "42501":
+    "To migrate, a role needs GRANT CREATE ON DATABASE … TO …, and GRANT USAGE, CREATE ON SCHEMA public TO …, and owns " +
+    `the tables; to serve, it needs USAGE on both schemas, SELECT, INSERT, UPDATE, DELETE on the tables. ${ROLES}`,
+  "42P01": `A table is missing. If it is there, the role's search_path does not lead to it: ALTER ROLE … SET search_path = public. ${OWN_DATABASE}`,
+  "42703": OWN_DATABASE,
+  "42710": OWN_DATABASE,
+  "42P07": OWN_DATABASE,
+  "42704": OWN_DATABASE,
+  "53100": "Make room on the disk",
+  "53300": "Lower DATABASE_POOL_SIZE, or raise the limit: ALTER ROLE … CONNECTION LIMIT, or max_connections",
+  "25006":
+    "The server takes no writes: it is a standby, or was made read-only. Name all hosts in DATABASE_URL",
+  "57P03": "The server is starting or stopping: try again",
+};
+
+/** The refusal that an error is, or comes from; undefined if PostgreSQL has refused nothing. */
+export function findRefusal(error: unknown): DatabaseError | undefined {
+  if (error instanceof DatabaseError) return error;
+  if (error instanceof AppError && error.cause instanceof DatabaseError) return error.cause;
+  return undefined;
+}
+
+/** A line on what PostgreSQL has refused, in its own words, and what to do about it. */
+export function explainRefusal({ code, message }: DatabaseError): string {
+  const advice = ADVICE[code] ?? ADVICE[code.slice(0, 2)];
+  return `the database refuses: ${message}.${advice ? ` ${advice}.` : ""}`;
+}
