@@ -16,6 +16,7 @@ import { findKeyMisuse } from "./documents/key-misuse.ts";
 import { parseDocument } from "./documents/parse-document.ts";
 import type { TrustedDocuments } from "./documents/trusted-documents.ts";
 import { failureOf, inDocumentOrder, renderErrors, type Validate } from "./errors.ts";
+import { addFieldErrors } from "./field-errors.ts";
 import { labelOf, NO_OPERATION, type Observed } from "./observed.ts";
 import { schema } from "./schema.ts";
 import { checkVariables, type VariableCheck } from "./variables.ts";
@@ -54,7 +55,7 @@ export function createFastPath(validate: Validate, limits: QueryLimits, trusted:
     const cost = document.costOf(variables);
     if (cost > limits.cost) return null;
     if (context.idempotency && !document.takesKey) return null;
-    const result = await document.execute(context, variables);
+    const result = addFieldErrors(context, await document.execute(context, variables));
     // An error of a field has its path; one without it comes before any field has run.
     if (result.errors?.some(({ path }) => !path)) return null;
     // A number that was read for a field whose parent failed is not in the answer.

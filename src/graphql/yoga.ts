@@ -9,6 +9,7 @@ import { tooCostly } from "./documents/limits.ts";
 import { parseDocument } from "./documents/parse-document.ts";
 import { ID_NAMES, type TrustedDocuments } from "./documents/trusted-documents.ts";
 import { failureOf, inDocumentOrder, renderErrors, type Validate } from "./errors.ts";
+import { addFieldErrors } from "./field-errors.ts";
 import { labelOf, type Observed } from "./observed.ts";
 import { schema } from "./schema.ts";
 import { checkVariables } from "./variables.ts";
@@ -77,8 +78,8 @@ export function createGraphqlServer(
     onResultProcess({ result, setResult, serverContext }) {
       // A stream of answers: each comes here by itself.
       if (Symbol.asyncIterator in result) return;
-      const { data, errors } = result as ExecutionResult;
       const context = serverContext as unknown as ServerContext;
+      const { data, errors } = addFieldErrors(context, result as ExecutionResult);
       const { requestId, log, observed, told } = context;
       if (!data) withholdAnswer(context, failureOf({ errors }));
       const rendered = errors && renderErrors(inDocumentOrder(errors), { requestId, log });

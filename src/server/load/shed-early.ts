@@ -98,6 +98,6 @@ function refuse([request, response]: Exchange, route: string, { config, record }
   response.end(body);
   record({
     ...{ requestId, method: request.method as string, route, status },
-    ...{ elapsed: performance.now() - came, viewer: undefined, observed: null },
+    ...{ elapsed: performance.now() - came, context: undefined, observed: null },
   });
 }
