@@ -53,7 +53,7 @@ export class AppError extends Error {
   readonly retryAfter: number | undefined;
   /** Whether it is what the first request under the same idempotency key was answered. */
   readonly replayed: boolean;
-  /** A narrower code that REST shows in place of the catalogue's. The operation sees to the log itself. */
+  /** A narrower code that REST shows in place of the catalogue's. Set if the operation itself has the failure logged. */
   readonly detail: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {

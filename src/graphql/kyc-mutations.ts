@@ -125,7 +125,7 @@ builder.mutationFields((t) => ({
   }),
 }));
 
-/** Refuses a token that only writes an answer with more of the record than its id and version: nothing is written. */
+/** Fails with FORBIDDEN if a token without `kyc:read` selects more of the record than its id and version. */
 function requireSelection(ctx: OperationContext, info: GraphQLResolveInfo): void {
   requireScope(ctx.viewer, "kyc:write");
   if (selectsRecord(info)) requireScope(ctx.viewer, "kyc:read");

@@ -48,7 +48,7 @@ export async function createKyc(
       createdAt: now,
       updatedAt: now,
       version: 1,
-      // The plaintext is here: the answer need not decrypt it again.
+      // We already have the plaintext: don't decrypt it for the answer.
       openOnce: () => documentNumber,
     };
     const event = newEvent(ctx, viewer, {

@@ -13,9 +13,10 @@ import { findPosition } from "./store.ts";
 
 /**
  * The viewer's records that match the filter, newest first: `first` of them from the newest end of what lies
- * between `after` and `before`, or `last` of them from its oldest end; ten where neither is given. `after` and
+ * between `after` and `before`, or `last` of them from its oldest end; ten if neither is given. `after` and
  * `before` take a cursor or the id of a record, which may be deleted since. Needs `kyc:read`, and `kyc:pii` to look
- * for a number: what that finds is in the trail, if reads are audited. Fails with BAD_USER_INPUT, naming every fault; `found` are those that the surface met already.
+ * for a number: if reads are audited, the trail has what that finds. Fails with BAD_USER_INPUT, naming every fault;
+ * `found` are those that the surface met already.
  */
 export async function listKycs(
   ctx: OperationContext,
@@ -49,8 +50,8 @@ export async function listKycs(
 }
 
 /**
- * Notes the records that a search by number finds, whatever the answer will have of the list: those of the page, or, if
- * it is empty, those that the count and the page's neighbours tell of.
+ * Notes the records that a search by number finds, whatever the answer shows of the list: those of the page, or, if the
+ * page is empty, the newest ones, because the count and `pageInfo` show that there are some.
  */
 async function confirmFound(
   { db, reads }: OperationContext,

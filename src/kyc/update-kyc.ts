@@ -46,7 +46,8 @@ export async function updateKyc(
 ): Promise<ShownKyc> {
   const viewer = requireScope(ctx.viewer, "kyc:write");
   const { accountId } = viewer;
-  const met = [...found, ...findKeyFaults(ctx.idempotency), ...findUnseen(viewer, input, needs)];
+  const unseen = findUnseen(viewer, input, needs);
+  const met = [...found, ...findKeyFaults(ctx.idempotency), ...unseen];
   const { value, faults } = readInput(updateKycInput, input, met);
   const id = toKycId(input.id);
   // A client that sent none asks for the same over either surface. On a replay they are those of another time.
@@ -58,8 +59,11 @@ export async function updateKyc(
     ? toKeyedWrite<Kyc, typeof operation>(ctx, viewer, "updateKyc", operation, maskInput)
     : null;
   const plan = (stored: Kyc | undefined): KycChange | null => {
-    const others = [...faults, ...(stored ? needs.findChanged(stored) : [])];
-    const masked = stored && isForeignMask(ctx, viewer, stored, input.documentNumber) ? [maskFault] : [];
+    // Nothing of the record is compared with what this viewer was not shown.
+    const comparable = unseen.length === 0 ? stored : undefined;
+    const others = [...faults, ...(comparable ? needs.findChanged(comparable) : [])];
+    const isForeign = comparable && isForeignMask(ctx, viewer, comparable, input.documentNumber);
+    const masked = isForeign ? [maskFault] : [];
     if (!value || others.length > 0) throw badUserInput([...others, ...masked]);
     if (!stored) throw kycNotFound();
     // Before its mask: that of a version which is no more is another one now.
@@ -96,7 +100,7 @@ function confirmReplayed(ctx: OperationContext, viewer: Viewer, kyc: Kyc, given:
     ctx.reads?.confirmed.add(kyc.id);
 }
 
-/** The change to a record as it was read; null where nothing of it changes. Fails where it may not be changed so. */
+/** The change to a record as it was read; null if nothing of it changes. Fails if it may not be changed so. */
 type Plan = (stored: Kyc | undefined) => KycChange | null;
 
 /** How often a change is tried before others are made to wait for it. */
@@ -155,7 +159,7 @@ function planChange(
     createdAt: stored.createdAt,
     updatedAt: Math.max(stored.updatedAt, ctx.now()),
     version: stored.version + 1,
-    // The plaintext of a new number is here, and one that stays is decrypted at most once.
+    // We already have the plaintext of a new number, and one that stays is decrypted at most once.
     openOnce: (open) => number ?? stored.openOnce?.(open) ?? open(),
   };
   const event = newEvent(ctx, viewer, {

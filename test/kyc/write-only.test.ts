@@ -137,6 +137,19 @@ describe("over GraphQL, a token that may write and not read", () => {
     expect(await stored()).toEqual(before);
   });
 
+  test("gets the same answer for the record's mask and another one", async () => {
+    const answers = [];
+    for (const mask of ["••••4567", "••••4568", "•"]) {
+      const update = `mutation { updateKyc(input: { id: "${id}", documentNumber: "${mask}" }) { kyc { id } } }`;
+      const { errors } = await gateway.graphql(writer, update);
+      answers.push(errors?.map(({ message, extensions }) => ({ message, ...extensions, requestId: "" })));
+    }
+    expect(answers[0]).toMatchObject([
+      { code: "BAD_USER_INPUT", fields: [{ path: "input.documentNumber" }] },
+    ]);
+    for (const answer of answers) expect(answer).toEqual(answers[0]);
+  });
+
   test("is FORBIDDEN more than id and version of an update, even one that would change nothing", async () => {
     const before = await stored();
     const update = `mutation { updateKyc(input: { id: "${id}" }) { kyc { id customerId } } }`;
