@@ -166,7 +166,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     // Before there is a body to read, of whatever type.
     done(is404 ? nothingHere() : undefined);
   });
-  const admission = await limitLoad(app, config, parts.metrics);
+  const admission = limitLoad(app, config, parts.metrics);
   const answerOtherMethods = watchMethods(app);
   registerHealth(app, parts);
   await registerSurfaces(app, parts, admission);

@@ -26,6 +26,7 @@ import { createApp } from "./app.ts";
 import { isLoopbackHost } from "./development-token.ts";
 import { launcherGone } from "./launcher.ts";
 import { acceptMore } from "./load/acceptors.ts";
+import { openFilesLimit, roomForConnections } from "./load/open-files.ts";
 import { prepareDrain } from "./shutdown.ts";
 import { type TokenHint, toUrl, welcome } from "./welcome.ts";
 
@@ -54,13 +55,21 @@ export async function serve(config: Config, say: Say): Promise<number> {
   });
   const log = createLog(config.logLevel, output);
   requireKeySource(config);
+  const files = openFilesLimit();
+  const maxConnections = roomForConnections(config, files);
+  if (maxConnections < config.maxConnections) {
+    log.warn(
+      { openFiles: files, maxConnections },
+      "MAX_CONNECTIONS is lowered: the limit of open files (ulimit -n) leaves room for no more",
+    );
+  }
   if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) {
     await say(`Making a database in ${openDataDir(config.dataDir)}, which takes some seconds …`);
   }
   const database = await openDatabase(config, (message) => log.warn(message));
   try {
     const metrics = createMetrics({ usage: () => database.db.usage(), droppedLines: () => droppedLines });
-    return await run(config, database, { log, metrics }, say);
+    return await run({ ...config, maxConnections }, database, { log, metrics }, say);
   } finally {
     await database.close();
   }
