@@ -12,12 +12,13 @@ import {
   print,
   printed,
   printTable,
+  readConfig,
   say,
   toDay,
   withDatabase,
   withKnownDatabase,
 } from "./command.ts";
-import { ConfigError, parseConfig } from "./config.ts";
+import { ConfigError } from "./config.ts";
 import { parseTimeSpan } from "./config-values.ts";
 import { BackupError } from "./db/backup.ts";
 import type { Database } from "./db/client.ts";
@@ -196,7 +197,7 @@ function createProgram(): Command {
         for (const line of lines) print(line);
         await printed();
       };
-      process.exitCode = await serve(parseConfig(process.env), say, stop);
+      process.exitCode = await serve(readConfig(), say, stop);
     });
   program
     .command("schema")
