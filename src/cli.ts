@@ -20,11 +20,11 @@ import {
 } from "./command.ts";
 import { ConfigError } from "./config.ts";
 import { parseTimeSpan } from "./config-values.ts";
-import { BackupError } from "./db/backup.ts";
 import type { Database } from "./db/client.ts";
-import { DataDirError } from "./db/data-dir.ts";
-import { DataDirInUseError } from "./db/embedded.ts";
-import { MigrationBlockedError } from "./db/migrate.ts";
+import { BackupError } from "./db/embedded/backup.ts";
+import { DataDirError } from "./db/embedded/data-dir.ts";
+import { DataDirInUseError } from "./db/embedded/embedded.ts";
+import { MigrationBlockedError } from "./db/migrating/migrate.ts";
 import { demoCommand } from "./demo/demo-command.ts";
 import { AppError } from "./errors.ts";
 import { keysCommands } from "./keys-commands.ts";

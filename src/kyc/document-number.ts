@@ -1,5 +1,4 @@
-import { unavailable } from "../errors.ts";
-import { type Keyring, MissingKeyError } from "../sealing/keyring.ts";
+import type { Keyring } from "../sealing/keyring.ts";
 import type { Kyc, SealedNumber } from "./kyc.ts";
 
 /** What is bound to a sealed number: it opens as the number of this record alone. No account's name has a space. */
@@ -14,8 +13,8 @@ export function sealNumber(keys: Keyring, accountId: string, id: string, number:
 }
 
 /**
- * The record's number. Fails with UNAVAILABLE where its key is not among the given ones, as while a new key is on its
- * way to the replicas, and with an Error where it was sealed for another record or changed since.
+ * The record's number. Fails with a MissingKeyError if its key is not among the given ones, and with an Error without
+ * values if it was sealed for another record or changed since.
  */
 export function openNumber(
   keys: Keyring,
@@ -25,11 +24,7 @@ export function openNumber(
   const { id, sealedNumber } = kyc;
   if (sealedNumber === null) return kyc.plainNumber as string;
   const open = () => keys.open(sealedNumber, placeOf(accountId, id));
-  try {
-    return kyc.openOnce ? kyc.openOnce(open) : open();
-  } catch (error) {
-    throw error instanceof MissingKeyError ? unavailable(error) : error;
-  }
+  return kyc.openOnce ? kyc.openOnce(open) : open();
 }
 
 /** The record with its number in the clear: what says all of it without its keys, and must be sealed as a whole. */
@@ -51,6 +46,9 @@ export function digestsOf(keys: Keyring, accountId: string, number: string): str
 /** Stands for a character that is not shown, and in no number. */
 export const MASK = "•";
 const SHOWN = 4;
+
+/** Stands for a number that can't be decrypted. No number has this mask: one of four characters shows two. */
+export const UNREADABLE_MASK = MASK.repeat(4);
 
 /** The number with its last four characters, or the last half of a shorter one; the others are masked. */
 export function maskNumber(number: string): string {

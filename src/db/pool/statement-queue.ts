@@ -1,4 +1,4 @@
-import { overloaded } from "../errors.ts";
+import { overloaded } from "../../errors.ts";
 
 /** The places of the statements and transactions that may be under way or wait at once. */
 export class StatementQueue {

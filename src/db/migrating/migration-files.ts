@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { readMigrationFiles } from "drizzle-orm/migrator";
-import { beside } from "../beside.ts";
+import { beside } from "../../beside.ts";
 
 /** One file of migrations, as drizzle-kit writes it. */
 export interface Migration {

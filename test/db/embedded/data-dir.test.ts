@@ -13,9 +13,9 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { DataDirError, openDataDir } from "../../src/db/data-dir.ts";
-import { openEmbedded } from "../../src/db/embedded.ts";
-import { lockFolder } from "../../src/db/folder-lock.ts";
+import { DataDirError, openDataDir } from "../../../src/db/embedded/data-dir.ts";
+import { openEmbedded } from "../../../src/db/embedded/embedded.ts";
+import { lockFolder } from "../../../src/db/embedded/folder-lock.ts";
 
 const isRoot = process.getuid?.() === 0;
 const STRANGER = 65_534;

@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { beside } from "../beside.ts";
+import { beside } from "../../beside.ts";
 import type { Engine } from "./multiplexer.ts";
 
 /** Messages to run, or null: nothing more comes. */

@@ -1,4 +1,4 @@
-import type { Executor } from "./client.ts";
+import type { Executor } from "../client.ts";
 import { type ConcurrentIndex, type Migration, ownMigrations } from "./migration-files.ts";
 
 /** What a database lacks of a release. */

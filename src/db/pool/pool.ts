@@ -1,8 +1,8 @@
 import type { Socket } from "node:net";
 import postgres from "postgres";
-import { lateAnswer, unavailable } from "../errors.ts";
-import type { Database, Executor, PoolUsage } from "./client.ts";
-import { withoutValues } from "./database-error.ts";
+import { lateAnswer, unavailable } from "../../errors.ts";
+import type { Database, Executor, PoolUsage } from "../client.ts";
+import { withoutValues } from "../database-error.ts";
 import {
   type Cancellable,
   type Client,

@@ -1,10 +1,10 @@
 import { setTimeout as wait } from "node:timers/promises";
 import postgres from "postgres";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { migrate } from "../../src/db/migrate.ts";
-import { findPending, isMigrated } from "../../src/db/pending.ts";
-import { createTestDatabase } from "../support/database.ts";
-import { FUTURE_INDEX, futureMigrations } from "../support/future-migration.ts";
+import { migrate } from "../../../src/db/migrating/migrate.ts";
+import { findPending, isMigrated } from "../../../src/db/migrating/pending.ts";
+import { createTestDatabase } from "../../support/database.ts";
+import { FUTURE_INDEX, futureMigrations } from "../../support/future-migration.ts";
 
 let database: Awaited<ReturnType<typeof createTestDatabase>>;
 let sql: postgres.Sql;

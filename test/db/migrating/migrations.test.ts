@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { generateDrizzleJson, generateMigration } from "drizzle-kit/api";
 import { expect, test } from "vitest";
-import { ownMigrations } from "../../src/db/migration-files.ts";
-import * as schema from "../../src/db/schema.ts";
-import { unsafeStatements } from "../support/unsafe-statements.ts";
+import { ownMigrations } from "../../../src/db/migrating/migration-files.ts";
+import * as schema from "../../../src/db/schema.ts";
+import { unsafeStatements } from "../../support/unsafe-statements.ts";
 
 const folder = "src/db/migrations/meta";
 const { entries } = JSON.parse(readFileSync(`${folder}/_journal.json`, "utf8"));

@@ -1,12 +1,12 @@
 import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { DatabaseError } from "../../src/db/database-error.ts";
-import { connect } from "../../src/db/pool.ts";
-import { AppError } from "../../src/errors.ts";
-import { insertKyc } from "../../src/kyc/write-store.ts";
-import { createTestDatabase } from "../support/database.ts";
-import { someEvent } from "../support/records.ts";
-import { startTcpProxy } from "../support/tcp-proxy.ts";
+import { DatabaseError } from "../../../src/db/database-error.ts";
+import { connect } from "../../../src/db/pool/pool.ts";
+import { AppError } from "../../../src/errors.ts";
+import { insertKyc } from "../../../src/kyc/write-store.ts";
+import { createTestDatabase } from "../../support/database.ts";
+import { someEvent } from "../../support/records.ts";
+import { startTcpProxy } from "../../support/tcp-proxy.ts";
 
 let database: Awaited<ReturnType<typeof createTestDatabase>>;
 beforeAll(async () => {

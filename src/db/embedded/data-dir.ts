@@ -1,6 +1,6 @@
 import { lstatSync, mkdirSync, readdirSync, type Stats, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { currentUser, FOLDER_MODE, OF_OTHERS } from "../lib/private-files.ts";
+import { currentUser, FOLDER_MODE, OF_OTHERS } from "../../lib/private-files.ts";
 
 /** DATA_DIR names a folder that can't be made, or that is not this user's alone. The message says what to do. */
 export class DataDirError extends Error {

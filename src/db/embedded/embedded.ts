@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { join, resolve } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { FOLDER_MODE } from "../lib/private-files.ts";
+import { FOLDER_MODE } from "../../lib/private-files.ts";
 import { openDataDir } from "./data-dir.ts";
 import { openEngine } from "./engine.ts";
 import { lockFolder } from "./folder-lock.ts";

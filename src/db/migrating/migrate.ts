@@ -1,10 +1,10 @@
 import { setTimeout as wait } from "node:timers/promises";
-import { AppError } from "../errors.ts";
-import type { Database, Executor } from "./client.ts";
-import { DatabaseError } from "./database-error.ts";
+import { AppError } from "../../errors.ts";
+import type { Database, Executor } from "../client.ts";
+import { DatabaseError } from "../database-error.ts";
+import { connect, type DatabaseAddress } from "../pool/pool.ts";
 import { type Migration, ownMigrations } from "./migration-files.ts";
 import { findPending, isNothing, lastApplied } from "./pending.ts";
-import { connect, type DatabaseAddress } from "./pool.ts";
 
 /** A migration did not get its locks, however often it tried. */
 export class MigrationBlockedError extends Error {

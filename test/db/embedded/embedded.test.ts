@@ -11,10 +11,10 @@ import {
   type EmbeddedDatabase,
   openEmbedded,
   socketPathOf,
-} from "../../src/db/embedded.ts";
-import { migrate } from "../../src/db/migrate.ts";
-import { query } from "../../src/db/wire.ts";
-import { FUTURE_INDEX, futureMigrations } from "../support/future-migration.ts";
+} from "../../../src/db/embedded/embedded.ts";
+import { query } from "../../../src/db/embedded/wire.ts";
+import { migrate } from "../../../src/db/migrating/migrate.ts";
+import { FUTURE_INDEX, futureMigrations } from "../../support/future-migration.ts";
 import {
   bind,
   execute,
@@ -26,7 +26,7 @@ import {
   sync,
   types,
   values,
-} from "./raw-client.ts";
+} from "../raw-client.ts";
 
 const IDLE_TRANSACTION_MS = 600;
 /** Long enough for what was sent to have arrived. */

@@ -1,5 +1,5 @@
-import { startRecurring } from "../recurring.ts";
-import type { Database } from "./client.ts";
+import { startRecurring } from "../../recurring.ts";
+import type { Database } from "../client.ts";
 
 /** As PostgreSQL's autovacuum has it. Milliseconds. */
 const INTERVAL = 60_000;

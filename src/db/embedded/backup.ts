@@ -10,8 +10,8 @@ import {
   makeFolderAside,
   moveToNew,
   syncFolder,
-} from "../lib/private-files.ts";
-import type { Database } from "./client.ts";
+} from "../../lib/private-files.ts";
+import type { Database } from "../client.ts";
 import { pgdataOf } from "./embedded.ts";
 import { DataDirInUseError, lockFolder } from "./folder-lock.ts";
 

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { access, mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { extract } from "tar";
-import { FOLDER_MODE, moveToNew, OF_OTHERS } from "../lib/private-files.ts";
+import { FOLDER_MODE, moveToNew, OF_OTHERS } from "../../lib/private-files.ts";
 import { BackupError, KEYS, PGDATA } from "./backup.ts";
 import { openDataDir } from "./data-dir.ts";
 import { checkEngineFiles, hasDatabase, pgdataOf } from "./embedded.ts";
