@@ -12,12 +12,13 @@ import {
   print,
   printed,
   printTable,
+  readConfig,
   say,
   toDay,
   withDatabase,
   withKnownDatabase,
 } from "./command.ts";
-import { ConfigError, parseConfig } from "./config.ts";
+import { ConfigError } from "./config.ts";
 import { parseTimeSpan } from "./config-values.ts";
 import type { Database } from "./db/client.ts";
 import { BackupError } from "./db/embedded/backup.ts";
@@ -29,6 +30,7 @@ import { AppError } from "./errors.ts";
 import { keysCommands } from "./keys-commands.ts";
 import { linkCommand } from "./link-command.ts";
 import { migrateCommand } from "./migrate-command.ts";
+import { awaitStop } from "./server/stop-signal.ts";
 import { readVersion } from "./version.ts";
 
 const EXIT_FAILURE = 1;
@@ -186,13 +188,16 @@ function createProgram(): Command {
     .command("serve")
     .description("run the gateway")
     .action(async () => {
+      // First of all: until then nobody could stop it, if it is the first process of a container.
+      const stop = awaitStop();
       // graphql-js reads it once, when it is loaded: without it each check of a type looks for second copies of itself.
       process.env.NODE_ENV ??= "production";
       const { serve } = await import("./server/serve.ts");
-      process.exitCode = await serve(parseConfig(process.env), async (...lines) => {
+      const say = async (...lines: string[]) => {
         for (const line of lines) print(line);
         await printed();
-      });
+      };
+      process.exitCode = await serve(readConfig(), say, stop);
     });
   program
     .command("schema")

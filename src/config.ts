@@ -89,6 +89,9 @@ const variables = z.object({
     .default("allow"),
 });
 
+/** The names of every variable that the gateway reads. */
+export const VARIABLES: readonly string[] = Object.keys(variables.shape);
+
 /** What headers and buffers of a request take at most besides its body. Bytes. */
 const SPARE_FOR_HEADERS = 64 * 1024;
 /** Smaller, and ordinary answers could not be sent. Bytes. */

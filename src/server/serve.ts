@@ -24,10 +24,10 @@ import { registerNewestKey } from "../sealing/registry.ts";
 import { readVersion } from "../version.ts";
 import { createApp } from "./app.ts";
 import { isLoopbackHost } from "./development-token.ts";
-import { launcherGone } from "./launcher.ts";
 import { acceptMore } from "./load/acceptors.ts";
 import { openFilesLimit, roomForConnections } from "./load/open-files.ts";
 import { prepareDrain } from "./shutdown.ts";
+import { closeInTime, type Stop, StoppedAtStart, unlessStopped } from "./stop-signal.ts";
 import { type TokenHint, toUrl, welcome } from "./welcome.ts";
 
 /**
@@ -43,11 +43,11 @@ const SEAL_AGAIN_AFTER = 10_000;
 type Say = (...lines: string[]) => Promise<void>;
 
 /**
- * Runs the gateway until SIGTERM or SIGINT, then resolves with the exit code: 0 when everything that was asked was
- * answered. Fails if the database or the address can't be had, or what a start says can't be read; nothing stays open
+ * Runs the gateway until `stop`, then resolves with the exit code: 0 when everything that was asked was answered. If
+ * `stop` comes before it listens, the process ends with 0. Fails if the database or the address can't be had, or what a start says can't be read; nothing stays open
  * then.
  */
-export async function serve(config: Config, say: Say): Promise<number> {
+export async function serve(config: Config, say: Say, stop: Stop): Promise<number> {
   for (const flag of V8_FLAGS) setFlagsFromString(flag);
   let droppedLines = 0;
   const output = await openOutput(config.logBufferLimit, (lines) => {
@@ -66,27 +66,38 @@ export async function serve(config: Config, say: Say): Promise<number> {
   if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) {
     await say(`Making a database in ${openDataDir(config.dataDir)}, which takes some seconds …`);
   }
-  const database = await openDatabase(config, (message) => log.warn(message));
   try {
-    const metrics = createMetrics({ usage: () => database.db.usage(), droppedLines: () => droppedLines });
-    return await run({ ...config, maxConnections }, database, { log, metrics }, say);
-  } finally {
-    await database.close();
+    const database = await unlessStopped(
+      stop,
+      openDatabase(config, (message) => log.warn(message)),
+    );
+    try {
+      const metrics = createMetrics({ usage: () => database.db.usage(), droppedLines: () => droppedLines });
+      return await run({ ...config, maxConnections }, database, { log, metrics, say, stop });
+    } finally {
+      await closeInTime(database.close());
+    }
+  } catch (error) {
+    if (!(error instanceof StoppedAtStart)) throw error;
+    log.info({ signal: error.signal }, "stopped before it listened");
+    // A migration that waits for others would keep the process: PostgreSQL rolls it back, and the next start repeats it.
+    process.exit(0);
   }
 }
 
 async function run(
   config: Config,
   { db, address }: OpenDatabase,
-  { log, metrics }: { log: Logger; metrics: Metrics },
-  say: Say,
+  { log, metrics, say, stop }: { log: Logger; metrics: Metrics; say: Say; stop: Stop },
 ): Promise<number> {
   let draining = false;
   let deaf = false;
   const ending = new AbortController();
-  const stop = Promise.race([stopSignal(), launcherGone()]);
-  await migrate(address);
-  const keys = await openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message));
+  await unlessStopped(stop, migrate(address));
+  const keys = await unlessStopped(
+    stop,
+    openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message)),
+  );
   // It takes a moment until there is more to say: whoever wants a line alone, as `head -1` does, has gone by then.
   await say(`KYC gateway ${readVersion()} is starting …`);
   const unwatchKeys = config.encryptionKeys
@@ -101,7 +112,7 @@ async function run(
         },
         onFailure: (err) => log.warn({ err }, "the key file could not be read again"),
       });
-  const { token, hint } = await devToken(config, db);
+  const { token, hint } = await unlessStopped(stop, devToken(config, db));
   const devTokenOfPages = isLoopbackHost(config.host) ? token : null;
   const app = await createApp({
     config,
@@ -164,24 +175,6 @@ async function jwtVerifier({ jwt }: Config, log: Logger): Promise<VerifyJwt | un
   const { createJwtVerifier } = await import("../auth/jwt.ts");
   const onFailure = (err: unknown) => log.warn({ err }, "the identity provider's keys could not be fetched");
   return createJwtVerifier(jwt, { now: Date.now, onFailure });
-}
-
-/** Signals so close together are one wish to stop: npm passes on what reached the gateway already. Milliseconds. */
-const SAME_WISH = 500;
-
-/** The first signal to stop. The listeners stay: without them another signal would end the process on the spot. */
-function stopSignal(): Promise<string> {
-  return new Promise((resolve) => {
-    let askedAt: number | undefined;
-    const onSignal = (signal: string) => {
-      askedAt ??= performance.now();
-      // Whoever presses Ctrl-C again does not want to wait.
-      if (signal === "SIGINT" && performance.now() - askedAt > SAME_WISH) process.exit(130);
-      resolve(signal);
-    };
-    process.on("SIGTERM", onSignal);
-    process.on("SIGINT", onSignal);
-  });
 }
 
 /** The token for development where there is one, and what a start tells of tokens. */
