@@ -24,7 +24,7 @@ import { rolldown } from "rolldown";
 const at = (path) => new URL(path, import.meta.url);
 
 /** Libraries that become part of the gateway's own files: of hundreds of small files each start would read every one. */
-const BUNDLED = /^(zod|drizzle-orm|postgres|graphql-yoga|graphql-scalars|@pothos\/[\w-]+)(\/|$)/;
+const BUNDLED = /^(zod|drizzle-orm|postgres|graphql-scalars|@pothos\/[\w-]+)(\/|$)/;
 
 /** What these libraries load is bundled with them; but there may be one graphql-js alone. */
 function staysOutside(id, importer = "") {
@@ -36,7 +36,7 @@ function staysOutside(id, importer = "") {
 async function bundle() {
   const build = await rolldown({
     cwd: fileURLToPath(at(".")),
-    input: { cli: "src/cli.ts", "engine-worker": "src/db/engine-worker.ts" },
+    input: { cli: "src/cli.ts", "engine-worker": "src/db/embedded/engine-worker.ts" },
     platform: "node",
     external: staysOutside,
   });

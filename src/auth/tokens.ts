@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { and, asc, eq, sql } from "drizzle-orm";
+import { batched } from "../db/batch.ts";
 import type { Database } from "../db/client.ts";
 import { epochMillis, tokens, toTimestamptz } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
@@ -116,16 +117,33 @@ export async function grantScope(db: Database, token: { hash: string; scope: Sco
   await addScope(db, token);
 }
 
-const selectByHash = statement(
+const selectByHashes = statement(
   (db) =>
     db
-      .select(columns)
+      .select({ ...columns, hash: tokens.hash })
       .from(tokens)
-      .where(eq(tokens.hash, given("hash"))),
-  toToken,
+      .where(sql`${tokens.hash} = any(${given("hashes")}::text[])`),
+  ([...row]: [...TokenRow, string]) => ({
+    hash: row.pop() as string,
+    token: toToken(row as unknown as TokenRow),
+  }),
 );
 
-/** The token with this hash, whether it still is good or not. */
-export async function findToken(db: Database, hash: string): Promise<TokenRecord | undefined> {
-  return (await selectByHash(db, { hash }))[0];
+/** Guesses share few statements, and those for tokens that are in use don't wait behind them. */
+const findGrouped = batched(
+  ({ isInUse }: { hash: string; isInUse: boolean }) => (isInUse ? "in use" : "new"),
+  ({ hash }) => hash,
+  async (db, keys) => {
+    const hashes = keys.map(({ hash }) => hash);
+    const found = new Map((await selectByHashes(db, { hashes })).map(({ hash, token }) => [hash, token]));
+    return hashes.map((hash) => found.get(hash));
+  },
+);
+
+/**
+ * The token with this hash, whether it still is good or not. However many are asked for at a time, at most two statements
+ * are under way for those that were found before (`isInUse`), and two for all others.
+ */
+export function findToken(db: Database, hash: string, isInUse = false): Promise<TokenRecord | undefined> {
+  return findGrouped(db, { hash, isInUse });
 }

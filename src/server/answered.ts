@@ -6,6 +6,8 @@ import type { Metrics } from "../metrics.ts";
 /** What is told of a request that was answered. */
 interface Answered {
   requestId: string;
+  /** Of the client. */
+  address: string;
   method: string;
   /** The pattern of the route, never the path or the query: those can hold anything. */
   route: string;
@@ -24,7 +26,7 @@ export type RecordAnswered = (answered: Answered) => void;
  * answer needed can't be decrypted: it names their records.
  */
 export function createAnswerRecord(log: Logger, metrics: Metrics): RecordAnswered {
-  return ({ requestId, method, route, status, elapsed, context, observed }) => {
+  return ({ requestId, address, method, route, status, elapsed, context, observed }) => {
     const viewer = context?.viewer;
     const ms = Math.round(elapsed * 100) / 100;
     metrics.observeRequest(method, route, status, ms / 1000);
@@ -41,6 +43,7 @@ export function createAnswerRecord(log: Logger, metrics: Metrics): RecordAnswere
     log.info(
       {
         requestId,
+        address,
         method,
         route,
         status,

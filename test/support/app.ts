@@ -7,7 +7,7 @@ import { SCOPES, type Scope } from "../../src/auth/scopes.ts";
 import { issueToken } from "../../src/auth/tokens.ts";
 import { type Config, parseConfig } from "../../src/config.ts";
 import type { Database } from "../../src/db/client.ts";
-import { isMigrated } from "../../src/db/pending.ts";
+import { isMigrated } from "../../src/db/migrating/pending.ts";
 import { createLog } from "../../src/log.ts";
 import { createMetrics } from "../../src/metrics.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
