@@ -131,15 +131,22 @@ function requireSelection(ctx: OperationContext, info: GraphQLResolveInfo): void
   if (selectsRecord(info)) requireScope(ctx.viewer, "kyc:read");
 }
 
+/** The failure of a request whose database could not be reached. */
+const outages = new WeakMap<OperationContext, AppError>();
+
 /**
  * Does the work of one mutation. A document can have many, and they follow one another: a token that was revoked
- * meanwhile must not do the rest. Faults of an operation's input are faults of the argument `input`; those of a header are not.
+ * meanwhile must not do the rest, and if the database can't be reached, the rest fails without waiting for it again.
+ * Faults of an operation's input are faults of the argument `input`; those of a header are not.
  */
 async function write<T>(ctx: OperationContext, work: () => Promise<T>): Promise<T> {
-  await ctx.confirmViewer();
+  const outage = outages.get(ctx);
+  if (outage) throw outage;
   try {
+    await ctx.confirmViewer();
     return await work();
   } catch (error) {
+    if (error instanceof AppError && error.code === "UNAVAILABLE") outages.set(ctx, error);
     if (!(error instanceof AppError) || error.faults.length === 0) throw error;
     throw badUserInput(
       error.faults.map((fault) => (isKeyFault(fault) ? fault : { ...fault, path: ["input", ...fault.path] })),

@@ -85,3 +85,25 @@ test.each([
     }
   },
 );
+
+test("once the database is unavailable, the rest of a document's mutations is not tried", async () => {
+  const token = await gateway.token("acme");
+  const [failing, other] = [await createRecord(gateway, token), await createRecord(gateway, token)];
+  await gateway.db.execute(`create function refuse() returns trigger language plpgsql as
+    $$ begin raise exception using errcode = '57P03'; end $$`);
+  await gateway.db.execute(`create trigger refuse before update on kycs for each row
+    when (old.id = '${failing}') execute function refuse()`);
+  try {
+    const query = `mutation {
+      first: updateKyc(input: { id: "${failing}", documentType: VISA }) { kyc { version } }
+      second: updateKyc(input: { id: "${other}", documentType: VISA }) { kyc { version } }
+    }`;
+    const { status, data, errors } = await gateway.graphql(token, query);
+    expect({ status, data }).toEqual({ status: 503, data: { first: null, second: null } });
+    expect(errors?.map(({ extensions }) => extensions.code)).toEqual(["UNAVAILABLE", "UNAVAILABLE"]);
+    const [stored] = await gateway.db.execute("select version from kycs where id = $1", [other]);
+    expect(stored).toEqual({ version: 1 });
+  } finally {
+    await gateway.db.execute("drop trigger refuse on kycs");
+  }
+});
