@@ -9,6 +9,7 @@ import { hasDatabase } from "./db/embedded/embedded.ts";
 import { migrate } from "./db/migrating/migrate.ts";
 import { lastApplied } from "./db/migrating/pending.ts";
 import { borrowDatabase, type OpenDatabase } from "./db/open.ts";
+import { describeAddress, readServerAddress } from "./db/pool/server-address.ts";
 
 /** A command could not do what it was asked to; its message is all that there is to say. */
 export class CommandFailure extends Error {}
@@ -115,8 +116,7 @@ export async function withOpenDatabase<T>(
 /** Where the database is, without what opens it. */
 function placeOf({ databaseUrl, dataDir }: Config): string {
   if (databaseUrl === undefined) return `in ${resolve(dataDir)}`;
-  const { host, pathname } = new URL(databaseUrl);
-  return `at ${host}${pathname}`;
+  return `at ${describeAddress(readServerAddress(databaseUrl, process.env))}`;
 }
 
 /**

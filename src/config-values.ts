@@ -28,18 +28,6 @@ export const origins = z
     "must be origins such as https://app.example.com, with commas between",
   );
 
-export function isDatabaseUrl(text: string): boolean {
-  if (!URL.canParse(text)) return false;
-  const { protocol, username, password, pathname } = new URL(text);
-  try {
-    // The driver decodes them, and fails only later.
-    for (const part of [username, password, pathname]) decodeURIComponent(part);
-  } catch {
-    return false;
-  }
-  return protocol === "postgres:" || protocol === "postgresql:";
-}
-
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 
 export function isProviderUrl(text: string): boolean {

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { ScopeMap } from "./auth/scope-map.ts";
 import { ACCOUNT_ID_RULE, isAccountId } from "./auth/scopes.ts";
+
 import {
   bytes,
   duration,
@@ -8,12 +9,15 @@ import {
   flag,
   host,
   integer,
-  isDatabaseUrl,
   isProviderUrl,
   networks,
   origins,
   scopeMap,
 } from "./config-values.ts";
+
+import { DatabaseUrlError } from "./db/pool/connection-url.ts";
+import { readServerAddress } from "./db/pool/server-address.ts";
+
 import type { EncryptionKey } from "./sealing/keyring.ts";
 
 /** The configuration has faults: one line for each, without the values, which can be secret. */
@@ -31,10 +35,7 @@ export class ConfigError extends Error {
 const variables = z.object({
   PORT: integer(0, 65_535).default(4000),
   HOST: host.default("127.0.0.1"),
-  DATABASE_URL: z
-    .string()
-    .refine(isDatabaseUrl, "must be a URL such as postgres://user@host:5432/name")
-    .optional(),
+  DATABASE_URL: z.string().optional(),
   DATABASE_POOL_SIZE: integer(1, 1000).default(10),
   DATABASE_PREPARE: flag.default(true),
   DATABASE_QUEUE_LIMIT: integer(1, 1_000_000).default(2000),
@@ -212,6 +213,7 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
   if (set.ENCRYPTION_KEYS !== undefined && set.ENCRYPTION_KEYS_FILE !== undefined) {
     faults.push("ENCRYPTION_KEYS_FILE must not be set if ENCRYPTION_KEYS is");
   }
+  if (set.DATABASE_URL !== undefined) faults.push(...findUrlFaults(set.DATABASE_URL, set));
   if (!data || faults.length > 0) throw new ConfigError(faults);
   return {
     port: data.PORT,
@@ -254,6 +256,16 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     jwt: readJwt(data),
     persistedOperations: { mode: data.PERSISTED_OPERATIONS_MODE, manifest: data.PERSISTED_OPERATIONS },
   };
+}
+
+function findUrlFaults(url: string, env: Record<string, string | undefined>): string[] {
+  try {
+    readServerAddress(url, env);
+    return [];
+  } catch (error) {
+    if (error instanceof DatabaseUrlError) return [`DATABASE_URL ${error.message}`];
+    throw error;
+  }
 }
 
 function findLacks(set: Record<string, unknown>, together: readonly string[]): string[] {

@@ -263,6 +263,38 @@ test.each([
 });
 
 test.each([
+  ["postgres://u:s3cret@h/db?schema=kyc&pgbouncer=true", /schema, pgbouncer/],
+  ["postgres://u:s3cret@h/db?statement_timeout=1", /statement_timeout/],
+  ["postgres://u:s3cret@h/db?gssencmode=require", /gssencmode/],
+  ["postgres://u:s3cret@h/db?target_session_attrs=standby", /target_session_attrs/],
+  ["postgres://u:s3cret@h/db?sslmode=s3cret", /sslmode/],
+  ["postgres://u:s3cret@h/db?connect_timeout=s3cret", /connect_timeout/],
+  ["postgres://u:s3cret@h/db?s3cret", /parameter/],
+  ["postgres://u:s3cret@h/db?sslmode=prefer&channel_binding=require", /channel_binding/],
+  ["postgres://u:s3cret@h/db?service=s3cret", /service/],
+  ["postgres://u:s3cret@h:99999/db", /port/],
+  ["postgres://u:s3cret@h:1,g:2,i/db?port=1,2", /ports/],
+  ["postgres://u:s3cret@[::1/db", /IPv6/],
+  ["postgres://u:s3cret%@h/db", /password/],
+  ["postgres://u:pass?s3cret@h/db", /%3F/],
+  ["postgres://u:pass?s3cret=x@h/db", /%3F/],
+  ["mysql://u:s3cret@h/db", /postgres:/],
+])("the database URL %s is refused, and the fault names what is wrong and no secret", (url, named) => {
+  const faults = faultsOf({ DATABASE_URL: url });
+  expect(faults).toHaveLength(1);
+  expect(faults[0]).toMatch(/^DATABASE_URL /);
+  expect(faults[0]).toMatch(named);
+  expect(faults[0]).not.toContain("s3cret");
+});
+
+test("variables of PostgreSQL that can't be honoured are named", () => {
+  const url = "postgres://u@h/db";
+  expect(faultsOf({ DATABASE_URL: url, PGREQUIREPEER: "x" })[0]).toContain("PGREQUIREPEER");
+  expect(faultsOf({ DATABASE_URL: url, PGSSLMODE: "maybe" })[0]).toContain("PGSSLMODE");
+  expect(faultsOf({ PGSSLMODE: "maybe" })).toEqual([]);
+});
+
+test.each([
   ["500", 500],
   ["500ms", 500],
   ["2.5 s", 2500],

@@ -19,8 +19,9 @@ const SQLSTATE = /^(?=.*\d)[0-9A-Z]{5}$/;
 // others, a lock not had in time, a transaction that took too long, read-only after a failover: the request may be
 // right, and the database can't serve it now.
 const PASSING_SQLSTATE = /^(08|28|3D|40|53|57|58)|^(25006|25P03|25P04|55P03)$/;
-// The system's codes, those of looking up names among them, and the driver's. Node's own begin with ERR_.
-const BROKEN_CONNECTION = /^(CONNECT|E(AI_)?[A-Z]+$)/;
+// The codes of the system, those of looking up names among them; the driver's for a connection or a sign-in that fails;
+// and Node's for a socket or its encryption.
+const BROKEN_CONNECTION = /^(CONNECT|SASL_|AUTH_TYPE_|E(AI_)?[A-Z]+$|ERR_(SSL|TLS|SOCKET|STREAM)_)/;
 
 /** What a failed statement may be known by: no text of the driver's or the server's, since those quote bound values. */
 export function withoutValues(error: unknown): unknown {

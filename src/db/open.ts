@@ -5,6 +5,7 @@ import { DatabaseError } from "./database-error.ts";
 import { DataDirInUseError, openEmbedded, socketPathOf } from "./embedded/embedded.ts";
 import { startUpkeep } from "./embedded/upkeep.ts";
 import { connect, type DatabaseAddress } from "./pool/pool.ts";
+import { FIND_DEVIATIONS } from "./pool/session.ts";
 
 /** A database that is open until it is closed. */
 export interface OpenDatabase {
@@ -36,7 +37,7 @@ export async function openDatabase(
   onWarning: (message: string) => void,
   guestsMs = 0,
 ): Promise<OpenDatabase> {
-  if (config.databaseUrl !== undefined) return connectTo(config.databaseUrl, config);
+  if (config.databaseUrl !== undefined) return connectTo(config.databaseUrl, config, onWarning);
   const embedded = await openEmbedded(config.dataDir, { onWarning });
   const address = { socketPath: embedded.socketPath };
   const db = connect({ ...limitsOf(config), address, poolSize: EMBEDDED_POOL_SIZE, prepare: true });
@@ -82,7 +83,11 @@ function limitsOf(config: Settings) {
   };
 }
 
-async function connectTo(url: string, config: Settings): Promise<OpenDatabase> {
+async function connectTo(
+  url: string,
+  config: Settings,
+  onWarning: (message: string) => void,
+): Promise<OpenDatabase> {
   const address = { url };
   const options = {
     ...limitsOf(config),
@@ -90,7 +95,7 @@ async function connectTo(url: string, config: Settings): Promise<OpenDatabase> {
     poolSize: config.databasePoolSize,
     prepare: config.databasePrepare,
   };
-  const db = connect({ ...options, tellTimeout: await takesTimeout(url) });
+  const db = connect({ ...options, settings: await howToSet(url, onWarning) });
   return { db, address, isGuest: false, close: () => db.close() };
 }
 
@@ -98,19 +103,34 @@ async function connectTo(url: string, config: Settings): Promise<OpenDatabase> {
 const PROTOCOL_VIOLATION = "08P01";
 
 /**
- * Whether the database takes a statement timeout for a connection. A pooler that shares connections between clients
- * refuses those that come with settings of their own; it may have the setting itself.
+ * How sessions get their settings. A pooler that shares connections between clients refuses those that come with
+ * settings of their own: then transactions set them, if the defaults are others.
  */
-async function takesTimeout(url: string): Promise<boolean> {
-  const probe = connect({ address: { url }, poolSize: 1, prepare: false, tellTimeout: true });
+async function howToSet(url: string, onWarning: (message: string) => void) {
+  const direct = connect({ address: { url }, poolSize: 1, prepare: false, settings: "at the start" });
   try {
-    await probe.execute("select 1");
-    return true;
+    await direct.execute("select 1");
+    return "at the start";
   } catch (error) {
     const { cause } = error as { cause?: unknown };
-    return !(cause instanceof DatabaseError && cause.code === PROTOCOL_VIOLATION);
+    const isPooler = cause instanceof DatabaseError && cause.code === PROTOCOL_VIOLATION;
+    // What else fails is for the first statement to say.
+    if (!isPooler) return "at the start";
   } finally {
-    await probe.close();
+    await direct.close();
+  }
+  const pooled = connect({ address: { url }, poolSize: 1, prepare: false });
+  try {
+    const deviations = await pooled.execute<{ name: string }>(FIND_DEVIATIONS);
+    if (deviations.length === 0) return undefined;
+    const names = deviations.map(({ name }) => name).join(", ");
+    onWarning(
+      `The database's role has settings that the gateway can't work with, and the pooler lets no session set its own: ${names}. ` +
+        "Each statement sets them now, which makes it slower. ALTER ROLE … RESET them.",
+    );
+    return "in each transaction";
+  } finally {
+    await pooled.close();
   }
 }
 

@@ -1,6 +1,7 @@
 import { join, resolve } from "node:path";
 import { type Config, ConfigError } from "../config.ts";
 import type { Database } from "../db/client.ts";
+import { isLoopback, readServerAddress } from "../db/pool/server-address.ts";
 import { createKeyFile, mintKey, readKeyFile, requireOwnKeyFile } from "./key-file.ts";
 import { Keyring } from "./keyring.ts";
 import type { SealedPlace } from "./place.ts";
@@ -22,7 +23,13 @@ export function keyFileOf(config: Pick<Config, "dataDir" | "encryptionKeysFile">
  * machine is no place for the keys of a database on another.
  */
 export function requireKeySource({ encryptionKeys, encryptionKeysFile, databaseUrl }: Settings): void {
-  if (encryptionKeys || encryptionKeysFile || databaseUrl === undefined || isLoopback(databaseUrl)) return;
+  if (
+    encryptionKeys ||
+    encryptionKeysFile ||
+    databaseUrl === undefined ||
+    isLoopback(readServerAddress(databaseUrl, process.env))
+  )
+    return;
   throw new ConfigError([
     `ENCRYPTION_KEYS is not set, nor ENCRYPTION_KEYS_FILE, and document numbers are stored encrypted: make a key with ${HOW_TO_MAKE_ONE}, and keep it as safe as the database`,
   ]);
@@ -94,9 +101,4 @@ function refuse(config: Settings, faults: readonly string[]): void {
   if (faults.length === 0) return;
   const source = config.encryptionKeys ? "ENCRYPTION_KEYS" : `the file ${keyFileOf(config)}`;
   throw new ConfigError(faults.map((fault) => `${source}: ${fault}`));
-}
-
-function isLoopback(databaseUrl: string): boolean {
-  const { hostname } = new URL(databaseUrl);
-  return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
 }

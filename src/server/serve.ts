@@ -12,6 +12,7 @@ import { hasDatabase } from "../db/embedded/embedded.ts";
 import { migrate } from "../db/migrating/migrate.ts";
 import { isMigrated } from "../db/migrating/pending.ts";
 import { type OpenDatabase, openDatabase } from "../db/open.ts";
+import { isWritable } from "../db/writable.ts";
 import { startSweep } from "../idempotency/sweep.ts";
 import { sealPlainNumbers } from "../kyc/sealed-numbers.ts";
 import { createLog, openOutput } from "../log.ts";
@@ -122,7 +123,7 @@ async function run(
     authenticate: createAuthenticator(db, Date.now, await jwtVerifier(config, log)),
     log,
     metrics,
-    isReady: () => isMigrated(db.urgent),
+    isReady: async () => (await isWritable(db.urgent)) && (await isMigrated(db.urgent)),
     isDraining: () => draining,
     isDeaf: () => deaf,
     now: Date.now,

@@ -18,12 +18,20 @@ test.each(["22P02", "23505", "25P02", "42601", "XX000"])("SQLSTATE %s is a refus
   expect(failure).toMatchObject({ code, message: expect.not.stringContaining("a value") });
 });
 
-test.each(["ECONNREFUSED", "EPIPE", "EAI_AGAIN", "EAI_NODATA", "CONNECT_TIMEOUT", "CONNECTION_CLOSED"])(
-  "%s says that the database can't be reached",
-  (code) => {
-    expect(withoutValues(withCode(code))).toMatchObject({ code: "UNAVAILABLE" });
-  },
-);
+test.each([
+  ...[
+    "ECONNREFUSED",
+    "EPIPE",
+    "EAI_AGAIN",
+    "EAI_NODATA",
+    "CONNECT_TIMEOUT",
+    "CONNECTION_CLOSED",
+    "CONNECT_FAILED",
+  ],
+  ...["ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED", "ERR_STREAM_DESTROYED", "SASL_SIGNATURE_MISMATCH"],
+])("%s says that the database can't be reached", (code) => {
+  expect(withoutValues(withCode(code))).toMatchObject({ code: "UNAVAILABLE" });
+});
 
 test("a fault of ours is no fault of the database's", () => {
   const error = withCode("ERR_INVALID_ARG_TYPE");

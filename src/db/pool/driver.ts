@@ -1,4 +1,3 @@
-import { connect as openSocket, type Socket } from "node:net";
 import type postgres from "postgres";
 import { ARRAY_TYPES } from "./array-types.ts";
 
@@ -11,20 +10,6 @@ export const TYPES = { date: AS_WRITTEN, ...ARRAY_TYPES };
 /** What the driver makes of a statement. It hides this from TypeScript, and its `cancel` from whoever must catch. */
 export interface Cancellable {
   canceller?: ((query: unknown) => Promise<void> | undefined) | null;
-}
-
-/** What the driver hands to who opens its sockets: hosts to be tried in turn, or the path of a socket. */
-export interface SocketTarget {
-  host: string[];
-  port: number[];
-  path?: string | false;
-}
-
-/** As the driver does it, which keeps its sockets to itself. It reads the host that a certificate must be for there. */
-export function openSocketTo({ host, port, path }: SocketTarget, attempt: number): Socket {
-  if (path) return openSocket(path);
-  const at = { host: host[attempt % host.length] as string, port: port[attempt % port.length] as number };
-  return Object.assign(openSocket(at), at);
 }
 
 /** Asks the server, on a connection of its own, to stop a statement. Whether it hears of it is unknown. */

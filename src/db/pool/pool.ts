@@ -1,18 +1,12 @@
-import type { Socket } from "node:net";
-import postgres from "postgres";
 import { lateAnswer, unavailable } from "../../errors.ts";
 import type { Database, Executor, PoolUsage } from "../client.ts";
 import { withoutValues } from "../database-error.ts";
-import {
-  type Cancellable,
-  type Client,
-  cancel,
-  executeOn,
-  openSocketTo,
-  type SocketTarget,
-  sendOn,
-  TYPES,
-} from "./driver.ts";
+import { type Connection, openConnection, type Run, TRANSACTION_LOAD } from "./connection.ts";
+import { Connections } from "./connections.ts";
+import { type Client, executeOn, sendOn } from "./driver.ts";
+import { Hosts } from "./hosts.ts";
+import { readServerAddress, type ServerAddress } from "./server-address.ts";
+import { SESSION_SETTINGS, SET_LOCAL } from "./session.ts";
 import { StatementQueue } from "./statement-queue.ts";
 
 /** Where the database is: a server's URL, or the socket of the embedded one. */
@@ -20,6 +14,7 @@ export type DatabaseAddress = { url: string } | { socketPath: string };
 
 interface PoolOptions {
   address: DatabaseAddress;
+  /** There are fewer connections while the server lets no more in. */
   poolSize: number;
   prepare: boolean;
   /**
@@ -31,126 +26,77 @@ interface PoolOptions {
   statementTimeout?: number;
   /** The same of a transaction. Default 10 s. Milliseconds. */
   transactionTimeout?: number;
-  /** Whether the server is told of these limits, and ends what takes longer. Some poolers refuse that. */
-  tellTimeout?: boolean;
+  /**
+   * How the session gets its settings. At its start the server is also told of these limits, and ends what takes longer;
+   * some poolers refuse that. In each transaction: every statement costs three round trips more. Default: not at all.
+   */
+  settings?: "at the start" | "in each transaction" | undefined;
 }
 
 /**
  * A pool of at most `poolSize` connections, and as many again while they do not answer in time. They are opened as
  * they are needed: nothing is sent before the first statement. `prepare: false` is for poolers that can't keep
- * prepared statements.
+ * prepared statements. Fails with DatabaseUrlError.
  */
 export function connect(options: PoolOptions): Database {
   return new Pool(options);
 }
 
-const CONNECT_TIMEOUT_SECONDS = 2;
-/** A request that comes meanwhile waits for it, and then for its own attempt. */
-const RECONNECT_AFTER_SECONDS = 0.2;
 const CLOSE_TIMEOUT_SECONDS = 2;
 /** How much longer than a transaction may take the server lets one idle: whoever is there ends it first. Milliseconds. */
 const IDLE_GRACE = 1000;
 
-interface Connection {
-  readonly client: postgres.Sql;
-  /** The last that was opened for it. */
-  socket: Socket | undefined;
-  /** Whether it has ever done what was asked. */
-  hasServed: boolean;
-  /** How often its socket was closed so far. */
-  closes: number;
-  /** Statements and transactions that it has not finished. */
-  load: number;
-  /** The same one by one, the oldest first. */
-  readonly runs: Set<Run>;
-  /** Whether it was given up: nothing comes of it any more. */
-  isCut: boolean;
-}
+/** The server, or a role, has no connection left: another one of the pool has to do. */
+const TOO_MANY_CONNECTIONS = "53300";
+/** The server is starting, or takes no connections yet or any more: another host may. */
+const CANNOT_CONNECT_NOW = "57P03";
+/** It takes no writes. */
+const READ_ONLY = "25006";
+/** A prepared statement that the server does not know, or a broken order of messages: the session is another one. */
+const FOREIGN_SESSION = /^(26000|08P01)$/;
 
-/** As much load as a transaction makes, behind which nothing else moves on. */
-const TRANSACTION_LOAD = 1000;
-
-/** One statement or transaction on its way. */
-interface Run {
-  /** The one who asked was told that it did not succeed in time. */
-  late: boolean;
-  /** What the driver was asked for last. */
-  query: Cancellable | undefined;
-}
-
-/**
- * Each connection is a client of its own: the driver's pool of several keeps a hole in its queue for each statement
- * that it has moved on, looks through all of them for the next, and so grows slower while it runs.
- */
 class Pool implements Database {
   readonly queue: StatementQueue;
-  readonly #open: () => Connection;
-  readonly #prepare: boolean;
   readonly urgent: Executor = {
     send: (text, values) => this.send(text, values, true),
     execute: (text, values) => this.execute(text, values, this.#statementTimeout, true),
   };
+  readonly #hosts: Hosts;
+  readonly #connections: Connections;
+  readonly #prepare: boolean;
+  readonly #setsLocally: boolean;
   readonly #statementTimeout: number;
   readonly #transactionTimeout: number;
-  readonly #connections: Connection[];
-  #isClosed = false;
-  /** Those that did not answer in time: each ends when it does, or is cut. */
-  readonly #retired = new Set<Connection>();
 
-  constructor({ address, poolSize, prepare, ...limits }: PoolOptions) {
+  constructor({ address, poolSize, prepare, settings, ...limits }: PoolOptions) {
     this.#statementTimeout = limits.statementTimeout ?? 5000;
     this.queue = new StatementQueue(limits.queueLimit, this.#statementTimeout);
     this.#transactionTimeout = limits.transactionTimeout ?? 10_000;
-    const settings = {
-      max: 1,
-      prepare,
-      connect_timeout: CONNECT_TIMEOUT_SECONDS,
-      backoff: () => RECONNECT_AFTER_SECONDS,
-      // Server notices can quote values of records, and the default prints them.
-      onnotice: () => {},
-      connection: {
-        application_name: "kyc-gateway",
-        ...(limits.tellTimeout && {
-          statement_timeout: this.#statementTimeout,
-          // What was cut off in a transaction would hold its locks for as long as TCP has patience.
-          idle_in_transaction_session_timeout: this.#transactionTimeout + IDLE_GRACE,
-        }),
-      },
-      fetch_types: false,
-      types: TYPES,
-    };
     this.#prepare = prepare;
-    this.#open = () => {
-      const onclose = () => {
-        connection.closes += 1;
-        // What its transaction still sends must meet no one else's statements on a connection made anew. And the driver
-        // keeps what it was about to write: on its next socket it would write that first, or nothing any more.
-        if (connection.hasServed || connection.load >= TRANSACTION_LOAD) void this.#discard(connection);
-      };
-      let attempts = 0;
-      const socket = (target: SocketTarget) => {
-        // What waits in the driver would open it again, and nobody would close that.
-        if (connection.isCut) throw unavailable(new Error("the connection was lost"));
-        connection.socket = openSocketTo(target, attempts);
-        attempts += 1;
-        return connection.socket;
-      };
-      const options = { ...settings, onclose, socket };
-      const client =
-        "url" in address
-          ? postgres(address.url, options)
-          : postgres({
-              ...options,
-              ...{ path: address.socketPath, database: "postgres", username: "postgres" },
-            });
-      const unused = { socket: undefined, hasServed: false, closes: 0, load: 0, isCut: false };
-      const connection: Connection = { client, ...unused, runs: new Set() };
-      return connection;
+    this.#setsLocally = settings === "in each transaction";
+    const server =
+      "url" in address ? readServerAddress(address.url, process.env) : embedded(address.socketPath);
+    const session = {
+      ...server.session,
+      ...(settings === "at the start" && {
+        ...SESSION_SETTINGS,
+        statement_timeout: String(this.#statementTimeout),
+        // What was cut off in a transaction would hold its locks for as long as TCP has patience.
+        idle_in_transaction_session_timeout: String(this.#transactionTimeout + IDLE_GRACE),
+      }),
     };
-    this.#connections = Array.from({ length: poolSize }, this.#open);
+    this.#hosts = new Hosts(server.hosts, server.writableOnly);
+    this.#connections = new Connections({
+      size: poolSize,
+      hosts: this.#hosts,
+      open: (events) => openConnection(server, this.#hosts, { prepare, session }, events),
+      patience: this.#statementTimeout,
+      maxLifetime: server.maxLifetime,
+    });
   }
 
   send(text: string, values: readonly unknown[], urgent = false): Promise<unknown[][]> {
+    if (this.#setsLocally) return this.#alone((tx) => tx.send(text, values), this.#statementTimeout, urgent);
     const work = ({ client }: Connection, run: Run) => sendOn(client, run, text, values, this.#prepare);
     return this.#run(work, 1, this.#statementTimeout, urgent);
   }
@@ -161,21 +107,31 @@ class Pool implements Database {
     deadline = this.#statementTimeout,
     urgent = false,
   ): Promise<Row[]> {
+    if (this.#setsLocally) return this.#alone((tx) => tx.execute<Row>(text, values), deadline, urgent);
     return this.#run(({ client }, run) => executeOn<Row>(client, run, text, values), 1, deadline, urgent);
   }
 
   transaction<T>(work: (tx: Executor) => Promise<T>, deadline = this.#transactionTimeout): Promise<T> {
-    // The server was told of a limit that is not this one's.
-    const inside =
-      deadline === Number.POSITIVE_INFINITY
-        ? async (tx: Executor) => {
-            await tx.execute("set local statement_timeout = 0");
-            return work(tx);
-          }
-        : work;
+    return this.#alone(work, deadline);
+  }
+
+  #alone<T>(work: (tx: Executor) => Promise<T>, deadline: number, urgent = false): Promise<T> {
+    const settings = [
+      ...(this.#setsLocally ? [SET_LOCAL] : []),
+      // The server was told of a limit that is not this one's.
+      ...(deadline === Number.POSITIVE_INFINITY ? ["set local statement_timeout = 0"] : []),
+    ].join(";");
+    const inside = settings
+      ? async (tx: Executor) => {
+          await tx.execute(settings);
+          return work(tx);
+        }
+      : work;
     const begin = (connection: Connection, run: Run) =>
-      connection.client.begin((tx) => this.#runInside(connection, run, tx, inside)) as Promise<T>;
-    return this.#run(begin, TRANSACTION_LOAD, deadline);
+      connection.client.begin("isolation level read committed", (tx) =>
+        this.#runInside(connection, run, tx, inside),
+      ) as Promise<T>;
+    return this.#run(begin, TRANSACTION_LOAD, deadline, urgent);
   }
 
   /**
@@ -217,133 +173,109 @@ class Pool implements Database {
   usage(): PoolUsage {
     let inUse = 0;
     let pending = 0;
-    for (const { load } of this.#connections) {
+    const { active, retired } = this.#connections;
+    for (const { load } of active) {
       if (load === 0) continue;
       inUse += 1;
       pending += Math.floor(load / TRANSACTION_LOAD) + (load % TRANSACTION_LOAD);
     }
-    const idle = this.#connections.length - inUse;
-    return {
-      inUse,
-      idle,
-      retired: this.#retired.size,
-      waiting: pending - inUse,
-      refused: this.queue.refused,
-    };
+    const { refused } = this.queue;
+    return { inUse, idle: active.length - inUse, retired, waiting: pending - inUse, refused };
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
-    const all = [...this.#connections, ...this.#retired];
-    await Promise.all(all.map(({ client }) => client.end({ timeout: CLOSE_TIMEOUT_SECONDS })));
+    await this.#connections.close(CLOSE_TIMEOUT_SECONDS);
   }
 
   #run<T>(
     work: (connection: Connection, run: Run) => Promise<T>,
     load: number,
     deadline: number,
-    urgent = false,
+    urgent: boolean,
   ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.queue.enter(urgent);
-      const connection = this.#leastLoaded();
       const run: Run = { late: false, query: undefined };
-      connection.load += load;
-      connection.runs.add(run);
+      let connection = this.#connections.leastLoaded();
+      let tries = 0;
       const onLate = () => {
         run.late = true;
-        this.#retire(connection);
+        this.#connections.retire(connection);
         reject(lateAnswer());
       };
       const timer = deadline === Number.POSITIVE_INFINITY ? undefined : setTimeout(onLate, deadline);
-      const done = () => {
+      const leave = () => {
         connection.load -= load;
         connection.runs.delete(run);
+        if (connection.load === 0) this.#connections.idle(connection);
+      };
+      const end = () => {
         this.queue.leave();
         clearTimeout(timer);
-        if (connection.load === 0 && this.#retired.has(connection)) void this.#discard(connection);
       };
-      work(connection, run).then(
-        (value) => {
-          connection.hasServed = true;
-          done();
-          resolve(value);
-        },
-        (error) => {
-          done();
-          if (error?.code === "CONNECT_TIMEOUT") void this.#discard(connection);
-          reject(withoutValues(error));
-        },
-      );
+      const onValue = (value: T) => {
+        this.#connections.served(connection);
+        leave();
+        end();
+        resolve(value);
+      };
+      const onError = (error: unknown) => {
+        leave();
+        tries += 1;
+        const next = run.late ? undefined : this.#nextFor(connection, error, tries);
+        if (next) {
+          connection = next;
+          start();
+          return;
+        }
+        end();
+        this.#consider(connection, error);
+        reject(withoutValues(error));
+      };
+      const start = () => {
+        connection.load += load;
+        connection.runs.add(run);
+        work(connection, run).then(onValue, onError);
+      };
+      start();
     });
   }
 
-  #leastLoaded(): Connection {
-    let least = this.#connections[0] as Connection;
-    for (const connection of this.#connections) if (connection.load < least.load) least = connection;
-    return least;
-  }
-
-  /**
-   * Nothing more is to wait for what is silent. The server may still be at work on it, and would be if the socket were
-   * cut: as many as the pool has can be so, and no more.
-   */
-  #retire(connection: Connection): void {
-    if (this.#retired.size >= this.#connections.length || !this.#replace(connection)) return;
-    this.#retired.add(connection);
-    this.#later(() => this.#cut(connection));
-  }
-
-  /**
-   * Ends what stays silent: it may do so for as long as TCP has patience, and so would all that waits for it. It keeps
-   * its place until the server has given up as well, of which it is told.
-   */
-  async #cut(connection: Connection): Promise<void> {
-    if (!this.#retired.has(connection)) return;
-    const [oldest] = connection.runs;
-    // Others have more time, or all there is.
-    if ([...connection.runs].some(({ late }) => !late)) {
-      this.#later(() => this.#cut(connection));
-      return;
+  /** Where something goes that was not sent, because its connection did not come about; undefined: it fails. */
+  #nextFor(connection: Connection, error: unknown, tries: number): Connection | undefined {
+    const code = codeOf(error);
+    if (connection.servedAt !== undefined) return undefined;
+    if (connection.wasRefused || (code === TOO_MANY_CONNECTIONS && this.#connections.drop(connection))) {
+      return this.#connections.leastLoaded();
     }
-    const { client, socket } = connection;
-    // On a socket of its own, and the last one.
-    if (oldest?.query) cancel(oldest.query);
-    connection.isCut = true;
-    // A socket that is only ended takes answers until the other side ends it, too: the server would work on. And once
-    // the driver has ended it, it can't be reset any more: Node would leave it open for ever.
-    if (socket?.remoteFamily) socket.resetAndDestroy();
-    else socket?.destroy();
-    await client.end({ timeout: 0 });
-    this.#later(() => this.#leave(connection));
+    if (code !== CANNOT_CONNECT_NOW || tries >= this.#hosts.count) return undefined;
+    this.#hosts.avoid(connection.host);
+    return connection;
   }
 
-  async #discard(connection: Connection): Promise<void> {
-    if (connection.isCut || this.#isClosed) return;
-    connection.isCut = true;
-    this.#replace(connection);
-    this.#leave(connection);
-    await connection.client.end({ timeout: 0 });
+  /** What a failure says about the connection that it came from. */
+  #consider(connection: Connection, error: unknown): void {
+    const code = codeOf(error);
+    if (code === "CONNECT_TIMEOUT") void this.#connections.discard(connection);
+    else if (code === READ_ONLY) this.#connections.renew(connection);
+    else if (code !== undefined && FOREIGN_SESSION.test(code)) this.#connections.retire(connection);
   }
+}
 
-  /** Gives the place among the retired to one that is silent and found none. */
-  #leave(connection: Connection): void {
-    if (!this.#retired.delete(connection)) return;
-    const silent = this.#connections.find(({ runs }) => [...runs].some(({ late }) => late));
-    if (silent) this.#retire(silent);
-  }
+/** Also of what was made an error for the caller already, inside a transaction. */
+function codeOf(error: unknown): string | undefined {
+  const { code, cause } = (error ?? {}) as { code?: string; cause?: { code?: string } };
+  return code === "UNAVAILABLE" ? cause?.code : code;
+}
 
-  #later(work: () => unknown): void {
-    setTimeout(work, this.#statementTimeout).unref();
-  }
-
-  /** False where something else has its place already. */
-  #replace(connection: Connection): boolean {
-    const index = this.#connections.indexOf(connection);
-    if (index === -1) return false;
-    this.#connections[index] = this.#open();
-    return true;
-  }
+/** The embedded database: it is on this machine, and belongs to whoever can open its socket. */
+function embedded(path: string): ServerAddress {
+  return {
+    ...{ hosts: [{ path }], user: "postgres", password: "", database: "postgres", writableOnly: false },
+    ...{ connectTimeout: undefined, keepAlive: false, maxLifetime: undefined },
+    tls: { mode: "disable", isDirect: false, namesServer: false, options: () => ({}) },
+    session: { application_name: "kyc-gateway" },
+  };
 }
 
 function rethrowWithoutValues(error: unknown): never {

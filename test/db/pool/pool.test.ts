@@ -163,7 +163,7 @@ test("what is beyond the queue's limit fails at once, and there is room again wh
 });
 
 test("a statement that takes too long fails in time, and the server stops working on it", async () => {
-  const limits = { statementTimeout: 300, tellTimeout: true };
+  const limits = { statementTimeout: 300, settings: "at the start" as const };
   const db = connect({ address: { url: database.url }, poolSize: 1, prepare: true, ...limits });
   const asked = performance.now();
   await expect(db.execute("select pg_sleep(7), 'slow'")).rejects.toMatchObject({ code: "UNAVAILABLE" });
@@ -177,7 +177,7 @@ test("a statement that takes too long fails in time, and the server stops workin
 });
 
 test("a transaction whose client is gone silently is ended by the server soon after its time, with its locks", async () => {
-  const limits = { transactionTimeout: 300, tellTimeout: true };
+  const limits = { transactionTimeout: 300, settings: "at the start" as const };
   const db = connect({ address: { url: database.url }, poolSize: 1, prepare: true, ...limits });
   await database.db.execute("insert into deleted_kycs values ('idle', '1', now())");
   const lockIt = "select 1 from deleted_kycs where account_id = 'idle' for update";

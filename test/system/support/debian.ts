@@ -15,7 +15,7 @@ const POSTGRES = "/usr/lib/postgresql";
 const PGBOUNCER = "/usr/sbin/pgbouncer";
 
 /** The folder of the programs that Debian's package `postgresql` has installed. */
-async function findPrograms(): Promise<string> {
+export async function findPrograms(): Promise<string> {
   const versions = existsSync(POSTGRES) ? await readdir(POSTGRES) : [];
   const newest = versions.map(Number).sort((a, b) => b - a)[0];
   if (newest === undefined) throw new Error("the package postgresql is not installed: see .ci/run");
