@@ -7,7 +7,16 @@ import { AppError, badUserInput, type FieldFault } from "../errors.ts";
 import { findKeyFaults } from "../idempotency/key.ts";
 import { toKeyedWrite, writeOnce } from "../idempotency/write-once.ts";
 import type { Keyring } from "../sealing/keyring.ts";
-import { MASK, maskInput, maskNumber, openNumber, sealNumber, toSnapshot } from "./document-number.ts";
+import {
+  fromSnapshot,
+  isToBeBound,
+  MASK,
+  maskInput,
+  maskNumber,
+  openNumber,
+  sealNumber,
+  toSnapshot,
+} from "./document-number.ts";
 import { kycNotFound } from "./get-kyc.ts";
 import { IS_MASKED, readInput, type UpdateKycInput, updateKycInput } from "./input.ts";
 import { type Kyc, type SealedNumber, toKycId } from "./kyc.ts";
@@ -65,7 +74,7 @@ export async function updateKyc(
     const kyc = await changeLocked(tx, accountId, id, plan);
     return toSnapshot(kyc, openNumber(ctx.keys, accountId, kyc));
   });
-  return new ShownKyc(ctx, kyc);
+  return new ShownKyc(ctx, fromSnapshot(kyc));
 }
 
 /** The change to a record as it was read; null where nothing of it changes. Fails where it may not be changed so. */
@@ -118,13 +127,15 @@ function planChange(
     name === "documentNumber" ? number : stored[name] !== { verificationStatus, documentType }[name],
   );
   if (changedFields.length === 0) return null;
+  const sealed = number ?? resealKeptNumber(ctx.keys, accountId, stored);
   const kyc: Kyc = {
     id: stored.id,
     customerId: stored.customerId,
     verificationStatus,
     documentType,
-    sealedNumber: number ? number.sealedNumber : stored.sealedNumber,
-    plainNumber: number ? null : stored.plainNumber,
+    sealedNumber: sealed ? sealed.sealedNumber : stored.sealedNumber,
+    sealedVersion: sealed ? sealed.sealedVersion : null,
+    plainNumber: sealed ? null : stored.plainNumber,
     createdAt: stored.createdAt,
     updatedAt: Math.max(stored.updatedAt, ctx.now()),
     version: stored.version + 1,
@@ -140,7 +151,7 @@ function planChange(
     statusBefore: stored.verificationStatus,
     statusAfter: verificationStatus,
   });
-  return { kyc, number, event };
+  return { kyc, number: sealed, event };
 }
 
 /** On which versions of a record something may be done. */
@@ -198,8 +209,16 @@ function sealNewNumber(
   // A mask that is not the record's own was refused before.
   if (number === undefined || number.includes(MASK)) return undefined;
   if (hasScope(viewer, "kyc:pii") && number === openNumber(keys, accountId, stored)) return undefined;
-  return sealNumber(keys, accountId, stored.id, number);
+  return sealNumber(keys, accountId, nextOf(stored), number, isToBeBound(keys, stored));
 }
+
+/** The number that a change leaves as it is, sealed for the next version; undefined if it needs no other sealing. */
+function resealKeptNumber(keys: Keyring, accountId: string, stored: Kyc): SealedNumber | undefined {
+  if (!isToBeBound(keys, stored)) return undefined;
+  return sealNumber(keys, accountId, nextOf(stored), openNumber(keys, accountId, stored), true);
+}
+
+const nextOf = ({ id, version }: Kyc) => ({ id, version: version + 1 });
 
 /** The same input, however its versions are written. */
 export function listVersions<T extends Condition>(input: T): T {

@@ -1,6 +1,7 @@
 import { createHmac, hkdfSync } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { type Cipher, createCipher } from "./cipher.ts";
+import type { Milestone } from "./milestones.ts";
 
 /** A key as it is configured: its id, and 32 secret bytes. */
 export interface EncryptionKey {
@@ -38,6 +39,8 @@ const CACHED_ACCOUNTS = 10_000;
  * with HKDF-SHA-256: one that encrypts, and for digests one for each purpose and account.
  */
 export class Keyring {
+  /** What the database of these keys has reached: this decides how numbers are sealed, and which are opened. */
+  readonly reached = new Set<Milestone>();
   #keyIds: readonly string[] = [];
   readonly #ciphers = new Map<string, Cipher>();
   readonly #secrets = new Map<string, Buffer>();
@@ -77,12 +80,19 @@ export class Keyring {
   }
 
   /**
-   * The text that was sealed at the place. Fails with a MissingKeyError where its key is not among these, and with an
-   * Error without values where it was sealed elsewhere or changed since.
+   * The text that was sealed at the place. Fails with a MissingKeyError if its key is not among these, and with an
+   * Error without values if it was sealed elsewhere or changed since.
    */
   open(sealed: string, place: string): string {
     const at = sealed.indexOf(SEPARATOR);
+    if (at < 0) throw new Error("it is no sealed text");
     return this.#cipher(sealed.slice(0, at)).decrypt(sealed.slice(at + 1), place);
+  }
+
+  #secret(keyId: string): Buffer {
+    const secret = this.#secrets.get(keyId);
+    if (!secret) throw new MissingKeyError(keyId);
+    return secret;
   }
 
   #cipher(keyId: string): Cipher {
@@ -103,18 +113,14 @@ export class Keyring {
 
   /** What tells the key of this id from any other: of no use without it. */
   fingerprint(keyId: string): string {
-    const secret = this.#secrets.get(keyId);
-    if (!secret) throw new MissingKeyError(keyId);
-    return derive(secret, "fingerprint").toString("base64url");
+    return derive(this.#secret(keyId), "fingerprint").toString("base64url");
   }
 
   #digestKey(keyId: string, purpose: DigestPurpose, accountId: string): Buffer {
     const name = `${keyId} ${purpose} ${accountId}`;
     let key = this.#digestKeys.get(name);
     if (!key) {
-      const secret = this.#secrets.get(keyId);
-      if (!secret) throw new MissingKeyError(keyId);
-      key = derive(secret, `digest ${purpose} ${accountId}`);
+      key = derive(this.#secret(keyId), `digest ${purpose} ${accountId}`);
       this.#digestKeys.set(name, key);
     }
     return key;

@@ -101,17 +101,17 @@ const isUnknown = (id: string) =>
   `the key "${id}" is missing, with which this database was started before: a new key comes beside it first`;
 
 /**
- * The keys that `choose` answers when it is told the registered ones. Afterwards the newest is one of those, and they
- * are what they were while it chose: another process waits meanwhile. Where it fails nothing is registered.
+ * The keys that `choose` returns when it gets the registered ones. Afterwards the newest of them is registered, too. No
+ * other process registers keys meanwhile, nor sees what `choose` does in the transaction. If it fails, nothing happens.
  */
 export function registerNewestKey(
   db: Database,
   now: number,
-  choose: (registered: readonly RegisteredKey[]) => Promise<Keyring>,
+  choose: (registered: readonly RegisteredKey[], tx: Executor) => Promise<Keyring>,
 ): Promise<Keyring> {
   return db.transaction(async (tx) => {
     await tx.execute("lock table encryption_keys in share row exclusive mode");
-    const keys = await choose(await listRegisteredKeys(tx));
+    const keys = await choose(await listRegisteredKeys(tx), tx);
     const id = keys.newestId;
     await insertKey(tx, { id, fingerprint: keys.fingerprint(id), createdAt: toTimestamptz(now) });
     return keys;

@@ -14,12 +14,13 @@ import { migrate } from "../db/migrate.ts";
 import { type OpenDatabase, openDatabase } from "../db/open.ts";
 import { isMigrated } from "../db/pending.ts";
 import { startSweep } from "../idempotency/sweep.ts";
-import { sealPlainNumbers } from "../kyc/sealed-numbers.ts";
+import { endPlainNumbers, sealPlainNumbers } from "../kyc/sealed-numbers.ts";
 import { createLog, openOutput } from "../log.ts";
 import { createMetrics, type Metrics } from "../metrics.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import { watchKeyFile } from "../sealing/key-watch.ts";
 import type { Keyring } from "../sealing/keyring.ts";
+import { watchMilestones } from "../sealing/milestones.ts";
 import { keyFileOf, openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
 import { registerNewestKey } from "../sealing/registry.ts";
 import { readVersion } from "../version.ts";
@@ -108,12 +109,17 @@ async function run(
   });
   const drain = prepareDrain(app);
   const sealing = sealWhatIsPlain(db, keys, log, ending.signal);
+  const stopMilestones = watchMilestones(db, keys, {
+    onMissing: (milestone) =>
+      log.error({ milestone }, "somebody has removed a milestone from the database: it still holds here"),
+    onFailure: (err) => log.warn({ err }, "the milestones of the database could not be read"),
+  });
   // Left to Node, what comes while 511 wait is dropped by the system, and hangs in its retries.
   await app.listen({ port: config.port, host: config.host, backlog: config.maxConnections });
   await say(...welcome(baseUrl(app, config.host), config, hint)).catch(async (error) => {
     ending.abort();
     unwatchKeys();
-    await Promise.all([app.close(), sealing]);
+    await Promise.all([app.close(), sealing, stopMilestones()]);
     throw error;
   });
   const acceptors = acceptMore(app.server, config.maxConnections);
@@ -126,7 +132,7 @@ async function run(
   const drained = await drain(acceptors, () => {
     deaf = true;
   });
-  await Promise.all([sealing, stopSweep()]);
+  await Promise.all([sealing, stopSweep(), stopMilestones()]);
   if (!drained) log.warn("requests that did not end in time were cut");
   log.info("stopped");
   return 0;
@@ -134,15 +140,15 @@ async function run(
 
 /** Seals what an earlier release has left plain, while the gateway serves, however often that takes. */
 async function sealWhatIsPlain(db: Database, keys: Keyring, log: Logger, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
+  while (!signal.aborted && !keys.reached.has("numbers_sealed")) {
     try {
       const { resealed } = await sealPlainNumbers(db, keys, signal);
       if (resealed > 0) log.info({ sealed: resealed }, "plain document numbers were encrypted");
-      return;
+      if (signal.aborted || (await endPlainNumbers(db, keys, Date.now()))) return;
     } catch (err) {
       log.warn({ err }, "plain document numbers could not be encrypted yet");
-      await wait(SEAL_AGAIN_AFTER, undefined, { signal }).catch(() => {});
     }
+    await wait(SEAL_AGAIN_AFTER, undefined, { signal }).catch(() => {});
   }
 }
 

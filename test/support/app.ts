@@ -10,7 +10,9 @@ import type { Database } from "../../src/db/client.ts";
 import { isMigrated } from "../../src/db/pending.ts";
 import { createLog } from "../../src/log.ts";
 import { createMetrics } from "../../src/metrics.ts";
+import { SEALED_PLACES } from "../../src/sealed-places.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
+import { readMilestones } from "../../src/sealing/milestones.ts";
 import { createApp } from "../../src/server/app.ts";
 import { createTestDatabase, joinTestDatabase } from "./database.ts";
 import { newKey } from "./keys.ts";
@@ -79,6 +81,9 @@ export async function createTestApp(
   });
   const { db, url, drop } = await (beside ? joinTestDatabase(beside.databaseUrl) : createTestDatabase());
   const keys = beside?.keys ?? new Keyring(config.encryptionKeys ?? []);
+  const start = { isFirst: !beside, now: Date.now() };
+  await readMilestones(db, keys);
+  for (const place of SEALED_PLACES) await place.settle?.(db, keys, start);
   const lines: string[] = [];
   const sink = new Writable({
     write(chunk, _encoding, done) {
