@@ -75,7 +75,8 @@ async function listKeys({ config, db }: CommandScene): Promise<KeyRow[]> {
   for (const place of SEALED_PLACES) counts.push([place.name, await place.countByKey(db)]);
   for (const [name, count] of counts) {
     const plain = count.get(null);
-    if (plain) say(`${plain} ${name} of an earlier release are not sealed yet.`);
+    if (plain)
+      say(`${plain} ${name} are under no key: an earlier release wrote them, or somebody without a key.`);
   }
   return keys.keyIds.map((id) => {
     const since = firstUses.get(id);

@@ -1,6 +1,7 @@
 import { LRUCache } from "lru-cache";
 import type { Database } from "../db/client.ts";
 import { AppError } from "../errors.ts";
+import type { Keyring } from "../sealing/keyring.ts";
 import type { VerifyJwt } from "./jwt.ts";
 import { lacksToken, type Viewer } from "./scopes.ts";
 import { hasBearer, hashToken, isOwnToken, isWellFormed, parseAuthorization } from "./token.ts";
@@ -8,7 +9,7 @@ import { findToken, type TokenRecord } from "./tokens.ts";
 
 /**
  * The viewer whom an `Authorization` header names; null without a header. Fails with UNAUTHENTICATED where the
- * token is malformed, unknown, expired or revoked, with UNAVAILABLE where it can't be looked up. With `onlyKnown` a
+ * token is malformed, unknown, not authentic, expired or revoked, with UNAVAILABLE where it can't be looked up. With `onlyKnown` a
  * stored token is unknown, too, unless it was found before.
  */
 export type Authenticate = (header: string | undefined, onlyKnown?: boolean) => Promise<Viewer | null>;
@@ -27,7 +28,12 @@ interface LookUp {
  * requests of less than a second, so that a revoked token is refused within that second; one that found nothing serves
  * only those that wait for it already.
  */
-export function createAuthenticator(db: Database, now: () => number, verifyJwt?: VerifyJwt): Authenticate {
+export function createAuthenticator(
+  db: Database,
+  keys: Keyring,
+  now: () => number,
+  verifyJwt?: VerifyJwt,
+): Authenticate {
   /** By the header, as it came: to hash each request's token takes longer than to find it here. */
   const lookUps = new LRUCache<string, LookUp>({ max: CACHED_TOKENS });
 
@@ -37,7 +43,7 @@ export function createAuthenticator(db: Database, now: () => number, verifyJwt?:
   function lookUp(header: string, secret: string, onlyKnown: boolean): LookUp | undefined {
     const hash = hashToken(secret);
     if (onlyKnown && !good.has(hash)) return undefined;
-    const entry: LookUp = { startedAt: performance.now(), token: findToken(db, hash) };
+    const entry: LookUp = { startedAt: performance.now(), token: findToken(db, keys, hash) };
     lookUps.set(header, entry);
     const forget = () => {
       if (lookUps.peek(header) === entry) lookUps.delete(header);

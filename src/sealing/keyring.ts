@@ -1,4 +1,4 @@
-import { createHmac, hkdfSync } from "node:crypto";
+import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { type Cipher, createCipher } from "./cipher.ts";
 import type { Milestone } from "./milestones.ts";
@@ -35,8 +35,9 @@ export function keyIdOf(sealed: string): string {
 const CACHED_ACCOUNTS = 10_000;
 
 /**
- * Seals and digests under the newest of its keys, and opens what any of them sealed. From each key it derives others
- * with HKDF-SHA-256: one that encrypts, and for digests one for each purpose and account.
+ * Seals, authenticates and digests under the newest of its keys, and opens what any of them sealed. From each key it
+ * derives others with HKDF-SHA-256: one that encrypts, one that authenticates, and for digests one for each purpose and
+ * account.
  */
 export class Keyring {
   /** What the database of these keys has reached: this decides how numbers are sealed, and which are opened. */
@@ -44,6 +45,7 @@ export class Keyring {
   #keyIds: readonly string[] = [];
   readonly #ciphers = new Map<string, Cipher>();
   readonly #secrets = new Map<string, Buffer>();
+  readonly #macKeys = new Map<string, Buffer>();
   readonly #digestKeys = new LRUCache<string, Buffer>({ max: CACHED_ACCOUNTS });
 
   /** The newest key first; at least one, with ids that differ. */
@@ -87,6 +89,29 @@ export class Keyring {
     const at = sealed.indexOf(SEPARATOR);
     if (at < 0) throw new Error("it is no sealed text");
     return this.#cipher(sealed.slice(0, at)).decrypt(sealed.slice(at + 1), place);
+  }
+
+  /** The keyed HMAC-SHA-256 of the text under the newest key, with that key's id before it. */
+  authenticate(text: string): string {
+    return this.newestId + SEPARATOR + this.#mac(this.newestId, text).toString("base64url");
+  }
+
+  /** Whether the MAC was made of this text. Fails with a MissingKeyError if its key is not among these. */
+  isAuthentic(mac: string, text: string): boolean {
+    const at = mac.indexOf(SEPARATOR);
+    if (at < 0) return false;
+    const given = Buffer.from(mac.slice(at + 1), "base64url");
+    const expected = this.#mac(mac.slice(0, at), text);
+    return given.length === expected.length && timingSafeEqual(given, expected);
+  }
+
+  #mac(keyId: string, text: string): Buffer {
+    let key = this.#macKeys.get(keyId);
+    if (!key) {
+      key = derive(this.#secret(keyId), "authenticate");
+      this.#macKeys.set(keyId, key);
+    }
+    return createHmac("sha256", key).update(text).digest();
   }
 
   #secret(keyId: string): Buffer {

@@ -75,7 +75,8 @@ export async function openKeyring(
     refuse(config, await findKeyFaults(db, known, registered, []));
     const keys = known ?? new Keyring(await createKeyFile(file, [mintKey(now)]));
     await readMilestones(tx, keys);
-    for (const place of places) await place.settle?.(tx, keys, { isFirst: registered.length === 0, now });
+    const start = { isFirst: registered.length === 0, now, onWarning };
+    for (const place of places) await place.settle?.(tx, keys, start);
     return keys;
   });
   const isMadeHere = !config.encryptionKeys && !config.encryptionKeysFile;

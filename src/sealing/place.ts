@@ -20,11 +20,13 @@ export interface Resealing {
 }
 
 /** How a gateway starts. */
-export interface Start {
+interface Start {
   /** Whether no gateway has started on this database before. */
   isFirst: boolean;
   /** Epoch milliseconds. */
   now: number;
+  /** Gets what an operator should know, in words. */
+  onWarning(message: string): void;
 }
 
 /** Something in the database that is sealed, or authenticated, under the encryption keys. */

@@ -79,6 +79,7 @@ async function run(
   const stop = Promise.race([stopSignal(), launcherGone()]);
   await migrate(address);
   const keys = await openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message));
+  for (const message of describeUnreached(keys)) log.warn(message);
   // It takes a moment until there is more to say: whoever wants a line alone, as `head -1` does, has gone by then.
   await say(`KYC gateway ${readVersion()} is starting …`);
   const unwatchKeys = config.encryptionKeys
@@ -93,13 +94,13 @@ async function run(
         },
         onFailure: (err) => log.warn({ err }, "the key file could not be read again"),
       });
-  const { token, hint } = await devToken(config, db);
+  const { token, hint } = await devToken(config, db, keys);
   const app = await createApp({
     config,
     devToken: isLoopbackHost(config.host) ? token : null,
     db,
     keys,
-    authenticate: createAuthenticator(db, Date.now, await jwtVerifier(config, log)),
+    authenticate: createAuthenticator(db, keys, Date.now, await jwtVerifier(config, log)),
     log,
     metrics,
     isReady: () => isMigrated(db.urgent),
@@ -136,6 +137,20 @@ async function run(
   if (!drained) log.warn("requests that did not end in time were cut");
   log.info("stopped");
   return 0;
+}
+
+/** What the database of an earlier release still accepts, and until when, in words. */
+function describeUnreached({ reached }: Keyring): string[] {
+  const lines: string[] = [];
+  if (!reached.has("numbers_sealed")) {
+    lines.push("plain document numbers of an earlier release are accepted until they are encrypted");
+  }
+  if (!reached.has("numbers_bound")) {
+    lines.push(
+      "document numbers are not bound to versions of their records: run `keys rotate` once no replica of an earlier release runs",
+    );
+  }
+  return lines;
 }
 
 /** Seals what an earlier release has left plain, while the gateway serves, however often that takes. */
@@ -181,11 +196,15 @@ function stopSignal(): Promise<string> {
 type TokenHint = { header: string } | { command: string };
 
 /** The token for development where there is one, and what a start tells of tokens. */
-async function devToken(config: Config, db: Database): Promise<{ token: string | null; hint: TokenHint }> {
+async function devToken(
+  config: Config,
+  db: Database,
+  keys: Keyring,
+): Promise<{ token: string | null; hint: TokenHint }> {
   const command = `npx kyc-gateway token create --account demo --name first --scopes kyc:read,kyc:write,kyc:pii`;
   if (config.databaseUrl !== undefined) return { token: null, hint: { command } };
   const file = join(resolve(config.dataDir), "dev-token");
-  const token = await ensureDevToken(db, file, Date.now());
+  const token = await ensureDevToken(db, keys, file, Date.now());
   if (token === null) return { token, hint: { command } };
   return {
     token,

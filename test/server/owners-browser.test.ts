@@ -25,7 +25,7 @@ let port: number;
 beforeAll(async () => {
   // Costs next to nothing where the pages' files are there already.
   await promisify(execFile)(process.execPath, ["build.mjs"]);
-  gateway = await createTestApp({ CORS_ORIGINS: "https://app.example.com" }, undefined, async (db) => {
+  gateway = await createTestApp({ CORS_ORIGINS: "https://app.example.com" }, undefined, async (db, keys) => {
     const options = {
       accountId: "demo",
       name: "development",
@@ -33,7 +33,7 @@ beforeAll(async () => {
       expiresAt: null,
       now: Date.now(),
     };
-    token = await issueToken(db, options);
+    token = await issueToken(db, keys, options);
     return token;
   });
   // Wider than a gateway on its embedded database does by itself: what each request is must be enough.
@@ -153,8 +153,8 @@ describe.each(PAGES)("the page at %s has no token", (path, mark) => {
 });
 
 test("no page has the token once it is revoked", async () => {
-  const [record] = await listTokens(gateway.db, "demo");
-  await revokeToken(gateway.db, String(record?.id), Date.now());
+  const [record] = await listTokens(gateway.db, gateway.keys, "demo");
+  await revokeToken(gateway.db, gateway.keys, String(record?.id), Date.now());
   for (const [path] of PAGES) {
     await expect.poll(async () => (await load(path, {})).html, { timeout: 5000 }).not.toContain("kycgw_");
   }

@@ -69,7 +69,7 @@ export interface TestApp {
 export async function createTestApp(
   env: Record<string, string> = {},
   beside?: Pick<TestApp, "databaseUrl" | "keys">,
-  devToken: (db: Database) => Promise<string | null> = async () => null,
+  devToken: (db: Database, keys: Keyring) => Promise<string | null> = async () => null,
 ): Promise<TestApp> {
   // Tests on a busy machine stop for longer than a gateway should.
   const patience = { MAX_EVENT_LOOP_DELAY: "10 min" };
@@ -81,7 +81,7 @@ export async function createTestApp(
   });
   const { db, url, drop } = await (beside ? joinTestDatabase(beside.databaseUrl) : createTestDatabase());
   const keys = beside?.keys ?? new Keyring(config.encryptionKeys ?? []);
-  const start = { isFirst: !beside, now: Date.now() };
+  const start = { isFirst: !beside, now: Date.now(), onWarning: () => {} };
   await readMilestones(db, keys);
   for (const place of SEALED_PLACES) await place.settle?.(db, keys, start);
   const lines: string[] = [];
@@ -99,12 +99,13 @@ export async function createTestApp(
     keys,
     authenticate: createAuthenticator(
       db,
+      keys,
       now,
       config.jwt && createJwtVerifier(config.jwt, { now, onFailure: () => {} }),
     ),
     log: createLog(config.logLevel, sink),
     metrics: createMetrics({ usage: () => db.usage(), droppedLines: () => 0 }),
-    devToken: await devToken(db),
+    devToken: await devToken(db, keys),
     isReady: () => isMigrated(db.urgent),
     isDraining: () => test.draining,
     isDeaf: () => test.draining,
@@ -125,7 +126,7 @@ export async function createTestApp(
     databaseUrl: url,
     logged: () => lines.join(""),
     token: (accountId: string, scopes: readonly Scope[] = SCOPES, expiresAt: number | null = null) =>
-      issueToken(db, { accountId, name: "test", scopes, expiresAt, now: now() }),
+      issueToken(db, keys, { accountId, name: "test", scopes, expiresAt, now: now() }),
     graphql: async (
       token: string | null,
       query: string,
