@@ -3,6 +3,7 @@ import tab from "@bomb.sh/tab/commander";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import ms, { type StringValue } from "ms";
 import { ACCOUNT_ID_RULE, isAccountId, SCOPES, type Scope } from "./auth/scopes.ts";
+import { openSignInNames } from "./auth/sign-in-name.ts";
 import { issueToken, listTokens, revokeToken, type TokenRecord, withdrawToken } from "./auth/tokens.ts";
 import { backupCommands } from "./backup-commands.ts";
 import {
@@ -189,6 +190,18 @@ function tokenCommands(): Command {
       );
       if (!found) throw new CommandFailure(`there is no token ${id}`);
       say(`${id} is revoked.`);
+    });
+  token
+    .command("sign-in")
+    .description("print what the audit trail and the log call a subject of the identity provider")
+    .argument("<sub>", "the claim sub of their tokens")
+    .addOption(new Option("--issuer <iss>", "the claim iss").env("JWT_ISSUER").makeOptionMandatory())
+    .action(async (sub: string, { issuer }: { issuer: string }) => {
+      const name = await withKnownDatabase(
+        async (scene) => (await openSignInNames(scene.db, await openKeys(scene)))(issuer, sub),
+        requireKeySource,
+      );
+      print(name);
     });
   return token;
 }

@@ -10,6 +10,7 @@ import { SEEN_WITHIN } from "./sealing/key-watch.ts";
 import { findKeyring, keyFileOf, openKeyring, requireKeySource } from "./sealing/open-keyring.ts";
 import type { Unreadable } from "./sealing/place.ts";
 import { isUsed } from "./sealing/registry.ts";
+import { MANY_SEALS } from "./sealing/seal-counts.ts";
 
 /** `keys list`, `keys check` and `keys rotate`. */
 export function keysCommands(): Command {
@@ -65,12 +66,14 @@ interface KeyRow {
   fingerprint: string;
   /** How much it seals, by what that is. */
   seals: Record<string, number>;
+  /** About how much it has sealed so far. */
+  sealedSoFar: number;
 }
 
 async function listKeys({ config, db }: CommandScene): Promise<KeyRow[]> {
   const { keys, registered } = await findKeyring(config, db, SEALED_PLACES);
   if (!keys) return [];
-  const firstUses = new Map(registered.map((key) => [key.id, key.createdAt]));
+  const known = new Map(registered.map((key) => [key.id, key]));
   const counts: [string, Map<string | null, number>][] = [];
   for (const place of SEALED_PLACES) counts.push([place.name, await place.countByKey(db)]);
   for (const [name, count] of counts) {
@@ -79,13 +82,15 @@ async function listKeys({ config, db }: CommandScene): Promise<KeyRow[]> {
       say(`${plain} ${name} are under no key: an earlier release wrote them, or somebody without a key.`);
   }
   return keys.keyIds.map((id) => {
-    const since = firstUses.get(id);
+    const { createdAt: since, seals: sealedSoFar = 0 } = known.get(id) ?? {};
+    if (sealedSoFar >= MANY_SEALS) say(`${id} has sealed half of what a key may: change to a new one.`);
     return {
       id,
       newest: id === keys.newestId,
       firstUsed: since === undefined ? null : new Date(since).toISOString(),
       fingerprint: keys.fingerprint(id),
       seals: Object.fromEntries(counts.map(([name, count]) => [name, count.get(id) ?? 0])),
+      sealedSoFar,
     };
   });
 }
@@ -93,11 +98,11 @@ async function listKeys({ config, db }: CommandScene): Promise<KeyRow[]> {
 function printKeys(rows: readonly KeyRow[]): void {
   const names = SEALED_PLACES.map(({ name }) => name);
   printTable(
-    ["id", "", "first used", "fingerprint", ...names],
-    rows.map(({ id, newest, firstUsed, fingerprint, seals }) => [
+    ["id", "", "first used", "fingerprint", ...names, "sealed so far"],
+    rows.map(({ id, newest, firstUsed, fingerprint, seals, sealedSoFar }) => [
       ...[id, newest ? "newest" : ""],
       ...[firstUsed === null ? "never" : new Date(firstUsed), fingerprint.slice(0, 12)],
-      ...names.map((name) => String(seals[name] ?? 0)),
+      ...[...names.map((name) => seals[name] ?? 0), sealedSoFar].map(String),
     ]),
   );
 }

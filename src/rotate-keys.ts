@@ -12,6 +12,7 @@ import { KNOWN_WITHIN_MS, recordMilestone } from "./sealing/milestones.ts";
 import { keyFileOf } from "./sealing/open-keyring.ts";
 import { nameOf, type SealedPlace, type Unreadable } from "./sealing/place.ts";
 import { forgetUnusedKeys } from "./sealing/registry.ts";
+import { addSealCounts } from "./sealing/seal-counts.ts";
 
 /** Ways through a place until nothing is found any more: what a gateway has sealed meanwhile lies behind the first. */
 const MOST_WAYS = 3;
@@ -23,7 +24,11 @@ const MOST_WAYS = 3;
 export async function rotate(scene: CommandScene, keys: Keyring): Promise<void> {
   const { db, config } = scene;
   const isBinding = await beginToBind(scene, keys);
-  await resealAll(db, keys);
+  try {
+    await resealAll(db, keys);
+  } finally {
+    await addSealCounts(db, keys);
+  }
   const isSealed = await endPlainNumbers(db, keys, Date.now());
   if (isBinding && isSealed) await recordMilestone(db, keys, "numbers_bound", Date.now());
   for (const id of await forgetUnusedKeys(db, keys, SEALED_PLACES)) {

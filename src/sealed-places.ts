@@ -2,6 +2,7 @@ import { tokenMacs } from "./auth/token-macs.ts";
 import { sealedResults } from "./idempotency/sealed-results.ts";
 import { sealedNumbers } from "./kyc/sealed-numbers.ts";
 import type { SealedPlace } from "./sealing/place.ts";
+import { sealedSecrets } from "./sealing/secrets.ts";
 
 /** Everything in the database that needs a key: `keys rotate` seals it anew, and `keys check` opens it. */
-export const SEALED_PLACES: readonly SealedPlace[] = [sealedNumbers, sealedResults, tokenMacs];
+export const SEALED_PLACES: readonly SealedPlace[] = [sealedNumbers, sealedResults, tokenMacs, sealedSecrets];

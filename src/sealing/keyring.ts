@@ -42,6 +42,8 @@ const CACHED_ACCOUNTS = 10_000;
 export class Keyring {
   /** What the database of these keys has reached: this decides how numbers are sealed, and which are opened. */
   readonly reached = new Set<Milestone>();
+  /** How many texts each key has sealed since that was added to the database's count, by the key's id. */
+  readonly sealCounts = new Map<string, number>();
   #keyIds: readonly string[] = [];
   readonly #ciphers = new Map<string, Cipher>();
   readonly #secrets = new Map<string, Buffer>();
@@ -78,7 +80,9 @@ export class Keyring {
    * the same `place` only: what names where it lies, account and record included.
    */
   seal(text: string, place: string): string {
-    return this.newestId + SEPARATOR + this.#cipher(this.newestId).encrypt(text, place);
+    const keyId = this.newestId;
+    this.sealCounts.set(keyId, (this.sealCounts.get(keyId) ?? 0) + 1);
+    return keyId + SEPARATOR + this.#cipher(keyId).encrypt(text, place);
   }
 
   /**

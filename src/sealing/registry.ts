@@ -13,6 +13,8 @@ export interface RegisteredKey {
   fingerprint: string;
   /** When it was first used: epoch milliseconds. */
   createdAt: number;
+  /** About how many texts it has sealed so far: those are counted once a minute. */
+  seals: number;
 }
 
 const selectKeys = statement(
@@ -22,10 +24,13 @@ const selectKeys = statement(
         id: encryptionKeys.id,
         fingerprint: encryptionKeys.fingerprint,
         createdAt: epochMillis(encryptionKeys.createdAt),
+        seals: sql<number>`${encryptionKeys.seals}::float8`,
       })
       .from(encryptionKeys)
       .orderBy(encryptionKeys.createdAt, encryptionKeys.id),
-  ([id, fingerprint, createdAt]: [string, string, number]): RegisteredKey => ({ id, fingerprint, createdAt }),
+  ([id, fingerprint, createdAt, seals]: [string, string, number, number]): RegisteredKey => ({
+    ...{ id, fingerprint, createdAt, seals },
+  }),
 );
 
 /** The keys that the database knows, in the order of their first use. */

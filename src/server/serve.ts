@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import { createAuthenticator } from "../auth/authenticate.ts";
 import { ensureDevToken } from "../auth/dev-token.ts";
 import type { VerifyJwt } from "../auth/jwt.ts";
+import { openSignInNames } from "../auth/sign-in-name.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../db/client.ts";
 import { openDataDir } from "../db/data-dir.ts";
@@ -23,6 +24,7 @@ import type { Keyring } from "../sealing/keyring.ts";
 import { watchMilestones } from "../sealing/milestones.ts";
 import { keyFileOf, openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
 import { registerNewestKey } from "../sealing/registry.ts";
+import { countSeals } from "../sealing/seal-counts.ts";
 import { readVersion } from "../version.ts";
 import { createApp } from "./app.ts";
 import { launcherGone } from "./launcher.ts";
@@ -100,7 +102,7 @@ async function run(
     devToken: isLoopbackHost(config.host) ? token : null,
     db,
     keys,
-    authenticate: createAuthenticator(db, keys, Date.now, await jwtVerifier(config, log)),
+    authenticate: createAuthenticator(db, keys, Date.now, await jwtVerifier(config, db, keys, log)),
     log,
     metrics,
     isReady: () => isMigrated(db.urgent),
@@ -110,6 +112,11 @@ async function run(
   });
   const drain = prepareDrain(app);
   const sealing = sealWhatIsPlain(db, keys, log, ending.signal);
+  const stopCounting = countSeals(db, keys, {
+    onMany: (key, seals) =>
+      log.warn({ key, seals }, "an encryption key has sealed half of what it may: change to a new one"),
+    onFailure: (err) => log.warn({ err }, "what the encryption keys have sealed could not be counted"),
+  });
   const stopMilestones = watchMilestones(db, keys, {
     onMissing: (milestone) =>
       log.error({ milestone }, "somebody has removed a milestone from the database: it still holds here"),
@@ -120,7 +127,7 @@ async function run(
   await say(...welcome(baseUrl(app, config.host), config, hint)).catch(async (error) => {
     ending.abort();
     unwatchKeys();
-    await Promise.all([app.close(), sealing, stopMilestones()]);
+    await Promise.all([app.close(), sealing, stopMilestones(), stopCounting()]);
     throw error;
   });
   const acceptors = acceptMore(app.server, config.maxConnections);
@@ -133,7 +140,7 @@ async function run(
   const drained = await drain(acceptors, () => {
     deaf = true;
   });
-  await Promise.all([sealing, stopSweep(), stopMilestones()]);
+  await Promise.all([sealing, stopSweep(), stopMilestones(), stopCounting()]);
   if (!drained) log.warn("requests that did not end in time were cut");
   log.info("stopped");
   return 0;
@@ -167,12 +174,18 @@ async function sealWhatIsPlain(db: Database, keys: Keyring, log: Logger, signal:
   }
 }
 
-async function jwtVerifier({ jwt }: Config, log: Logger): Promise<VerifyJwt | undefined> {
+async function jwtVerifier(
+  { jwt }: Config,
+  db: Database,
+  keys: Keyring,
+  log: Logger,
+): Promise<VerifyJwt | undefined> {
   if (!jwt) return undefined;
   // Loaded only where it is needed: every start would pay for it.
   const { createJwtVerifier } = await import("../auth/jwt.ts");
   const onFailure = (err: unknown) => log.warn({ err }, "the identity provider's keys could not be fetched");
-  return createJwtVerifier(jwt, { now: Date.now, onFailure });
+  const nameSignIn = await openSignInNames(db, keys);
+  return createJwtVerifier(jwt, { nameSignIn, now: Date.now, onFailure });
 }
 
 /** Signals so close together are one wish to stop: npm passes on what reached the gateway already. Milliseconds. */

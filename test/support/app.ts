@@ -4,6 +4,7 @@ import inject from "light-my-request";
 import { createAuthenticator } from "../../src/auth/authenticate.ts";
 import { createJwtVerifier } from "../../src/auth/jwt.ts";
 import { SCOPES, type Scope } from "../../src/auth/scopes.ts";
+import { openSignInNames } from "../../src/auth/sign-in-name.ts";
 import { issueToken } from "../../src/auth/tokens.ts";
 import { type Config, parseConfig } from "../../src/config.ts";
 import type { Database } from "../../src/db/client.ts";
@@ -101,7 +102,12 @@ export async function createTestApp(
       db,
       keys,
       now,
-      config.jwt && createJwtVerifier(config.jwt, { now, onFailure: () => {} }),
+      config.jwt &&
+        createJwtVerifier(config.jwt, {
+          nameSignIn: await openSignInNames(db, keys),
+          now,
+          onFailure: () => {},
+        }),
     ),
     log: createLog(config.logLevel, sink),
     metrics: createMetrics({ usage: () => db.usage(), droppedLines: () => 0 }),
