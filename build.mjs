@@ -24,7 +24,7 @@ import { rolldown } from "rolldown";
 const at = (path) => new URL(path, import.meta.url);
 
 /** Libraries that become part of the gateway's own files: of hundreds of small files each start would read every one. */
-const BUNDLED = /^(zod|drizzle-orm|postgres|graphql-yoga|graphql-scalars|@pothos\/[\w-]+)(\/|$)/;
+const BUNDLED = /^(zod|drizzle-orm|postgres|graphql-scalars|@pothos\/[\w-]+)(\/|$)/;
 
 /** What these libraries load is bundled with them; but there may be one graphql-js alone. */
 function staysOutside(id, importer = "") {

@@ -1,58 +1,78 @@
-import {
-  type ASTVisitor,
-  type DocumentNode,
-  type ExecutionResult,
-  GraphQLError,
-  type GraphQLErrorExtensions,
-  type GraphQLSchema,
-  getNamedType,
-  isInputObjectType,
-  Kind,
-  NoSchemaIntrospectionCustomRule,
-  specifiedRules,
-  type ValidationContext,
-  ValuesOfCorrectTypeRule,
-  validate,
-} from "graphql";
-import type { QueryLimits } from "../config.ts";
-import { AppError, badUserInput, toAppError } from "../errors.ts";
+import { type ExecutionResult, GraphQLError, Kind, type VariableNode, visit } from "graphql";
+import { AppError, badUserInput, type ErrorCode, RequestRefusal, toAppError } from "../errors.ts";
 import { type FailureLog, logFailure } from "../log.ts";
-import { findExcesses } from "./documents/limits.ts";
-import { describe } from "./variables.ts";
+import { pathOfValue } from "./documents/argument-paths.ts";
 
 /** How one request's errors are rendered. */
 export interface ErrorScene {
   requestId: string;
   log: FailureLog;
+  /** Whether this variable of the request is null. */
+  isNull?: (variable: string) => boolean;
 }
+
+/** An error as a client gets it. */
+interface RenderedError {
+  message: string;
+  locations?: { line: number; column: number }[];
+  path?: readonly (string | number)[];
+  extensions: { code: string; requestId: string };
+}
+
+/** The errors of an answer, and the status and headers that the worst of them asks for. */
+export interface RenderedErrors {
+  errors: RenderedError[];
+  status: number;
+  headers: Record<string, string>;
+}
+
+/** Errors that an answer has at most: far more than a person reads. One more says how many there are besides. */
+const MOST_ERRORS = 100;
 
 /**
- * The errors of an answer as clients see them: each with a code of the catalogue and the request's id, none with a
- * value, and with the HTTP status it asks for. What was unforeseen is in the log.
+ * The errors as clients see them, by their places in the document and in the answer: each with a code of the catalogue
+ * and the request's id, none with a value. What was unforeseen is in the log.
  */
-export function renderErrors(errors: readonly GraphQLError[], scene: ErrorScene): GraphQLError[] {
-  return errors.map((error) => {
-    const failure = findAppError(error);
-    const rendered = failure ? renderAppError(failure, error, scene) : renderRequestError(error, scene);
-    // Always a new error: the caches of parsed and validated documents share theirs between requests.
-    return new GraphQLError(rendered.message, {
-      nodes: error.nodes ?? null,
-      source: error.source ?? null,
-      positions: error.positions ?? null,
-      path: error.path ?? null,
-      extensions: { ...rendered.extensions, requestId: scene.requestId },
+export function renderErrors(all: readonly GraphQLError[], scene: ErrorScene): RenderedErrors {
+  const { requestId } = scene;
+  const answer: RenderedErrors = { errors: [], status: 200, headers: {} };
+  const placed = all.map((error) => ({ error, location: locationOf(error) }));
+  placed.sort((a, b) => compare(placeOf(a), placeOf(b)));
+  for (const { error, location } of placed.slice(0, MOST_ERRORS)) {
+    const failure = findAppError(error, scene);
+    const { message, extensions, status, headers } = failure
+      ? renderAppError(failure, error, scene)
+      : renderRequestError(error);
+    answer.status = Math.max(answer.status, status);
+    Object.assign(answer.headers, headers);
+    answer.errors.push({
+      message,
+      ...(location && { locations: [location] }),
+      ...(error.path && { path: error.path }),
+      extensions: { ...extensions, requestId },
     });
-  });
+  }
+  const more = all.length - MOST_ERRORS;
+  const code = answer.errors[0]?.extensions.code;
+  if (more > 0 && code) answer.errors.push({ message: `And ${more} more.`, extensions: { code, requestId } });
+  return answer;
 }
 
-/** The errors by their places in the document and in the answer, whichever field failed first. */
-export function inDocumentOrder(errors: readonly GraphQLError[]): GraphQLError[] {
-  return [...errors].sort((a, b) => compare(placeOf(a), placeOf(b)));
+interface Placed {
+  error: GraphQLError;
+  location: { line: number; column: number } | undefined;
 }
 
-const placeOf = ({ locations, path }: GraphQLError) => [
-  locations?.[0]?.line ?? 0,
-  locations?.[0]?.column ?? 0,
+/** A node knows where it starts. graphql-js looks for it in the text, which is gone. */
+function locationOf({ nodes, source, locations }: GraphQLError): Placed["location"] {
+  const start = nodes?.[0]?.loc?.startToken;
+  if (!start) return source?.body ? locations?.[0] : undefined;
+  // The start of a document is before its first line.
+  return { line: Math.max(start.line, 1), column: Math.max(start.column, 1) };
+}
+
+const placeOf = ({ error: { path }, location }: Placed) => [
+  ...[location?.line ?? 0, location?.column ?? 0],
   ...(path ?? []),
 ];
 
@@ -65,10 +85,13 @@ function compare(a: readonly (string | number)[], b: readonly (string | number)[
 
 interface Rendered {
   message: string;
-  extensions: GraphQLErrorExtensions;
+  extensions: { code: string; [name: string]: unknown };
+  /** The HTTP status that an answer with `application/graphql-response+json` has. */
+  status: number;
+  headers?: Record<string, string>;
 }
 
-function renderAppError(failure: AppError, error: GraphQLError, scene: ErrorScene): Rendered {
+function renderAppError(failure: AppError, { path }: GraphQLError, scene: ErrorScene): Rendered {
   logFailure(failure, scene);
   const { code, message, faults, retryAfter, currentVersion } = failure;
   const fields = faults.map((fault) => ({ path: fault.path.join("."), message: fault.message }));
@@ -78,70 +101,64 @@ function renderAppError(failure: AppError, error: GraphQLError, scene: ErrorScen
       code,
       ...(fields.length > 0 && { fields }),
       ...(currentVersion !== undefined && { currentVersion }),
-      ...httpOf(code, retryAfter, error),
     },
+    status: statusOf(code, path !== undefined),
+    ...(retryAfter !== undefined && { headers: { "retry-after": String(retryAfter) } }),
   };
 }
 
 /** The status is 200 for an operation's errors; these are the exceptions. */
-function httpOf(code: string, retryAfter: number | undefined, error: GraphQLError): GraphQLErrorExtensions {
-  if (retryAfter !== undefined) {
-    const headers = { "Retry-After": String(retryAfter) };
-    return { http: code === "UNAVAILABLE" ? { status: 503, headers } : { headers } };
-  }
-  if (error.path) return {};
-  if (code === "INTERNAL") return { http: { status: 500 } };
-  return BAD_REQUEST;
+function statusOf(code: ErrorCode, isOfField: boolean): number {
+  if (code === "UNAVAILABLE") return 503;
+  if (isOfField) return 200;
+  return code === "INTERNAL" ? 500 : 400;
 }
 
-// `spec`: as GraphQL over HTTP has it, 400 for `application/graphql-response+json`, 200 for `application/json`.
-const BAD_REQUEST = { http: { status: 400, spec: true } };
-
-const OWN_CODES = new Set([
-  "GRAPHQL_VALIDATION_FAILED",
-  "PERSISTED_QUERY_NOT_FOUND",
-  "PERSISTED_QUERY_NOT_SUPPORTED",
-  "PERSISTED_QUERY_ID_REQUIRED",
-]);
-
-/** An error of a request that never became an operation's: written by graphql-js or Yoga. */
-function renderRequestError(error: GraphQLError, scene: ErrorScene): Rendered {
-  const { message, extensions } = error;
-  const http = extensions.http ? { http: extensions.http } : BAD_REQUEST;
-  if (message.startsWith("Syntax Error")) {
-    return { message: withoutTokens(message), extensions: { code: "GRAPHQL_PARSE_FAILED", ...http } };
-  }
-  // The figures are the document's, counted here.
-  if (extensions.code === "QUERY_TOO_COMPLEX") return { message, extensions: { ...extensions, ...http } };
-  if (typeof extensions.code === "string" && OWN_CODES.has(extensions.code)) {
-    return { message, extensions: { code: extensions.code, ...http } };
-  }
-  // JSON's parser quotes its input. GraphQL over HTTP has 400 here for every media type.
-  if (error.originalError?.name === "SyntaxError" || "originalError" in extensions) {
-    return {
-      message: "The request holds something that is not JSON.",
-      extensions: { code: "BAD_USER_INPUT", http: { status: 400 } },
-    };
-  }
-  if (error.originalError) return renderAppError(toAppError(error.originalError), error, scene);
-  return { message, extensions: { code: "BAD_USER_INPUT", ...http } };
+/** An error of a request that never became an operation's. */
+function renderRequestError({ message, extensions }: GraphQLError): Rendered {
+  const status = 400;
+  if (message.startsWith("Syntax Error"))
+    return { message: withoutTokens(message), extensions: { code: "GRAPHQL_PARSE_FAILED" }, status };
+  if (typeof extensions.code === "string")
+    return { message, extensions: { ...extensions, code: extensions.code }, status };
+  return { message, extensions: { code: "GRAPHQL_VALIDATION_FAILED" }, status };
 }
 
-/** What an operation of one field has failed with; undefined where it has not, or never was one. */
+/** What an operation of one field has failed with; undefined if it has not, or never was one. */
 export function failureOf({ errors }: Pick<ExecutionResult, "errors">): AppError | undefined {
   return errors?.[0] && findAppError(errors[0]);
 }
 
-function findAppError(error: GraphQLError): AppError | undefined {
+function findAppError(error: GraphQLError, scene?: ErrorScene): AppError | undefined {
   let cause: unknown = error;
   while (cause instanceof GraphQLError && cause.originalError) cause = cause.originalError;
   if (cause instanceof AppError) return cause;
   if (!error.path) return undefined;
-  // Inside an operation the only fault of a client's that graphql-js finds itself is a null variable in an
-  // argument's place. Its text can quote the document.
+  // Inside an operation graphql-js itself finds one fault of clients: a null variable where null is not allowed. Its
+  // text can quote the document.
   const argument = cause instanceof GraphQLError && /^Argument "(\w+)"/.exec(cause.message)?.[1];
-  if (argument) return badUserInput([{ path: [argument], kind: "invalid", message: "must not be null" }]);
-  return toAppError(cause);
+  if (!argument) return toAppError(cause);
+  const paths = findNulls(cause as GraphQLError, scene);
+  return badUserInput(
+    (paths.length > 0 ? paths : [[]]).map((path) => ({
+      path: [argument, ...path],
+      kind: "invalid",
+      message: "must not be null",
+    })),
+  );
+}
+
+/** The places inside an argument's value that have a variable which is null. */
+function findNulls({ nodes }: GraphQLError, scene?: ErrorScene): (string | number)[][] {
+  const [value] = nodes ?? [];
+  const found: (string | number)[][] = [];
+  if (value?.kind !== Kind.OBJECT && value?.kind !== Kind.LIST) return found;
+  visit(value, {
+    Variable(node: VariableNode, _key, parent, _path, ancestors) {
+      if (scene?.isNull?.(node.name.value)) found.push(pathOfValue([...ancestors, parent ?? [], node]));
+    },
+  });
+  return found;
 }
 
 /** graphql-js quotes what it stumbled on, which can be a value: only punctuation and kinds of tokens stay. */
@@ -156,35 +173,8 @@ function withoutQuotes(text: string): string {
   return text.replace(/:? ?".*"/s, "");
 }
 
-/** Finds what is wrong with a document. */
-export type Validate = (schema: GraphQLSchema, document: DocumentNode) => readonly GraphQLError[];
-
-/**
- * Validation as graphql-js does it, with texts that repeat no value of the document. What is beyond the limits is
- * refused before other rules look at it: some take long for documents of many parts.
- */
-export function createValidation(options: { introspection: boolean; queryLimits: QueryLimits }): Validate {
-  const quiet = specifiedRules.map((rule) => (rule === ValuesOfCorrectTypeRule ? QuietValuesRule : rule));
-  const rules = options.introspection ? quiet : [...quiet, NoSchemaIntrospectionCustomRule];
-  return (schema, document) => {
-    const excesses = findExcesses(schema, document, options.queryLimits);
-    return excesses.length > 0 ? excesses : validate(schema, document, rules);
-  };
-}
-
-/** Faults of an object name its fields, which are the schema's or the client's; all others quote a value. */
-function QuietValuesRule(context: ValidationContext): ASTVisitor {
-  const quiet: ValidationContext = Object.create(context, {
-    reportError: {
-      value: (error: GraphQLError) => {
-        const type = context.getInputType();
-        const [node] = error.nodes ?? [];
-        const isObject = node?.kind === Kind.OBJECT && isInputObjectType(getNamedType(type));
-        const quotes = node !== undefined && node.kind !== Kind.OBJECT_FIELD && !isObject;
-        const message = quotes ? `A value ${type ? describe(type) : "is of the wrong type"}.` : error.message;
-        context.reportError(new GraphQLError(message, error));
-      },
-    },
-  });
-  return ValuesOfCorrectTypeRule(quiet);
+/** The body of the answer to a request that failed as a whole, before there was an operation. */
+export function renderGraphqlFailure(failure: AppError | RequestRefusal, requestId: string): object {
+  const code = failure instanceof RequestRefusal ? "BAD_USER_INPUT" : failure.code;
+  return { errors: [{ message: failure.message, extensions: { code, requestId } }] };
 }

@@ -23,7 +23,6 @@ const INPUT = `customerId: "c", verificationStatus: PENDING, documentType: VISA`
 
 test("an answer with numbers leaves one event, whatever it was asked through and however many they are", async () => {
   const [a, b, c] = ids as [string, string, string];
-  // Twice and a third time: interpreted, compiled, and through Yoga.
   for (let turn = 0; turn < 3; turn++) await gateway.graphql(token, BY_ID, { id: a });
   const get = `/graphql?query=${encodeURIComponent(`{ kyc(id: "${b}") { documentNumber } }`)}`;
   await gateway.rest(token, "GET", get);

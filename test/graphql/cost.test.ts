@@ -110,7 +110,6 @@ test("each answer of an operation tells its cost and the limit, refused ones too
 const NESTED =
   "query ($n: Int, $m: Int) { kycs(first: $n) { edges { node { id history(first: $m) { edges { node { at action } } } } } } }";
 
-// What the fast path leaves to Yoga, and what it does not.
 test.each(["application/json", "application/json;q=1"])(
   "sizes that are variables count as they are given, to a client that accepts %s",
   async (accept) => {
@@ -131,7 +130,10 @@ test.each(["application/json", "application/json;q=1"])(
     ]);
     expect(large.extensions).toEqual({ cost: { requested, limit: 10_000 } });
     const wrong = await ask("100", 100);
-    expect(wrong.errors?.[0]?.extensions).toMatchObject({ code: "BAD_USER_INPUT", fields: [{ path: "n" }] });
+    expect(wrong.errors?.[0]?.extensions).toMatchObject({
+      code: "BAD_USER_INPUT",
+      fields: [{ path: "first" }],
+    });
   },
 );
 

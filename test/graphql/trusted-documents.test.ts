@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ConfigError, parseConfig } from "../../src/config.ts";
 import { readManifest } from "../../src/graphql/documents/manifest.ts";
-import { createValidation } from "../../src/graphql/errors.ts";
+import { createValidation } from "../../src/graphql/documents/validation.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
@@ -72,7 +72,7 @@ function read(response: { statusCode: number; body: string; headers: Record<stri
   };
 }
 
-/** Asks over the fast path and over Yoga's, and answers what both have said. */
+/** Asks in two spellings of the same media type, and returns the answer that both had. */
 async function ask(mode: string, params: unknown, accept = "application/json"): Promise<Answer> {
   const answers = [];
   for (const type of [accept, `${accept};q=1`]) {

@@ -42,7 +42,7 @@ test.each([
       trail: (await gateway.graphql(full, trail)).data,
     });
   }
-  expect(seen[0]).toMatchObject({ rest: [200, '"2"', expect.anything()], stale: 412 });
+  expect(seen[0]).toMatchObject({ rest: [200, '"2-masked"', expect.anything()], stale: 412 });
   for (const one of seen) expect(one).toEqual(seen[0]);
 });
 

@@ -57,9 +57,13 @@ async function remove(token: string, id: string | undefined): Promise<void> {
 
 async function list(token: string, params: Record<string, string | number | undefined> = {}): Promise<Page> {
   const given = Object.entries(params).flatMap(([name, value]) =>
-    value === undefined ? [] : [[name, String(value)]],
+    value === undefined ? [] : [[name, String(value)] as const],
   );
-  const answer = await gateway.rest(token, "GET", `/v1/kyc?${new URLSearchParams(given)}`);
+  const answer = await gateway.rest(
+    token,
+    "GET",
+    `/v1/kyc?${new URLSearchParams(Object.fromEntries(given))}`,
+  );
   expect(answer.statusCode).toBe(200);
   const { data, has_more } = answer.json();
   return { ids: data.map((record: { id: string }) => record.id), more: has_more };

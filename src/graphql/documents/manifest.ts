@@ -2,9 +2,9 @@ import { readFile } from "node:fs/promises";
 import { type DocumentNode, Kind } from "graphql";
 import { z } from "zod";
 import { ConfigError } from "../../config.ts";
-import type { Validate } from "../errors.ts";
 import { schema } from "../schema.ts";
 import { parseDocument } from "./parse-document.ts";
+import type { Validate } from "./validation.ts";
 
 const VARIABLE = "PERSISTED_OPERATIONS";
 const FORMATS =

@@ -2,8 +2,8 @@ import { hash } from "node:crypto";
 import { GraphQLError } from "graphql";
 import { LRUCache } from "lru-cache";
 import type { PersistedOperationsConfig } from "../../config.ts";
-import type { Validate } from "../errors.ts";
 import { readManifest } from "./manifest.ts";
+import type { Validate } from "./validation.ts";
 
 /** What a request asks for, as it was sent: each of its parts can be anything. */
 type Params = Record<string, unknown>;

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { FastifyInstance } from "fastify";
 import type { Config } from "../../config.ts";
 import { overloaded, toHttp } from "../../errors.ts";
-import { renderGraphqlFailure } from "../../graphql/route.ts";
+import { renderGraphqlFailure } from "../../graphql/errors.ts";
 import type { Metrics } from "../../metrics.ts";
 import { renderFailure } from "../../rest/errors.ts";
 import type { RecordAnswered } from "../answered.ts";

@@ -10,6 +10,7 @@ import {
   createOperationDescriptor,
   Environment,
   fetchQuery,
+  type GraphQLResponse,
   type GraphQLTaggedNode,
   getRequest,
   getSingularSelector,
@@ -128,7 +129,7 @@ function createEnvironment(
         headers: { ...frontEnd.headers, "content-type": "application/json" },
         body: JSON.stringify(ask(request, variables)),
       });
-      return response.json();
+      return response.json() as Promise<GraphQLResponse>;
     }),
     store: new Store(new RecordSource()),
   });

@@ -2,9 +2,9 @@
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { loadSource } from "../support/load-source.mjs";
+import { loadSource } from "../test/support/load-source.mjs";
 
-export const GATEWAY = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
+export const GATEWAY = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
 
 /** What the seeded numbers are sealed under. */
 const KEY = { id: "bench", secret: Buffer.alloc(32, "bench") };

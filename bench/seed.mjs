@@ -62,7 +62,7 @@ export async function dropCopy(server, copy) {
 /** What the records depend on: this file, the tables and how numbers are sealed. */
 function fingerprint() {
   const hash = createHash("sha256").update(readFileSync(new URL(import.meta.url)));
-  const source = new URL("../../src/", import.meta.url);
+  const source = new URL("../src/", import.meta.url);
   for (const name of ["cipher.ts", "keyring.ts"]) {
     hash.update(readFileSync(new URL(`sealing/${name}`, source)));
   }

@@ -9,7 +9,7 @@ import { WORKLOADS, workload } from "./workloads.mjs";
 export const HELP = `npm run bench -- [options]
 
 Measures the gateway against the references, and prints a table. Writes it as bench.json and bench.svg too: a full
-run into test/bench/results, one with options into the cache folder, or either where --out says.
+run into bench/results, one with options into the cache folder, or either where --out says.
 
   --quick              shorter: 2 s of warm-up, 3 rounds of 1 s; the figures are rough
   --only W1,W5         these workloads alone

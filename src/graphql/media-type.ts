@@ -1,0 +1,41 @@
+import { LRUCache } from "lru-cache";
+import Negotiator from "negotiator";
+import { RequestRefusal } from "../errors.ts";
+
+/** The types that an answer can have. Of those that a client likes equally, the first is chosen. */
+const MEDIA_TYPES = ["application/json", "application/graphql-response+json", "text/event-stream"] as const;
+export type MediaType = (typeof MEDIA_TYPES)[number];
+
+const CHARSET = "; charset=utf-8";
+// A range with a parameter matches only a type that has it too.
+const OFFERED = MEDIA_TYPES.flatMap((type) => [type, type + CHARSET]);
+
+/** Clients send a few headers over and over. Longer headers than this are read each time. Characters. */
+const LONGEST_KNOWN = 500;
+const known = new LRUCache<string, MediaType>({ max: 100 });
+
+/**
+ * The type of the answer, as RFC 9110 negotiates it; `application/json` if the client names none. Fails with 406 if the
+ * client accepts none of the types.
+ */
+export function negotiate(accept: string | undefined): MediaType {
+  if (!accept) return MEDIA_TYPES[0];
+  const found = known.get(accept);
+  if (found) return found;
+  const [chosen] = new Negotiator({ headers: { accept } }).mediaTypes(OFFERED);
+  if (chosen === undefined) throw new RequestRefusal(406, "not_acceptable", NOT_ACCEPTABLE);
+  const mediaType = chosen.replace(CHARSET, "") as MediaType;
+  if (accept.length <= LONGEST_KNOWN) known.set(accept, mediaType);
+  return mediaType;
+}
+
+/** The type of an answer to a request that is refused as a whole: JSON of either type, whatever else is accepted. */
+export function typeOfRefusal(accept: string | undefined): MediaType {
+  try {
+    return negotiate(accept) === MEDIA_TYPES[1] ? MEDIA_TYPES[1] : MEDIA_TYPES[0];
+  } catch {
+    return MEDIA_TYPES[0];
+  }
+}
+
+const NOT_ACCEPTABLE = `GraphQL is answered as ${MEDIA_TYPES.slice(0, -1).join(", ")} or ${MEDIA_TYPES.at(-1)}.`;
