@@ -1,10 +1,13 @@
 // The comparison as a picture: bars of requests a second, readable on light and on dark pages.
-import { rateBy } from "./statistics.mjs";
+import { ratiosOf } from "./report.mjs";
+import { REFERENCE_GROUPS } from "./servers.mjs";
 
 const WIDTH = 860;
 const LEFT = 250;
 const RIGHT = 150;
-const TOP = 84;
+const LEGEND_TOP = 48;
+const LEGEND_LINE = 20;
+const TOP = 128;
 const BAR = 15;
 const GAP = 18;
 const PLOT = WIDTH - LEFT - RIGHT;
@@ -14,6 +17,8 @@ const NAMES = {
   audited: "… AUDIT_READS=on",
   bare: "bare node:http",
   mercurius: "Mercurius, JIT",
+  "bare-duties": "bare node:http",
+  "mercurius-duties": "Mercurius, JIT",
 };
 
 // It brings its own background: a page can be dark where the system is light.
@@ -26,8 +31,10 @@ const STYLE = `
   .grid { stroke: #d8dee4 }
   .gateway { fill: #0969da }
   .audited { fill: #54aeff }
-  .bare { fill: #8c959f }
-  .mercurius { fill: #d4842c }
+  .bare-duties { fill: #6e7781 }
+  .mercurius-duties { fill: #bc6a16 }
+  .bare { fill: #c3c9d0 }
+  .mercurius { fill: #efc08e }
   @media (prefers-color-scheme: dark) {
     .page { fill: #0d1117; stroke: #30363d }
     text { fill: #f0f6fc }
@@ -35,8 +42,10 @@ const STYLE = `
     .grid { stroke: #30363d }
     .gateway { fill: #4493f8 }
     .audited { fill: #79c0ff }
-    .bare { fill: #6e7681 }
-    .mercurius { fill: #db9a4e }
+    .bare-duties { fill: #8b949e }
+    .mercurius-duties { fill: #db9a4e }
+    .bare { fill: #484f58 }
+    .mercurius { fill: #7a5222 }
   }
 `;
 
@@ -72,7 +81,7 @@ export function drawChart(comparisons, run) {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-label="Requests a second of the KYC gateway and of the reference servers">
 <style>${STYLE}</style>
 <rect class="page" x="0.5" y="0.5" width="${WIDTH - 1}" height="${height - 1}" rx="6"/>
-<text x="20" y="32"><tspan class="title">Requests a second</tspan><tspan class="quiet" dx="12">more is better; in brackets, the gateway by each of the others</tspan></text>
+<text x="20" y="32"><tspan class="title">Requests a second</tspan><tspan class="quiet" dx="12">more is better; × is how many times a reference’s rate the gateway reaches</tspan></text>
 ${drawLegend(comparisons)}
 ${grid.join("\n")}
 ${bars.join("\n")}
@@ -86,13 +95,16 @@ ${bars.join("\n")}
  * @param {number} top
  * @param {(rate: number) => number} scale
  */
-function drawGroup({ workload, results }, top, scale) {
+function drawGroup(comparison, top, scale) {
+  const { workload, results } = comparison;
+  const ratios = new Map(ratiosOf(comparison).map(({ reference, ratio }) => [String(reference), ratio]));
   const middle = top + (results.length * BAR) / 2 + 4;
   const [name, ...rest] = [workload.name, ...workload.title.split(": ")];
   const bars = results.map(({ server, rate }, index) => {
     const y = top + index * BAR;
     const width = round(Math.max(1, scale(rate)));
-    const label = thousands(rate) + (server === "gateway" ? ratios(results) : "");
+    const ratio = ratios.get(server);
+    const label = thousands(rate) + (ratio === undefined ? "" : `  (gateway ${ratio.toFixed(2)} ×)`);
     return (
       `<rect class="${server}" x="${LEFT}" y="${y + 1}" width="${width}" height="${BAR - 2}" rx="2"/>` +
       `<text class="${server === "gateway" ? "name" : "quiet"}" x="${LEFT + width + 6}" y="${y + 12}">${label}</text>`
@@ -102,21 +114,29 @@ function drawGroup({ workload, results }, top, scale) {
   return [title, ...bars].join("\n");
 }
 
-/** What the gateway's rate is by those of the others. @param {import("./compare.mjs").Result[]} results */
-function ratios(results) {
-  const gateway = results.find(({ server }) => server === "gateway");
-  const others = results.filter(({ server }) => server !== "gateway");
-  if (!gateway || others.length === 0) return "";
-  return `  (${others.map((other) => `${rateBy(gateway, other).toFixed(2)} ×`).join(", ")})`;
-}
-
-/** @param {import("./compare.mjs").Comparison[]} comparisons */
+/** One line for the gateway and one for each group of references. @param {import("./compare.mjs").Comparison[]} comparisons */
 function drawLegend(comparisons) {
   const shown = new Set(comparisons.flatMap(({ results }) => results.map(({ server }) => server)));
-  return [...shown]
-    .map((server, index) => {
-      const x = LEFT + index * 150;
-      return `<rect class="${server}" x="${x}" y="48" width="12" height="12" rx="2"/><text x="${x + 18}" y="58">${NAMES[server]}</text>`;
+  /** @type {{ title: string, servers: import("./servers.mjs").ServerName[] }[]} */
+  const lines = [
+    { title: "", servers: ["gateway", "audited"] },
+    ...REFERENCE_GROUPS.map(({ title, references }) => ({
+      title: `references ${title}`,
+      servers: references,
+    })),
+  ];
+  return lines
+    .flatMap(({ title, servers }, line) => {
+      const y = LEGEND_TOP + line * LEGEND_LINE;
+      const keys = servers.filter((server) => shown.has(server));
+      const heading =
+        keys.length > 0 ? [`<text class="quiet" x="20" y="${y + 10}">${escapeXml(title)}</text>`] : [];
+      return heading.concat(
+        keys.map((server, index) => {
+          const x = LEFT + index * 150;
+          return `<rect class="${server}" x="${x}" y="${y}" width="12" height="12" rx="2"/><text x="${x + 18}" y="${y + 10}">${NAMES[server]}</text>`;
+        }),
+      );
     })
     .join("\n");
 }

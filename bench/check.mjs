@@ -1,15 +1,16 @@
-// Whether the servers answer the same: what is not equal is not worth timing.
+// Checks that the servers answer the same before they are timed.
 import { isDeepStrictEqual } from "node:util";
-import { HOLE, STATUSES, TYPES } from "./workloads.mjs";
+import { DEFAULT_HEADERS, HOLE, STATUSES, TYPES } from "./workloads.mjs";
 
 const SAMPLES = 20;
 
-/** What two servers can't have in common of a record that each of them wrote. */
+/** The values that each server generates itself for a record that it writes. */
 const OWN = new Set(["id", "createdAt", "updatedAt", "version"]);
 
 /**
- * Asks every server the same, several times for each part of the workload, and fails where a status or an answer
- * differs from the bare reference's. Of what a request wrote only the server's own values may differ.
+ * Sends every server the same requests, several for each part of the workload. Fails if a server answers with an error
+ * or without a record, or if an answer differs from that of `bare`, or of the first server if `bare` is not among them.
+ * In answers to a write, the values that a server generates itself may differ.
  *
  * @param {import("./servers.mjs").Server[]} servers
  * @param {import("./workloads.mjs").Workload} workload
@@ -43,7 +44,7 @@ function compare(servers, answers, request, written) {
   const culprit = servers[failed >= 0 ? failed : differing];
   if (failed < 0 && differing === 0) return;
   const list = servers.map(({ name }, index) => `${name}: ${JSON.stringify(answers[index])}`).join("\n");
-  throw new Error(`${culprit?.name} answers otherwise to ${JSON.stringify(request)}\n${list}`);
+  throw new Error(`${culprit?.name} answers differently to ${JSON.stringify(request)}\n${list}`);
 }
 
 /** An answer without a record shows nothing. @param {any} body */
@@ -61,10 +62,10 @@ function withoutOwn(value) {
   );
 }
 
-/** @typedef {{ path?: string, body?: string }} Filled */
+/** @typedef {{ path: string, headers: Record<string, string>, body: string | undefined }} Filled */
 
 /** @param {import("./workloads.mjs").Part} part @param {import("./session.mjs").Session} session @returns {Filled} */
-function fill({ path, body }, { samples }) {
+function fill({ path = "/graphql", headers = DEFAULT_HEADERS, body }, { samples }) {
   const pick = (/** @type {string[]} */ list) => String(list[Math.floor(Math.random() * list.length)]);
   const fillings = {
     ...{ status: () => pick(STATUSES), type: () => pick(TYPES) },
@@ -79,21 +80,17 @@ function fill({ path, body }, { samples }) {
     text.replaceAll(new RegExp(HOLE, "g"), (_, hole) =>
       fillings[/** @type {keyof typeof fillings} */ (hole)](),
     );
-  return path === undefined ? { body: filled(String(body)) } : { path: filled(path) };
+  return { path: filled(path), headers, body: body === undefined ? undefined : filled(body) };
 }
 
 /** @param {import("./servers.mjs").Server} server @param {Filled} request @param {string} token */
-async function ask({ url }, { path, body }, token) {
-  const authorization = `Bearer ${token}`;
-  const response =
-    path === undefined
-      ? await fetch(`${url}/graphql`, {
-          method: "POST",
-          headers: { authorization, "content-type": "application/json" },
-          body: String(body),
-        })
-      : await fetch(`${url}${path}`, { headers: { authorization } });
-  // What the gateway tells besides the data, the others do not.
+async function ask({ url }, { path, headers, body }, token) {
+  const response = await fetch(`${url}${path}`, {
+    method: body === undefined ? "GET" : "POST",
+    headers: { ...headers, authorization: `Bearer ${token}` },
+    body,
+  });
+  // Only the gateway adds them.
   const { extensions: _, ...answer } = await response.json();
   return { status: response.status, body: answer };
 }

@@ -2,7 +2,7 @@
 import { checkAnswers } from "./check.mjs";
 import { memory } from "./children.mjs";
 import { load } from "./load.mjs";
-import { SERVER_NAMES, startServer } from "./servers.mjs";
+import { SERVER_NAMES, startServer, WITHOUT_DUTIES } from "./servers.mjs";
 import { median } from "./statistics.mjs";
 import { shareOf } from "./workloads.mjs";
 
@@ -89,7 +89,8 @@ export function turned(list, by) {
 }
 
 /**
- * A load that leaves the table as it was. Fails where answers speak of records that are not there.
+ * A load that leaves the tables as they were. Fails if it left fewer new records, or fewer events of a server that
+ * writes them, than there were requests for that.
  *
  * @param {import("./servers.mjs").Server} server
  * @param {import("./workloads.mjs").Workload} workload
@@ -98,14 +99,22 @@ export function turned(list, by) {
  */
 export async function loadAndClean(server, workload, session, options) {
   const measured = await load(server, workload, session, options);
-  const share = shareOf(workload, "create") / 100;
-  if (share > 0) {
-    const created = await session.clean();
-    const expected = measured.requests * share * (share < 1 ? SHARE_TOLERANCE : 1);
-    if (created < expected) {
-      throw new Error(`${server.name} left ${created} new records, where ${Math.ceil(expected)} were due`);
+  const creates = shareOf(workload, "create");
+  const writes = creates + shareOf(workload, "update");
+  if (writes === 0 && server.name !== "audited") return measured;
+  const { created, events } = await session.clean();
+  const requireLeft = (
+    /** @type {string} */ what,
+    /** @type {number} */ found,
+    /** @type {number} */ percent,
+  ) => {
+    const expected = ((measured.requests * percent) / 100) * (percent < 100 ? SHARE_TOLERANCE : 1);
+    if (found < expected) {
+      throw new Error(`${server.name} left ${found} new ${what} instead of ${Math.ceil(expected)}`);
     }
-  } else if (shareOf(workload, "update") > 0 || server.name === "audited") await session.clean();
+  };
+  requireLeft("records", created, creates);
+  if (WITHOUT_DUTIES.every((name) => name !== server.name)) requireLeft("events", events, writes);
   return measured;
 }
 

@@ -4,12 +4,15 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { cpuMicros, startChild } from "./children.mjs";
-import { HOLE, STATUSES, TYPES } from "./workloads.mjs";
+import { DEFAULT_HEADERS, HOLE, STATUSES, TYPES } from "./workloads.mjs";
 
 /** How long wrk may take beyond its duration. Milliseconds. */
 const GRACE = 20_000;
 
-/** Fails with what to do where wrk is missing. */
+/** How long an answer may take, in seconds: longer than on a machine that others keep busy. */
+const ANSWER_TIMEOUT = 10;
+
+/** Fails with what to do if wrk is missing. */
 export async function requireWrk() {
   // It prints its version with exit code 1.
   const missing = await promisify(execFile)("wrk", ["-v"]).then(
@@ -33,8 +36,8 @@ export async function requireWrk() {
  */
 
 /**
- * Loads a server for some seconds, over connections that each ask again as soon as they are answered. Fails where one
- * answer was not a success. The same seed asks the same.
+ * Loads a server for some seconds, over connections that each send the next request as soon as they are answered. Fails
+ * if one answer was not a success. The same seed sends the same requests.
  *
  * @param {import("./servers.mjs").Server} server
  * @param {import("./workloads.mjs").Workload} workload
@@ -47,7 +50,7 @@ export async function load(server, workload, session, { seconds, seed, connectio
   writeFileSync(script, writeScript(workload, session, seed));
   const before = cpuMicros(server.pid);
   const summary = await runWrk(
-    ["-t1", `-c${connections}`, `-d${seconds}s`, "-s", script, server.url],
+    ["-t1", `-c${connections}`, `--timeout=${ANSWER_TIMEOUT}s`, `-d${seconds}s`, "-s", script, server.url],
     seconds,
   );
   const cpu = cpuMicros(server.pid) - before;
@@ -97,12 +100,14 @@ async function runWrk(args, seconds) {
  * @param {number} seed
  */
 function writeScript(workload, session, seed) {
-  const headers = `Host: bench\r\nAuthorization: Bearer ${session.token}\r\n`;
-  const functions = workload.parts.map((part) =>
-    part.path === undefined
-      ? `function() return post(${toLua(String(part.body))}) end`
-      : `function() return "GET " .. ${toLua(part.path)} .. ${quote(` HTTP/1.1\r\n${headers}\r\n`)} end`,
-  );
+  const functions = workload.parts.map(({ path = "/graphql", headers = DEFAULT_HEADERS, body }) => {
+    const lines = { host: "bench", authorization: `Bearer ${session.token}`, ...headers };
+    const head = Object.entries(lines).map(([name, value]) => `${name}: ${value}\r\n`);
+    const rest = ` HTTP/1.1\r\n${head.join("")}`;
+    return body === undefined
+      ? `function() return "GET " .. ${toLua(path)} .. ${quote(`${rest}\r\n`)} end`
+      : `function() return post(${quote(`POST ${path}${rest}`)}, ${toLua(body)}) end`;
+  });
   let sum = 0;
   const choices = workload.parts.map(({ share }, index) => {
     sum += share;
@@ -118,8 +123,7 @@ end
 local function pick(list) return list[math.random(#list)] end
 local ids, customers, cursors = lines(${quote(session.files.id)}), lines(${quote(session.files.customer)}), lines(${quote(session.files.cursor)})
 local statuses, types = {${STATUSES.map(quote)}}, {${TYPES.map(quote)}}
-local head = ${quote(`POST /graphql HTTP/1.1\r\n${headers}Content-Type: application/json\r\nContent-Length: `)}
-local function post(body) return head .. #body .. "\\r\\n\\r\\n" .. body end
+local function post(head, body) return head .. "content-length: " .. #body .. "\\r\\n\\r\\n" .. body end
 local parts = {
   ${functions.join(",\n  ")}
 }
@@ -127,7 +131,7 @@ function request()
   local dice = math.random(100)
 ${choices.join("\n")}
 end
--- A failure of GraphQL has status 200 as well: what shows no record is one.
+-- An error of GraphQL has status 200 too: an answer without a record counts as one.
 empty = 0
 function response(status, headers, body)
   if not body:find('"customer', 1, true) then empty = empty + 1 end

@@ -1,8 +1,9 @@
-// `npm run bench`: how fast the gateway is, beside servers that people write by hand. `--help` tells the options.
+// `npm run bench`: how fast the gateway is, compared with reference servers. `--help` lists the options.
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stopChildren } from "./children.mjs";
+import { measureClients, printClients } from "./clients.mjs";
 import { compareServers } from "./compare.mjs";
 import { GATEWAY } from "./gateway.mjs";
 import { measureGrowth, printGrowth } from "./growth.mjs";
@@ -13,6 +14,7 @@ import {
   describeRun,
   judge,
   printComparison,
+  printRatios,
   printVerdicts,
   writeComparison,
   writeResult,
@@ -68,19 +70,32 @@ async function runOn(session, options, description) {
     writeResult(options.out, "soak.json", { ...description, ...result });
     return;
   }
+  if (options.mode === "clients") {
+    const clients = await measureClients(session, options, say);
+    printClients(clients, print);
+    writeResult(options.out, "clients.json", { ...description, clients });
+    return;
+  }
   const start = options.servers.includes("gateway") ? await measureStart(session, options) : undefined;
   if (options.mode === "start") {
     if (start) printStart(start, print);
     return;
   }
   const comparisons = await compareServers(session, options, say);
+  const clients = options.withClients ? await measureClients(session, options, say) : undefined;
   const verdicts = judge(comparisons);
   print("");
   printComparison(comparisons, print);
   print("");
+  printRatios(comparisons, print);
+  print("");
   printVerdicts(verdicts, print);
   if (start) printStart(start, print);
-  writeComparison(options.out, description, comparisons, verdicts, start);
+  if (clients) {
+    print("");
+    printClients(clients, print);
+  }
+  writeComparison(options.out, description, comparisons, { verdicts, start, clients });
   print(`\n${join(options.out, "bench.json")}, bench.svg`);
 }
 

@@ -8,8 +8,9 @@ import { WORKLOADS, workload } from "./workloads.mjs";
 
 export const HELP = `npm run bench -- [options]
 
-Measures the gateway against the references, and prints a table. Writes it as bench.json and bench.svg too: a full
-run into bench/results, one with options into the cache folder, or either where --out says.
+Measures the gateway against the references, and what each client's requests cost, and prints tables. Also writes
+bench.json and bench.svg: a full run into bench/results, a run with options into the cache folder, unless --out is given.
+The table of clients is left out with --only or --servers.
 
   --quick              shorter: 2 s of warm-up, 3 rounds of 1 s; the figures are rough
   --only W1,W5         these workloads alone
@@ -25,6 +26,7 @@ run into bench/results, one with options into the cache folder, or either where 
 
   --growth             instead: the gateway's W1, W2 and W6 with --sizes 10000,1000000,5000000
   --soak               instead: its rate after 300,000 requests, and its memory over --minutes 10 of W8
+  --clients            instead: the CPU time of a point read as each client sends it
   --start              instead: how long it takes to be ready on a migrated database
 
 BENCH_DIR is the cache folder, where the records are kept between runs (default ${defaultFolder()}).
@@ -38,9 +40,10 @@ function defaultFolder() {
 
 /**
  * @typedef {object} Options
- * @property {"compare" | "growth" | "soak" | "start" | "help"} mode
+ * @property {"compare" | "clients" | "growth" | "soak" | "start" | "help"} mode
  * @property {import("./workloads.mjs").Workload[]} workloads
  * @property {import("./servers.mjs").ServerName[]} servers
+ * @property {boolean} withClients whether a comparison ends with the table of clients
  * @property {number} rounds
  * @property {number} warmup
  * @property {number} duration
@@ -55,7 +58,7 @@ function defaultFolder() {
  * @property {string} setting the options that were given, as they were given
  */
 
-/** Fails with one line where an option makes no sense. @param {string[]} args @returns {Options} */
+/** Fails with one line if an option is invalid. @param {string[]} args @returns {Options} */
 export function parseOptions(args) {
   const text = /** @type {const} */ ({ type: "string" });
   const flag = /** @type {const} */ ({ type: "boolean", default: false });
@@ -72,18 +75,19 @@ export function parseOptions(args) {
         records: text,
       },
       ...{ connections: text, pool: text, out: text, sizes: text, minutes: text },
-      ...{ quick: flag, growth: flag, soak: flag, start: flag, help: flag },
+      ...{ quick: flag, clients: flag, growth: flag, soak: flag, start: flag, help: flag },
     },
   });
   const { quick } = values;
   const folder = process.env.BENCH_DIR || defaultFolder();
-  const modes = /** @type {const} */ (["help", "growth", "soak", "start"]);
+  const modes = /** @type {const} */ (["help", "clients", "growth", "soak", "start"]);
   const full = args.every((argument) => modes.some((mode) => argument === `--${mode}`));
   const results = full ? fileURLToPath(new URL("results", import.meta.url)) : join(folder, "results");
   return {
     mode: modes.find((mode) => values[mode]) ?? "compare",
     workloads: values.only === undefined ? WORKLOADS : values.only.split(",").map(workload),
     servers: readServers(values.servers),
+    withClients: values.only === undefined && values.servers === undefined,
     rounds: readCount("rounds", values.rounds, quick ? 3 : 20),
     warmup: readCount("warmup", values.warmup, quick ? 2 : 30),
     duration: readCount("duration", values.duration, 1),

@@ -5,7 +5,10 @@ import { cpus, loadavg, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { drawChart } from "./chart.mjs";
 import { GATEWAY } from "./gateway.mjs";
+import { REFERENCE_GROUPS } from "./servers.mjs";
 import { rateBy } from "./statistics.mjs";
+
+const REFERENCES = REFERENCE_GROUPS.flatMap(({ references }) => references);
 
 /** Megabytes of the gateway's peak under load. */
 const MEMORY_GOAL = 160;
@@ -13,31 +16,48 @@ const MEMORY_GOAL = 160;
 /** @typedef {{ what: string, measured: number, goal: number, passed: boolean }} Verdict */
 
 /**
- * The gateway's rates by those of the references, beside what they should be. A ratio is there where both of its sides
- * were measured.
+ * How many times a reference's rate the gateway's is: the median of the rounds' ratios, with the goal if there is one.
+ *
+ * @typedef {{ reference: import("./servers.mjs").Reference, ratio: number, goal: number | undefined }} Ratio
+ */
+
+/**
+ * The gateway's rate in a workload divided by that of each reference that was measured with it, in the order of the
+ * groups; nothing if the gateway was not measured.
+ *
+ * @param {import("./compare.mjs").Comparison} comparison
+ * @returns {Ratio[]}
+ */
+export function ratiosOf({ workload, results }) {
+  const gateway = results.find(({ server }) => server === "gateway");
+  if (!gateway) return [];
+  return REFERENCES.flatMap((reference) => {
+    const base = results.find(({ server }) => server === reference);
+    return base ? [{ reference, ratio: rateBy(gateway, base), goal: workload.goals[reference] }] : [];
+  });
+}
+
+/**
+ * The gateway's figures beside what they should be. A goal is judged if both of its sides were measured.
  *
  * @param {import("./compare.mjs").Comparison[]} comparisons
  * @returns {Verdict[]}
  */
 export function judge(comparisons) {
-  const find = (/** @type {string} */ workload, /** @type {string} */ server) =>
-    comparisons
-      .find((comparison) => comparison.workload.name === workload)
-      ?.results.find((result) => result.server === server);
   const verdicts = [];
-  for (const { workload } of comparisons) {
-    const gateway = find(workload.name, "gateway");
-    if (!gateway) continue;
-    for (const [other, goal] of Object.entries(workload.goals)) {
-      const base = other === "W2" ? find("W2", "gateway") : find(workload.name, other);
-      if (!base) continue;
-      const [what, measured] =
-        other === "W2"
-          ? ["÷ W2", gateway.rate / base.rate]
-          : other === "audited"
-            ? ["audited ÷ gateway", rateBy(base, gateway)]
-            : [`÷ ${other}`, rateBy(gateway, base)];
-      verdicts.push({ what: `${workload.name} ${what}`, measured, goal, passed: measured >= goal });
+  for (const comparison of comparisons) {
+    const { workload, results } = comparison;
+    for (const { reference, ratio, goal } of ratiosOf(comparison)) {
+      if (goal === undefined) continue;
+      const what = `${workload.name} ÷ ${reference}`;
+      verdicts.push({ what, measured: ratio, goal, passed: ratio >= goal });
+    }
+    const gateway = results.find(({ server }) => server === "gateway");
+    const audited = results.find(({ server }) => server === "audited");
+    const goal = workload.goals.audited;
+    if (gateway && audited && goal !== undefined) {
+      const measured = rateBy(audited, gateway);
+      verdicts.push({ what: `${workload.name} audited ÷ gateway`, measured, goal, passed: measured >= goal });
     }
   }
   const peaks = comparisons
@@ -53,8 +73,8 @@ export function judge(comparisons) {
 }
 
 /**
- * How much of one core the server's process used, in percent. Where it is far below 100 the process was waiting, for
- * PostgreSQL, the load or other programs: its rate then says more about them than about its own cost.
+ * How much of one core the server's process used, in percent. If it is far below 100, the process waited for PostgreSQL,
+ * the load or other programs, and its rate says more about them than about its own cost.
  *
  * @param {import("./load.mjs").Measurement} measurement
  */
@@ -63,22 +83,17 @@ function busy({ rate, cpu }) {
 }
 
 const HINTS = `
-busy: of one core, by the server's process. Far below 100 it waited for others, and its CPU a request tells more.
-W2 and W7 send one and the same request over all connections: sharing the answer of equal reads counts there.
+busy: percent of one core that the server's process used. Far below 100 it waited for others, and its CPU time a request tells more.
+W2 and W7 send the same request over all connections: the gateway answers equal reads together, the references do not.
 W3 and W6 ask for differing pages.`;
 
 /** @param {import("./compare.mjs").Comparison[]} comparisons @param {(line: string) => void} print */
 export function printComparison(comparisons, print) {
-  const heading = ["requests/s", "CPU µs", "busy %", "p50 ms", "p99 ms", "peak MB", "÷ bare", "÷ mercurius"];
   const row = (/** @type {string} */ name, /** @type {string} */ server, /** @type {string[]} */ cells) =>
-    print(`${name.padEnd(46)}${server.padEnd(10)}${cells.map((cell) => cell.padStart(12)).join("")}`);
-  row("workload", "server", heading);
+    print(`${name.padEnd(46)}${server.padEnd(18)}${cells.map((cell) => cell.padStart(12)).join("")}`);
+  row("workload", "server", ["requests/s", "CPU µs", "busy %", "p50 ms", "p99 ms", "peak MB"]);
   for (const { workload, results } of comparisons) {
     for (const [index, result] of results.entries()) {
-      const by = (/** @type {string} */ server) => {
-        const base = results.find((other) => other.server === server);
-        return !base || base === result ? "" : rateBy(result, base).toFixed(2);
-      };
       row(index === 0 ? `${workload.name} ${workload.title}` : "", result.server, [
         Math.round(result.rate).toLocaleString("en"),
         result.cpu.toFixed(0),
@@ -86,12 +101,37 @@ export function printComparison(comparisons, print) {
         result.p50.toFixed(2),
         result.p99.toFixed(2),
         result.memory.toFixed(0),
-        by("bare"),
-        by("mercurius"),
       ]);
     }
   }
   print(HINTS);
+}
+
+/**
+ * Prints how many times the rate of each reference the gateway reaches, the references in their two groups.
+ *
+ * @param {import("./compare.mjs").Comparison[]} comparisons
+ * @param {(line: string) => void} print
+ */
+export function printRatios(comparisons, print) {
+  const cell = (/** @type {string} */ text) => text.padStart(24);
+  const groups = REFERENCE_GROUPS.map(({ title, references }) =>
+    `| ${title}`.padEnd(24 * references.length + 1),
+  );
+  print(`${"gateway's rate ÷ reference's".padEnd(46)}${groups.join("")}`);
+  print(`${"workload".padEnd(46)}${REFERENCES.map(cell).join("")}`);
+  for (const comparison of comparisons) {
+    const ratios = ratiosOf(comparison);
+    if (ratios.length === 0) continue;
+    const cells = REFERENCES.map((reference) => {
+      const found = ratios.find((ratio) => ratio.reference === reference);
+      if (!found) return "";
+      const { ratio, goal } = found;
+      return ratio.toFixed(2) + (goal === undefined ? "" : ` (goal ${goal})`);
+    });
+    const { name, title } = comparison.workload;
+    print(`${`${name} ${title}`.padEnd(46)}${cells.map(cell).join("")}`);
+  }
 }
 
 /** @param {Verdict[]} verdicts @param {(line: string) => void} print */
@@ -144,12 +184,20 @@ export function describeRun(options, postgres) {
  * @param {string} folder
  * @param {ReturnType<typeof describeRun>} run
  * @param {import("./compare.mjs").Comparison[]} comparisons
- * @param {Verdict[]} verdicts
- * @param {import("./start.mjs").Start | undefined} start
+ * @param {{ verdicts: Verdict[], start?: import("./start.mjs").Start, clients?: import("./clients.mjs").Client[] }} others
  */
-export function writeComparison(folder, run, comparisons, verdicts, start) {
-  const workloads = comparisons.map(({ workload: { name, title }, results }) => ({ name, title, results }));
-  writeResult(folder, "bench.json", { ...run, workloads, goals: verdicts, start });
+export function writeComparison(folder, run, comparisons, { verdicts, start, clients }) {
+  const workloads = comparisons.map((comparison) => {
+    const { workload, results } = comparison;
+    const ratios = Object.fromEntries(
+      REFERENCE_GROUPS.map(({ title, references }) => [
+        title,
+        ratiosOf(comparison).filter(({ reference }) => references.includes(reference)),
+      ]),
+    );
+    return { name: workload.name, title: workload.title, ratios, results };
+  });
+  writeResult(folder, "bench.json", { ...run, workloads, goals: verdicts, start, clients });
   writeFileSync(join(folder, "bench.svg"), drawChart(comparisons, run));
 }
 

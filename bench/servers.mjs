@@ -6,10 +6,27 @@ import { startChild, waitFor } from "./children.mjs";
 import { ENCRYPTION_KEYS, environment, GATEWAY } from "./gateway.mjs";
 import { ACCOUNT } from "./seed.mjs";
 
-/** The gateway once more, with reads in its trail, is `audited`. @typedef {"gateway" | "audited" | "bare" | "mercurius"} ServerName */
+/**
+ * `audited` is the gateway with reads in its audit trail.
+ * @typedef {"gateway" | "audited" | Reference} ServerName
+ */
+/** @typedef {"bare" | "mercurius" | "bare-duties" | "mercurius-duties"} Reference */
+
+/** These check no token, encrypt nothing, and write neither events nor a log. @type {Reference[]} */
+export const WITHOUT_DUTIES = ["bare", "mercurius"];
+
+/** The references in their two groups. @type {{ title: string, references: Reference[] }[]} */
+export const REFERENCE_GROUPS = [
+  { title: "with the gateway's duties", references: ["bare-duties", "mercurius-duties"] },
+  { title: "without", references: WITHOUT_DUTIES },
+];
 
 /** @type {ServerName[]} */
-export const SERVER_NAMES = ["gateway", "audited", "bare", "mercurius"];
+export const SERVER_NAMES = [
+  "gateway",
+  "audited",
+  ...REFERENCE_GROUPS.flatMap(({ references }) => references),
+];
 
 const local = (/** @type {string} */ path) => fileURLToPath(new URL(path, import.meta.url));
 const reference = (/** @type {string} */ name) => [
@@ -23,6 +40,8 @@ const PROGRAMS = {
   audited: [GATEWAY, "serve"],
   bare: reference("bare"),
   mercurius: reference("mercurius"),
+  "bare-duties": reference("bare-duties"),
+  "mercurius-duties": reference("mercurius-duties"),
 };
 
 const VARIABLES = {
@@ -30,6 +49,8 @@ const VARIABLES = {
   audited: { ENCRYPTION_KEYS, AUDIT_READS: "on" },
   bare: { ACCOUNT },
   mercurius: { ACCOUNT },
+  "bare-duties": { ENCRYPTION_KEYS },
+  "mercurius-duties": { ENCRYPTION_KEYS },
 };
 
 /**
@@ -42,13 +63,15 @@ const VARIABLES = {
  */
 
 /**
- * Starts a server, and gives it once it listens. Its output, for the gateway a line a request, goes to a file.
+ * Starts a server, and returns it as soon as it listens. Its output goes to a file; for the gateway and the references
+ * with its duties that is a line for each request.
  *
  * @param {ServerName} name
- * @param {{ database: string, pool: number, folder: string }} options
+ * @param {{ database: string, pool: number, folder: string, variables?: Record<string, string> }} options `variables`
+ *   are added to the environment
  * @returns {Promise<Server>}
  */
-export async function startServer(name, { database, pool, folder }) {
+export async function startServer(name, { database, pool, folder, variables }) {
   const log = join(folder, `${name}-${process.pid}-${Math.random().toString(36).slice(2)}.log`);
   const output = openSync(log, "a");
   const child = await startChild(process.execPath, PROGRAMS[name], {
@@ -58,6 +81,7 @@ export async function startServer(name, { database, pool, folder }) {
       DATABASE_POOL_SIZE: String(pool),
       PORT: "0",
       ...VARIABLES[name],
+      ...variables,
     }),
     stdio: ["ignore", output, output],
   });

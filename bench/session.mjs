@@ -5,7 +5,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import postgres from "postgres";
 import { openSealer, runGateway } from "./gateway.mjs";
 import { ACCOUNT, copySeeded, dropCopy, END } from "./seed.mjs";
-import { toCursor } from "./servers/records.mjs";
+import { toCursor } from "./servers/shapes.mjs";
 
 const CURSOR_DEPTH = 50_000;
 const CURSORS = 1000;
@@ -22,7 +22,8 @@ const NUMBER = "100000000";
  * @property {string} folder for scripts and logs
  * @property {{ id: string[], customer: string[], cursor: string[] }} samples
  * @property {{ id: string, customer: string, cursor: string }} files the samples, one a line
- * @property {() => Promise<number>} clean removes what a measurement created, its events too, and tells how many records that was
+ * @property {() => Promise<{ created: number, events: number }>} clean undoes what a measurement wrote, and returns how
+ *   many records and events it left
  * @property {() => Promise<void>} close
  */
 
@@ -87,9 +88,10 @@ async function clean(sql) {
     // Left to itself, VACUUM may skip the indexes, and the first page would step over every record that was there.
     await sql.unsafe(`vacuum (analyze, index_cleanup on) ${table}`);
   }
+  const [left] = await sql`select count(*)::int as events from audit_events`;
   await sql.unsafe("truncate audit_events, audit_event_records");
   await sql.unsafe("checkpoint");
-  return created;
+  return { created, events: Number(left?.events) };
 }
 
 /** What was changed on either table becomes the same again on both, though not what it was. @param {postgres.Sql} sql */

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { CommandFailure, say, withOpenDatabase } from "./command.ts";
 import { type Config, parseConfig } from "./config.ts";
-import { backUp, KEYS } from "./db/backup.ts";
-import { hasDatabase } from "./db/embedded.ts";
-import { restore } from "./db/restore.ts";
+import { backUp, KEYS } from "./db/embedded/backup.ts";
+import { hasDatabase } from "./db/embedded/embedded.ts";
+import { restore } from "./db/embedded/restore.ts";
 
 /** The settings of a gateway with the embedded database; another one has tools of its own, which `instead` tells. */
 function embeddedConfig(instead: string): Config {

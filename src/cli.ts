@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 import tab from "@bomb.sh/tab/commander";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import ms, { type StringValue } from "ms";
 import { ACCOUNT_ID_RULE, isAccountId, SCOPES, type Scope } from "./auth/scopes.ts";
 import { openSignInNames } from "./auth/sign-in-name.ts";
 import { issueToken, listTokens, revokeToken, type TokenRecord, withdrawToken } from "./auth/tokens.ts";
@@ -21,14 +20,16 @@ import {
   withKnownDatabase,
 } from "./command.ts";
 import { ConfigError, parseConfig } from "./config.ts";
-import { BackupError } from "./db/backup.ts";
+import { parseTimeSpan } from "./config-values.ts";
 import type { Database } from "./db/client.ts";
-import { DataDirError } from "./db/data-dir.ts";
-import { DataDirInUseError } from "./db/embedded.ts";
-import { MigrationBlockedError } from "./db/migrate.ts";
+import { BackupError } from "./db/embedded/backup.ts";
+import { DataDirError } from "./db/embedded/data-dir.ts";
+import { DataDirInUseError } from "./db/embedded/embedded.ts";
+import { MigrationBlockedError } from "./db/migrating/migrate.ts";
 import { demoCommand } from "./demo/demo-command.ts";
 import { AppError } from "./errors.ts";
 import { keysCommands } from "./keys-commands.ts";
+import { linkCommand } from "./link-command.ts";
 import { migrateCommand } from "./migrate-command.ts";
 import { SEALED_PLACES } from "./sealed-places.ts";
 import type { Keyring } from "./sealing/keyring.ts";
@@ -48,7 +49,7 @@ function parseScopes(list: string): Scope[] {
 }
 
 function parseDuration(text: string): number {
-  const duration = /^\d+(\.\d+)?[a-z]+$/i.test(text) ? ms(text as StringValue) : undefined;
+  const duration = parseTimeSpan(text);
   if (duration && Number.isFinite(new Date(Date.now() + duration).getTime())) return duration;
   throw new InvalidArgumentError("It must be a time span such as 12h or 90d.");
 }
@@ -236,6 +237,7 @@ function createProgram(): Command {
   program.addCommand(migrateCommand());
   program.addCommand(demoCommand(ACCOUNT_NAME));
   program.addCommand(tokenCommands());
+  program.addCommand(linkCommand());
   program.addCommand(keysCommands());
   for (const command of backupCommands()) program.addCommand(command);
   tab(program, { completionCommandName: "completion" });

@@ -3,11 +3,11 @@ import { resolve } from "node:path";
 import Table from "cli-table3";
 import { type Config, parseConfig } from "./config.ts";
 import type { Database } from "./db/client.ts";
-import { openDataDir } from "./db/data-dir.ts";
-import { hasDatabase } from "./db/embedded.ts";
-import { migrate } from "./db/migrate.ts";
+import { openDataDir } from "./db/embedded/data-dir.ts";
+import { hasDatabase } from "./db/embedded/embedded.ts";
+import { migrate } from "./db/migrating/migrate.ts";
+import { lastApplied } from "./db/migrating/pending.ts";
 import { borrowDatabase, type OpenDatabase } from "./db/open.ts";
-import { lastApplied } from "./db/pending.ts";
 
 /** A command could not do what it was asked to; its message is all that there is to say. */
 export class CommandFailure extends Error {}

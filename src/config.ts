@@ -1,7 +1,19 @@
 import { z } from "zod";
-import { parseScopeMap, type ScopeMap } from "./auth/scope-map.ts";
+import type { ScopeMap } from "./auth/scope-map.ts";
 import { ACCOUNT_ID_RULE, isAccountId } from "./auth/scopes.ts";
-import { parseKeys } from "./sealing/key-list.ts";
+import {
+  bytes,
+  duration,
+  encryptionKeys,
+  flag,
+  host,
+  integer,
+  isDatabaseUrl,
+  isProviderUrl,
+  networks,
+  origins,
+  scopeMap,
+} from "./config-values.ts";
 import type { EncryptionKey } from "./sealing/keyring.ts";
 
 /** The configuration has faults: one line for each, without the values, which can be secret. */
@@ -15,81 +27,10 @@ export class ConfigError extends Error {
   }
 }
 
-const integer = (min: number, max: number) => {
-  const message = `must be an integer from ${min} to ${max}`;
-  return z
-    .string()
-    .regex(/^\d{1,15}$/, message)
-    .transform(Number)
-    .refine((value) => value >= min && value <= max, message);
-};
-
-const WORDS: Record<string, boolean> = { true: true, 1: true, on: true, false: false, 0: false, off: false };
-const flag = z
-  .string()
-  .transform((word) => WORDS[word.toLowerCase()])
-  .pipe(z.boolean("must be true or false"));
-
-const isOrigin = (text: string) => URL.canParse(text) && new URL(text).origin === text;
-const origins = z
-  .string()
-  .transform((list) => list.split(",").map((origin) => origin.trim()))
-  .refine(
-    (list) => list.every(isOrigin),
-    "must be origins such as https://app.example.com, with commas between",
-  );
-
-function isDatabaseUrl(text: string): boolean {
-  if (!URL.canParse(text)) return false;
-  const { protocol, username, password, pathname } = new URL(text);
-  try {
-    // The driver decodes them, and fails only later.
-    for (const part of [username, password, pathname]) decodeURIComponent(part);
-  } catch {
-    return false;
-  }
-  return protocol === "postgres:" || protocol === "postgresql:";
-}
-
-const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
-
-function isProviderUrl(text: string): boolean {
-  if (!URL.canParse(text)) return false;
-  const { protocol, hostname, username, password } = new URL(text);
-  // Whoever can change what comes over plain HTTP can make tokens of their own.
-  const isPrivate = protocol === "https:" || (protocol === "http:" && LOOPBACK.includes(hostname));
-  return isPrivate && username === "" && password === "";
-}
-
-const UNITS: Record<string, number> = { "": 1, kib: 1024, mib: 1024 ** 2 };
-const bytes = z
-  .string()
-  .regex(/^\d{1,9} *(KiB|MiB)?$/i, "must be a size such as 102400, 100 KiB or 1 MiB")
-  .transform((text) => Number.parseInt(text, 10) * (UNITS[text.replace(/[\d ]/g, "").toLowerCase()] ?? 1))
-  .refine((size) => size > 0, "must be above zero");
-
-const encryptionKeys = z.string().transform((list, context) => {
-  const { keys, faults } = parseKeys(list.split(","));
-  for (const message of faults) context.addIssue({ code: "custom", message });
-  return keys;
-});
-
-const scopeMap = z.string().transform((list, context) => {
-  const { map, faults } = parseScopeMap(list.split(","));
-  for (const message of faults) context.addIssue({ code: "custom", message });
-  return map;
-});
-
-const TIME_UNITS: Record<string, number> = { "": 1, ms: 1, s: 1000, min: 60_000 };
-const duration = z
-  .string()
-  .regex(/^\d{1,9} *(ms|s|min)?$/, "must be a time such as 500 ms, 5 s or 5000, which are milliseconds")
-  .transform((text) => Number.parseInt(text, 10) * (TIME_UNITS[text.replace(/[\d ]/g, "")] ?? 1))
-  .refine((millis) => millis > 0 && millis <= 3_600_000, "must be above zero and at most 60 min");
-
+/** Every variable that the gateway reads. */
 const variables = z.object({
   PORT: integer(0, 65_535).default(4000),
-  HOST: z.string().default("127.0.0.1"),
+  HOST: host.default("127.0.0.1"),
   DATABASE_URL: z
     .string()
     .refine(isDatabaseUrl, "must be a URL such as postgres://user@host:5432/name")
@@ -103,6 +44,7 @@ const variables = z.object({
   ENCRYPTION_KEYS: encryptionKeys.optional(),
   ENCRYPTION_KEYS_FILE: z.string().optional(),
   CORS_ORIGINS: origins.default([]),
+  TRUSTED_PROXIES: networks.default([]),
   DOCS: flag.default(true),
   GRAPHIQL: flag.default(true),
   INTROSPECTION: flag.default(true),
@@ -206,6 +148,8 @@ export interface Config {
   /** The path of the file; undefined: the one in `dataDir`. */
   encryptionKeysFile?: string | undefined;
   corsOrigins: string[];
+  /** Addresses and networks of the proxies whose `X-Forwarded-For` is trusted. */
+  trustedProxies: string[];
   /** Whether `/`, `/docs` and `/openapi.json` are there. */
   docs: boolean;
   graphiql: boolean;
@@ -285,6 +229,7 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     encryptionKeys: data.ENCRYPTION_KEYS,
     encryptionKeysFile: data.ENCRYPTION_KEYS_FILE,
     corsOrigins: data.CORS_ORIGINS,
+    trustedProxies: data.TRUSTED_PROXIES,
     docs: data.DOCS,
     // What is typed there would be refused.
     graphiql: data.GRAPHIQL && data.PERSISTED_OPERATIONS_MODE !== "only",

@@ -2,6 +2,7 @@ import { isatty } from "node:tty";
 import pino, { type DestinationStream, type LogFn, type Logger } from "pino";
 import type { PrettyOptions } from "pino-pretty";
 import { AppError } from "./errors.ts";
+import { LogOutput } from "./log-output.ts";
 
 /**
  * A log of JSON lines, on stdout or where it is sent. Nothing of a request's content is ever handed to it: callers
@@ -12,51 +13,24 @@ export function createLog(level: string, destination: DestinationStream = pino.d
     level,
     base: undefined,
     timestamp: isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
     serializers: { err: describeError },
     hooks: { logMethod: addText },
   };
   return pino(options, destination);
 }
 
-/** To write each line by itself takes longer than to make it. Characters, and milliseconds. */
-const GATHERED = 16_000;
-const GATHERED_FOR = 100;
-
 /**
- * Where a server's log goes: readable text where stdout is a terminal. Nothing waits for the reader of a pipe: lines
- * gather for a moment, and while one write is under way about `limit` bytes at most, and are flushed at the exit.
- * `onDrop` is told how many lines are lost beyond.
+ * Where a server's log goes: readable text if stdout is a terminal, else lines of JSON that a `LogOutput` writes.
+ * `onLost` is told how many lines are lost.
  */
 export async function openOutput(
   limit: number,
-  onDrop: (lines: number) => void,
+  onLost: (lines: number) => void,
   fd: number = process.stdout.fd,
 ): Promise<DestinationStream> {
   if (isatty(fd)) return (await import("pino-pretty")).default(ON_TERMINAL);
-  const output = pino.destination({ dest: fd, sync: false, maxLength: limit });
-  output.on("drop", (lines: string) => onDrop(lines.split("\n").length - 1));
-  return gather(output);
-}
-
-/** Hands lines on many at a time: pino's own output measures all that has gathered once more for each line. */
-function gather(output: DestinationStream): DestinationStream {
-  let lines = "";
-  let timer: NodeJS.Timeout | undefined;
-  const handOn = () => {
-    clearTimeout(timer);
-    timer = undefined;
-    if (lines !== "") output.write(lines);
-    lines = "";
-  };
-  // Before the output itself is told of the end, and flushes what it has.
-  process.prependListener("beforeExit", handOn).prependListener("exit", handOn);
-  return {
-    write: (line) => {
-      lines += line;
-      if (lines.length >= GATHERED) handOn();
-      else timer ??= setTimeout(handOn, GATHERED_FOR).unref();
-    },
-  };
+  return new LogOutput(fd, limit, onLost);
 }
 
 /** Where a line about an error has no text, pino takes the error's own words, and Fastify's hold the URL. */
@@ -75,7 +49,7 @@ const ON_TERMINAL: PrettyOptions = {
   customPrettifiers: { time: String },
   messageFormat: toWords,
   // What the words say, or nobody looks for here.
-  ignore: "requestId,method,route,operation,outcome,status,ms,account,token",
+  ignore: "requestId,address,method,route,operation,outcome,status,ms,account,token",
 };
 
 function toWords(line: Record<string, unknown>): string {
@@ -141,7 +115,8 @@ export function logFailure(
   failure: AppError,
   { log, requestId }: { log: FailureLog; requestId: string },
 ): void {
-  if (failure.code === "INTERNAL") log.error({ requestId, err: failure.cause }, "unforeseen failure");
+  if (failure.code === "INTERNAL" && failure.detail === undefined)
+    log.error({ requestId, err: failure.cause }, "unforeseen failure");
   // A request that was shed has no cause beyond its number: a line for each would be load of its own.
   if (failure.code === "UNAVAILABLE" && failure.cause !== undefined)
     log.warn({ requestId, err: failure.cause }, "unavailable");

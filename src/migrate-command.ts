@@ -1,9 +1,9 @@
 import { Command, Option } from "commander";
 import { print, say, withDatabase, withOpenDatabase } from "./command.ts";
 import { parseConfig } from "./config.ts";
-import { hasDatabase } from "./db/embedded.ts";
-import { ownMigrations } from "./db/migration-files.ts";
-import { findPending, isNothing } from "./db/pending.ts";
+import { hasDatabase } from "./db/embedded/embedded.ts";
+import { ownMigrations } from "./db/migrating/migration-files.ts";
+import { findPending, isNothing } from "./db/migrating/pending.ts";
 
 /** The exit code of a check that finds something. */
 const PENDING = 1;

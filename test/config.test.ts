@@ -24,6 +24,7 @@ test("nothing has to be set, and what is empty counts as not set", () => {
     dataDir: ".data",
     encryptionKeys: undefined,
     corsOrigins: [],
+    trustedProxies: [],
     docs: true,
     graphiql: true,
     introspection: true,
@@ -60,6 +61,7 @@ test("every variable is read", () => {
       DATABASE_PREPARE: "false",
       DATA_DIR: "/var/lib/kyc",
       CORS_ORIGINS: "https://a.example, http://localhost:3000",
+      TRUSTED_PROXIES: "10.0.0.0/8, ::1",
       DOCS: "0",
       GRAPHIQL: "off",
       INTROSPECTION: "0",
@@ -107,6 +109,7 @@ test("every variable is read", () => {
       { id: "old_one-1", secret: Buffer.alloc(32, 2) },
     ],
     corsOrigins: ["https://a.example", "http://localhost:3000"],
+    trustedProxies: ["10.0.0.0/8", "::1"],
     docs: false,
     graphiql: false,
     introspection: false,
@@ -258,4 +261,76 @@ test.each([
   ["DATABASE_URL", "postgres://u:p%zz@h/db"],
 ])("%s=%s makes no sense", (name, value) => {
   expect(faultsOf({ [name]: value })).toHaveLength(1);
+});
+
+test.each([
+  ["500", 500],
+  ["500ms", 500],
+  ["2.5 s", 2500],
+  ["5m", 300_000],
+  ["5 min", 300_000],
+  ["5 minutes", 300_000],
+  ["1h", 3_600_000],
+])("the time %s is %i ms, in every variable that takes one", (text, millis) => {
+  const names = [
+    "STATEMENT_TIMEOUT",
+    "REQUEST_TIMEOUT",
+    "RECEIVE_TIMEOUT",
+    "SEND_TIMEOUT",
+    "KEEP_ALIVE_TIMEOUT",
+  ];
+  const config = parseConfig(
+    Object.fromEntries([...names, "MAX_EVENT_LOOP_DELAY"].map((name) => [name, text])),
+  );
+  const {
+    statementTimeout,
+    requestTimeout,
+    receiveTimeout,
+    sendTimeout,
+    keepAliveTimeout,
+    maxEventLoopDelay,
+  } = config;
+  expect([statementTimeout, requestTimeout, receiveTimeout]).toEqual([millis, millis, millis]);
+  expect([sendTimeout, keepAliveTimeout, maxEventLoopDelay]).toEqual([millis, millis, millis]);
+});
+
+test.each(["0", "0s", "2h", "61 min", "5 parsecs", "-5s", "five", "1e3", "5 m m", "0.0001ms"])(
+  "%s is no time that a variable takes",
+  (text) => {
+    expect(faultsOf({ STATEMENT_TIMEOUT: text })).toHaveLength(1);
+  },
+);
+
+test.each([
+  ["[::1]", "::1"],
+  ["[2001:db8::1]", "2001:db8::1"],
+  ["::", "::"],
+  ["localhost", "localhost"],
+])("HOST=%s listens at %s", (text, host) => {
+  expect(parseConfig({ HOST: text }).host).toBe(host);
+});
+
+test.each(["10.0.0.0/8,::1", "2001:db8::/32", " 127.0.0.1 "])("TRUSTED_PROXIES takes %j", (text) => {
+  expect(parseConfig({ TRUSTED_PROXIES: text }).trustedProxies).toEqual(
+    text.split(",").map((one) => one.trim()),
+  );
+});
+
+test.each([
+  "*",
+  "true",
+  "1",
+  "0.0.0.0/0",
+  "::/0",
+  "10.0.0.0/33",
+  "10.0.0.0/8/8",
+  "10.0.0",
+  "proxy.example",
+  ",",
+  "::1/129",
+  "10.0.0.1/x",
+])("TRUSTED_PROXIES does not take %j", (text) => {
+  expect(faultsOf({ TRUSTED_PROXIES: text })).toEqual([
+    expect.stringMatching(/^TRUSTED_PROXIES must be addresses/),
+  ]);
 });

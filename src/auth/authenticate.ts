@@ -8,11 +8,10 @@ import { hasBearer, hashToken, isOwnToken, isWellFormed, parseAuthorization } fr
 import { findToken, type TokenRecord } from "./tokens.ts";
 
 /**
- * The viewer whom an `Authorization` header names; null without a header. Fails with UNAUTHENTICATED where the
- * token is malformed, unknown, not authentic, expired or revoked, with UNAVAILABLE where it can't be looked up. With `onlyKnown` a
- * stored token is unknown, too, unless it was found before.
+ * The viewer whom an `Authorization` header names; null without a header. Fails with UNAUTHENTICATED if the
+ * token is malformed, unknown, not authentic, expired or revoked, with UNAVAILABLE if it can't be looked up.
  */
-export type Authenticate = (header: string | undefined, onlyKnown?: boolean) => Promise<Viewer | null>;
+export type Authenticate = (header: string | undefined) => Promise<Viewer | null>;
 
 /** How long a look-up speaks for a token, counted from before it was asked. Milliseconds. */
 const FRESH_FOR = 900;
@@ -40,10 +39,12 @@ export function createAuthenticator(
   /** Hashes of tokens that were found before. */
   const good = new LRUCache<string, true>({ max: CACHED_TOKENS });
 
-  function lookUp(header: string, secret: string, onlyKnown: boolean): LookUp | undefined {
+  function lookUp(header: string, secret: string): LookUp {
     const hash = hashToken(secret);
-    if (onlyKnown && !good.has(hash)) return undefined;
-    const entry: LookUp = { startedAt: performance.now(), token: findToken(db, keys, hash) };
+    const entry: LookUp = {
+      startedAt: performance.now(),
+      token: findToken(db, keys, hash, good.has(hash)),
+    };
     lookUps.set(header, entry);
     const forget = () => {
       if (lookUps.peek(header) === entry) lookUps.delete(header);
@@ -62,18 +63,21 @@ export function createAuthenticator(
     return known && performance.now() - known.startedAt < FRESH_FOR ? known : undefined;
   }
 
-  return async (header, onlyKnown = false) => {
+  return async (header) => {
     if (header === undefined) return null;
     let found = findFresh(header);
     if (!found) {
       const secret = parseAuthorization(header);
       if (secret === null && !hasBearer(header)) throw lacksToken();
       if (secret !== null && verifyJwt && !isOwnToken(secret)) return verifyJwt(secret);
-      if (secret !== null && isWellFormed(secret)) found = lookUp(header, secret, onlyKnown);
+      if (secret !== null && isWellFormed(secret)) found = lookUp(header, secret);
     }
     const token = await found?.token;
     if (!token || token.revokedAt !== null || (token.expiresAt !== null && token.expiresAt <= now())) {
-      throw new AppError("UNAUTHENTICATED", "The token is malformed, unknown, expired or revoked.");
+      throw new AppError(
+        "UNAUTHENTICATED",
+        "The token is malformed, unknown, not authentic, expired or revoked.",
+      );
     }
     const { accountId, id: tokenId, name: tokenName, scopes } = token;
     return { accountId, tokenId, tokenName, scopes };

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import type { Database } from "../db/client.ts";
 import { makePrivate, replaceFile } from "../lib/private-files.ts";
 import type { Keyring } from "../sealing/keyring.ts";
@@ -8,6 +9,9 @@ import { findToken, grantScope, issueToken, withdrawToken } from "./tokens.ts";
 
 const ACCOUNT = "demo";
 const NAME = "development";
+
+/** The file with the token for development of the gateway with this data folder. */
+export const devTokenFile = (dataDir: string): string => join(resolve(dataDir), "dev-token");
 
 /**
  * Afterwards `file` (readable by its owner alone) holds a token of the account `demo` with every scope. A token

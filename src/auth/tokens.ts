@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { asc, eq, sql } from "drizzle-orm";
+import { asc, sql } from "drizzle-orm";
+import { batched } from "../db/batch.ts";
 import type { Database, Executor } from "../db/client.ts";
 import { tokens, toTimestamptz } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
@@ -157,22 +158,39 @@ export async function grantScope(
   });
 }
 
-const selectByHash = statement(
+const selectByHashes = statement(
   (db) =>
     db
       .select(storedColumns)
       .from(tokens)
-      .where(eq(tokens.hash, given("hash"))),
+      .where(sql`${tokens.hash} = any(${given("hashes")}::text[])`),
   toStoredToken,
+);
+
+/** Guesses share few statements, and those for tokens that are in use don't wait behind them. */
+const findGrouped = batched(
+  ({ isInUse }: { hash: string; isInUse: boolean }) => (isInUse ? "in use" : "new"),
+  ({ hash }) => hash,
+  async (db, wanted) => {
+    const hashes = wanted.map(({ hash }) => hash);
+    const found = new Map((await selectByHashes(db, { hashes })).map((token) => [token.hash, token]));
+    return hashes.map((hash) => found.get(hash));
+  },
 );
 
 /**
  * The token with this hash, whether it still is good or not; undefined if there is none, or somebody has added or
- * altered it in the database. Fails with UNAVAILABLE if the key of its MAC is not among these, as while a new key is on
- * its way to the replicas.
+ * altered it in the database. However many are asked for at a time, at most two statements are under way for those that
+ * were found before (`isInUse`), and two for all others. Fails with UNAVAILABLE if the key of its MAC is not among
+ * these, as while a new key is on its way to the replicas.
  */
-export async function findToken(db: Database, keys: Keyring, hash: string): Promise<TokenRecord | undefined> {
-  const [token] = await selectByHash(db, { hash });
+export async function findToken(
+  db: Database,
+  keys: Keyring,
+  hash: string,
+  isInUse = false,
+): Promise<TokenRecord | undefined> {
+  const token = await findGrouped(db, { hash, isInUse });
   if (!token) return undefined;
   try {
     requireAuthentic(keys, token);

@@ -1,4 +1,4 @@
-import type { StatementQueue } from "./statement-queue.ts";
+import type { StatementQueue } from "./pool/statement-queue.ts";
 
 /**
  * What a statement runs on: the pool, or one transaction on one of its connections. What fails here fails with a

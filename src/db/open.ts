@@ -2,9 +2,9 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import type { Database } from "./client.ts";
 import { DatabaseError } from "./database-error.ts";
-import { DataDirInUseError, openEmbedded, socketPathOf } from "./embedded.ts";
-import { connect, type DatabaseAddress } from "./pool.ts";
-import { startUpkeep } from "./upkeep.ts";
+import { DataDirInUseError, openEmbedded, socketPathOf } from "./embedded/embedded.ts";
+import { startUpkeep } from "./embedded/upkeep.ts";
+import { connect, type DatabaseAddress } from "./pool/pool.ts";
 
 /** A database that is open until it is closed. */
 export interface OpenDatabase {

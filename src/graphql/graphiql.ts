@@ -1,27 +1,35 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import {
-  type BuiltAssets,
-  findBuiltAssets,
-  findOwnAsset,
-  serveBuiltAssets,
-  serveOwnAsset,
-} from "../pages/assets.ts";
+import { type Assets, findBuiltAssets, serveAssets } from "../pages/assets.ts";
 import { pageHead, prefersPage, sendPage, shield } from "../pages/page.ts";
 import { exampleTabs } from "./examples.ts";
 
 const FILES = ["graphiql.js", "graphiql.css", "editor.worker.js", "graphql.worker.js", "json.worker.js"];
-const START = "start-graphiql.js";
-const findFiles = () => findBuiltAssets("graphiql", "/graphql/assets");
 
 /**
- * Serves GraphiQL's script, style and workers below `/graphql/assets/`, from this host alone.
- * Adds nothing where the build has left no files.
+ * Serves GraphiQL's script, style and workers below `/graphql/assets/`, from this host alone. The function that comes
+ * back answers with the page; if the build has left no files, with 404 and the command that helps.
  */
-export async function registerGraphiql(app: FastifyInstance): Promise<void> {
-  const files = await findFiles();
-  if (!files) return;
-  serveBuiltAssets(app, files, FILES);
-  await serveOwnAsset(app, START);
+export async function registerGraphiql(
+  app: FastifyInstance,
+  own: Pick<Assets, "path">,
+): Promise<(reply: FastifyReply) => FastifyReply> {
+  const files = await findBuiltAssets("graphiql", "/graphql/assets");
+  if (!files) {
+    const words = "GraphiQL is not built here. Run: npm run build\n";
+    return (reply) => reply.code(404).type("text/plain").send(words);
+  }
+  serveAssets(app, files, FILES);
+  const html = graphiqlPage(files, own.path("start-graphiql.js"), settingsOf(files));
+  return (reply) =>
+    sendPage(reply, html, {
+      "script-src": "'self'",
+      "worker-src": "'self'",
+      // GraphiQL's editor writes its rules into style elements and attributes while it runs.
+      "style-src": "'self' 'unsafe-inline'",
+      "img-src": "'self' data:",
+      "font-src": "'self' data:",
+      "connect-src": "'self'",
+    });
 }
 
 /** Whether a request to `/graphql` comes from a person's browser, which wants the page and not an answer. */
@@ -29,29 +37,8 @@ export function wantsGraphiql(request: FastifyRequest): boolean {
   return request.method !== "POST" && !("query" in (request.query as object)) && prefersPage(request);
 }
 
-/**
- * Answers with the GraphiQL page, or with 404 and the command that helps where it was not built. A token that is given
- * stands in the page's Headers pane.
- */
-export async function sendGraphiql(reply: FastifyReply, token: string | null): Promise<FastifyReply> {
-  const files = await findFiles();
-  if (files === undefined) {
-    return reply.code(404).type("text/plain").send("GraphiQL is not built here. Run: npm run build\n");
-  }
-  const { path } = await findOwnAsset(START);
-  return sendPage(reply, graphiqlPage(files, path, settingsOf(files, token)), {
-    "script-src": "'self'",
-    "worker-src": "'self'",
-    // GraphiQL's editor writes its rules into style elements and attributes while it runs.
-    "style-src": "'self' 'unsafe-inline'",
-    "img-src": "'self' data:",
-    "font-src": "'self' data:",
-    "connect-src": "'self'",
-  });
-}
-
 /** The page over these files, which the script at `start` fills. */
-function graphiqlPage(files: BuiltAssets, start: string, settings: object): string {
+function graphiqlPage(files: Assets, start: string, settings: object): string {
   // Nothing in it ends the element.
   const json = JSON.stringify(settings).replaceAll("<", "\\u003c");
   const head = pageHead(
@@ -76,7 +63,7 @@ html, body, #graphiql { height: 100%; margin: 0; }
 }
 
 /** What the page's script takes from the page. */
-function settingsOf(files: BuiltAssets, token: string | null): object {
+function settingsOf(files: Assets): object {
   return {
     script: files.path("graphiql.js"),
     workers: {
@@ -85,10 +72,6 @@ function settingsOf(files: BuiltAssets, token: string | null): object {
       editorWorkerService: files.path("editor.worker.js"),
     },
     logo: shield,
-    defaultTabs: exampleTabs(token !== null),
-    ...(token !== null && { headers: headersWith(token) }),
+    tabs: { withToken: exampleTabs(true), withoutToken: exampleTabs(false) },
   };
 }
-
-/** What stands in the Headers pane. */
-const headersWith = (token: string) => JSON.stringify({ Authorization: `Bearer ${token}` }, null, 2);

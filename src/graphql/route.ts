@@ -6,7 +6,7 @@ import { createDocuments } from "./documents/document.ts";
 import { loadTrustedDocuments } from "./documents/trusted-documents.ts";
 import { createValidation } from "./documents/validation.ts";
 import { renderGraphqlFailure } from "./errors.ts";
-import { sendGraphiql, wantsGraphiql } from "./graphiql.ts";
+import { wantsGraphiql } from "./graphiql.ts";
 import { typeOfRefusal } from "./media-type.ts";
 import { NO_OPERATION, type Observed } from "./observed.ts";
 
@@ -23,9 +23,9 @@ declare module "fastify" {
  */
 export async function registerGraphql(
   app: FastifyInstance,
-  options: Pick<Config, "graphiql" | "introspection" | "queryLimits" | "persistedOperations"> & {
-    /** The token that GraphiQL may show to whoever makes this request. */
-    tokenFor: (request: FastifyRequest) => Promise<string | null>;
+  options: Pick<Config, "introspection" | "queryLimits" | "persistedOperations"> & {
+    /** Answers with the GraphiQL page; undefined: there is none. */
+    sendGraphiql: ((reply: FastifyReply) => FastifyReply) | undefined;
   },
 ): Promise<void> {
   const { queryLimits } = options;
@@ -36,9 +36,7 @@ export async function registerGraphql(
     method: ["GET", "POST"],
     url: "/graphql",
     handler: async (request, reply) => {
-      if (options.graphiql && wantsGraphiql(request)) {
-        return sendGraphiql(reply, await options.tokenFor(request));
-      }
+      if (options.sendGraphiql && wantsGraphiql(request)) return options.sendGraphiql(reply);
       request.observed = { operation: NO_OPERATION, outcome: "BAD_USER_INPUT" };
       const { status, headers, mediaType, body, operation, outcome } = await answer(request);
       request.observed = { operation, outcome };

@@ -88,11 +88,11 @@ export class KeyedWrite<Result> {
     if (!isSame) {
       throw new AppError("IDEMPOTENCY_MISMATCH", "The key was used with another request. Use a new key.");
     }
+    this.#request.replayed = true;
     if (failure) {
       const { code, message, currentVersion } = failure;
       throw new AppError(code, message, { replayed: true, currentVersion });
     }
-    this.#request.replayed = true;
     return { result };
   }
 

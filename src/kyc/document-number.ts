@@ -1,4 +1,3 @@
-import { unavailable } from "../errors.ts";
 import { type Keyring, MissingKeyError } from "../sealing/keyring.ts";
 import { pad, unpad } from "../sealing/padding.ts";
 import type { Kyc, SealedNumber } from "./kyc.ts";
@@ -56,21 +55,20 @@ type StoredNumber = Pick<
 >;
 
 /**
- * The record's number. Fails with UNAVAILABLE if its key is not among the given ones, as while a new key is on its way
- * to the replicas, and with an UnreadableNumberError if it was sealed for another record or version, changed since, or
- * is stored as the database has left behind: plain, or bound to no version.
+ * The record's number. Fails with a MissingKeyError if its key is not among the given ones, and with an
+ * UnreadableNumberError if it was sealed for another record or version, changed since, or is stored as the database has
+ * left behind: plain, or bound to no version.
  */
 export function openNumber(keys: Keyring, accountId: string, kyc: StoredNumber): string {
-  const open = () => readNumber(keys, accountId, kyc);
+  const open = () => decryptNumber(keys, accountId, kyc);
   try {
     return kyc.openOnce ? kyc.openOnce(open) : open();
   } catch (error) {
-    if (error instanceof MissingKeyError) throw unavailable(error);
-    throw new UnreadableNumberError(accountId, kyc.id, error);
+    throw error instanceof MissingKeyError ? error : new UnreadableNumberError(accountId, kyc.id, error);
   }
 }
 
-function readNumber(keys: Keyring, accountId: string, kyc: StoredNumber): string {
+function decryptNumber(keys: Keyring, accountId: string, kyc: StoredNumber): string {
   const { id, version, sealedNumber, sealedVersion, plainNumber } = kyc;
   if (sealedNumber === null) {
     if (keys.reached.has("numbers_sealed")) throw new Error("it is not sealed");
@@ -108,6 +106,9 @@ export function digestsOf(keys: Keyring, accountId: string, number: string): str
 /** Stands for a character that is not shown, and in no number. */
 export const MASK = "•";
 const SHOWN = 4;
+
+/** Stands for a number that can't be decrypted. No number has this mask: one of four characters shows two. */
+export const UNREADABLE_MASK = MASK.repeat(4);
 
 /** The number with its last four characters, or the last half of a shorter one; the others are masked. */
 export function maskNumber(number: string): string {

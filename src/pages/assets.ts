@@ -1,8 +1,9 @@
 import { hash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
+import { pipeline, Readable } from "node:stream";
 import { promisify } from "node:util";
-import { gunzip } from "node:zlib";
-import type { FastifyInstance, FastifyReply } from "fastify";
+import { createGunzip, gzip } from "node:zlib";
+import type { FastifyInstance } from "fastify";
 import { beside } from "../beside.ts";
 import { quality } from "./page.ts";
 
@@ -11,18 +12,19 @@ const TYPES = {
   css: "text/css; charset=utf-8",
 } as const;
 
-/** Files of a library that the build has left compressed, of one version. */
-export interface BuiltAssets {
-  /** Where the file with this name is served. */
+/** Files for browsers. Their addresses change with their contents. */
+export interface Assets {
+  /** The path at which the file with this name is served. */
   path(name: string): string;
+  /** The file, compressed with gzip. */
   read(name: string): Promise<Buffer>;
 }
 
 /**
- * The files that the build has left in dist/<folder>, to be served below this address; undefined where it has not
- * run. Their addresses change with the library's version.
+ * The files of a library that the build has left in dist/<folder>, to be served below this address; undefined if it has
+ * not run.
  */
-export async function findBuiltAssets(folder: string, prefix: string): Promise<BuiltAssets | undefined> {
+export async function findBuiltAssets(folder: string, prefix: string): Promise<Assets | undefined> {
   const at = beside(`../dist/${folder}/`);
   const [version] = await readdir(at).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [];
@@ -35,41 +37,62 @@ export async function findBuiltAssets(folder: string, prefix: string): Promise<B
   };
 }
 
+/** Serves the gateway's own files for browsers. All their addresses change together, since the files import one another. */
+export async function serveOwnAssets(app: FastifyInstance): Promise<Pick<Assets, "path">> {
+  const at = beside("pages/browser/");
+  const names = (await readdir(at)).filter((name) => /\.(js|css)$/.test(name)).sort();
+  const contents = await Promise.all(names.map((name) => readFile(new URL(name, at))));
+  const version = hash("sha256", Buffer.concat(contents)).slice(0, 16);
+  const own: Assets = {
+    path: (name) => `/assets/${version}/${name}`,
+    read: async (name) => promisify(gzip)(await readFile(new URL(name, at))),
+  };
+  serveAssets(app, own, names);
+  return own;
+}
+
 /**
- * Serves these files, from this host alone. Each file has a route of its own, so no part of a request ever becomes a
- * file's path.
+ * Serves these files, from this host alone, compressed to clients that accept that. Each file has a route of its own, so
+ * no part of a request ever becomes a file's path.
  */
-export function serveBuiltAssets(app: FastifyInstance, assets: BuiltAssets, names: readonly string[]): void {
+export function serveAssets(app: FastifyInstance, assets: Assets, names: readonly string[]): void {
   for (const name of names) {
+    const headers = {
+      "content-type": TYPES[name.split(".").at(-1) as keyof typeof TYPES],
+      "cache-control": "public, max-age=31536000, immutable",
+      vary: "accept-encoding",
+      "x-content-type-options": "nosniff",
+      // A worker obeys the policy that comes with its own script: these need no network at all.
+      "content-security-policy": "default-src 'none'",
+    };
+    // Read at the first request, then kept: all downloads share it, and a slow one holds no file open.
+    let kept: Buffer | undefined;
     app.get(assets.path(name), async (request, reply) => {
-      const compressed = await assets.read(name);
-      describeAsset(reply, name).header("vary", "accept-encoding");
-      if (quality(request.headers["accept-encoding"], "gzip") === 0) return promisify(gunzip)(compressed);
-      return reply.header("content-encoding", "gzip").send(compressed);
+      kept ??= await assets.read(name);
+      reply.headers(headers);
+      if (quality(request.headers["accept-encoding"], "gzip") === 0) {
+        return reply
+          .header("content-length", sizeOfContents(kept))
+          .send(pipeline(inPieces(kept), createGunzip(), () => {}));
+      }
+      return reply
+        .headers({ "content-encoding": "gzip", "content-length": kept.length })
+        .send(inPieces(kept));
     });
   }
 }
 
-/** A file of ours for browsers, and its address, which changes with its contents. */
-export async function findOwnAsset(name: string): Promise<{ path: string; contents: Buffer }> {
-  const contents = await readFile(beside(`pages/browser/${name}`));
-  return { path: `/assets/${hash("sha256", contents).slice(0, 16)}/${name}`, contents };
-}
+/** The end of a gzip file says how long its contents are. Bytes. */
+const sizeOfContents = (compressed: Buffer): number => compressed.readUInt32LE(compressed.length - 4);
 
-/** Serves a file of ours, and answers its address. */
-export async function serveOwnAsset(app: FastifyInstance, name: string): Promise<string> {
-  const { path, contents } = await findOwnAsset(name);
-  app.get(path, (_request, reply) => describeAsset(reply, name).send(contents));
-  return path;
-}
+const PIECE_BYTES = 64 * 1024;
 
-function describeAsset(reply: FastifyReply, name: string): FastifyReply {
-  return (
-    reply
-      .type(TYPES[name.split(".").at(-1) as keyof typeof TYPES])
-      .header("cache-control", "public, max-age=31536000, immutable")
-      .header("x-content-type-options", "nosniff")
-      // A worker obeys the policy that comes with its own script: these need no network at all.
-      .header("content-security-policy", "default-src 'none'")
+/** The contents as a stream, of which a connection takes a piece only when it has sent the one before. */
+function inPieces(contents: Buffer): Readable {
+  return Readable.from(
+    (function* () {
+      for (let at = 0; at < contents.length; at += PIECE_BYTES) yield contents.subarray(at, at + PIECE_BYTES);
+    })(),
+    { objectMode: false },
   );
 }

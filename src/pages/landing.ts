@@ -1,17 +1,16 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { RequestRefusal } from "../errors.ts";
-import { serveOwnAsset } from "./assets.ts";
+import { cameOverTls } from "../header-text.ts";
+import type { Assets } from "./assets.ts";
 import { pageHead, prefersPage, sendPage, shield } from "./page.ts";
 
 /** Adds `/`: for a browser a page that says what this is and where things are; for programs there is nothing. */
-export async function registerLanding(
+export function registerLanding(
   app: FastifyInstance,
   config: { graphiql: boolean; databaseUrl: string | undefined },
-): Promise<void> {
-  const head = pageHead(
-    "KYC gateway",
-    `<link rel="stylesheet" href="${await serveOwnAsset(app, "landing.css")}">`,
-  );
+  own: Pick<Assets, "path">,
+): void {
+  const head = pageHead("KYC gateway", `<link rel="stylesheet" href="${own.path("landing.css")}">`);
   app.get("/", (request, reply) => {
     reply.header("vary", "accept");
     if (!prefersPage(request))
@@ -24,7 +23,7 @@ export async function registerLanding(
 /** The origin that a browser asked for, as far as a request tells it; with a stand-in where its host is none. */
 function originOf({ host, headers }: FastifyRequest): string {
   // The gateway itself speaks plain HTTP.
-  const scheme = headers["x-forwarded-proto"] === "https" ? "https" : "http";
+  const scheme = cameOverTls(headers) ? "https" : "http";
   return `${scheme}://${/^([\w.-]+|\[[\da-f:]+\])(:\d+)?$/i.test(host) ? host : "gateway.example"}`;
 }
 

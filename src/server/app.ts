@@ -12,7 +12,7 @@ import Fastify, {
 } from "fastify";
 import type { Logger } from "pino";
 import type { Surface } from "../audit/event.ts";
-import { recordReads } from "../audit/record-reads.ts";
+import { hasReads, recordReads } from "../audit/record-reads.ts";
 import type { Authenticate } from "../auth/authenticate.ts";
 import { requireViewer } from "../auth/scopes.ts";
 import type { Config } from "../config.ts";
@@ -24,6 +24,7 @@ import { registerGraphql, sendGraphqlFailure } from "../graphql/route.ts";
 import { toIdempotencyRequest } from "../idempotency/key.ts";
 import { logFailure } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
+import { serveOwnAssets } from "../pages/assets.ts";
 import { registerDocs } from "../pages/docs.ts";
 import { registerLanding } from "../pages/landing.ts";
 import { renderFailure } from "../rest/errors.ts";
@@ -32,6 +33,8 @@ import { registerOpenapi } from "../rest/openapi.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { runInTurn } from "../turns.ts";
 import { createAnswerRecord, type RecordAnswered } from "./answered.ts";
+import { type AddressOf, createAddressOf } from "./client-address.ts";
+import { registerDevelopmentToken } from "./development-token.ts";
 import { commonHeaders, EXPOSED_HEADERS } from "./headers.ts";
 import { registerHealth } from "./health.ts";
 import { type Admission, limitLoad } from "./load/admission.ts";
@@ -39,7 +42,6 @@ import { Connections } from "./load/connections.ts";
 import { shedEarly } from "./load/shed-early.ts";
 import { Upload } from "./load/upload.ts";
 import { watchMethods } from "./methods.ts";
-import { isOwnersBrowser } from "./owners-browser.ts";
 import { countFailed, createRateLimiter } from "./rate-limit.ts";
 import {
   answerConnect,
@@ -55,6 +57,8 @@ declare module "fastify" {
   interface FastifyRequest {
     /** Set on the routes of both surfaces, once the request's token is known to be good or absent. */
     operationContext: OperationContext;
+    /** Of the client, behind the proxies that are trusted. */
+    clientAddress: string;
   }
 }
 
@@ -64,7 +68,7 @@ export interface AppParts {
     Config,
     "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryLimits"
   > &
-    Pick<Config, "databaseUrl" | "docs"> &
+    Pick<Config, "databaseUrl" | "docs" | "trustedProxies"> &
     Pick<Config, "unsentMemoryLimit" | "uploadMemoryLimit"> &
     Pick<Config, "keepAliveTimeout" | "maxConnections" | "rateLimit" | "receiveTimeout" | "sendTimeout"> &
     Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout" | "persistedOperations">;
@@ -73,7 +77,7 @@ export interface AppParts {
   authenticate: Authenticate;
   log: Logger;
   metrics: Metrics;
-  /** What GraphiQL and `/docs` may fill in for the user who runs the gateway; null: nothing. */
+  /** The token that GraphiQL and `/docs` get for a page key; null: none. */
   devToken: string | null;
   /** Whether the database is reachable and migrated. */
   isReady: () => Promise<boolean>;
@@ -133,11 +137,13 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     (raw.upload ?? new Upload(raw, config.bodyLimit, () => {})).take(done),
   );
   app.decorateRequest("operationContext");
+  app.decorateRequest("clientAddress", "");
   app.decorateRequest("rateLimit", null);
   app.decorateRequest("observed", null);
   const record = createAnswerRecord(log, parts.metrics);
+  const addressOf = createAddressOf(config.trustedProxies);
   const connections = new Connections({ ...config, maxHeaderSize: MAX_HEADER_SIZE }, parts.metrics);
-  addRequestHooks(app, parts, { record, connections });
+  addRequestHooks(app, parts, { record, connections, addressOf });
   app.setErrorHandler(sendRestFailure);
   app.setNotFoundHandler(() => {
     throw nothingHere();
@@ -160,12 +166,12 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     // Before there is a body to read, of whatever type.
     done(is404 ? nothingHere() : undefined);
   });
-  const admission = await limitLoad(app, config, parts.metrics);
+  const admission = limitLoad(app, config, parts.metrics);
   const answerOtherMethods = watchMethods(app);
   registerHealth(app, parts);
   await registerSurfaces(app, parts, admission);
   answerOtherMethods();
-  shedEarly(app, { ...parts, admission, record });
+  shedEarly(app, { ...parts, admission, record, addressOf });
   connections.guard(app);
   return app;
 }
@@ -176,9 +182,15 @@ const nothingHere = () => new RequestRefusal(404, "route_unknown", "There is not
 function addRequestHooks(
   app: FastifyInstance,
   { config, isDeaf }: AppParts,
-  { record, connections }: { record: RecordAnswered; connections: Connections },
+  {
+    record,
+    connections,
+    addressOf,
+  }: { record: RecordAnswered; connections: Connections; addressOf: AddressOf },
 ): void {
   app.addHook("onRequest", (request, reply, done) => {
+    // Later the connection may have ended, and have no address any more.
+    request.clientAddress = addressOf(request.raw);
     reply.headers(commonHeaders(request.headers, request.id));
     done(findHeaderFault(request.raw));
   });
@@ -193,10 +205,10 @@ function addRequestHooks(
   app.addHook("onResponse", (request, reply, done) => {
     const { id, method, observed } = request;
     record({
-      ...{ requestId: id, method, status: reply.statusCode, observed },
+      ...{ requestId: id, address: request.clientAddress, method, status: reply.statusCode, observed },
       route: request.routeOptions.url ?? "unmatched",
       elapsed: reply.elapsedTime,
-      viewer: request.operationContext?.viewer,
+      context: request.operationContext,
     });
     done();
   });
@@ -221,23 +233,24 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
     headers: IncomingHttpHeaders,
     surface: Surface,
     requestId: string,
-    onlyKnown = false,
   ): Promise<OperationContext> => {
     const { authorization } = headers;
     const enteredAt = performance.now();
-    const viewer = await authenticate(authorization, onlyKnown);
+    const viewer = await authenticate(authorization);
     const confirmViewer = async () => {
       if (performance.now() - enteredAt > MOMENT) await authenticate(authorization);
     };
-    const numbersShown = config.auditReads ? new Set<string>() : null;
+    const reads = config.auditReads ? { shown: new Set<string>(), confirmed: new Set<string>() } : null;
     const idempotency = toIdempotencyRequest(headers["idempotency-key"]);
-    return { db, keys, viewer, confirmViewer, surface, requestId, idempotency, numbersShown, log, now };
+    return {
+      ...{ db, keys, viewer, confirmViewer, surface, requestId, idempotency, reads, log, now },
+      ...{ unreadable: [], fieldErrors: [] },
+    };
   };
   const enterBy =
     (surface: Surface): onRequestHookHandler =>
     (request, reply, done) => {
-      // Guesses cost a look-up each. Tokens that were good before go on.
-      enter(request.headers, surface, request.id, limiter?.isSpent(request)).then(
+      enter(request.headers, surface, request.id).then(
         (context) => {
           request.operationContext = context;
           admission.pause(reply);
@@ -254,14 +267,9 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
     if (reply.elapsedTime <= MOMENT) start();
     else authenticate(request.headers.authorization).then(start, done);
   };
-  const tokenFor = async (request: FastifyRequest) => {
-    if (devToken === null || !(await isOwnersBrowser(request))) return null;
-    return authenticate(`Bearer ${devToken}`).then(
-      () => devToken,
-      () => null,
-    );
-  };
-  if (config.graphiql) await registerGraphiql(app);
+  const own = await serveOwnAssets(app);
+  if (devToken !== null) registerDevelopmentToken(app, { token: devToken, authenticate, now });
+  const sendGraphiql = config.graphiql ? await registerGraphiql(app, own) : undefined;
   await app.register(async (graphql) => {
     graphql.addHook("onRequest", ({ headers }, _reply, done) => done(findUpgradeFault(headers)));
     graphql.addHook("onRequest", enterBy("graphql"));
@@ -270,7 +278,7 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
       sendGraphqlFailure(giveUp(error, request, reply), request, reply),
     );
     if (config.auditReads) graphql.addHook("onSend", holdUntilAudited);
-    await registerGraphql(graphql, { ...config, tokenFor });
+    await registerGraphql(graphql, { ...config, sendGraphiql });
   });
   await app.register(
     async (rest) => {
@@ -287,8 +295,8 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
   );
   if (config.docs) {
     registerOpenapi(app);
-    await registerDocs(app, config, tokenFor);
-    await registerLanding(app, config);
+    await registerDocs(app, config, own);
+    registerLanding(app, config, own);
   }
 }
 
@@ -297,10 +305,14 @@ function isWanted(reply: FastifyReply): boolean {
   return !reply.raw.destroyed && !reply.sent;
 }
 
-/** Lets an answer that shows document numbers go once the trail has it. One without a body shows none. */
+/**
+ * Sends an answer that shows or confirms document numbers once the trail has the event. One without a body shows none,
+ * but its length can confirm one.
+ */
 const holdUntilAudited: onSendHookHandler = ({ operationContext, method }, reply, payload, done) => {
-  if (!operationContext?.numbersShown?.size || method === "HEAD") return done(null, payload);
-  // Where the request was answered as late meanwhile, this answer goes nowhere.
+  if (method === "HEAD") operationContext?.reads?.shown.clear();
+  if (!operationContext || !hasReads(operationContext)) return done(null, payload);
+  // If the request was answered as late meanwhile, this answer goes nowhere.
   recordReads(operationContext).then(
     () => reply.sent || done(null, payload),
     (error) => reply.sent || done(error),

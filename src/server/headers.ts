@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
+import { cameOverTls } from "../header-text.ts";
 
 /**
  * On every answer. Pages replace the policy by one that allows what they need. Origins of CORS_ORIGINS are let in by
@@ -12,7 +13,7 @@ const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   "cross-origin-opener-policy": "same-origin",
 };
 
-/** Where a proxy says that the client came over TLS, it is to come so for a year. Over plain HTTP it would mean nothing. */
+/** If the client came over TLS, it is to come so for a year. Over plain HTTP it would mean nothing. */
 const STRICT_TRANSPORT = "max-age=31536000";
 
 /**
@@ -23,7 +24,7 @@ export function commonHeaders(request: IncomingHttpHeaders, requestId: string): 
   return {
     ...SECURITY_HEADERS,
     "cache-control": "no-store",
-    ...(request["x-forwarded-proto"] === "https" && { "strict-transport-security": STRICT_TRANSPORT }),
+    ...(cameOverTls(request) && { "strict-transport-security": STRICT_TRANSPORT }),
     "request-id": requestId,
   };
 }

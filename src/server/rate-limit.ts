@@ -1,5 +1,4 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { LRUCache } from "lru-cache";
 import { AppError } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
 
@@ -20,10 +19,8 @@ declare module "fastify" {
 }
 
 interface RateLimiter {
-  /** Counts a request of a token, or without a good one. Fails with RATE_LIMITED where its window has no more. */
+  /** Counts a request of a token, or without a good one. Fails with RATE_LIMITED if its window has none left. */
   count(request: FastifyRequest, reply: FastifyReply, tokenId?: string): Promise<void>;
-  /** Whether the next request without a good token from where this one comes has none left. */
-  isSpent(request: FastifyRequest): boolean;
 }
 
 const WINDOW = 60_000;
@@ -31,8 +28,8 @@ const WINDOW = 60_000;
 const REMEMBERED = 10_000;
 
 /**
- * Limits the requests of each token to `limit` in a minute, and of each address for those that come without a good
- * token. It counts in this process: several replicas allow so many each.
+ * Limits the requests of each token to `limit` in a minute, and those without a good token of each address. A good token
+ * is served whatever else comes from its address. This process counts for itself: several replicas allow so many each.
  */
 export async function createRateLimiter(
   app: FastifyInstance,
@@ -45,8 +42,7 @@ export async function createRateLimiter(
   const window = { max: limit, timeWindow: WINDOW, cache: REMEMBERED };
   const keys = new WeakMap<FastifyRequest, string>();
   const ofToken = app.createRateLimit({ ...window, keyGenerator: (request) => keys.get(request) as string });
-  const ofAddress = app.createRateLimit(window);
-  const spent = new LRUCache<string, true>({ max: REMEMBERED });
+  const ofAddress = app.createRateLimit({ ...window, keyGenerator: ({ clientAddress }) => clientAddress });
 
   const count: RateLimiter["count"] = async (request, reply, tokenId) => {
     if (tokenId !== undefined) keys.set(request, tokenId);
@@ -60,11 +56,10 @@ export async function createRateLimiter(
       .header("ratelimit-reset", reset);
     if (!isExceeded) return;
     metrics.countLimited(tokenId === undefined ? "address" : "token");
-    if (tokenId === undefined) spent.set(request.ip, true, { ttl: state.ttl });
     const message = `More than ${limit} requests in a minute. Try again in ${reset} s.`;
     throw new AppError("RATE_LIMITED", message, { retryAfter: reset });
   };
-  return { count, isSpent: (request) => spent.size > 0 && spent.has(request.ip) };
+  return { count };
 }
 
 /** Counts a request whose token is not good. Fails with what it is refused with. */

@@ -1,19 +1,18 @@
-import { join, resolve } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import { createAuthenticator } from "../auth/authenticate.ts";
-import { ensureDevToken } from "../auth/dev-token.ts";
+import { devTokenFile, ensureDevToken } from "../auth/dev-token.ts";
 import type { VerifyJwt } from "../auth/jwt.ts";
 import { openSignInNames } from "../auth/sign-in-name.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../db/client.ts";
-import { openDataDir } from "../db/data-dir.ts";
-import { hasDatabase } from "../db/embedded.ts";
-import { migrate } from "../db/migrate.ts";
+import { openDataDir } from "../db/embedded/data-dir.ts";
+import { hasDatabase } from "../db/embedded/embedded.ts";
+import { migrate } from "../db/migrating/migrate.ts";
+import { isMigrated } from "../db/migrating/pending.ts";
 import { type OpenDatabase, openDatabase } from "../db/open.ts";
-import { isMigrated } from "../db/pending.ts";
 import { startSweep } from "../idempotency/sweep.ts";
 import { endPlainNumbers, sealPlainNumbers } from "../kyc/sealed-numbers.ts";
 import { createLog, openOutput } from "../log.ts";
@@ -27,10 +26,12 @@ import { registerNewestKey } from "../sealing/registry.ts";
 import { countSeals } from "../sealing/seal-counts.ts";
 import { readVersion } from "../version.ts";
 import { createApp } from "./app.ts";
+import { isLoopbackHost } from "./development-token.ts";
 import { launcherGone } from "./launcher.ts";
 import { acceptMore } from "./load/acceptors.ts";
-import { isLoopbackHost } from "./owners-browser.ts";
+import { openFilesLimit, roomForConnections } from "./load/open-files.ts";
 import { prepareDrain } from "./shutdown.ts";
+import { type TokenHint, toUrl, welcome } from "./welcome.ts";
 
 /**
  * Left to itself the heap grows to three times what lives in it before it is cleared: to grow by 40 % keeps a loaded
@@ -57,13 +58,21 @@ export async function serve(config: Config, say: Say): Promise<number> {
   });
   const log = createLog(config.logLevel, output);
   requireKeySource(config);
+  const files = openFilesLimit();
+  const maxConnections = roomForConnections(config, files);
+  if (maxConnections < config.maxConnections) {
+    log.warn(
+      { openFiles: files, maxConnections },
+      "MAX_CONNECTIONS is lowered: the limit of open files (ulimit -n) leaves room for no more",
+    );
+  }
   if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) {
     await say(`Making a database in ${openDataDir(config.dataDir)}, which takes some seconds …`);
   }
   const database = await openDatabase(config, (message) => log.warn(message));
   try {
     const metrics = createMetrics({ usage: () => database.db.usage(), droppedLines: () => droppedLines });
-    return await run(config, database, { log, metrics }, say);
+    return await run({ ...config, maxConnections }, database, { log, metrics }, say);
   } finally {
     await database.close();
   }
@@ -97,9 +106,10 @@ async function run(
         onFailure: (err) => log.warn({ err }, "the key file could not be read again"),
       });
   const { token, hint } = await devToken(config, db, keys);
+  const devTokenOfPages = isLoopbackHost(config.host) ? token : null;
   const app = await createApp({
     config,
-    devToken: isLoopbackHost(config.host) ? token : null,
+    devToken: devTokenOfPages,
     db,
     keys,
     authenticate: createAuthenticator(db, keys, Date.now, await jwtVerifier(config, db, keys, log)),
@@ -124,12 +134,14 @@ async function run(
   });
   // Left to Node, what comes while 511 wait is dropped by the system, and hangs in its retries.
   await app.listen({ port: config.port, host: config.host, backlog: config.maxConnections });
-  await say(...welcome(baseUrl(app, config.host), config, hint)).catch(async (error) => {
-    ending.abort();
-    unwatchKeys();
-    await Promise.all([app.close(), sealing, stopMilestones(), stopCounting()]);
-    throw error;
-  });
+  await say(...welcome(baseUrl(app, config.host), config, { hint, devToken: devTokenOfPages })).catch(
+    async (error) => {
+      ending.abort();
+      unwatchKeys();
+      await Promise.all([app.close(), sealing, stopMilestones(), stopCounting()]);
+      throw error;
+    },
+  );
   const acceptors = acceptMore(app.server, config.maxConnections);
   const stopSweep = startSweep({ db, log, now: Date.now });
   const signal = await stop;
@@ -206,8 +218,6 @@ function stopSignal(): Promise<string> {
   });
 }
 
-type TokenHint = { header: string } | { command: string };
-
 /** The token for development where there is one, and what a start tells of tokens. */
 async function devToken(
   config: Config,
@@ -216,7 +226,7 @@ async function devToken(
 ): Promise<{ token: string | null; hint: TokenHint }> {
   const command = `npx kyc-gateway token create --account demo --name first --scopes kyc:read,kyc:write,kyc:pii`;
   if (config.databaseUrl !== undefined) return { token: null, hint: { command } };
-  const file = join(resolve(config.dataDir), "dev-token");
+  const file = devTokenFile(config.dataDir);
   const token = await ensureDevToken(db, keys, file, Date.now());
   if (token === null) return { token, hint: { command } };
   return {
@@ -227,21 +237,5 @@ async function devToken(
 
 function baseUrl(app: FastifyInstance, host: string): string {
   const address = app.server.address();
-  const port = typeof address === "object" ? address?.port : undefined;
-  const name = host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host;
-  return `http://${name}:${port}`;
-}
-
-function welcome(url: string, { graphiql, docs }: Config, hint: TokenHint): string[] {
-  return [
-    "",
-    `  GraphQL   ${url}/graphql${graphiql ? "   (GraphiQL in a browser)" : ""}`,
-    `  REST      ${url}/v1/kyc${docs ? `   (${url}/docs in a browser)` : ""}`,
-    `  Health    ${url}/health  ${url}/ready  ${url}/metrics`,
-    "",
-    ...("header" in hint
-      ? ["  Try it:", "", `curl ${url}/v1/kyc ${hint.header}`]
-      : ["  Requests need a token. Make one:", "", hint.command]),
-    "",
-  ];
+  return toUrl(host, typeof address === "object" && address ? address.port : 0);
 }

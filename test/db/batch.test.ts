@@ -2,7 +2,7 @@ import { setImmediate as nextRound, setTimeout as wait } from "node:timers/promi
 import { expect, test } from "vitest";
 import { batched } from "../../src/db/batch.ts";
 import type { Database } from "../../src/db/client.ts";
-import { StatementQueue } from "../../src/db/statement-queue.ts";
+import { StatementQueue } from "../../src/db/pool/statement-queue.ts";
 import { AppError } from "../../src/errors.ts";
 
 interface Key {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { DatabaseError, withoutValues } from "../../src/db/database-error.ts";
-import { connect } from "../../src/db/pool.ts";
+import { connect } from "../../src/db/pool/pool.ts";
 import { createTestDatabase } from "../support/database.ts";
 
 const withCode = (code: string) => Object.assign(new Error("of 'a value'"), { code });

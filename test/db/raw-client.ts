@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import { message } from "../../src/db/wire.ts";
+import { message } from "../../src/db/embedded/wire.ts";
 
 /** One message of the server: its type and, readable, its body. */
 export interface Reply {

@@ -7,7 +7,8 @@ import { promisify } from "node:util";
 import { gunzipSync } from "node:zlib";
 import Fastify from "fastify";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { registerGraphiql, sendGraphiql, wantsGraphiql } from "../../src/graphql/graphiql.ts";
+import { registerGraphiql, wantsGraphiql } from "../../src/graphql/graphiql.ts";
+import { serveOwnAssets } from "../../src/pages/assets.ts";
 
 const chrome =
   "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7";
@@ -29,9 +30,9 @@ let pageHeaders: IncomingHttpHeaders;
 beforeAll(async () => {
   // Costs next to nothing where the files are there already.
   await promisify(execFile)(process.execPath, ["build.mjs"]);
-  await registerGraphiql(app);
+  const sendGraphiql = await registerGraphiql(app, await serveOwnAssets(app));
   app.get("/graphql", (request, reply) =>
-    wantsGraphiql(request) ? sendGraphiql(reply, null) : reply.send("answer"),
+    wantsGraphiql(request) ? sendGraphiql(reply) : reply.send("answer"),
   );
   await app.listen({ port: 0, host: "127.0.0.1" });
   port = (app.server.address() as AddressInfo).port;

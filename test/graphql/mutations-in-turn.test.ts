@@ -51,3 +51,37 @@ test.each([
     expect(stored).toEqual([{ version: 2, document_type: "passport" }]);
   },
 );
+
+test.each([
+  ["NOT_FOUND", `updateKyc(input: { id: "0000000000000000", documentType: VISA }) { kyc { id } }`],
+  ["BAD_USER_INPUT", `updateKyc(input: { id: "$ID", documentNumber: " " }) { kyc { id } }`],
+  ["VERSION_CONFLICT", `deleteKyc(input: { id: "$ID", expectedVersion: 9 }) { deletedId }`],
+  [
+    "BAD_USER_INPUT",
+    `createKyc(input: { customerId: "", verificationStatus: PENDING, documentType: VISA, documentNumber: "1" }) { kyc { id } }`,
+  ],
+  ["FORBIDDEN", `deleteKyc(input: { id: "$ID" }) { deletedId }`],
+])(
+  "a mutation that fails with %s hides neither the result before nor the one after it",
+  async (code, failing) => {
+    const token = await gateway.token("acme", code === "FORBIDDEN" ? ["kyc:read", "kyc:write"] : undefined);
+    const id = await createRecord(gateway, token);
+    const query = `mutation {
+    before: updateKyc(input: { id: "${id}", verificationStatus: VERIFIED }) { kyc { version documentType } }
+    failing: ${failing.replace("$ID", id)}
+    after: updateKyc(input: { id: "${id}", documentType: OTHER }) { kyc { version documentType } }
+  }`;
+    for (const accept of ["application/json", "application/json;q=1"]) {
+      const { status, data, errors } = await gateway.graphql(token, query, {}, { accept });
+      expect({ status, data }).toMatchObject({
+        status: 200,
+        data: {
+          before: { kyc: { version: accept === "application/json" ? 2 : 3 } },
+          failing: null,
+          after: { kyc: { version: 3, documentType: "OTHER" } },
+        },
+      });
+      expect(errors?.map(({ path, extensions }) => [path, extensions.code])).toEqual([[["failing"], code]]);
+    }
+  },
+);

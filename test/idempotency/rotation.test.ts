@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { connect } from "../../src/db/pool.ts";
+import { connect } from "../../src/db/pool/pool.ts";
 import { sealedResults, sealResult } from "../../src/idempotency/sealed-results.ts";
 import { sealedNumbers } from "../../src/kyc/sealed-numbers.ts";
 import { parseKeys } from "../../src/sealing/key-list.ts";

@@ -73,6 +73,7 @@ test.each([
   ["192.168.0.7:4000", {}, "http://192.168.0.7:4000"],
   ["kyc.example.com", {}, "http://kyc.example.com"],
   ["kyc.example.com", { "x-forwarded-proto": "https" }, "https://kyc.example.com"],
+  ["kyc.example.com", { "x-forwarded-proto": "HTTPS, http" }, "https://kyc.example.com"],
   ["kyc.example.com", { "x-forwarded-proto": "<b>" }, "http://kyc.example.com"],
   ["it's&co;", {}, "http://gateway.example"],
 ])("the page at / calls the host %s with %j %s", async (host, forwarded, origin) => {

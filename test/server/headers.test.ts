@@ -99,7 +99,10 @@ test("browsers are told to stay with TLS where a proxy says that they came over 
     (await gateway.app.inject({ url: "/health", headers })).headers["strict-transport-security"];
   expect(await header({ "x-forwarded-proto": "https" })).toMatch(/^max-age=\d{8}/);
   expect(await header({})).toBeUndefined();
-  expect(await header({ "x-forwarded-proto": "http" })).toBeUndefined();
+  for (const list of ["HTTPS", "https, http", "https,http,http", " Https ,http"])
+    expect([list, await header({ "x-forwarded-proto": list })]).toEqual([list, expect.any(String)]);
+  for (const list of ["http", "http, https", "httpsx", "", ",https"])
+    expect([list, await header({ "x-forwarded-proto": list })]).toEqual([list, undefined]);
 });
 
 test("pages of CORS_ORIGINS may call and read what they need, all others nothing", async () => {

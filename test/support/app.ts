@@ -8,7 +8,7 @@ import { openSignInNames } from "../../src/auth/sign-in-name.ts";
 import { issueToken } from "../../src/auth/tokens.ts";
 import { type Config, parseConfig } from "../../src/config.ts";
 import type { Database } from "../../src/db/client.ts";
-import { isMigrated } from "../../src/db/pending.ts";
+import { isMigrated } from "../../src/db/migrating/pending.ts";
 import { createLog } from "../../src/log.ts";
 import { createMetrics } from "../../src/metrics.ts";
 import { SEALED_PLACES } from "../../src/sealed-places.ts";

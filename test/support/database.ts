@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { inject } from "vitest";
 import type { Database } from "../../src/db/client.ts";
-import { connect } from "../../src/db/pool.ts";
+import { connect } from "../../src/db/pool/pool.ts";
 import { administer, databaseUrl } from "./postgres-server.ts";
 
 const POOL_SIZE = 10;

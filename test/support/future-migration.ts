@@ -1,5 +1,5 @@
-import type { ConcurrentIndex, Migration } from "../../src/db/migration-files.ts";
-import { ownMigrations } from "../../src/db/migration-files.ts";
+import type { ConcurrentIndex, Migration } from "../../src/db/migrating/migration-files.ts";
+import { ownMigrations } from "../../src/db/migrating/migration-files.ts";
 
 /** An index of the next release, as drizzle-kit writes it. */
 export const FUTURE_INDEX: ConcurrentIndex = {

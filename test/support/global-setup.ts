@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import postgres from "postgres";
 import type { TestProject } from "vitest/node";
-import { migrate } from "../../src/db/migrate.ts";
+import { migrate } from "../../src/db/migrating/migrate.ts";
 import { administer, databaseUrl, startPostgres } from "./postgres-server.ts";
 
 declare module "vitest" {

@@ -9,7 +9,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import postgres from "postgres";
 import { afterEach, expect, inject, test } from "vitest";
-import { socketPathOf } from "../../src/db/embedded.ts";
+import { socketPathOf } from "../../src/db/embedded/embedded.ts";
 
 const ASKING_MS = 12_000;
 

@@ -9,18 +9,27 @@ import {
   visibleText,
   type WatchedPage,
 } from "./support/browser.ts";
-import { freshEnv, type Gateway, readDevToken, startGateway, tidyUp } from "./support/gateway.ts";
+import {
+  type Env,
+  freshEnv,
+  type Gateway,
+  readDevToken,
+  runCli,
+  startGateway,
+  tidyUp,
+} from "./support/gateway.ts";
 
 let gateway: Gateway;
 let url: string;
 let token: string;
+let env: Env;
 let browser: Browser;
 let watched: WatchedPage;
 let page: Page;
 
 beforeAll(async () => {
   browser = await launchChromium();
-  const env = await freshEnv("the embedded database");
+  env = await freshEnv("the embedded database");
   gateway = await startGateway({ ...env, ...BESIDE_BROWSER });
   url = gateway.url;
   token = await readDevToken(env);
@@ -32,11 +41,13 @@ afterAll(async () => {
 });
 
 /** Opens GraphiQL, and resolves once it has read the schema. */
-async function open(origin: string): Promise<void> {
+async function open(origin: string, fragment = ""): Promise<void> {
   watched = await openPage(browser, origin);
   page = watched.page;
-  const introspection = page.waitForResponse((response) => response.request().method() === "POST");
-  await page.goto(`${origin}/graphql`);
+  const introspection = page.waitForResponse(
+    (response) => response.request().method() === "POST" && response.url().endsWith("/graphql"),
+  );
+  await page.goto(`${origin}/graphql${fragment}`);
   await introspection;
 }
 
@@ -45,7 +56,7 @@ afterEach(async () => {
   expect(watched.faults).toEqual([]);
 });
 
-describe("under another name than this machine's own", () => {
+describe("without a link of this gateway, under another name than this machine's own", () => {
   afterEach(() => {
     // Over plain HTTP a browser leaves the header out of account, and says so of each answer.
     const others = watched.faults.filter((fault) => !/Cross-Origin-Opener-Policy.*untrustworthy/.test(fault));
@@ -75,8 +86,8 @@ describe("under another name than this machine's own", () => {
   });
 });
 
-describe("on this machine", () => {
-  beforeEach(() => open(url));
+describe("by a link of this gateway", () => {
+  beforeEach(async () => open(url, (await newLink("/graphql")).hash));
 
   test("the schema and its descriptions can be read", async () => {
     const { data } = await ask(`{ __type(name: "Kyc") { description } }`);
@@ -156,15 +167,51 @@ describe("on this machine", () => {
     expect(await visibleText(headersPane())).toContain(token);
   });
 
-  test("the token is kept nowhere in the browser", async () => {
+  test("the token is kept for this tab alone, and the key nowhere", async () => {
     await run();
     await expect.poll(shownAnswer).toContain(`"totalCount"`);
     await openTab("Create");
     await saved("Newest");
-    expect(await keptInBrowser(page)).not.toContain(token);
+    expect(await page.evaluate("sessionStorage.getItem('kyc-gateway:development-token')")).toBe(token);
+    expect(await page.evaluate("sessionStorage.getItem('graphiql:tabState')")).not.toContain(token);
     expect(await page.evaluate("localStorage.length")).toBe(0);
+    expect(await keptInBrowser(page)).not.toContain("key=");
+    expect(page.url()).toBe(`${url}/graphql`);
+  });
+
+  test("a token that no longer works is forgotten, and the page opens without one", async () => {
+    await page.evaluate(`sessionStorage.setItem("kyc-gateway:development-token", "kycgw_${"A".repeat(43)}")`);
+    await page.reload();
+    const editor = page.locator(".graphiql-query-editor .monaco-editor");
+    await expect.poll(() => visibleText(editor)).toContain("query Newest");
+    expect(await keptInBrowser(page)).not.toContain("kycgw_");
+    // Chromium names each refused request.
+    watched.faults.splice(0, Infinity, ...watched.faults.filter((fault) => !fault.includes("401")));
   });
 });
+
+test("a link opened a second time says so, and how to get a new one", async () => {
+  const { hash } = await newLink("/graphql");
+  await open(url, hash);
+  await watched.close();
+  await open(url, hash);
+  const notice = page.getByRole("dialog");
+  await expect.poll(() => notice.innerText()).toContain("npx kyc-gateway link");
+  await notice.getByRole("button").click();
+  await run();
+  await expect.poll(shownAnswer).toContain("UNAUTHENTICATED");
+  // A new link that is pasted into the same tab loads the page again.
+  const next = await newLink("/graphql");
+  await page.evaluate(`location.hash = "${next.hash}"`);
+  await expect.poll(() => visibleText(headersPane()), { timeout: 30_000 }).toContain(`Bearer ${token}`);
+  watched.faults.splice(0, Infinity, ...watched.faults.filter((fault) => !fault.includes("403")));
+});
+
+/** The link that the CLI prints for this page. */
+async function newLink(path: string): Promise<URL> {
+  const { stdout } = await runCli(["link", "--url", url], env);
+  return new URL(stdout.split("\n").find((link) => link.includes(`${path}#`)) ?? "");
+}
 
 const headersPane = () => page.getByRole("region", { name: "Headers" });
 

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
-import { migrate } from "../../src/db/migrate.ts";
+import { migrate } from "../../src/db/migrating/migrate.ts";
 import { FUTURE_INDEX, futureMigrations } from "../support/future-migration.ts";
 import { type Client, createClient, kycFields } from "./support/client.ts";
 import { startPgbouncer } from "./support/debian.ts";

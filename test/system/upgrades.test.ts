@@ -2,8 +2,8 @@ import { existsSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import postgres from "postgres";
 import { afterAll, expect, test } from "vitest";
-import { migrate } from "../../src/db/migrate.ts";
-import { ownMigrations } from "../../src/db/migration-files.ts";
+import { migrate } from "../../src/db/migrating/migrate.ts";
+import { ownMigrations } from "../../src/db/migrating/migration-files.ts";
 import { FUTURE_INDEX, futureMigrations } from "../support/future-migration.ts";
 import { type Client, createClient, kycFields } from "./support/client.ts";
 import {

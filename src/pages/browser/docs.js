@@ -1,10 +1,12 @@
-// Runs in the browser, after Swagger UI's own script. The token, typed or filled in, is kept nowhere: it goes with the page.
+// Runs in the browser, as a module, after Swagger UI's own script.
+import { developmentToken } from "./development-token.js";
+
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
 dark.addEventListener("change", follow);
 follow();
 
-const { token } = document.getElementById("docs").dataset;
+const token = await developmentToken();
 
 const reference = SwaggerUIBundle({
   url: "/openapi.json",
@@ -12,6 +14,7 @@ const reference = SwaggerUIBundle({
   deepLinking: true,
   displayRequestDuration: true,
   tryItOutEnabled: true,
+  // A token that is typed is forgotten with the page.
   persistAuthorization: false,
   onComplete: () => token && reference.preauthorizeApiKey("token", token),
   defaultModelsExpandDepth: 0,

@@ -6,6 +6,7 @@ import { renderGraphqlFailure } from "../../graphql/errors.ts";
 import type { Metrics } from "../../metrics.ts";
 import { renderFailure } from "../../rest/errors.ts";
 import type { RecordAnswered } from "../answered.ts";
+import type { AddressOf } from "../client-address.ts";
 import { commonHeaders, OF_NO_ORIGIN } from "../headers.ts";
 import { newRequestId } from "../refusals.ts";
 import type { Admission } from "./admission.ts";
@@ -16,6 +17,7 @@ interface ShedParts {
   metrics: Metrics;
   isDeaf(): boolean;
   record: RecordAnswered;
+  addressOf: AddressOf;
 }
 
 type Exchange = [request: IncomingMessage, response: ServerResponse];
@@ -84,7 +86,11 @@ function routeOf({ method = "", url = "", headers }: IncomingMessage, parts: She
   return path?.startsWith("/v1/kyc/") ? "/v1/kyc/:id" : undefined;
 }
 
-function refuse([request, response]: Exchange, route: string, { config, record }: ShedParts): void {
+function refuse(
+  [request, response]: Exchange,
+  route: string,
+  { config, record, addressOf }: ShedParts,
+): void {
   const came = performance.now();
   const requestId = newRequestId();
   const body = route === "/graphql" ? JSON.stringify(renderGraphqlFailure(FAILURE, requestId)) : REST_BODY;
@@ -97,7 +103,7 @@ function refuse([request, response]: Exchange, route: string, { config, record }
   });
   response.end(body);
   record({
-    ...{ requestId, method: request.method as string, route, status },
-    ...{ elapsed: performance.now() - came, viewer: undefined, observed: null },
+    ...{ requestId, address: addressOf(request), method: request.method as string, route, status },
+    ...{ elapsed: performance.now() - came, context: undefined, observed: null },
   });
 }

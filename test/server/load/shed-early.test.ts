@@ -28,7 +28,7 @@ function fullServer() {
   });
   const metrics = { countShed: () => {} } as unknown as Metrics;
   const parts = { config: { corsOrigins: [] }, admission, metrics, isDeaf: () => false };
-  shedEarly({ server } as unknown as FastifyInstance, { ...parts, record: () => {} });
+  shedEarly({ server } as unknown as FastifyInstance, { ...parts, record: () => {}, addressOf: () => "" });
   const send = (name: string) =>
     inject(
       (request, response) => {

@@ -13,9 +13,9 @@ export interface FrontEnd {
   ids: string[];
 }
 
-/** Starts a gateway with so many records. `tidyUp` ends it. */
-export async function startFrontEnd(records: number): Promise<FrontEnd> {
-  const env = await freshEnv("a real database");
+/** Starts a gateway with so many records, and with these variables besides its database. `tidyUp` ends it. */
+export async function startFrontEnd(records: number, variables: Env = {}): Promise<FrontEnd> {
+  const env = { ...(await freshEnv("a real database")), ...variables };
   const { url } = await startGateway(env);
   const token = await fullToken(env);
   const client = createClient(url, token);

@@ -2,7 +2,7 @@
 // Ends in good order on SIGTERM.
 import { loadSource } from "../../support/load-source.mjs";
 
-const { DataDirInUseError, openEmbedded } = await loadSource("db/embedded.ts");
+const { DataDirInUseError, openEmbedded } = await loadSource("db/embedded/embedded.ts");
 try {
   const database = await openEmbedded(process.argv[2], { onWarning: (text) => console.error(text) });
   console.log("ready");

@@ -1,0 +1,65 @@
+import { Worker } from "node:worker_threads";
+import { beside } from "../../beside.ts";
+import type { Engine } from "./multiplexer.ts";
+
+/** Messages to run, or null: nothing more comes. */
+export type ToEngine = Uint8Array | null;
+
+/** What it says when it is open, and then to each message. */
+export type FromEngine =
+  | { parameters: Record<string, string> }
+  | { answer: Uint8Array<ArrayBuffer>[] }
+  | { crash: string };
+
+/** A thread runs no TypeScript: from the sources it is the compiled one, too. */
+const WORKER = beside("../dist/engine-worker.js");
+
+/**
+ * Opens the engine on its files, made if there are none, in a thread of its own: what it runs holds up nothing else.
+ * Nobody else may have the files open. Fails where they can't be opened.
+ */
+export async function openEngine(pgdata: string): Promise<Engine> {
+  const worker = new Worker(WORKER, { workerData: pgdata });
+  /** Who waits for the next word. */
+  let waiting: { resolve(words: FromEngine): void; reject(error: Error): void } | undefined;
+  let ended: Error | undefined;
+  const end = (error: Error) => {
+    ended ??= error;
+    waiting?.reject(ended);
+  };
+  worker.on("message", (words: FromEngine) => waiting?.resolve(words));
+  worker.on("error", end);
+  const gone = new Promise<void>((resolve) =>
+    worker.once("exit", () => {
+      end(new Error("its thread has ended"));
+      resolve();
+    }),
+  );
+  const next = async () => {
+    if (ended) throw ended;
+    const words = await new Promise<FromEngine>((resolve, reject) => {
+      waiting = { resolve, reject };
+    });
+    if ("crash" in words) throw new Error(words.crash);
+    return words;
+  };
+
+  const opened = await next();
+  return {
+    parameters: "parameters" in opened ? opened.parameters : {},
+    run: async (messages) => {
+      // A copy, to be given away: short messages share their memory with others.
+      const bytes = new Uint8Array(messages);
+      worker.postMessage(bytes, [bytes.buffer]);
+      const words = await next();
+      return "answer" in words ? words.answer.map(({ buffer }) => Buffer.from(buffer)) : [];
+    },
+    close: async () => {
+      worker.postMessage(null);
+      await gone;
+    },
+    abandon: async () => {
+      await worker.terminate();
+    },
+  };
+}

@@ -1,0 +1,59 @@
+import type { Executor } from "../client.ts";
+import { type ConcurrentIndex, type Migration, ownMigrations } from "./migration-files.ts";
+
+/** What a database lacks of a release. */
+export interface Pending {
+  migrations: Migration[];
+  /** Indexes that are to be built: invalid is one whose building goes on, or was cut short. */
+  indexes: (ConcurrentIndex & { state: "missing" | "invalid" })[];
+}
+
+/** What the database lacks of these migrations. Fails when it can't be reached. */
+export async function findPending(
+  db: Executor,
+  migrations: readonly Migration[] = ownMigrations(),
+): Promise<Pending> {
+  const last = await lastApplied(db);
+  return {
+    migrations: migrations.filter(({ createdAt }) => createdAt > last),
+    indexes: await findPendingIndexes(db, migrations),
+  };
+}
+
+export function isNothing({ migrations, indexes }: Pending): boolean {
+  return migrations.length === 0 && indexes.length === 0;
+}
+
+/** Whether the database has all of this release. Fails when it can't be reached. */
+export async function isMigrated(db: Executor): Promise<boolean> {
+  return isNothing(await findPending(db));
+}
+
+/** When the newest migration that the database has was made: epoch milliseconds, 0 where it has none. */
+export async function lastApplied(db: Executor): Promise<number> {
+  const [found] = await db.execute<{ exists: boolean }>(
+    "select to_regclass('drizzle.__drizzle_migrations') is not null as exists",
+  );
+  if (!found?.exists) return 0;
+  const [row] = await db.execute<{ last: string | null }>(
+    "select max(created_at) as last from drizzle.__drizzle_migrations",
+  );
+  return Number(row?.last ?? 0);
+}
+
+async function findPendingIndexes(
+  db: Executor,
+  migrations: readonly Migration[],
+): Promise<Pending["indexes"]> {
+  const indexes = migrations.flatMap(({ concurrentIndexes }) => concurrentIndexes);
+  if (indexes.length === 0) return [];
+  const rows = await db.execute<{ name: string; valid: boolean | null }>(
+    `select name, indisvalid as valid from unnest($1::text[]) as name
+     left join pg_index on indexrelid = to_regclass(quote_ident(name))`,
+    [indexes.map(({ name }) => name)],
+  );
+  const validity = new Map(rows.map(({ name, valid }) => [name, valid]));
+  return indexes
+    .filter(({ name }) => validity.get(name) !== true)
+    .map((index) => ({ ...index, state: validity.get(index.name) === null ? "missing" : "invalid" }));
+}

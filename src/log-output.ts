@@ -1,0 +1,119 @@
+import { write, writeSync } from "node:fs";
+import type { DestinationStream } from "pino";
+
+/** Lines are written many at a time: to write each by itself takes longer than to make it. Characters. */
+const GATHERED = 16_000;
+const GATHER_MS = 100;
+/** How long to wait before a pipe whose reader is slow is tried again. */
+const RETRY_MS = 100;
+/** How long the end of the process waits for such a reader. */
+const LAST_FLUSH_MS = 500;
+
+const NEWLINE = 10;
+
+/**
+ * Writes the lines of a log to a file descriptor. Nothing waits for it: lines that the descriptor can't take now are
+ * kept, up to `limit` characters besides the write that is under way, and lines beyond that are lost. Lines are also lost
+ * if a write fails, as on a full disk or without a reader; later lines are tried again. `onLost` is told how many. What
+ * is left when the process ends is written if that takes no longer than half a second.
+ */
+export class LogOutput implements DestinationStream {
+  readonly #fd: number;
+  readonly #limit: number;
+  readonly #onLost: (lines: number) => void;
+  #waiting = "";
+  /** What the write under way has left to do. */
+  #writing: Buffer | undefined;
+  /** Whether the operating system has the write now, and not the timer of another try. */
+  #isInKernel = false;
+  #timer: NodeJS.Timeout | undefined;
+  /** Whether the last line that was written lacks its end. */
+  #isTorn = false;
+
+  constructor(fd: number, limit: number, onLost: (lines: number) => void) {
+    this.#fd = fd;
+    this.#limit = limit;
+    this.#onLost = onLost;
+    process
+      .prependListener("beforeExit", () => this.#begin())
+      .prependListener("exit", () => this.#flushAtExit());
+  }
+
+  write(line: string): void {
+    if (this.#waiting.length + line.length > this.#limit) {
+      this.#onLost(1);
+      return;
+    }
+    this.#waiting += line;
+    if (this.#waiting.length >= GATHERED) this.#begin();
+    else this.#timer ??= setTimeout(() => this.#begin(), GATHER_MS).unref();
+  }
+
+  /** Begins to write all that waits, unless a write is under way. */
+  #begin(): void {
+    if (this.#writing) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#waiting === "") return;
+    this.#writing = Buffer.from(this.#take());
+    this.#goOn(this.#writing);
+  }
+
+  #goOn(rest: Buffer): void {
+    this.#isInKernel = true;
+    write(this.#fd, rest, (error, written) => {
+      this.#isInKernel = false;
+      if (error && isBusy(error)) {
+        setTimeout(() => this.#goOn(rest), RETRY_MS).unref();
+        return;
+      }
+      const left = error ? rest : this.#count(rest, written);
+      if (!error && left.length > 0) {
+        this.#writing = left;
+        this.#goOn(left);
+        return;
+      }
+      this.#lose(left);
+      this.#writing = undefined;
+      if (this.#waiting.length >= GATHERED) this.#begin();
+      else if (this.#waiting !== "") this.#timer ??= setTimeout(() => this.#begin(), GATHER_MS).unref();
+    });
+  }
+
+  #take(): string {
+    // Otherwise the first line would be read as the end of the torn one.
+    const text = this.#isTorn ? `\n${this.#waiting}` : this.#waiting;
+    this.#waiting = "";
+    return text;
+  }
+
+  /** Notes how far a write has come, and returns what is left of it. */
+  #count(bytes: Buffer, written: number): Buffer {
+    if (written > 0) this.#isTorn = bytes[written - 1] !== NEWLINE;
+    return bytes.subarray(written);
+  }
+
+  #lose(bytes: Buffer): void {
+    // An end of a line at the very start belongs to the line before, which is written but for its end.
+    const lines = bytes.subarray(1).filter((byte) => byte === NEWLINE).length;
+    if (lines > 0) this.#onLost(lines);
+  }
+
+  #flushAtExit(): void {
+    // What the operating system has already must not be written twice.
+    const begun = this.#isInKernel ? Buffer.alloc(0) : (this.#writing ?? Buffer.alloc(0));
+    let rest = Buffer.concat([begun, Buffer.from(this.#take())]);
+    const until = performance.now() + LAST_FLUSH_MS;
+    const sleeper = new Int32Array(new SharedArrayBuffer(4));
+    while (rest.length > 0) {
+      try {
+        rest = rest.subarray(writeSync(this.#fd, rest));
+      } catch (error) {
+        if (!isBusy(error as NodeJS.ErrnoException) || performance.now() > until) return;
+        Atomics.wait(sleeper, 0, 0, 10);
+      }
+    }
+  }
+}
+
+const isBusy = ({ code }: NodeJS.ErrnoException): boolean => code === "EAGAIN" || code === "EBUSY";

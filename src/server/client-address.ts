@@ -1,0 +1,34 @@
+import type { IncomingMessage } from "node:http";
+import { isIP } from "node:net";
+import proxyAddr from "@fastify/proxy-addr";
+
+/** The address of the client that sent a request, as IPv4 or IPv6 text. */
+export type AddressOf = (request: Pick<IncomingMessage, "headers" | "socket">) => string;
+
+/**
+ * With trusted proxies (addresses, and networks such as 10.0.0.0/8), the client is the last address in
+ * `X-Forwarded-For` that is not one of theirs, if a trusted proxy sent the request. Otherwise it is the other end of the
+ * connection, since everyone can write that header.
+ */
+export function createAddressOf(trustedProxies: readonly string[]): AddressOf {
+  if (trustedProxies.length === 0) return ofConnection;
+  const trusts = proxyAddr.compile([...trustedProxies]);
+  return (request) => {
+    const connected = ofConnection(request);
+    if (!trusts(connected, 0)) return connected;
+    // A proxy may pass on what a client wrote there, which can be anything.
+    const named = withoutPort(
+      proxyAddr(request as IncomingMessage, (address, hops) => trusts(withoutPort(address), hops)),
+    );
+    return isIP(named) ? toPlain(named) : connected;
+  };
+}
+
+const ofConnection: AddressOf = ({ socket }) => toPlain(socket.remoteAddress ?? "");
+
+/** An IPv4 address of a socket that listens to IPv6 as well, as IPv4. */
+const toPlain = (address: string) => address.replace(/^::ffff:(?=[\d.]+$)/i, "");
+
+/** Some proxies add the client's port: `192.0.2.1:5678`, `[2001:db8::1]:5678`. */
+const withoutPort = (address: string) =>
+  address.replace(/^\[(.*)\](:\d+)?$/, "$1").replace(/^([\d.]+):\d+$/, "$1");
