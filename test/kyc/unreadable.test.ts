@@ -102,7 +102,8 @@ describe.each(Object.entries(DAMAGES))(
 
     test("takes no change that would leave its number under another version, and is deleted as any other", async () => {
       const { full, id } = await prepare(damage);
-      for (const headers of [{}, { "idempotency-key": `other ${id}` }]) {
+      const requests: Record<string, string>[] = [{}, { "idempotency-key": `other ${id}` }];
+      for (const headers of requests) {
         const changed = await gateway.rest(full, "PATCH", `/v1/kyc/${id}`, {
           json: { verification_status: "failed" },
           headers,
