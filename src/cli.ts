@@ -2,10 +2,12 @@
 import tab from "@bomb.sh/tab/commander";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ACCOUNT_ID_RULE, isAccountId, SCOPES, type Scope } from "./auth/scopes.ts";
+import { openSignInNames } from "./auth/sign-in-name.ts";
 import { issueToken, listTokens, revokeToken, type TokenRecord, withdrawToken } from "./auth/tokens.ts";
 import { backupCommands } from "./backup-commands.ts";
 import {
   CommandFailure,
+  type CommandScene,
   isOnTerminal,
   nameDatabase,
   OutputError,
@@ -30,6 +32,9 @@ import { AppError } from "./errors.ts";
 import { keysCommands } from "./keys-commands.ts";
 import { linkCommand } from "./link-command.ts";
 import { migrateCommand } from "./migrate-command.ts";
+import { SEALED_PLACES } from "./sealed-places.ts";
+import type { Keyring } from "./sealing/keyring.ts";
+import { openKeyring, requireKeySource } from "./sealing/open-keyring.ts";
 import { awaitStop } from "./server/stop-signal.ts";
 import { readVersion } from "./version.ts";
 
@@ -60,6 +65,7 @@ const ACCOUNT_NAME = parseName(isAccountId, ACCOUNT_ID_RULE);
 
 function stateOf(token: TokenRecord, now: number): string {
   if (token.revokedAt !== null) return "revoked";
+  if (!token.isAuthentic) return "forged";
   return token.expiresAt !== null && token.expiresAt <= now ? "expired" : "good";
 }
 
@@ -118,14 +124,17 @@ function printTokenTable(tokens: readonly TokenRecord[]): void {
 /**
  * Makes a token and prints it. If that fails nobody has it: then it is revoked, and this fails with a CommandFailure.
  */
-async function handOut(db: Database, issue: Parameters<typeof issueToken>[1]): Promise<void> {
-  const secret = await issueToken(db, issue);
+async function handOut(db: Database, keys: Keyring, issue: Parameters<typeof issueToken>[2]): Promise<void> {
+  const secret = await issueToken(db, keys, issue);
   print(secret);
   await printed().catch(async (error: OutputError) => {
-    await withdrawToken(db, secret, Date.now());
+    await withdrawToken(db, keys, secret, Date.now());
     throw new CommandFailure(`${error.message}. The token could not be shown, and is revoked`);
   });
 }
+
+/** Tokens are authenticated under the encryption keys. */
+const openKeys = ({ config, db }: CommandScene) => openKeyring(config, db, SEALED_PLACES, say);
 
 function tokenCommands(): Command {
   const token = new Command("token").description("make, list and revoke tokens");
@@ -149,7 +158,13 @@ function tokenCommands(): Command {
       const expiresAt = options.expires === undefined ? null : now + options.expires;
       const { account: accountId, name, scopes } = options;
       const issue = { accountId, name, scopes, expiresAt, now };
-      await withDatabase(({ db }) => handOut(db, issue), nameDatabase);
+      await withDatabase(
+        async (scene) => handOut(scene.db, await openKeys(scene), issue),
+        (config) => {
+          requireKeySource(config);
+          nameDatabase(config);
+        },
+      );
       say("Keep it safe: it is stored only as a hash, and can't be shown again.");
       if (!scopes.includes("kyc:pii") && (scopes.includes("kyc:read") || scopes.includes("kyc:write"))) {
         say("It lacks kyc:pii: document numbers will be masked, and can't be searched by.");
@@ -161,7 +176,10 @@ function tokenCommands(): Command {
     .option("--account <account>", "only those of this account")
     .addOption(new Option("--json", "print JSON").default(false))
     .action(async (options: { account?: string; json: boolean }) => {
-      const list = await withKnownDatabase(({ db }) => listTokens(db, options.account));
+      const list = await withKnownDatabase(
+        async (scene) => listTokens(scene.db, await openKeys(scene), options.account),
+        requireKeySource,
+      );
       printTokens(list, options.json);
     });
   token
@@ -169,9 +187,24 @@ function tokenCommands(): Command {
     .description("revoke a token: within a second no gateway takes it any more")
     .argument("<id>", "its id, as `token list` shows it")
     .action(async (id: string) => {
-      const found = await withKnownDatabase(({ db }) => revokeToken(db, id, Date.now()));
+      const found = await withKnownDatabase(
+        async (scene) => revokeToken(scene.db, await openKeys(scene), id, Date.now()),
+        requireKeySource,
+      );
       if (!found) throw new CommandFailure(`there is no token ${id}`);
       say(`${id} is revoked.`);
+    });
+  token
+    .command("sign-in")
+    .description("print what the audit trail and the log call a subject of the identity provider")
+    .argument("<sub>", "the claim sub of their tokens")
+    .addOption(new Option("--issuer <iss>", "the claim iss").env("JWT_ISSUER").makeOptionMandatory())
+    .action(async (sub: string, { issuer }: { issuer: string }) => {
+      const name = await withKnownDatabase(
+        async (scene) => (await openSignInNames(scene.db, await openKeys(scene)))(issuer, sub),
+        requireKeySource,
+      );
+      print(name);
     });
   return token;
 }

@@ -5,7 +5,7 @@ import { DatabaseError } from "../db/database-error.ts";
 import type { FieldFault } from "../errors.ts";
 import { findKeyFaults } from "../idempotency/key.ts";
 import { toKeyedWrite } from "../idempotency/write-once.ts";
-import { maskInput, sealNumber, toSnapshot } from "./document-number.ts";
+import { fromSnapshot, maskInput, sealNumber, toSnapshot } from "./document-number.ts";
 import { type CreateKycInput, createKycInput, parseInput } from "./input.ts";
 import { type Kyc, newKycId } from "./kyc.ts";
 import { toAuditReason } from "./reason.ts";
@@ -36,13 +36,14 @@ export async function createKyc(
   for (;;) {
     const now = ctx.now();
     const id = newKycId(now);
-    const number = sealNumber(ctx.keys, accountId, id, documentNumber);
+    const number = sealNumber(ctx.keys, accountId, { id, version: 1 }, documentNumber);
     const kyc: NewKyc = {
       id,
       customerId: value.customerId,
       verificationStatus: value.verificationStatus,
       documentType: value.documentType,
       sealedNumber: number.sealedNumber,
+      sealedVersion: number.sealedVersion,
       numberDigest: number.numberDigest,
       plainNumber: null,
       createdAt: now,
@@ -69,7 +70,7 @@ export async function createKyc(
       const first = keyed.replay(finding);
       if (first) {
         if (hasScope(viewer, "kyc:pii")) ctx.reads?.confirmed.add(first.result.id);
-        return new ShownKyc(ctx, first.result);
+        return new ShownKyc(ctx, fromSnapshot(first.result));
       }
     } catch (error) {
       // Two equal ids of one millisecond: the next id is another one.

@@ -7,7 +7,6 @@ import { digestsOf } from "./document-number.ts";
 import { DEFAULT_PAGE_SIZE, type KycFilter, type ListKycsInput, listKycsInput, readInput } from "./input.ts";
 import { isKycId } from "./kyc.ts";
 import { kycList, type Selection } from "./list-store.ts";
-import { hasPlainNumbers } from "./number-store.ts";
 import { ShownKyc } from "./show-kyc.ts";
 import { findPosition } from "./store.ts";
 
@@ -31,7 +30,7 @@ export async function listKycs(
   const { first, last, filter } = value;
   const number = filter?.documentNumber;
   const filtered = toSelection(filter ?? {});
-  if (number != null) Object.assign(filtered, await selectNumber(ctx, accountId, number));
+  if (number != null) Object.assign(filtered, selectNumber(ctx, accountId, number));
   const list = openList<ShownKyc, Position, Selection>(
     {
       select: async (selection, stretch) => {
@@ -100,9 +99,9 @@ function toSelection({ customerId, verificationStatus, documentType, createdAt }
   return selection;
 }
 
-/** Numbers are looked for by their digests; as long as an earlier release's are left, among the plain ones too. */
-async function selectNumber(ctx: OperationContext, accountId: string, number: string): Promise<Selection> {
-  const digests = digestsOf(ctx.keys, accountId, number);
-  const anyPlain = await hasPlainNumbers(ctx.db, accountId);
-  return anyPlain ? { numberAnywhere: { digests, plain: number } } : { numberDigests: digests };
+/** Numbers are looked for by their digests; as long as an earlier release's may be left, among the plain ones too. */
+function selectNumber({ keys }: OperationContext, accountId: string, number: string): Selection {
+  const digests = digestsOf(keys, accountId, number);
+  if (keys.reached.has("numbers_sealed")) return { numberDigests: digests };
+  return { numberAnywhere: { digests, plain: number } };
 }

@@ -6,11 +6,11 @@ import type { Executor } from "../db/client.ts";
 import { AppError, badUserInput, type FieldFault } from "../errors.ts";
 import { findKeyFaults } from "../idempotency/key.ts";
 import { toKeyedWrite, writeOnce } from "../idempotency/write-once.ts";
-import { maskInput, sealNumber, toSnapshot } from "./document-number.ts";
+import { fromSnapshot, isToBeBound, maskInput, sealNumber, toSnapshot } from "./document-number.ts";
 import { kycNotFound } from "./get-kyc.ts";
 import { findNewNumber, isForeignMask, isMasked, maskFault } from "./given-number.ts";
 import { readInput, type UpdateKycInput, updateKycInput } from "./input.ts";
-import { type Kyc, toKycId } from "./kyc.ts";
+import { type Kyc, type SealedNumber, toKycId } from "./kyc.ts";
 import { toAuditReason } from "./reason.ts";
 import { readNumber, requireNumber, ShownKyc } from "./show-kyc.ts";
 import { findKyc, lockKyc } from "./store.ts";
@@ -81,7 +81,7 @@ export async function updateKyc(
       : { ...toSnapshot(kyc, ""), plainNumber: null };
   });
   if (ctx.idempotency?.replayed) confirmReplayed(ctx, viewer, kyc, input.documentNumber);
-  return new ShownKyc(ctx, kyc);
+  return new ShownKyc(ctx, fromSnapshot(kyc));
 }
 
 /** The faults of what only a viewer with `kyc:read` was shown: to compare it would tell others what the record has. */
@@ -144,17 +144,20 @@ function planChange(
   // Before the number: to seal another one takes time, by which a refusal would tell whether it is the record's.
   const reason = toReason(ctx, viewer, stored, input);
   const number = findNewNumber(ctx, viewer, stored, input.documentNumber);
-  const sealed = number === undefined ? undefined : sealNumber(ctx.keys, accountId, stored.id, number);
   const changedFields = CHANGEABLE_FIELDS.filter((name) =>
-    name === "documentNumber" ? sealed : stored[name] !== { verificationStatus, documentType }[name],
+    name === "documentNumber"
+      ? number !== undefined
+      : stored[name] !== { verificationStatus, documentType }[name],
   );
   if (changedFields.length === 0) return null;
+  const sealed = sealForNext(ctx, accountId, stored, number);
   const kyc: Kyc = {
     id: stored.id,
     customerId: stored.customerId,
     verificationStatus,
     documentType,
     sealedNumber: sealed ? sealed.sealedNumber : stored.sealedNumber,
+    sealedVersion: sealed ? sealed.sealedVersion : null,
     plainNumber: sealed ? null : stored.plainNumber,
     createdAt: stored.createdAt,
     updatedAt: Math.max(stored.updatedAt, ctx.now()),
@@ -224,6 +227,23 @@ export function requireVersion(
   if (unwantedVersion === "any" ? stored : isOneOf(unwantedVersion)) {
     throw conflict(`The record is at version ${version}, at which the request rules itself out.`);
   }
+}
+
+/**
+ * What is to be stored of the number: a new one, or one that stays but is bound to the record's version, sealed for the
+ * next version; undefined if the stored text stays. Fails if a bound number stays and can't be decrypted: under another
+ * version it would be lost for good.
+ */
+function sealForNext(
+  ctx: OperationContext,
+  accountId: string,
+  stored: Kyc,
+  number: string | undefined,
+): SealedNumber | undefined {
+  const isBound = isToBeBound(ctx.keys, stored);
+  if (number === undefined && !isBound) return undefined;
+  const next = { id: stored.id, version: stored.version + 1 };
+  return sealNumber(ctx.keys, accountId, next, number ?? requireNumber(ctx, accountId, stored), isBound);
 }
 
 /** The same input, however its versions are written. */

@@ -39,8 +39,8 @@ test.each([
       await tx.execute("select 1 from kycs where id = $1 for update", [id]);
       asked = gateway.graphql(token, TWO_UPDATES, { id }, { accept });
       await expect.poll(isWaitedFor).toBe(true);
-      const known = await findToken(gateway.db, hashToken(token));
-      await revokeToken(gateway.db, String(known?.id), Date.now());
+      const known = await findToken(gateway.db, gateway.keys, hashToken(token));
+      await revokeToken(gateway.db, gateway.keys, String(known?.id), Date.now());
       await wait(REVOKED_AFTER);
     });
     expect(await asked).toMatchObject({
