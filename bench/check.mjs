@@ -1,15 +1,16 @@
-// Whether the servers answer the same: what is not equal is not worth timing.
+// Checks that the servers answer the same before they are timed.
 import { isDeepStrictEqual } from "node:util";
 import { DEFAULT_HEADERS, HOLE, STATUSES, TYPES } from "./workloads.mjs";
 
 const SAMPLES = 20;
 
-/** What two servers can't have in common of a record that each of them wrote. */
+/** The values that each server generates itself for a record that it writes. */
 const OWN = new Set(["id", "createdAt", "updatedAt", "version"]);
 
 /**
- * Asks every server the same, several times for each part of the workload, and fails where a status or an answer
- * differs from the bare reference's. Of what a request wrote only the server's own values may differ.
+ * Sends every server the same requests, several for each part of the workload. Fails if a server answers with an error
+ * or without a record, or if an answer differs from that of `bare`, or of the first server if `bare` is not among them.
+ * In answers to a write, the values that a server generates itself may differ.
  *
  * @param {import("./servers.mjs").Server[]} servers
  * @param {import("./workloads.mjs").Workload} workload
@@ -43,7 +44,7 @@ function compare(servers, answers, request, written) {
   const culprit = servers[failed >= 0 ? failed : differing];
   if (failed < 0 && differing === 0) return;
   const list = servers.map(({ name }, index) => `${name}: ${JSON.stringify(answers[index])}`).join("\n");
-  throw new Error(`${culprit?.name} answers otherwise to ${JSON.stringify(request)}\n${list}`);
+  throw new Error(`${culprit?.name} answers differently to ${JSON.stringify(request)}\n${list}`);
 }
 
 /** An answer without a record shows nothing. @param {any} body */
@@ -89,7 +90,7 @@ async function ask({ url }, { path, headers, body }, token) {
     headers: { ...headers, authorization: `Bearer ${token}` },
     body,
   });
-  // What the gateway tells besides the data, the others do not.
+  // Only the gateway adds them.
   const { extensions: _, ...answer } = await response.json();
   return { status: response.status, body: answer };
 }

@@ -11,7 +11,7 @@ const KEY = { id: "bench", secret: Buffer.alloc(32, "bench") };
 export const ENCRYPTION_KEYS = `${KEY.id}:${KEY.secret.toString("base64")}`;
 
 /**
- * Seals numbers as the gateway does, for its own records.
+ * Seals numbers as the gateway does, for its own records at version 1.
  *
  * @returns {Promise<(account: string, id: string, number: string) => { sealedNumber: string, numberDigest: string }>}
  */
@@ -19,7 +19,7 @@ export async function openSealer() {
   const { Keyring } = await loadSource("sealing/keyring.ts");
   const { sealNumber } = await loadSource("kyc/document-number.ts");
   const keys = new Keyring([KEY]);
-  return (account, id, number) => sealNumber(keys, account, id, number);
+  return (account, id, number) => sealNumber(keys, account, { id, version: 1 }, number, true);
 }
 
 /**

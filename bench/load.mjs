@@ -9,7 +9,10 @@ import { DEFAULT_HEADERS, HOLE, STATUSES, TYPES } from "./workloads.mjs";
 /** How long wrk may take beyond its duration. Milliseconds. */
 const GRACE = 20_000;
 
-/** Fails with what to do where wrk is missing. */
+/** How long an answer may take, in seconds: longer than on a machine that others keep busy. */
+const ANSWER_TIMEOUT = 10;
+
+/** Fails with what to do if wrk is missing. */
 export async function requireWrk() {
   // It prints its version with exit code 1.
   const missing = await promisify(execFile)("wrk", ["-v"]).then(
@@ -33,8 +36,8 @@ export async function requireWrk() {
  */
 
 /**
- * Loads a server for some seconds, over connections that each ask again as soon as they are answered. Fails where one
- * answer was not a success. The same seed asks the same.
+ * Loads a server for some seconds, over connections that each send the next request as soon as they are answered. Fails
+ * if one answer was not a success. The same seed sends the same requests.
  *
  * @param {import("./servers.mjs").Server} server
  * @param {import("./workloads.mjs").Workload} workload
@@ -47,7 +50,7 @@ export async function load(server, workload, session, { seconds, seed, connectio
   writeFileSync(script, writeScript(workload, session, seed));
   const before = cpuMicros(server.pid);
   const summary = await runWrk(
-    ["-t1", `-c${connections}`, `-d${seconds}s`, "-s", script, server.url],
+    ["-t1", `-c${connections}`, `--timeout=${ANSWER_TIMEOUT}s`, `-d${seconds}s`, "-s", script, server.url],
     seconds,
   );
   const cpu = cpuMicros(server.pid) - before;
@@ -128,7 +131,7 @@ function request()
   local dice = math.random(100)
 ${choices.join("\n")}
 end
--- A failure of GraphQL has status 200 as well: what shows no record is one.
+-- An error of GraphQL has status 200 too: an answer without a record counts as one.
 empty = 0
 function response(status, headers, body)
   if not body:find('"customer', 1, true) then empty = empty + 1 end

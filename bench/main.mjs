@@ -1,4 +1,4 @@
-// `npm run bench`: how fast the gateway is, beside servers that people write by hand. `--help` tells the options.
+// `npm run bench`: how fast the gateway is, compared with reference servers. `--help` lists the options.
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

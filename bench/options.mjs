@@ -8,8 +8,9 @@ import { WORKLOADS, workload } from "./workloads.mjs";
 
 export const HELP = `npm run bench -- [options]
 
-Measures the gateway against the references, and prints a table. Writes it as bench.json and bench.svg too: a full
-run into bench/results, one with options into the cache folder, or either where --out says.
+Measures the gateway against the references, and what each client's requests cost, and prints tables. Also writes
+bench.json and bench.svg: a full run into bench/results, a run with options into the cache folder, unless --out is given.
+The table of clients is left out with --only or --servers.
 
   --quick              shorter: 2 s of warm-up, 3 rounds of 1 s; the figures are rough
   --only W1,W5         these workloads alone
@@ -57,7 +58,7 @@ function defaultFolder() {
  * @property {string} setting the options that were given, as they were given
  */
 
-/** Fails with one line where an option makes no sense. @param {string[]} args @returns {Options} */
+/** Fails with one line if an option is invalid. @param {string[]} args @returns {Options} */
 export function parseOptions(args) {
   const text = /** @type {const} */ ({ type: "string" });
   const flag = /** @type {const} */ ({ type: "boolean", default: false });

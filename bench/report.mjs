@@ -73,8 +73,8 @@ export function judge(comparisons) {
 }
 
 /**
- * How much of one core the server's process used, in percent. Where it is far below 100 the process was waiting, for
- * PostgreSQL, the load or other programs: its rate then says more about them than about its own cost.
+ * How much of one core the server's process used, in percent. If it is far below 100, the process waited for PostgreSQL,
+ * the load or other programs, and its rate says more about them than about its own cost.
  *
  * @param {import("./load.mjs").Measurement} measurement
  */
@@ -84,7 +84,7 @@ function busy({ rate, cpu }) {
 
 const HINTS = `
 busy: percent of one core that the server's process used. Far below 100 it waited for others, and its CPU time a request tells more.
-W2 and W7 send the same request over all connections: there it counts that the gateway answers equal reads together.
+W2 and W7 send the same request over all connections: the gateway answers equal reads together, the references do not.
 W3 and W6 ask for differing pages.`;
 
 /** @param {import("./compare.mjs").Comparison[]} comparisons @param {(line: string) => void} print */

@@ -113,19 +113,19 @@ async function fill(sql, count) {
   // The references' own: what a server that does not encrypt would have, and no index more.
   await sql.unsafe(`
     create table plain_kycs (like kycs, primary key (account_id, id));
-    alter table plain_kycs drop column sealed_number, drop column number_digest,
+    alter table plain_kycs drop column sealed_number, drop column sealed_version, drop column number_digest,
       alter column document_number set not null`);
   const seal = await openSealer();
   const sealed = await sql`
-    copy kycs (account_id, id, customer_id, verification_status, document_type, sealed_number, number_digest,
-      created_at, updated_at, version) from stdin`.writable();
+    copy kycs (account_id, id, customer_id, verification_status, document_type, sealed_number, sealed_version,
+      number_digest, created_at, updated_at, version) from stdin`.writable();
   const toSealed = (
     /** @type {string} */ account,
     /** @type {string} */ id,
     /** @type {string} */ number,
   ) => {
     const { sealedNumber, numberDigest } = seal(account, id, number);
-    return `${sealedNumber}\t${numberDigest}`;
+    return `${sealedNumber}\t1\t${numberDigest}`;
   };
   await pipeline(Readable.from(rows(count, toSealed)), sealed);
   const plain = await sql`

@@ -105,7 +105,7 @@ async function undoUpdates(sql) {
   const numbers = ids.map((id) => seal(ACCOUNT, id, NUMBER));
   const same = sql`verification_status = 'pending', updated_at = created_at, version = 1`;
   await sql`
-    update kycs set ${same}, sealed_number = new.sealed, number_digest = new.digest
+    update kycs set ${same}, sealed_version = 1, sealed_number = new.sealed, number_digest = new.digest
     from unnest(${ids}::text[], ${numbers.map(({ sealedNumber }) => sealedNumber)}::text[],
       ${numbers.map(({ numberDigest }) => numberDigest)}::text[]) as new(id, sealed, digest)
     where account_id = ${ACCOUNT} and kycs.id = new.id`;

@@ -1,15 +1,15 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
-import { CommandFailure, say, withOpenDatabase } from "./command.ts";
-import { type Config, parseConfig } from "./config.ts";
+import { CommandFailure, readConfig, say, withOpenDatabase } from "./command.ts";
+import type { Config } from "./config.ts";
 import { backUp, KEYS } from "./db/embedded/backup.ts";
 import { hasDatabase } from "./db/embedded/embedded.ts";
 import { restore } from "./db/embedded/restore.ts";
 
 /** The settings of a gateway with the embedded database; another one has tools of its own, which `instead` tells. */
 function embeddedConfig(instead: string): Config {
-  const config = parseConfig(process.env);
+  const config = readConfig();
   if (config.databaseUrl === undefined) return config;
   throw new CommandFailure(`this is for the embedded database. Yours has its own tools: ${instead}`);
 }

@@ -2,22 +2,25 @@
 import tab from "@bomb.sh/tab/commander";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ACCOUNT_ID_RULE, isAccountId, SCOPES, type Scope } from "./auth/scopes.ts";
+import { openSignInNames } from "./auth/sign-in-name.ts";
 import { issueToken, listTokens, revokeToken, type TokenRecord, withdrawToken } from "./auth/tokens.ts";
 import { backupCommands } from "./backup-commands.ts";
 import {
   CommandFailure,
+  type CommandScene,
   isOnTerminal,
   nameDatabase,
   OutputError,
   print,
   printed,
   printTable,
+  readConfig,
   say,
   toDay,
   withDatabase,
   withKnownDatabase,
 } from "./command.ts";
-import { ConfigError, parseConfig } from "./config.ts";
+import { ConfigError } from "./config.ts";
 import { parseTimeSpan } from "./config-values.ts";
 import { explainRefusal, findRefusal } from "./db/advice.ts";
 import type { Database } from "./db/client.ts";
@@ -32,6 +35,10 @@ import { AppError } from "./errors.ts";
 import { keysCommands } from "./keys-commands.ts";
 import { linkCommand } from "./link-command.ts";
 import { migrateCommand } from "./migrate-command.ts";
+import { SEALED_PLACES } from "./sealed-places.ts";
+import type { Keyring } from "./sealing/keyring.ts";
+import { openKeyring, requireKeySource } from "./sealing/open-keyring.ts";
+import { awaitStop } from "./server/stop-signal.ts";
 import { readVersion } from "./version.ts";
 
 const EXIT_FAILURE = 1;
@@ -61,6 +68,7 @@ const ACCOUNT_NAME = parseName(isAccountId, ACCOUNT_ID_RULE);
 
 function stateOf(token: TokenRecord, now: number): string {
   if (token.revokedAt !== null) return "revoked";
+  if (!token.isAuthentic) return "forged";
   return token.expiresAt !== null && token.expiresAt <= now ? "expired" : "good";
 }
 
@@ -119,14 +127,17 @@ function printTokenTable(tokens: readonly TokenRecord[]): void {
 /**
  * Makes a token and prints it. If that fails nobody has it: then it is revoked, and this fails with a CommandFailure.
  */
-async function handOut(db: Database, issue: Parameters<typeof issueToken>[1]): Promise<void> {
-  const secret = await issueToken(db, issue);
+async function handOut(db: Database, keys: Keyring, issue: Parameters<typeof issueToken>[2]): Promise<void> {
+  const secret = await issueToken(db, keys, issue);
   print(secret);
   await printed().catch(async (error: OutputError) => {
-    await withdrawToken(db, secret, Date.now());
+    await withdrawToken(db, keys, secret, Date.now());
     throw new CommandFailure(`${error.message}. The token could not be shown, and is revoked`);
   });
 }
+
+/** Tokens are authenticated under the encryption keys. */
+const openKeys = ({ config, db }: CommandScene) => openKeyring(config, db, SEALED_PLACES, say);
 
 function tokenCommands(): Command {
   const token = new Command("token").description("make, list and revoke tokens");
@@ -150,7 +161,13 @@ function tokenCommands(): Command {
       const expiresAt = options.expires === undefined ? null : now + options.expires;
       const { account: accountId, name, scopes } = options;
       const issue = { accountId, name, scopes, expiresAt, now };
-      await withDatabase(({ db }) => handOut(db, issue), nameDatabase);
+      await withDatabase(
+        async (scene) => handOut(scene.db, await openKeys(scene), issue),
+        (config) => {
+          requireKeySource(config);
+          nameDatabase(config);
+        },
+      );
       say("Keep it safe: it is stored only as a hash, and can't be shown again.");
       if (!scopes.includes("kyc:pii") && (scopes.includes("kyc:read") || scopes.includes("kyc:write"))) {
         say("It lacks kyc:pii: document numbers will be masked, and can't be searched by.");
@@ -162,7 +179,10 @@ function tokenCommands(): Command {
     .option("--account <account>", "only those of this account")
     .addOption(new Option("--json", "print JSON").default(false))
     .action(async (options: { account?: string; json: boolean }) => {
-      const list = await withKnownDatabase(({ db }) => listTokens(db, options.account));
+      const list = await withKnownDatabase(
+        async (scene) => listTokens(scene.db, await openKeys(scene), options.account),
+        requireKeySource,
+      );
       printTokens(list, options.json);
     });
   token
@@ -170,9 +190,24 @@ function tokenCommands(): Command {
     .description("revoke a token: within a second no gateway takes it any more")
     .argument("<id>", "its id, as `token list` shows it")
     .action(async (id: string) => {
-      const found = await withKnownDatabase(({ db }) => revokeToken(db, id, Date.now()));
+      const found = await withKnownDatabase(
+        async (scene) => revokeToken(scene.db, await openKeys(scene), id, Date.now()),
+        requireKeySource,
+      );
       if (!found) throw new CommandFailure(`there is no token ${id}`);
       say(`${id} is revoked.`);
+    });
+  token
+    .command("sign-in")
+    .description("print what the audit trail and the log call a subject of the identity provider")
+    .argument("<sub>", "the claim sub of their tokens")
+    .addOption(new Option("--issuer <iss>", "the claim iss").env("JWT_ISSUER").makeOptionMandatory())
+    .action(async (sub: string, { issuer }: { issuer: string }) => {
+      const name = await withKnownDatabase(
+        async (scene) => (await openSignInNames(scene.db, await openKeys(scene)))(issuer, sub),
+        requireKeySource,
+      );
+      print(name);
     });
   return token;
 }
@@ -189,13 +224,16 @@ function createProgram(): Command {
     .command("serve")
     .description("run the gateway")
     .action(async () => {
+      // First of all: until then nobody could stop it, if it is the first process of a container.
+      const stop = awaitStop();
       // graphql-js reads it once, when it is loaded: without it each check of a type looks for second copies of itself.
       process.env.NODE_ENV ??= "production";
       const { serve } = await import("./server/serve.ts");
-      process.exitCode = await serve(parseConfig(process.env), async (...lines) => {
+      const say = async (...lines: string[]) => {
         for (const line of lines) print(line);
         await printed();
-      });
+      };
+      process.exitCode = await serve(readConfig(), say, stop);
     });
   program
     .command("schema")

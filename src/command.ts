@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import Table from "cli-table3";
 import { type Config, parseConfig } from "./config.ts";
+import { findConfigHints } from "./config-hints.ts";
 import type { Database } from "./db/client.ts";
 import { openDataDir } from "./db/embedded/data-dir.ts";
 import { hasDatabase } from "./db/embedded/embedded.ts";
@@ -44,6 +45,12 @@ export function printed(): Promise<void> {
   });
 }
 
+/** The configuration in the environment. Afterwards what looks like a mistake in it has been said. */
+export function readConfig(): Config {
+  for (const hint of findConfigHints(process.env)) say(`configuration: ${hint}`);
+  return parseConfig(process.env);
+}
+
 /** What a command works on. */
 export interface CommandScene {
   db: Database;
@@ -60,7 +67,7 @@ export async function withDatabase<T>(
   work: (scene: CommandScene) => Promise<T>,
   check: (config: Config) => void = () => {},
 ): Promise<T> {
-  const config = parseConfig(process.env);
+  const config = readConfig();
   check(config);
   return withOpenDatabase(config, async ({ db, address, isGuest }) => {
     await migrate(address);
@@ -76,7 +83,7 @@ export async function withKnownDatabase<T>(
   work: (scene: CommandScene) => Promise<T>,
   check: (config: Config) => void = () => {},
 ): Promise<T> {
-  const config = parseConfig(process.env);
+  const config = readConfig();
   check(config);
   const failure = new CommandFailure(
     `there is no database of a gateway ${placeOf(config)}. Give this command the gateway's DATABASE_URL or DATA_DIR`,

@@ -77,6 +77,10 @@ const variables = z.object({
     .string()
     .refine(isProviderUrl, "must be an https URL, or http on a loopback host")
     .optional(),
+  JWT_TYP: z
+    .string()
+    .regex(/^[\w.+-]+(\/[\w.+-]+)?$/, "must be a media type such as at+jwt")
+    .optional(),
   JWT_ACCOUNT: z
     .string()
     .refine(isAccountId, `must be the name of an account. ${ACCOUNT_ID_RULE}`)
@@ -89,6 +93,9 @@ const variables = z.object({
     .enum(["off", "allow", "only"], "must be one of off, allow, only")
     .default("allow"),
 });
+
+/** The names of every variable that the gateway reads. */
+export const VARIABLES: readonly string[] = Object.keys(variables.shape);
 
 /** What headers and buffers of a request take at most besides its body. Bytes. */
 const SPARE_FOR_HEADERS = 64 * 1024;
@@ -104,6 +111,8 @@ export interface JwtConfig {
   issuer: string;
   /** What `aud` must be, or hold. */
   audience: string;
+  /** What `typ` must be, in any case and with or without `application/`; undefined: anything. */
+  typ?: string | undefined;
   /** Where the provider's public keys are. */
   jwksUrl: string;
   /** The account that every token opens; undefined: a claim says which. */
@@ -276,6 +285,6 @@ function readJwt(data: z.infer<typeof variables>): JwtConfig | undefined {
   const { JWT_ISSUER: issuer, JWT_AUDIENCE: audience, JWT_JWKS_URL: jwksUrl } = data;
   if (issuer === undefined || audience === undefined || jwksUrl === undefined) return undefined;
   const { JWT_ACCOUNT: account, JWT_ACCOUNT_CLAIM: accountClaim } = data;
-  const { JWT_SCOPE_CLAIM: scopeClaim, JWT_SCOPE_MAP: scopeMap } = data;
-  return { issuer, audience, jwksUrl, account, accountClaim, scopeClaim, scopeMap };
+  const { JWT_SCOPE_CLAIM: scopeClaim, JWT_SCOPE_MAP: scopeMap, JWT_TYP: typ } = data;
+  return { issuer, audience, typ, jwksUrl, account, accountClaim, scopeClaim, scopeMap };
 }

@@ -36,6 +36,7 @@ interface AppErrorOptions {
   lacksToken?: boolean;
   scope?: string | undefined;
   currentVersion?: number | undefined;
+  detail?: string;
 }
 
 /** A failure that its user is told about, in words that carry no record's data. */
@@ -52,6 +53,8 @@ export class AppError extends Error {
   readonly retryAfter: number | undefined;
   /** Whether it is what the first request under the same idempotency key was answered. */
   readonly replayed: boolean;
+  /** A narrower code that REST shows in place of the catalogue's. Set if the operation itself has the failure logged. */
+  readonly detail: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
     super(message, { cause: options.cause });
@@ -62,6 +65,7 @@ export class AppError extends Error {
     this.lacksToken = options.lacksToken ?? false;
     this.scope = options.scope;
     this.currentVersion = options.currentVersion;
+    this.detail = options.detail;
     this.retryAfter = options.retryAfter ?? (PASSING.has(code) ? RETRY_AFTER_SECONDS : undefined);
   }
 }

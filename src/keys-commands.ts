@@ -1,25 +1,22 @@
 import { setTimeout as wait } from "node:timers/promises";
-import { SingleBar } from "cli-progress";
 import { Command, Option } from "commander";
 import { CommandFailure, type CommandScene, print, printTable, say, withKnownDatabase } from "./command.ts";
 import type { Config } from "./config.ts";
-import type { Database } from "./db/client.ts";
+import { countTexts, showProgress } from "./keys-progress.ts";
+import { rotate } from "./rotate-keys.ts";
 import { SEALED_PLACES } from "./sealed-places.ts";
 import { mintKey, readKeyFile, replaceKeyFile } from "./sealing/key-file.ts";
 import { SEEN_WITHIN } from "./sealing/key-watch.ts";
-import type { Keyring } from "./sealing/keyring.ts";
 import { findKeyring, keyFileOf, openKeyring, requireKeySource } from "./sealing/open-keyring.ts";
-import type { SealedPlace } from "./sealing/place.ts";
-import { forgetUnusedKeys, isUsed } from "./sealing/registry.ts";
+import type { Unreadable } from "./sealing/place.ts";
+import { isUsed } from "./sealing/registry.ts";
+import { MANY_SEALS } from "./sealing/seal-counts.ts";
 
-/** Ways through a place until nothing is found any more: what a gateway has sealed meanwhile lies behind the first. */
-const MOST_WAYS = 3;
-/** Between two lines that tell how far it is, where there is no terminal. Milliseconds. */
-const SAY_EVERY = 5000;
-
-/** `keys list` and `keys rotate`. */
+/** `keys list`, `keys check` and `keys rotate`. */
 export function keysCommands(): Command {
-  const keys = new Command("keys").description("list the encryption keys, and change to a new one");
+  const keys = new Command("keys").description(
+    "list the encryption keys, check what they seal, and change to a new one",
+  );
   keys
     .command("list")
     .description("list the keys, and how much each of them seals")
@@ -29,6 +26,15 @@ export function keysCommands(): Command {
       if (json) print(JSON.stringify(rows, null, 2));
       else printKeys(rows);
     });
+  keys
+    .command("check")
+    .description(
+      "open everything that is sealed, and list what can't be opened; exits with 1 if there is any",
+    )
+    .addOption(new Option("--json", "print JSON").default(false))
+    .action(({ json }: { json: boolean }) =>
+      withKnownDatabase((scene) => check(scene, json), requireKeySource),
+    );
   keys
     .command("rotate")
     .description(
@@ -60,26 +66,31 @@ interface KeyRow {
   fingerprint: string;
   /** How much it seals, by what that is. */
   seals: Record<string, number>;
+  /** About how much it has sealed so far. */
+  sealedSoFar: number;
 }
 
 async function listKeys({ config, db }: CommandScene): Promise<KeyRow[]> {
   const { keys, registered } = await findKeyring(config, db, SEALED_PLACES);
   if (!keys) return [];
-  const firstUses = new Map(registered.map((key) => [key.id, key.createdAt]));
+  const known = new Map(registered.map((key) => [key.id, key]));
   const counts: [string, Map<string | null, number>][] = [];
   for (const place of SEALED_PLACES) counts.push([place.name, await place.countByKey(db)]);
   for (const [name, count] of counts) {
     const plain = count.get(null);
-    if (plain) say(`${plain} ${name} of an earlier release are not sealed yet.`);
+    if (plain)
+      say(`${plain} ${name} are under no key: an earlier release wrote them, or somebody without a key.`);
   }
   return keys.keyIds.map((id) => {
-    const since = firstUses.get(id);
+    const { createdAt: since, seals: sealedSoFar = 0 } = known.get(id) ?? {};
+    if (sealedSoFar >= MANY_SEALS) say(`${id} has sealed half of what a key may: change to a new one.`);
     return {
       id,
       newest: id === keys.newestId,
       firstUsed: since === undefined ? null : new Date(since).toISOString(),
       fingerprint: keys.fingerprint(id),
       seals: Object.fromEntries(counts.map(([name, count]) => [name, count.get(id) ?? 0])),
+      sealedSoFar,
     };
   });
 }
@@ -87,13 +98,34 @@ async function listKeys({ config, db }: CommandScene): Promise<KeyRow[]> {
 function printKeys(rows: readonly KeyRow[]): void {
   const names = SEALED_PLACES.map(({ name }) => name);
   printTable(
-    ["id", "", "first used", "fingerprint", ...names],
-    rows.map(({ id, newest, firstUsed, fingerprint, seals }) => [
+    ["id", "", "first used", "fingerprint", ...names, "sealed so far"],
+    rows.map(({ id, newest, firstUsed, fingerprint, seals, sealedSoFar }) => [
       ...[id, newest ? "newest" : ""],
       ...[firstUsed === null ? "never" : new Date(firstUsed), fingerprint.slice(0, 12)],
-      ...names.map((name) => String(seals[name] ?? 0)),
+      ...[...names.map((name) => seals[name] ?? 0), sealedSoFar].map(String),
     ]),
   );
+}
+
+/** Prints what can't be opened, never what is in it. Fails if there is any. */
+async function check({ config, db }: CommandScene, json: boolean): Promise<void> {
+  const keys = await openKeyring(config, db, SEALED_PLACES, say);
+  const unreadable: Unreadable[] = [];
+  for (const place of SEALED_PLACES) {
+    const progress = showProgress(place.name, await countTexts(db, place));
+    try {
+      unreadable.push(...(await place.check(db, keys, progress.step)));
+    } finally {
+      progress.end();
+    }
+  }
+  if (json) print(JSON.stringify(unreadable, null, 2));
+  else if (unreadable.length > 0) {
+    const rows = unreadable.map(({ kind, account, id, why }) => [kind, account ?? "", id, why]);
+    printTable(["what", "account", "id", "why"], rows);
+  }
+  if (unreadable.length > 0) throw new CommandFailure(`${unreadable.length} can't be opened`);
+  say("Everything can be opened.");
 }
 
 function requireKeyFile({ encryptionKeys, encryptionKeysFile, databaseUrl }: Config): void {
@@ -117,79 +149,4 @@ async function addKey({ config, db, isGuest }: CommandScene): Promise<void> {
     await replaceKeyFile(file, [mintKey(Date.now()), ...((await readKeyFile(file)) ?? [])]);
   } else say(`${keys.newestId} has sealed nothing yet: it is taken as the new key.`);
   if (isGuest) await wait(SEEN_WITHIN);
-}
-
-async function rotate({ db, config }: CommandScene, keys: Keyring): Promise<void> {
-  let resealed = 0;
-  const unreadable: string[] = [];
-  const stillNeeded = new Map<string, number>();
-  for (const place of SEALED_PLACES) {
-    const outcome = await resealPlace(db, keys, place);
-    resealed += outcome.resealed;
-    unreadable.push(...outcome.unreadable);
-    for (const [keyId, count] of await place.countByKey(db)) {
-      const id = keyId ?? "no key";
-      if (id !== keys.newestId) stillNeeded.set(id, (stillNeeded.get(id) ?? 0) + count);
-    }
-  }
-  say(`${resealed} sealed anew under ${keys.newestId}.`);
-  if (unreadable.length > 0) {
-    throw new CommandFailure(
-      `${unreadable.length} could not be opened: ${unreadable.slice(0, 10).join(", ")}`,
-    );
-  }
-  for (const [id, count] of stillNeeded) {
-    throw new CommandFailure(
-      `${count} are sealed under ${id} by a gateway that has it as its newest key: give it ${keys.newestId} first, and repeat this`,
-    );
-  }
-  for (const id of await forgetUnusedKeys(db, keys, SEALED_PLACES)) {
-    say(`${id} is forgotten: it has been removed, and nothing is sealed under it.`);
-  }
-  const idle = keys.keyIds.filter((id) => id !== keys.newestId);
-  const source = config.encryptionKeys ? "ENCRYPTION_KEYS" : keyFileOf(config);
-  say(
-    idle.length > 0
-      ? `Nothing needs ${idle.join(", ")} any more: remove ${idle.length > 1 ? "them" : "it"} from ${source} at the next start.`
-      : `${keys.newestId} is the only key.`,
-  );
-}
-
-async function resealPlace(db: Database, keys: Keyring, place: SealedPlace) {
-  const total = [...(await place.countByKey(db)).values()].reduce((sum, count) => sum + count, 0);
-  const progress = showProgress(place.name, total);
-  try {
-    const first = await place.reseal(db, keys, progress.step);
-    let { resealed } = first;
-    for (let way = 1, last = resealed; last > 0 && way < MOST_WAYS; way++) {
-      last = (await place.reseal(db, keys, () => {})).resealed;
-      resealed += last;
-    }
-    return { resealed, unreadable: first.unreadable };
-  } finally {
-    progress.end();
-  }
-}
-
-/** A bar on a terminal, and a line from time to time elsewhere. */
-function showProgress(name: string, total: number): { step: (seen: number) => void; end: () => void } {
-  if (process.stderr.isTTY) {
-    const bar = new SingleBar({
-      format: `${name} {bar} {percentage}% | {value} of {total} | {eta_formatted} left`,
-      stream: process.stderr,
-    });
-    bar.start(total, 0);
-    return { step: (seen) => bar.increment(seen), end: () => bar.stop() };
-  }
-  let done = 0;
-  let saidAt = performance.now();
-  return {
-    step: (seen) => {
-      done += seen;
-      if (performance.now() - saidAt < SAY_EVERY) return;
-      saidAt = performance.now();
-      say(`${name}: ${done} of ${total}`);
-    },
-    end: () => {},
-  };
 }

@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises";
 import { Command, InvalidArgumentError } from "commander";
 import { devTokenFile } from "./auth/dev-token.ts";
 import { PAGE_KEY_LIFETIME_MS } from "./auth/page-keys.ts";
-import { CommandFailure, print, say } from "./command.ts";
-import { type Config, parseConfig } from "./config.ts";
+import { CommandFailure, print, readConfig, say } from "./command.ts";
+import type { Config } from "./config.ts";
 import { isLoopbackHost } from "./server/development-token.ts";
 import { linkTo, pagesWithToken, toUrl } from "./server/welcome.ts";
 
@@ -19,7 +19,7 @@ export function linkCommand(): Command {
     .description("print links that open GraphiQL and /docs with the development token, each of them once")
     .option("--url <url>", "where the gateway listens (default: what HOST and PORT say)", parseUrl)
     .action(async ({ url }: { url?: string }) => {
-      const config = parseConfig(process.env);
+      const config = readConfig();
       const pages = pagesWithToken(config);
       if (pages.length === 0)
         throw new CommandFailure("GRAPHIQL and DOCS are both off: there is no page to open");

@@ -115,7 +115,8 @@ export function logFailure(
   failure: AppError,
   { log, requestId }: { log: FailureLog; requestId: string },
 ): void {
-  if (failure.code === "INTERNAL") log.error({ requestId, err: failure.cause }, "unforeseen failure");
+  if (failure.code === "INTERNAL" && failure.detail === undefined)
+    log.error({ requestId, err: failure.cause }, "unforeseen failure");
   // A request that was shed has no cause beyond its number: a line for each would be load of its own.
   if (failure.code === "UNAVAILABLE" && failure.cause !== undefined)
     log.warn({ requestId, err: failure.cause }, "unavailable");

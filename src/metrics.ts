@@ -12,6 +12,8 @@ export interface Metrics {
   watchMemory(read: () => Record<CutReason, number>): void;
   /** Counts a request beyond the rate limit: of its token, or of its address. */
   countLimited(by: "token" | "address"): void;
+  /** Counts document numbers that an answer needed and that can't be decrypted. */
+  countUnreadable(numbers: number): void;
   /** Counts one answered request. `route` is a pattern, not a path. */
   observeRequest(method: string, route: string, status: number, seconds: number): void;
   /** Counts one answered GraphQL request, besides. */
@@ -90,6 +92,11 @@ export function createMetrics({ usage, droppedLines }: Sources): Metrics {
       setAll(this, "by", limited);
     },
   });
+  const unreadable = new Counter({
+    name: "document_numbers_unreadable_total",
+    help: "Document numbers that answers needed and that can't be decrypted; the log names their records.",
+    registers: [registry],
+  });
   const requests = new Histogram(registry, {
     name: "http_request_duration_seconds",
     help: "Time from a request's headers to the end of its answer.",
@@ -110,6 +117,7 @@ export function createMetrics({ usage, droppedLines }: Sources): Metrics {
     countLimited: (by) => {
       limited[by] += 1;
     },
+    countUnreadable: (numbers) => unreadable.inc(numbers),
     observeRequest: (method, route, status, seconds) =>
       requests.observe(seconds, method, route, String(status)),
     observeOperation: (operation, outcome, seconds) => operations.observe(seconds, operation, outcome),

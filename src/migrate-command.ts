@@ -1,6 +1,5 @@
 import { Command, Option } from "commander";
-import { print, say, withDatabase, withOpenDatabase } from "./command.ts";
-import { parseConfig } from "./config.ts";
+import { print, readConfig, say, withDatabase, withOpenDatabase } from "./command.ts";
 import { hasDatabase } from "./db/embedded/embedded.ts";
 import { ownMigrations } from "./db/migrating/migration-files.ts";
 import { findPending, isNothing } from "./db/migrating/pending.ts";
@@ -26,7 +25,7 @@ export function migrateCommand(): Command {
 
 /** Prints what `migrate` would do, and answers whether there is anything. */
 async function printPending(json: boolean): Promise<boolean> {
-  const config = parseConfig(process.env);
+  const config = readConfig();
   const isThere = config.databaseUrl !== undefined || hasDatabase(config.dataDir);
   // To look must not make one.
   const pending = isThere

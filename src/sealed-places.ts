@@ -1,6 +1,8 @@
+import { tokenMacs } from "./auth/token-macs.ts";
 import { sealedResults } from "./idempotency/sealed-results.ts";
 import { sealedNumbers } from "./kyc/sealed-numbers.ts";
 import type { SealedPlace } from "./sealing/place.ts";
+import { sealedSecrets } from "./sealing/secrets.ts";
 
-/** Everything of the database that is sealed: what a key is needed for, and what `keys rotate` seals anew. */
-export const SEALED_PLACES: readonly SealedPlace[] = [sealedNumbers, sealedResults];
+/** Everything in the database that needs a key: `keys rotate` seals it anew, and `keys check` opens it. */
+export const SEALED_PLACES: readonly SealedPlace[] = [sealedNumbers, sealedResults, tokenMacs, sealedSecrets];

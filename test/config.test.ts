@@ -220,6 +220,7 @@ test("each entry of a scope map that makes no sense is a fault of its own, and n
 });
 
 test("an account for every sign-in must be one that there can be", () => {
+  expect(faultsOf({ JWT_TYP: "at jwt" })).toEqual([expect.stringMatching(/^JWT_TYP .*at\+jwt/)]);
   expect(faultsOf({ JWT_ACCOUNT: "ac me" })).toEqual([expect.stringMatching(/^JWT_ACCOUNT .*1 to 64/)]);
 });
 

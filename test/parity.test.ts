@@ -16,12 +16,12 @@ interface Scenario {
   /** The scopes of the token; null: no token. */
   scopes?: Scope[] | null;
   operation: "create" | "get" | "list" | "update" | "delete";
-  /** Which record; one of another account, one that never was, one of the wrong shape. */
-  record?: "own" | "foreign" | "unknown" | "misshapen";
+  /** Which record; one whose number can't be decrypted, one of another account, one that never was, one of the wrong shape. */
+  record?: "own" | "damaged" | "foreign" | "unknown" | "misshapen";
   /** By GraphQL names; both surfaces are given the same. */
   input?: Record<string, unknown>;
   expectedVersion?: number;
-  /** The update gives the values that the record has. */
+  /** The update leaves the record as it is. */
   unchanged?: true;
   /** The idempotency key. `new`: one of its own on each surface; `used`: one under which a record was made before. */
   key?: string;
@@ -38,6 +38,7 @@ const good = {
 };
 const READ: Scope[] = ["kyc:read"];
 const WRITE: Scope[] = ["kyc:write"];
+const CLERK: Scope[] = ["kyc:read", "kyc:write"];
 const DELETE: Scope[] = ["kyc:delete"];
 const PII: Scope[] = ["kyc:read", "kyc:pii"];
 
@@ -283,10 +284,117 @@ const scenarios: Scenario[] = [
     name: "update: its own number as it is shown masked",
     operation: "update",
     record: "own",
-    scopes: WRITE,
-    input: { documentNumber: "••••4567" },
+    scopes: CLERK,
+    input: { documentNumber: " ••••4567 " },
     unchanged: true,
     outcome: ok,
+  },
+  {
+    name: "update: its own number masked, by a token that was shown none",
+    operation: "update",
+    record: "own",
+    scopes: WRITE,
+    input: { documentNumber: "••••4567" },
+    outcome: fails("BAD_USER_INPUT", "documentNumber"),
+  },
+  ...[WRITE, CLERK, ["kyc:write", "audit:read"] as Scope[]].flatMap((scopes) =>
+    ["X1234567", " X1234567\u00a0", "Ｘ1234567", "x1234567", "Y1234567"].map(
+      (documentNumber): Scenario => ({
+        name: `update: to the number ${JSON.stringify(documentNumber)}, by a token with ${scopes}`,
+        operation: "update",
+        record: "own",
+        scopes,
+        input: { documentNumber, reason: "for ticket 17" },
+        outcome: ok,
+      }),
+    ),
+  ),
+  {
+    name: "update: its own number, by a token that may see it",
+    operation: "update",
+    record: "own",
+    scopes: ["kyc:write", "kyc:pii"],
+    input: { documentNumber: " X1234567" },
+    unchanged: true,
+    outcome: ok,
+  },
+  {
+    name: "create: by a token that only writes",
+    operation: "create",
+    scopes: WRITE,
+    input: good,
+    outcome: ok,
+  },
+  {
+    name: "get: its number can't be decrypted",
+    operation: "get",
+    record: "damaged",
+    scopes: READ,
+    outcome: fails("INTERNAL"),
+  },
+  {
+    name: "update: a new number for one that can't be decrypted",
+    operation: "update",
+    record: "damaged",
+    input: { documentNumber: "X1234567", verificationStatus: "failed", reason: "repaired" },
+    outcome: ok,
+  },
+  {
+    name: "update: a new number for one that can't be decrypted, by a token that may not see it",
+    operation: "update",
+    record: "damaged",
+    scopes: CLERK,
+    input: { documentNumber: "X1234567" },
+    outcome: ok,
+  },
+  {
+    name: "update: other fields, by a token that only writes, of one whose number can't be decrypted",
+    operation: "update",
+    record: "damaged",
+    scopes: WRITE,
+    input: { verificationStatus: "failed" },
+    outcome: ok,
+  },
+  {
+    name: "update: a reason that can't be compared with a number that can't be decrypted",
+    operation: "update",
+    record: "damaged",
+    input: { verificationStatus: "failed", reason: "X1234567" },
+    outcome: fails("INTERNAL"),
+  },
+  {
+    name: "update: other fields of one whose number can't be decrypted",
+    operation: "update",
+    record: "damaged",
+    input: { verificationStatus: "failed" },
+    outcome: ok,
+  },
+  {
+    name: "update: the mask that stands for a number that can't be decrypted",
+    operation: "update",
+    record: "damaged",
+    input: { verificationStatus: "failed", documentNumber: "••••" },
+    outcome: ok,
+  },
+  {
+    name: "update: another mask of a number that can't be decrypted",
+    operation: "update",
+    record: "damaged",
+    input: { verificationStatus: "failed", documentNumber: "••••4567" },
+    outcome: fails("BAD_USER_INPUT", "documentNumber"),
+  },
+  {
+    name: "delete: one whose number can't be decrypted",
+    operation: "delete",
+    record: "damaged",
+    outcome: ok,
+  },
+  {
+    name: "delete: with a reason that can't be compared with a number that can't be decrypted",
+    operation: "delete",
+    record: "damaged",
+    input: { reason: "X1234567" },
+    outcome: fails("INTERNAL"),
   },
   {
     name: "update: another masked number",
@@ -489,40 +597,54 @@ async function newRecord(account: string): Promise<string> {
   return data.createKyc.kyc.id;
 }
 
+/** A record whose number was sealed for another one. */
+async function newDamagedRecord(account: string): Promise<string> {
+  const [id, other] = [await newRecord(account), await newRecord(account)];
+  await gateway.db.execute(
+    "update kycs set sealed_number = (select sealed_number from kycs where id = $1) where id = $2",
+    [other, id],
+  );
+  return id;
+}
+
 /** Everything a scenario needs, made anew for each surface, so that neither sees what the other did. */
 async function prepare(scenario: Scenario) {
+  // Lists of the other account have no damaged record.
+  const account = scenario.record === "damaged" ? "initech" : "acme";
   const ids = {
-    own: await newRecord("acme"),
+    own: await newRecord(account),
+    damaged: await newDamagedRecord("initech"),
     foreign: await newRecord("globex"),
     unknown: "0000000000000000",
     misshapen: "not-an-id",
   };
-  const token = scenario.scopes === null ? null : await gateway.token("acme", scenario.scopes);
+  const token = scenario.scopes === null ? null : await gateway.token(account, scenario.scopes);
   const input: Record<string, unknown> = { ...scenario.input };
   for (const cursor of ["after", "before"] as const) {
     if (cursor in input) input[cursor] = ids[input[cursor] as keyof typeof ids];
   }
   const key = scenario.key === "new" ? randomUUID() : scenario.key;
   const headers: Record<string, string> = key === undefined ? {} : { "idempotency-key": key };
-  return { id: ids[scenario.record ?? "own"], token, input, headers };
+  const readable = scenario.scopes?.includes("kyc:read") ?? true;
+  return { id: ids[scenario.record ?? "own"], token, input, headers, readable };
 }
 
 type Prepared = Awaited<ReturnType<typeof prepare>>;
 
 const RECORD = "id customerId verificationStatus documentType documentNumber createdAt updatedAt version";
-const DOCUMENTS = {
-  create: `mutation ($input: CreateKycInput!) { createKyc(input: $input) { kyc { ${RECORD} } } }`,
+const documentsOf = (fields: string) => ({
+  create: `mutation ($input: CreateKycInput!) { createKyc(input: $input) { kyc { ${fields} } } }`,
   get: `query ($id: ID!) { kyc(id: $id) { ${RECORD} } }`,
   list: `query ($first: Int, $after: String, $before: String, $filter: KycFilter) {
     kycs(first: $first, after: $after, before: $before, filter: $filter) { nodes { ${RECORD} } pageInfo { hasNextPage } }
   }`,
-  update: `mutation ($input: UpdateKycInput!) { updateKyc(input: $input) { kyc { ${RECORD} } } }`,
+  update: `mutation ($input: UpdateKycInput!) { updateKyc(input: $input) { kyc { ${fields} } } }`,
   delete: "mutation ($input: DeleteKycInput!) { deleteKyc(input: $input) { deletedId } }",
-};
+});
 
 async function throughGraphql(
   { operation, expectedVersion }: Scenario,
-  { id, token, input, headers }: Prepared,
+  { id, token, input, headers, readable }: Prepared,
 ): Promise<Outcome> {
   const fields: Record<string, unknown> = { ...input };
   if ("verificationStatus" in fields) fields.verificationStatus = upper(fields.verificationStatus);
@@ -535,8 +657,15 @@ async function throughGraphql(
     update: { input: { id, ...fields, ...(expectedVersion && { expectedVersion }) } },
     delete: { input: { id, ...fields, ...(expectedVersion && { expectedVersion }) } },
   }[operation];
-  const { data, errors } = await gateway.graphql(token, DOCUMENTS[operation], variables, headers);
+  const { data, errors } = await gateway.graphql(
+    token,
+    documentsOf(readable ? RECORD : "id version")[operation],
+    variables,
+    headers,
+  );
   if (!errors) return operation === "get" && data.kyc === null ? fails("NOT_FOUND") : ok;
+  // The change was made, and the answer has a replacement for its number.
+  if (operation === "update" && data.updateKyc) return ok;
   const { code, fields: faults } = errors[0]?.extensions ?? { code: "none" };
   return fails(code, ...(faults ?? []).map((fault) => fault.path.replace(/^input\./, "")));
 }
@@ -581,6 +710,7 @@ async function throughRest(
       authentication_error: "UNAUTHENTICATED",
       permission_error: "FORBIDDEN",
       conflict_error: "VERSION_CONFLICT",
+      api_error: "INTERNAL",
       idempotency_error: error.code.toUpperCase(),
     }[error.type as string] ?? (error.code === "resource_missing" ? "NOT_FOUND" : "BAD_USER_INPUT");
   // The message names every field at fault, each at the start of its clause.

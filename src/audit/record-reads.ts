@@ -21,17 +21,24 @@ const insertOne = batched<NewAuditEvent, void>(
   },
 );
 
+/** Whether the audit trail must have an event of reads before the answer to this request leaves. */
+export function hasReads({ reads }: OperationContext): boolean {
+  return reads !== null && reads.shown.size + reads.confirmed.size > 0;
+}
+
 /**
- * Afterwards the trail has one event for all records whose document numbers the answer to this request shows, and
- * keeps it; answers of one moment go in together. Where it shows none, nothing happens. Fails with UNAVAILABLE, and
- * with QUERY_TOO_COMPLEX where it shows more than a thousand: the answer must not leave then.
+ * Afterwards the trail has one event for all records whose document numbers the answer to this request shows or
+ * confirms; answers of one moment are written together. If there are none, nothing happens. Fails with UNAVAILABLE, and
+ * with QUERY_TOO_COMPLEX if there are more than a thousand: the answer must not leave then.
  */
 export async function recordReads(ctx: OperationContext): Promise<void> {
-  const { viewer, numbersShown } = ctx;
-  if (viewer === null || numbersShown === null || numbersShown.size === 0) return;
-  const kycIds = [...numbersShown];
-  // What is answered instead, where this fails, shows none.
-  numbersShown.clear();
+  const { viewer, reads } = ctx;
+  if (viewer === null || reads === null) return;
+  const kycIds = [...new Set([...reads.shown, ...reads.confirmed])];
+  // If this fails, the answer is replaced by one that shows and confirms none.
+  reads.shown.clear();
+  reads.confirmed.clear();
+  if (kycIds.length === 0) return;
   if (kycIds.length > MOST_NUMBERS) {
     throw new AppError(
       "QUERY_TOO_COMPLEX",

@@ -1,6 +1,7 @@
 import { LRUCache } from "lru-cache";
 import type { Database } from "../db/client.ts";
 import { AppError } from "../errors.ts";
+import type { Keyring } from "../sealing/keyring.ts";
 import type { VerifyJwt } from "./jwt.ts";
 import { lacksToken, type Viewer } from "./scopes.ts";
 import { hasBearer, hashToken, isOwnToken, isWellFormed, parseAuthorization } from "./token.ts";
@@ -8,7 +9,7 @@ import { findToken, type TokenRecord } from "./tokens.ts";
 
 /**
  * The viewer whom an `Authorization` header names; null without a header. Fails with UNAUTHENTICATED if the
- * token is malformed, unknown, expired or revoked, with UNAVAILABLE if it can't be looked up.
+ * token is malformed, unknown, not authentic, expired or revoked, with UNAVAILABLE if it can't be looked up.
  */
 export type Authenticate = (header: string | undefined) => Promise<Viewer | null>;
 
@@ -26,7 +27,12 @@ interface LookUp {
  * requests of less than a second, so that a revoked token is refused within that second; one that found nothing serves
  * only those that wait for it already.
  */
-export function createAuthenticator(db: Database, now: () => number, verifyJwt?: VerifyJwt): Authenticate {
+export function createAuthenticator(
+  db: Database,
+  keys: Keyring,
+  now: () => number,
+  verifyJwt?: VerifyJwt,
+): Authenticate {
   /** By the header, as it came: to hash each request's token takes longer than to find it here. */
   const lookUps = new LRUCache<string, LookUp>({ max: CACHED_TOKENS });
 
@@ -35,7 +41,10 @@ export function createAuthenticator(db: Database, now: () => number, verifyJwt?:
 
   function lookUp(header: string, secret: string): LookUp {
     const hash = hashToken(secret);
-    const entry: LookUp = { startedAt: performance.now(), token: findToken(db, hash, good.has(hash)) };
+    const entry: LookUp = {
+      startedAt: performance.now(),
+      token: findToken(db, keys, hash, good.has(hash)),
+    };
     lookUps.set(header, entry);
     const forget = () => {
       if (lookUps.peek(header) === entry) lookUps.delete(header);
@@ -65,7 +74,10 @@ export function createAuthenticator(db: Database, now: () => number, verifyJwt?:
     }
     const token = await found?.token;
     if (!token || token.revokedAt !== null || (token.expiresAt !== null && token.expiresAt <= now())) {
-      throw new AppError("UNAUTHENTICATED", "The token is malformed, unknown, expired or revoked.");
+      throw new AppError(
+        "UNAUTHENTICATED",
+        "The token is malformed, unknown, not authentic, expired or revoked.",
+      );
     }
     const { accountId, id: tokenId, name: tokenName, scopes } = token;
     return { accountId, tokenId, tokenName, scopes };

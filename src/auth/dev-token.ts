@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Database } from "../db/client.ts";
 import { makePrivate, replaceFile } from "../lib/private-files.ts";
+import type { Keyring } from "../sealing/keyring.ts";
 import { SCOPES } from "./scopes.ts";
 import { hashToken } from "./token.ts";
 import { findToken, grantScope, issueToken, withdrawToken } from "./tokens.ts";
@@ -18,19 +19,24 @@ export const devTokenFile = (dataDir: string): string => join(resolve(dataDir), 
  * that an earlier release made sees what it saw: it gets `kyc:pii`, and no other token does. If the file can't be
  * written, this fails, and no token is left that opens anything.
  */
-export async function ensureDevToken(db: Database, file: string, now: number): Promise<string | null> {
+export async function ensureDevToken(
+  db: Database,
+  keys: Keyring,
+  file: string,
+  now: number,
+): Promise<string | null> {
   const known = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return "";
     throw error;
   });
   const hash = hashToken(known.trim());
-  const token = await findToken(db, hash);
+  const token = await findToken(db, keys, hash);
   if (token) {
-    await grantScope(db, { hash, scope: "kyc:pii" });
+    await grantScope(db, keys, { hash, scope: "kyc:pii" });
     await makePrivate(file);
     return token.revokedAt === null ? known.trim() : null;
   }
-  const secret = await issueToken(db, {
+  const secret = await issueToken(db, keys, {
     accountId: ACCOUNT,
     name: NAME,
     scopes: SCOPES,
@@ -38,7 +44,7 @@ export async function ensureDevToken(db: Database, file: string, now: number): P
     now,
   });
   await replaceFile(file, `${secret}\n`).catch(async (error) => {
-    await withdrawToken(db, secret, now);
+    await withdrawToken(db, keys, secret, now);
     throw error;
   });
   return secret;

@@ -6,6 +6,7 @@ import { AppError } from "../errors.ts";
 import { createKeySource } from "./jwks.ts";
 import { toScopes } from "./scope-map.ts";
 import { isAccountId, type Viewer } from "./scopes.ts";
+import type { NameSignIn } from "./sign-in-name.ts";
 
 /** Only signatures that take a private key to make: whoever knows the published keys can make no token. */
 const ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"];
@@ -34,10 +35,16 @@ export type VerifyJwt = (token: string) => Promise<Viewer>;
 export function createJwtVerifier(
   config: JwtConfig,
   {
+    nameSignIn,
     now,
     onFailure,
     elapsed,
-  }: { now: () => number; onFailure: (error: unknown) => void; elapsed?: () => number },
+  }: {
+    nameSignIn: NameSignIn;
+    now: () => number;
+    onFailure: (error: unknown) => void;
+    elapsed?: () => number;
+  },
 ): VerifyJwt {
   const findKey = createKeySource(config.jwksUrl, onFailure, elapsed);
   const verified = new LRUCache<string, { viewer: Viewer; until: number }>({ max: CACHED_TOKENS });
@@ -51,6 +58,7 @@ export function createJwtVerifier(
       algorithms: [...ALGORITHMS, ...CURVES],
       issuer: config.issuer,
       audience: config.audience,
+      ...(config.typ !== undefined && { typ: config.typ }),
       requiredClaims: ["exp", "sub"],
       clockTolerance: CLOCK_SKEW,
       currentDate: new Date(now()),
@@ -60,29 +68,28 @@ export function createJwtVerifier(
     if (payload.iat !== undefined && payload.iat * 1000 > now() + CLOCK_SKEW * 1000) {
       throw refused("has a claim iat that lies in the future");
     }
-    const viewer = toViewer(payload, config);
+    const viewer = toViewer(payload, config, nameSignIn);
     const until = Math.min((payload.exp as number) * 1000, now() + VERIFIED_FOR);
     verified.set(key, { viewer, until });
     return viewer;
   };
 }
 
-function toViewer(payload: JWTPayload, { account, accountClaim, scopeClaim, scopeMap }: JwtConfig): Viewer {
+function toViewer(
+  payload: JWTPayload,
+  { issuer, account, accountClaim, scopeClaim, scopeMap }: JwtConfig,
+  nameSignIn: NameSignIn,
+): Viewer {
   const { sub } = payload;
   if (typeof sub !== "string" || sub === "") throw refused("has a claim sub that is no text");
   const accountId = account ?? findClaim(payload, accountClaim);
   if (!isAccountId(accountId)) throw refused(`has no account in its claim ${accountClaim}`);
   return {
     accountId,
-    tokenId: toTokenId(sub),
+    tokenId: nameSignIn(issuer, sub),
     tokenName: TOKEN_NAME,
     scopes: toScopes(readWords(findClaim(payload, scopeClaim)), scopeMap),
   };
-}
-
-/** What logs and the audit trail know a subject by. A subject itself is often somebody's mail address. */
-function toTokenId(sub: string): string {
-  return `jwt_${hash("sha256", sub, "hex").slice(0, 16)}`;
 }
 
 /** The claim of this very name, which may hold dots as those of URLs do, or the one at the end of this path. */
@@ -105,6 +112,7 @@ function toRefusal(error: unknown): AppError {
   if (error instanceof AppError) return error;
   if (error instanceof errors.JWTExpired) return refused("has expired");
   if (error instanceof errors.JWTClaimValidationFailed) {
+    if (error.claim === "typ") return refused("has another type (typ) than those that are accepted here");
     return refused(
       error.reason === "missing"
         ? `lacks the claim ${error.claim}`

@@ -1,11 +1,14 @@
 import { randomBytes } from "node:crypto";
-import { and, asc, eq, sql } from "drizzle-orm";
+import { asc, sql } from "drizzle-orm";
 import { batched } from "../db/batch.ts";
-import type { Database } from "../db/client.ts";
-import { epochMillis, tokens, toTimestamptz } from "../db/schema.ts";
+import type { Database, Executor } from "../db/client.ts";
+import { tokens, toTimestamptz } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
+import { unavailable } from "../errors.ts";
+import { type Keyring, MissingKeyError } from "../sealing/keyring.ts";
 import type { Scope } from "./scopes.ts";
 import { hashToken, mintToken } from "./token.ts";
+import { macOf, requireAuthentic, type StoredToken, storedColumns, toStoredToken } from "./token-macs.ts";
 
 const given = sql.placeholder;
 
@@ -18,22 +21,12 @@ export interface TokenRecord {
   createdAt: number;
   expiresAt: number | null;
   revokedAt: number | null;
+  /** False: somebody has added or altered it in the database, or its key is missing. It opens nothing. */
+  isAuthentic: boolean;
 }
 
-const columns = {
-  id: tokens.id,
-  accountId: tokens.accountId,
-  name: tokens.name,
-  scopes: tokens.scopes,
-  createdAt: epochMillis(tokens.createdAt),
-  expiresAt: epochMillis<number | null>(tokens.expiresAt),
-  revokedAt: epochMillis<number | null>(tokens.revokedAt),
-};
-
-type TokenRow = [string, string, string, Scope[], number, number | null, number | null];
-
-function toToken([id, accountId, name, scopes, createdAt, expiresAt, revokedAt]: TokenRow): TokenRecord {
-  return { id, accountId, name, scopes, createdAt, expiresAt, revokedAt };
+function toRecord({ hash: _hash, mac: _mac, ...token }: StoredToken, isAuthentic: boolean): TokenRecord {
+  return { ...token, isAuthentic };
 }
 
 const insertToken = statement((db) =>
@@ -45,8 +38,13 @@ const insertToken = statement((db) =>
     scopes: given("scopes"),
     createdAt: given("createdAt"),
     expiresAt: given("expiresAt"),
+    mac: given("mac"),
   }),
 );
+
+const toStored = (millis: number | null) => (millis === null ? null : toTimestamptz(millis));
+/** As the database gives it back: the MAC is about whole milliseconds. */
+const toWhole = (millis: number | null) => (millis === null ? null : new Date(millis).getTime());
 
 /**
  * Afterwards the account has one token more, and the answer is its secret, which can't be had again.
@@ -54,96 +52,151 @@ const insertToken = statement((db) =>
  */
 export async function issueToken(
   db: Database,
-  token: { accountId: string; name: string; scopes: readonly Scope[]; expiresAt: number | null; now: number },
+  keys: Keyring,
+  token: {
+    accountId: string;
+    name: string;
+    scopes: readonly Scope[];
+    expiresAt: number | null;
+    now: number;
+  },
 ): Promise<string> {
   const secret = mintToken();
-  await insertToken(db, {
+  const stored: StoredToken = {
     accountId: token.accountId,
     id: `tok_${randomBytes(8).toString("hex")}`,
     name: token.name,
     hash: hashToken(secret),
-    scopes: token.scopes,
-    createdAt: toTimestamptz(token.now),
-    expiresAt: token.expiresAt === null ? null : toTimestamptz(token.expiresAt),
-  });
+    scopes: [...token.scopes],
+    createdAt: new Date(token.now).getTime(),
+    expiresAt: toWhole(token.expiresAt),
+    revokedAt: null,
+    mac: null,
+  };
+  const times = { createdAt: toStored(stored.createdAt), expiresAt: toStored(stored.expiresAt) };
+  await insertToken(db, { ...stored, ...times, mac: macOf(keys, stored) });
   return secret;
 }
 
 const selectTokens = statement(
   (db) =>
     db
-      .select(columns)
+      .select(storedColumns)
       .from(tokens)
       .where(sql`coalesce(${tokens.accountId} = ${given("accountId")}, true)`)
       .orderBy(asc(tokens.createdAt), asc(tokens.id)),
-  toToken,
+  toStoredToken,
 );
 
 /** Every token of every account, or of one; revoked and expired ones too, the oldest first. */
-export function listTokens(db: Database, accountId?: string): Promise<TokenRecord[]> {
-  return selectTokens(db, { accountId: accountId ?? null });
+export async function listTokens(db: Database, keys: Keyring, accountId?: string): Promise<TokenRecord[]> {
+  const stored = await selectTokens(db, { accountId: accountId ?? null });
+  return stored.map((token) => toRecord(token, isAuthentic(keys, token)));
 }
 
-const revoke = statement(
+function isAuthentic(keys: Keyring, token: StoredToken): boolean {
+  try {
+    requireAuthentic(keys, token);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const lockToken = statement(
   (db) =>
     db
-      .update(tokens)
-      .set({ revokedAt: sql`coalesce(${tokens.revokedAt}, ${given("now")})` })
-      .where(eq(tokens.id, given("id")))
-      .returning({ id: tokens.id }),
-  ([id]: [string]) => id,
+      .select(storedColumns)
+      .from(tokens)
+      .where(sql`${given("id")} = ${tokens.id} or ${given("hash")} = ${tokens.hash}`)
+      .for("update"),
+  toStoredToken,
 );
 
-/** Afterwards the token is revoked; it stays in the list. Repeating is safe. False where no token has this id. */
-export async function revokeToken(db: Database, id: string, now: number): Promise<boolean> {
-  return (await revoke(db, { id, now: toTimestamptz(now) })).length > 0;
+const rewrite = statement(
+  () => sql`
+    update tokens
+    set scopes = ${given("scopes")}::text[], revoked_at = ${given("revokedAt")}::timestamptz, mac = ${given("mac")}
+    where account_id = ${given("accountId")} and id = ${given("id")}`,
+);
+
+async function writeToken(tx: Executor, keys: Keyring, token: StoredToken): Promise<void> {
+  const { accountId, id, scopes } = token;
+  await rewrite(tx, { accountId, id, scopes, revokedAt: toStored(token.revokedAt), mac: macOf(keys, token) });
+}
+
+/**
+ * Afterwards the token is revoked; it stays in the list. One that is not authentic is so from then on, since it opens
+ * nothing any more. Repeating is safe. False if no token has this id. `now` is in epoch milliseconds.
+ */
+export function revokeToken(db: Database, keys: Keyring, id: string, now: number): Promise<boolean> {
+  return db.transaction(async (tx) => {
+    const found = await lockToken(tx, { id, hash: null });
+    for (const token of found) {
+      await writeToken(tx, keys, { ...token, revokedAt: token.revokedAt ?? toWhole(now) });
+    }
+    return found.length > 0;
+  });
 }
 
 /** Afterwards the token with this secret is revoked, because whoever was to have it did not get it. */
-export async function withdrawToken(db: Database, secret: string, now: number): Promise<void> {
-  const token = await findToken(db, hashToken(secret));
-  if (token) await revokeToken(db, token.id, now);
+export async function withdrawToken(db: Database, keys: Keyring, secret: string, now: number): Promise<void> {
+  const token = await findToken(db, keys, hashToken(secret));
+  if (token) await revokeToken(db, keys, token.id, now);
 }
 
-const addScope = statement((db) =>
-  db
-    .update(tokens)
-    .set({ scopes: sql`array_append(${tokens.scopes}, ${given("scope")}::text)` })
-    .where(and(eq(tokens.hash, given("hash")), sql`not ${given("scope")} = any(${tokens.scopes})`)),
-);
-
-/** Afterwards the token with this hash has the scope. */
-export async function grantScope(db: Database, token: { hash: string; scope: Scope }): Promise<void> {
-  await addScope(db, token);
+/** Afterwards the token with this hash has the scope, if it is authentic. */
+export async function grantScope(
+  db: Database,
+  keys: Keyring,
+  { hash, scope }: { hash: string; scope: Scope },
+): Promise<void> {
+  await db.transaction(async (tx) => {
+    const [token] = await lockToken(tx, { id: null, hash });
+    if (!token || token.scopes.includes(scope) || !isAuthentic(keys, token)) return;
+    await writeToken(tx, keys, { ...token, scopes: [...token.scopes, scope] });
+  });
 }
 
 const selectByHashes = statement(
   (db) =>
     db
-      .select({ ...columns, hash: tokens.hash })
+      .select(storedColumns)
       .from(tokens)
       .where(sql`${tokens.hash} = any(${given("hashes")}::text[])`),
-  ([...row]: [...TokenRow, string]) => ({
-    hash: row.pop() as string,
-    token: toToken(row as unknown as TokenRow),
-  }),
+  toStoredToken,
 );
 
 /** Guesses share few statements, and those for tokens that are in use don't wait behind them. */
 const findGrouped = batched(
   ({ isInUse }: { hash: string; isInUse: boolean }) => (isInUse ? "in use" : "new"),
   ({ hash }) => hash,
-  async (db, keys) => {
-    const hashes = keys.map(({ hash }) => hash);
-    const found = new Map((await selectByHashes(db, { hashes })).map(({ hash, token }) => [hash, token]));
+  async (db, wanted) => {
+    const hashes = wanted.map(({ hash }) => hash);
+    const found = new Map((await selectByHashes(db, { hashes })).map((token) => [token.hash, token]));
     return hashes.map((hash) => found.get(hash));
   },
 );
 
 /**
- * The token with this hash, whether it still is good or not. However many are asked for at a time, at most two statements
- * are under way for those that were found before (`isInUse`), and two for all others.
+ * The token with this hash, whether it still is good or not; undefined if there is none, or somebody has added or
+ * altered it in the database. However many are asked for at a time, at most two statements are under way for those that
+ * were found before (`isInUse`), and two for all others. Fails with UNAVAILABLE if the key of its MAC is not among
+ * these, as while a new key is on its way to the replicas.
  */
-export function findToken(db: Database, hash: string, isInUse = false): Promise<TokenRecord | undefined> {
-  return findGrouped(db, { hash, isInUse });
+export async function findToken(
+  db: Database,
+  keys: Keyring,
+  hash: string,
+  isInUse = false,
+): Promise<TokenRecord | undefined> {
+  const token = await findGrouped(db, { hash, isInUse });
+  if (!token) return undefined;
+  try {
+    requireAuthentic(keys, token);
+  } catch (error) {
+    if (error instanceof MissingKeyError) throw unavailable(error);
+    return undefined;
+  }
+  return toRecord(token, true);
 }

@@ -47,6 +47,8 @@ export const kycs = pgTable(
     createdAt: instant("created_at").notNull(),
     updatedAt: instant("updated_at").notNull(),
     version: integer("version").notNull(),
+    /** The version that the sealed number is bound to; null if an earlier release sealed it. */
+    sealedVersion: integer("sealed_version"),
   },
   (table) => [
     primaryKey({ columns: [table.accountId, table.id] }),
@@ -65,6 +67,12 @@ export const kycs = pgTable(
       "kycs_number_is_sealed_or_plain",
       sql`(${table.documentNumber} is null) <> (${table.sealedNumber} is null)
         and (${table.sealedNumber} is null) = (${table.numberDigest} is null)`,
+    ),
+    // A replica of an earlier release that would change a record and leave its bound number as it is fails instead:
+    // the number would be unreadable under the new version.
+    check(
+      "kycs_number_is_bound_to_version",
+      sql`${table.sealedVersion} is null or ${table.sealedVersion} = ${table.version}`,
     ),
   ],
 );
@@ -158,6 +166,8 @@ export const tokens = pgTable(
     createdAt: instant("created_at").notNull(),
     expiresAt: instant("expires_at"),
     revokedAt: instant("revoked_at"),
+    /** Authenticates every other column, under an encryption key: `<key id>.<mac>`. */
+    mac: text("mac"),
   },
   (table) => [
     primaryKey({ columns: [table.accountId, table.id] }),
@@ -174,6 +184,20 @@ export const encryptionKeys = pgTable("encryption_keys", {
   id: bytes("id").primaryKey(),
   fingerprint: text("fingerprint").notNull(),
   createdAt: instant("created_at").notNull(),
+  /** About how many texts were sealed under it: what a process that was killed had not added yet is not in it. */
+  seals: bigint("seals", { mode: "number" }).notNull().default(0),
+});
+
+/** States that the database has reached for good, such as "no number is stored plain". */
+export const milestones = pgTable("milestones", {
+  name: bytes("name").primaryKey(),
+  reachedAt: instant("reached_at").notNull(),
+});
+
+/** Random secrets that outlive every encryption key, sealed under one of them. */
+export const secrets = pgTable("secrets", {
+  name: bytes("name").primaryKey(),
+  sealed: text("sealed").notNull(),
 });
 
 /** A time column as epoch milliseconds: a number, whatever the zone of the session. */

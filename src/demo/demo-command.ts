@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError } from "commander";
 import { CommandFailure, nameDatabase, say, withDatabase } from "../command.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
+import { addSealCounts } from "../sealing/seal-counts.ts";
 
 const MOST_RECORDS = 100_000;
 
@@ -38,7 +39,9 @@ async function fill(options: Options): Promise<void> {
     async ({ db, config }) => {
       const keys = await openKeyring(config, db, SEALED_PLACES, say);
       const { fillDemo } = await import("./fill-demo.ts");
-      return fillDemo({ db, keys }, { ...options, now: Date.now() }, tell);
+      const filled = await fillDemo({ db, keys }, { ...options, now: Date.now() }, tell);
+      await addSealCounts(db, keys);
+      return filled;
     },
     (config) => {
       requireKeySource(config);

@@ -6,6 +6,7 @@ import type { Document, Operation, ReadDocument } from "./documents/document.ts"
 import { tooCostly } from "./documents/limits.ts";
 import type { TrustedDocuments } from "./documents/trusted-documents.ts";
 import { failureOf, renderErrors } from "./errors.ts";
+import { addFieldErrors } from "./field-errors.ts";
 import { type MediaType, negotiate } from "./media-type.ts";
 import { NO_OPERATION, type Observed } from "./observed.ts";
 import { type Params, type ParamsRequest, readParams } from "./params.ts";
@@ -85,7 +86,7 @@ export function createAnswer(
       ...{ schema, document: node, contextValue: context, variableValues: variables },
       operationName: operation.node.name?.value,
     });
-    return { ...outcome, result };
+    return { ...outcome, result: addFieldErrors(context, result) };
   }
 
   return async (request) => {

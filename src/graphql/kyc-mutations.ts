@@ -1,3 +1,5 @@
+import type { GraphQLResolveInfo } from "graphql";
+import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import { AppError, badUserInput } from "../errors.ts";
 import { isKeyFault } from "../idempotency/key.ts";
@@ -9,12 +11,16 @@ import { updateKyc } from "../kyc/update-kyc.ts";
 import { builder } from "./builder.ts";
 import { Edge } from "./connection.ts";
 import { DocumentType, KycEdge, KycType, VerificationStatus } from "./kyc.ts";
+import { selectsRecord } from "./written-selection.ts";
 
 const EXPECTED_VERSION =
   "The version that you saw. If the record has changed since, nothing happens and the error is `VERSION_CONFLICT`, with the record's version in `extensions.currentVersion`.";
 
 const REASON =
   "Why you do this, 1 to 500 printable characters, for the audit trail alone. It must not contain the document number.";
+
+const NEEDS_READ =
+  "Without the scope `kyc:read` only `id` and `version` of the record can be selected. Null if it fails.";
 
 const CreateKycInput = builder.inputType("CreateKycInput", {
   description: "A new record.",
@@ -45,7 +51,7 @@ const UpdateKycInput = builder.inputType("UpdateKycInput", {
     documentType: t.field({ type: DocumentType, description: "The new kind of document." }),
     documentNumber: t.string({
       description:
-        "The new number of the document, 1 to 64 printable characters; space around it is removed. The record's own number as it is shown masked leaves it as it is.",
+        "The new number of the document, 1 to 64 printable characters; space around it is removed. The record's own number as it is shown masked leaves it as it is; any other is written, also if it is the same, unless the token has the scope `kyc:pii`.",
     }),
     expectedVersion: t.int({ description: EXPECTED_VERSION }),
     reason: t.string({ description: REASON }),
@@ -89,36 +95,58 @@ const DeleteKycPayload = builder.objectRef<{ deletedId: string }>("DeleteKycPayl
 builder.mutationFields((t) => ({
   createKyc: t.field({
     type: CreateKycPayload,
-    description:
-      "Adds a record to your account. Sending it again adds another, unless the request has an `Idempotency-Key`. Needs the scope `kyc:write`.",
+    nullable: true,
+    description: `Adds a record to your account. Sending it again adds another, unless the request has an \`Idempotency-Key\`. Needs the scope \`kyc:write\`. ${NEEDS_READ}`,
     args: { input: t.arg({ type: CreateKycInput, required: true, description: "The new record." }) },
-    resolve: (_root, { input }, ctx) => write(ctx, async () => ({ kyc: await createKyc(ctx, input) })),
+    resolve: (_root, { input }, ctx, info) =>
+      write(ctx, async () => {
+        requireSelection(ctx, info);
+        return { kyc: await createKyc(ctx, input) };
+      }),
   }),
   updateKyc: t.field({
     type: UpdateKycPayload,
-    description:
-      "Changes a record. A change of any value makes a new version; sending the same again changes nothing. An unmasked number from a token without `kyc:pii` always makes a new version, whether it is another one or not. Needs the scope `kyc:write`.",
+    nullable: true,
+    description: `Changes a record. A change of any value makes a new version; sending the same again changes nothing. An unmasked number from a token without \`kyc:pii\` always makes a new version, whether it is another one or not. Needs the scope \`kyc:write\`. ${NEEDS_READ}`,
     args: { input: t.arg({ type: UpdateKycInput, required: true, description: "The changes." }) },
-    resolve: (_root, { input }, ctx) => write(ctx, async () => ({ kyc: await updateKyc(ctx, input) })),
+    resolve: (_root, { input }, ctx, info) =>
+      write(ctx, async () => {
+        requireSelection(ctx, info);
+        return { kyc: await updateKyc(ctx, input) };
+      }),
   }),
   deleteKyc: t.field({
     type: DeleteKycPayload,
+    nullable: true,
     description:
-      "Deletes a record and all its data for good. This can't be undone. Needs the scope `kyc:delete`.",
+      "Deletes a record and all its data for good. This can't be undone. Needs the scope `kyc:delete`. Null if it fails.",
     args: { input: t.arg({ type: DeleteKycInput, required: true, description: "Which record." }) },
     resolve: (_root, { input }, ctx) => write(ctx, async () => ({ deletedId: await deleteKyc(ctx, input) })),
   }),
 }));
 
+/** Fails with FORBIDDEN if a token without `kyc:read` selects more of the record than its id and version. */
+function requireSelection(ctx: OperationContext, info: GraphQLResolveInfo): void {
+  requireScope(ctx.viewer, "kyc:write");
+  if (selectsRecord(info)) requireScope(ctx.viewer, "kyc:read");
+}
+
+/** The failure of a request whose database could not be reached. */
+const outages = new WeakMap<OperationContext, AppError>();
+
 /**
  * Does the work of one mutation. A document can have many, and they follow one another: a token that was revoked
- * meanwhile must not do the rest. Faults of an operation's input are faults of the argument `input`; those of a header are not.
+ * meanwhile must not do the rest, and if the database can't be reached, the rest fails without waiting for it again.
+ * Faults of an operation's input are faults of the argument `input`; those of a header are not.
  */
 async function write<T>(ctx: OperationContext, work: () => Promise<T>): Promise<T> {
-  await ctx.confirmViewer();
+  const outage = outages.get(ctx);
+  if (outage) throw outage;
   try {
+    await ctx.confirmViewer();
     return await work();
   } catch (error) {
+    if (error instanceof AppError && error.code === "UNAVAILABLE") outages.set(ctx, error);
     if (!(error instanceof AppError) || error.faults.length === 0) throw error;
     throw badUserInput(
       error.faults.map((fault) => (isKeyFault(fault) ? fault : { ...fault, path: ["input", ...fault.path] })),

@@ -6,6 +6,7 @@ import type { ShownKyc } from "../kyc/show-kyc.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
 import { PAGE_COST } from "./documents/cost.ts";
+import { showNumber } from "./field-errors.ts";
 
 export const VerificationStatus = builder.enumType("VerificationStatus", {
   description: "How far a verification is. Any status may follow any other.",
@@ -41,9 +42,10 @@ export const KycType = builder.node(builder.objectRef<ShownKyc>("Kyc"), {
       description: "How far the verification is.",
     }),
     documentType: t.expose("documentType", { type: DocumentType, description: "The kind of document." }),
-    documentNumber: t.exposeString("documentNumber", {
+    documentNumber: t.string({
       description:
-        "The number of the document. Personal data: don't log it, and don't put it in URLs. A token without the scope `kyc:pii` sees it masked, such as `•••••6789`.",
+        "The number of the document. Personal data: don't log it, and don't put it in URLs. A token without the scope `kyc:pii` sees it masked, such as `•••••6789`. If it can't be decrypted it is `••••`, and the answer has an error for the field.",
+      resolve: (kyc, _args, ctx, info) => showNumber(kyc, ctx, info),
     }),
     createdAt: t.expose("createdAt", { type: "DateTime", description: "When the record was created." }),
     updatedAt: t.expose("updatedAt", {

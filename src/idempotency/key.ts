@@ -6,7 +6,7 @@ import { headerText } from "../header-text.ts";
 export interface IdempotencyRequest {
   /** The `Idempotency-Key` header as it came in. */
   header: string;
-  /** Set by the write where it answers what the first request under the key was answered. */
+  /** Set by the write if it answers, or fails with, what the first request under the key was answered. */
   replayed: boolean;
 }
 

@@ -1,6 +1,7 @@
 import type { Database, Executor } from "../db/client.ts";
 import { type Keyring, keyIdOf } from "../sealing/keyring.ts";
-import type { Resealing, SealedPlace } from "../sealing/place.ts";
+import { pad } from "../sealing/padding.ts";
+import { describeFailure, type Resealing, type SealedPlace } from "../sealing/place.ts";
 import {
   countResultsByKey,
   findResults,
@@ -12,44 +13,57 @@ import {
 /** Results of one step: what others may have to wait for, in the database and in this process. */
 const STEP = 200;
 
-/** What is bound to a sealed result: it opens as the result of this key alone. No account's name has a space. */
-export const placeOf = (accountId: string, keyHash: string) => `idempotency_keys ${accountId} ${keyHash}`;
+/** What is authenticated with a sealed result: it opens as the result of this key alone. No account's name has a space. */
+const placeOf = (accountId: string, keyHash: string) => `idempotency_keys ${accountId} ${keyHash}`;
 
-/** What the ledger keeps to answer again, as `keys list` and `keys rotate` see it. */
+/** JSON means the same with blanks behind it. */
+const FILLER = " ";
+
+/** The JSON text, padded, so that its length does not tell that of the number in it. */
+export function sealResult(keys: Keyring, accountId: string, keyHash: string, json: string): string {
+  return keys.seal(pad(json, FILLER), placeOf(accountId, keyHash));
+}
+
+/** The JSON text. Fails as `Keyring.open` does. */
+export function openResult(keys: Keyring, accountId: string, keyHash: string, sealed: string): string {
+  return keys.open(sealed, placeOf(accountId, keyHash)).trimEnd();
+}
+
+/** The answers that the ledger keeps to repeat, as the `keys` commands see them. */
 export const sealedResults: SealedPlace = {
   name: "answers of idempotency keys",
   countByKey: (db) => unhurried(db, async (tx) => new Map(await countResultsByKey(tx))),
   isSealedUnder: (db, keyId) => unhurried(db, (tx) => isAnyResultSealedUnder(tx, keyId)),
-  reseal: async (db, keys, onStep) => {
-    const total: Resealing = { resealed: 0, unreadable: [] };
-    let after: Pick<StoredResult, "accountId" | "keyHash"> | undefined = { accountId: "", keyHash: "" };
-    while (after) {
-      const results = await findResults(db, after, STEP);
-      total.resealed += await resealSome(db, keys, results, total.unreadable);
-      onStep(results.length);
-      after = results.length < STEP ? undefined : results.at(-1);
-    }
-    return total;
-  },
+  reseal: (db, keys, onStep) => visit(db, keys, { writes: true, onStep }),
+  check: async (db, keys, onStep) => (await visit(db, keys, { writes: false, onStep })).unreadable,
 };
 
-async function resealSome(
+/** Opens all results, or if it `writes`, those that are not sealed under the newest key, which it seals anew. */
+async function visit(
   db: Database,
   keys: Keyring,
-  results: readonly StoredResult[],
-  unreadable: string[],
-): Promise<number> {
-  const replacements: { from: StoredResult; sealed: string }[] = [];
-  for (const from of results) {
-    if (keyIdOf(from.sealedResult) === keys.newestId) continue;
-    const place = placeOf(from.accountId, from.keyHash);
-    try {
-      replacements.push({ from, sealed: keys.seal(keys.open(from.sealedResult, place), place) });
-    } catch {
-      unreadable.push(`an idempotency key of the account ${from.accountId}`);
+  { writes, onStep }: { writes: boolean; onStep: (seen: number) => void },
+): Promise<Resealing> {
+  const total: Resealing = { resealed: 0, unreadable: [] };
+  let after: Pick<StoredResult, "accountId" | "keyHash"> | undefined = { accountId: "", keyHash: "" };
+  while (after) {
+    const results: StoredResult[] = await findResults(db, after, STEP);
+    const replacements: { from: StoredResult; sealed: string }[] = [];
+    for (const from of results) {
+      if (writes && keyIdOf(from.sealedResult) === keys.newestId) continue;
+      try {
+        const text = openResult(keys, from.accountId, from.keyHash, from.sealedResult);
+        if (writes) replacements.push({ from, sealed: sealResult(keys, from.accountId, from.keyHash, text) });
+      } catch (error) {
+        const { accountId: account, keyHash: id } = from;
+        total.unreadable.push({ kind: "answer", account, id, why: describeFailure(error) });
+      }
     }
+    if (replacements.length > 0) total.resealed += await replaceResults(db, replacements);
+    onStep(results.length);
+    after = results.length < STEP ? undefined : results.at(-1);
   }
-  return replacements.length > 0 ? replaceResults(db, replacements) : 0;
+  return total;
 }
 
 /** Reads of the whole ledger may take longer than any request would wait. */

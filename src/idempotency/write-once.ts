@@ -5,7 +5,7 @@ import type { Executor } from "../db/client.ts";
 import { AppError, type ErrorCode, unavailable } from "../errors.ts";
 import { type Keyring, MissingKeyError } from "../sealing/keyring.ts";
 import { hashKey, type IdempotencyRequest } from "./key.ts";
-import { placeOf } from "./sealed-results.ts";
+import { openResult, sealResult } from "./sealed-results.ts";
 import { type Claim, claimKey, completeKey, type Finding } from "./store.ts";
 
 /** A row's own key of digests: sealed with the result, it is rotated with it, and gone with it. Bytes. */
@@ -61,10 +61,8 @@ export class KeyedWrite<Result> {
     const secret = randomBytes(SECRET_BYTES).toString("base64url");
     const { code, message, currentVersion } = failure ?? {};
     const said = failure && { code, message, currentVersion };
-    const sealedResult = this.#keys.seal(
-      JSON.stringify([secret, result, digest(secret, this.#maskedOperation), said]),
-      placeOf(this.accountId, this.#key.keyHash),
-    );
+    const json = JSON.stringify([secret, result, digest(secret, this.#maskedOperation), said]);
+    const sealedResult = sealResult(this.#keys, this.accountId, this.#key.keyHash, json);
     return { ...this.#key, kycId, requestDigest: digest(secret, this.#operation), sealedResult };
   }
 
@@ -90,17 +88,17 @@ export class KeyedWrite<Result> {
     if (!isSame) {
       throw new AppError("IDEMPOTENCY_MISMATCH", "The key was used with another request. Use a new key.");
     }
+    this.#request.replayed = true;
     if (failure) {
       const { code, message, currentVersion } = failure;
       throw new AppError(code, message, { replayed: true, currentVersion });
     }
-    this.#request.replayed = true;
     return { result };
   }
 
   #open(sealed: string): string {
     try {
-      return this.#keys.open(sealed, placeOf(this.accountId, this.#key.keyHash));
+      return openResult(this.#keys, this.accountId, this.#key.keyHash, sealed);
     } catch (error) {
       throw error instanceof MissingKeyError ? unavailable(error) : error;
     }

@@ -1,11 +1,11 @@
 import { newEvent } from "../audit/event.ts";
-import { requireScope } from "../auth/scopes.ts";
+import { hasScope, requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import { DatabaseError } from "../db/database-error.ts";
 import type { FieldFault } from "../errors.ts";
 import { findKeyFaults } from "../idempotency/key.ts";
 import { toKeyedWrite } from "../idempotency/write-once.ts";
-import { maskInput, sealNumber, toSnapshot } from "./document-number.ts";
+import { fromSnapshot, maskInput, sealNumber, toSnapshot } from "./document-number.ts";
 import { type CreateKycInput, createKycInput, parseInput } from "./input.ts";
 import { type Kyc, newKycId } from "./kyc.ts";
 import { toAuditReason } from "./reason.ts";
@@ -36,19 +36,20 @@ export async function createKyc(
   for (;;) {
     const now = ctx.now();
     const id = newKycId(now);
-    const number = sealNumber(ctx.keys, accountId, id, documentNumber);
+    const number = sealNumber(ctx.keys, accountId, { id, version: 1 }, documentNumber);
     const kyc: NewKyc = {
       id,
       customerId: value.customerId,
       verificationStatus: value.verificationStatus,
       documentType: value.documentType,
       sealedNumber: number.sealedNumber,
+      sealedVersion: number.sealedVersion,
       numberDigest: number.numberDigest,
       plainNumber: null,
       createdAt: now,
       updatedAt: now,
       version: 1,
-      // What came need not be decrypted for the answer.
+      // We already have the plaintext: don't decrypt it for the answer.
       openOnce: () => documentNumber,
     };
     const event = newEvent(ctx, viewer, {
@@ -67,7 +68,10 @@ export async function createKyc(
       const finding = await insertKycOnce(ctx.db, accountId, kyc, event, claim);
       if (finding.claimedFor === id) return new ShownKyc(ctx, kyc);
       const first = keyed.replay(finding);
-      if (first) return new ShownKyc(ctx, first.result);
+      if (first) {
+        if (hasScope(viewer, "kyc:pii")) ctx.reads?.confirmed.add(first.result.id);
+        return new ShownKyc(ctx, fromSnapshot(first.result));
+      }
     } catch (error) {
       // Two equal ids of one millisecond: the next id is another one.
       if (!(error instanceof DatabaseError && error.constraint === ID_IS_UNIQUE)) throw error;

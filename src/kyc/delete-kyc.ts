@@ -4,11 +4,11 @@ import type { OperationContext } from "../context.ts";
 import type { FieldFault } from "../errors.ts";
 import { findKeyFaults } from "../idempotency/key.ts";
 import { toKeyedWrite, writeOnce } from "../idempotency/write-once.ts";
-import { openNumber } from "./document-number.ts";
 import { kycNotFound } from "./get-kyc.ts";
 import { type DeleteKycInput, deleteKycInput, parseInput } from "./input.ts";
 import { toKycId } from "./kyc.ts";
 import { toAuditReason } from "./reason.ts";
+import { requireNumber } from "./show-kyc.ts";
 import { lockKyc } from "./store.ts";
 import { listVersions, requireVersion } from "./update-kyc.ts";
 import { deleteKyc as removeKyc } from "./write-store.ts";
@@ -16,8 +16,9 @@ import { deleteKyc as removeKyc } from "./write-store.ts";
 /**
  * Afterwards the record and all its data are gone for good, what idempotency keys hold of it included; only its place
  * in the list stays known, for cursors, and its trail, which gains the event. Answers the id. Repeating fails with
- * NOT_FOUND, but under the same idempotency key. Needs `kyc:delete`. Fails with VERSION_CONFLICT where versions
- * are expected and the record's is none of them.
+ * NOT_FOUND, but under the same idempotency key. Needs `kyc:delete`. Fails with VERSION_CONFLICT if versions
+ * are expected and the record's is none of them, and with INTERNAL if there is a reason and the record's number, which
+ * it must not contain, can't be decrypted.
  */
 export async function deleteKyc(
   ctx: OperationContext,
@@ -37,7 +38,13 @@ export async function deleteKyc(
     const event = newEvent(ctx, viewer, {
       ...{ action: "deleted", at: Math.max(stored.updatedAt, ctx.now()), kycIds: [id] },
       statusBefore: stored.verificationStatus,
-      reason: toAuditReason(viewer, reason, undefined, () => openNumber(ctx.keys, accountId, stored)),
+      reason: toAuditReason(
+        viewer,
+        reason,
+        undefined,
+        () => requireNumber(ctx, accountId, stored),
+        () => ctx.reads?.confirmed.add(id),
+      ),
     });
     await removeKyc(tx, accountId, stored, event);
     return id;

@@ -18,6 +18,8 @@ export type DocumentType = (typeof DOCUMENT_TYPES)[number];
 /** A document number as it is stored: encrypted for its record, and the digest that it is found by. */
 export interface SealedNumber {
   sealedNumber: string;
+  /** The version of the record that it is bound to; null: any version, as earlier releases seal. */
+  sealedVersion: number | null;
   numberDigest: string;
 }
 
@@ -27,9 +29,11 @@ export interface Kyc {
   customerId: string;
   verificationStatus: VerificationStatus;
   documentType: DocumentType;
-  /** PII, encrypted. Null where an earlier release left it plain. */
+  /** PII, encrypted. Null if an earlier release left it plain. */
   sealedNumber: string | null;
-  /** Null where the number is sealed. */
+  /** Null if the number is plain, or sealed for any version. */
+  sealedVersion: number | null;
+  /** Null if the number is sealed. */
   plainNumber: string | null;
   createdAt: number;
   updatedAt: number;

@@ -4,18 +4,18 @@ import { badUserInput, type FieldFault } from "../errors.ts";
 import { openList, type PagedList } from "../paging/list.ts";
 import { comparePositions, fromCursor, type Position, toCursor } from "./cursor.ts";
 import { digestsOf } from "./document-number.ts";
-import { type KycFilter, type ListKycsInput, listKycsInput, readInput } from "./input.ts";
+import { DEFAULT_PAGE_SIZE, type KycFilter, type ListKycsInput, listKycsInput, readInput } from "./input.ts";
 import { isKycId } from "./kyc.ts";
 import { kycList, type Selection } from "./list-store.ts";
-import { hasPlainNumbers } from "./number-store.ts";
 import { ShownKyc } from "./show-kyc.ts";
 import { findPosition } from "./store.ts";
 
 /**
  * The viewer's records that match the filter, newest first: `first` of them from the newest end of what lies
- * between `after` and `before`, or `last` of them from its oldest end; ten where neither is given. `after` and
+ * between `after` and `before`, or `last` of them from its oldest end; ten if neither is given. `after` and
  * `before` take a cursor or the id of a record, which may be deleted since. Needs `kyc:read`, and `kyc:pii` to look
- * for a number. Fails with BAD_USER_INPUT, naming every fault; `found` are those that the surface met already.
+ * for a number: if reads are audited, the trail has what that finds. Fails with BAD_USER_INPUT, naming every fault;
+ * `found` are those that the surface met already.
  */
 export async function listKycs(
   ctx: OperationContext,
@@ -30,8 +30,8 @@ export async function listKycs(
   const { first, last, filter } = value;
   const number = filter?.documentNumber;
   const filtered = toSelection(filter ?? {});
-  if (number != null) Object.assign(filtered, await selectNumber(ctx, accountId, number));
-  return openList<ShownKyc, Position, Selection>(
+  if (number != null) Object.assign(filtered, selectNumber(ctx, accountId, number));
+  const list = openList<ShownKyc, Position, Selection>(
     {
       select: async (selection, stretch) => {
         const stored = await kycList.list(ctx.db, accountId, selection, stretch);
@@ -44,6 +44,27 @@ export async function listKycs(
     },
     { filtered, first, last, ...positions },
   );
+  if (number != null) await confirmFound(ctx, accountId, list, filtered, first ?? last);
+  return list;
+}
+
+/**
+ * Notes the records that a search by number finds, whatever the answer shows of the list: those of the page, or, if the
+ * page is empty, the newest ones, because the count and `pageInfo` show that there are some.
+ */
+async function confirmFound(
+  { db, reads }: OperationContext,
+  accountId: string,
+  list: PagedList<ShownKyc>,
+  filtered: Selection,
+  size: number | null | undefined,
+): Promise<void> {
+  if (!reads) return;
+  const { items } = await list.page();
+  const limit = Math.max(1, size ?? DEFAULT_PAGE_SIZE);
+  const found =
+    items.length > 0 ? items : await kycList.list(db, accountId, filtered, { from: "newest", limit });
+  for (const { id } of found) reads.confirmed.add(id);
 }
 
 /** Where the cursors stand, and a fault for each that is the id of no record. Other bad cursors are left out. */
@@ -78,9 +99,9 @@ function toSelection({ customerId, verificationStatus, documentType, createdAt }
   return selection;
 }
 
-/** Numbers are looked for by their digests; as long as an earlier release's are left, among the plain ones too. */
-async function selectNumber(ctx: OperationContext, accountId: string, number: string): Promise<Selection> {
-  const digests = digestsOf(ctx.keys, accountId, number);
-  const anyPlain = await hasPlainNumbers(ctx.db, accountId);
-  return anyPlain ? { numberAnywhere: { digests, plain: number } } : { numberDigests: digests };
+/** Numbers are looked for by their digests; as long as an earlier release's may be left, among the plain ones too. */
+function selectNumber({ keys }: OperationContext, accountId: string, number: string): Selection {
+  const digests = digestsOf(keys, accountId, number);
+  if (keys.reached.has("numbers_sealed")) return { numberDigests: digests };
+  return { numberAnywhere: { digests, plain: number } };
 }

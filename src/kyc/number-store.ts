@@ -3,24 +3,30 @@ import type { Executor } from "../db/client.ts";
 import { withRetries } from "../db/retry.ts";
 import { kycs } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
-import type { SealedNumber } from "./kyc.ts";
+import type { Kyc, SealedNumber } from "./kyc.ts";
 
 const given = sql.placeholder;
 const ofAccount = eq(kycs.accountId, given("accountId"));
 
-/** A number as it lies in its record: sealed or, from an earlier release, plain. */
-export interface StoredNumber {
-  id: string;
-  sealedNumber: string | null;
-  plainNumber: string | null;
-}
+/** A number as its record stores it: sealed or, from an earlier release, plain. */
+export type StoredNumber = Pick<Kyc, "id" | "version" | "sealedNumber" | "sealedVersion" | "plainNumber">;
 
-const number = { id: kycs.id, sealedNumber: kycs.sealedNumber, plainNumber: kycs.documentNumber };
-type NumberRow = [id: string, sealedNumber: string | null, plainNumber: string | null];
-const toNumber = ([id, sealedNumber, plainNumber]: NumberRow): StoredNumber => ({
-  id,
-  sealedNumber,
-  plainNumber,
+const number = {
+  id: kycs.id,
+  version: kycs.version,
+  sealedNumber: kycs.sealedNumber,
+  sealedVersion: kycs.sealedVersion,
+  plainNumber: kycs.documentNumber,
+};
+type NumberRow = [
+  id: string,
+  version: number,
+  sealedNumber: string | null,
+  sealedVersion: number | null,
+  plainNumber: string | null,
+];
+const toNumber = ([id, version, sealedNumber, sealedVersion, plainNumber]: NumberRow): StoredNumber => ({
+  ...{ id, version, sealedNumber, sealedVersion, plainNumber },
 });
 const isPlain = isNotNull(kycs.documentNumber);
 
@@ -66,11 +72,6 @@ export function findPlainNumbers(
   return selectPlain(db, { accountId, after, limit });
 }
 
-/** Whether an earlier release has left plain numbers in the account. */
-export async function hasPlainNumbers(db: Executor, accountId: string): Promise<boolean> {
-  return (await findPlainNumbers(db, accountId, "", 1)).length > 0;
-}
-
 const toText = ([text]: [string]) => text;
 
 // One look into an index for each account, however many records it has.
@@ -112,26 +113,28 @@ const replace = statement(
   () =>
     sql`
       with held as (
-        select kycs.id, new.sealed_number, new.number_digest
-        from unnest(${given("ids")}::text[], ${given("sealed")}::text[], ${given("digests")}::text[],
-          ${given("oldSealed")}::text[], ${given("oldPlain")}::text[])
-          as new(id, sealed_number, number_digest, old_sealed, old_plain)
-        join kycs on kycs.account_id = ${given("accountId")} and kycs.id = new.id
+        select kycs.id, new.sealed_number, new.sealed_version, new.number_digest
+        from unnest(${given("ids")}::text[], ${given("versions")}::int[], ${given("sealed")}::text[],
+          ${given("sealedVersions")}::int[], ${given("digests")}::text[], ${given("oldSealed")}::text[],
+          ${given("oldPlain")}::text[])
+          as new(id, version, sealed_number, sealed_version, number_digest, old_sealed, old_plain)
+        join kycs on kycs.account_id = ${given("accountId")} and kycs.id = new.id and kycs.version = new.version
           and kycs.sealed_number is not distinct from new.old_sealed
           and kycs.document_number is not distinct from new.old_plain
         order by kycs.id for update of kycs
       )
       update kycs
-      set document_number = null, sealed_number = held.sealed_number, number_digest = held.number_digest
+      set document_number = null, sealed_number = held.sealed_number, sealed_version = held.sealed_version,
+        number_digest = held.number_digest
       from held where kycs.account_id = ${given("accountId")} and kycs.id = held.id
       returning kycs.id`,
   toText,
 );
 
 /**
- * Puts each number in the place of the one that it was made from; answers how many. One that has changed since, or
- * whose record is gone, stays as it is. Versions and times of records stay. Once `signal` is aborted it is not tried
- * again where it failed.
+ * Puts each number in the place of the one that it was made from; returns how many. One that has changed since, or
+ * whose record has another version or is gone, stays as it is. Versions and times of records stay. Once `signal` is
+ * aborted, a failed attempt is not repeated.
  */
 export async function replaceNumbers(
   db: Executor,
@@ -142,7 +145,9 @@ export async function replaceNumbers(
   const values = {
     accountId,
     ids: numbers.map(({ from }) => from.id),
+    versions: numbers.map(({ from }) => from.version),
     sealed: numbers.map(({ to }) => to.sealedNumber),
+    sealedVersions: numbers.map(({ to }) => to.sealedVersion),
     digests: numbers.map(({ to }) => to.numberDigest),
     oldSealed: numbers.map(({ from }) => from.sealedNumber),
     oldPlain: numbers.map(({ from }) => from.plainNumber),
@@ -187,4 +192,29 @@ export async function isAnyNumberSealedUnder(
   keyId: string,
 ): Promise<boolean> {
   return (await selectSealedUnder(db, { accountId, keyId })).length > 0;
+}
+
+const selectOwnership = statement(
+  () => sql`select pg_has_role(relowner, 'usage') from pg_class where oid = 'kycs'::regclass`,
+  ([owns]: [boolean]) => owns,
+);
+
+/** Whether this role may change the table of the records, and not just its rows. */
+export async function ownsRecords(db: Executor): Promise<boolean> {
+  return (await selectOwnership(db, {}))[0] === true;
+}
+
+const BOUND = "kycs_number_is_bound";
+
+/**
+ * Afterwards, and once the transaction is committed, nobody can store a sealed number that is bound to no version, as
+ * releases up to 0.2 do. What is stored already stays. Other statements wait for two seconds at most. Needs ownership of
+ * the table; fails if another transaction keeps it locked.
+ */
+export async function refuseUnboundNumbers(tx: Executor): Promise<void> {
+  const known = "select 1 from pg_constraint where conname = $1 and conrelid = 'kycs'::regclass";
+  if ((await tx.execute(known, [BOUND])).length > 0) return;
+  await tx.execute("set local lock_timeout = '2s'");
+  await tx.execute(`
+    alter table kycs add constraint ${BOUND} check (sealed_number is null or sealed_version is not null) not valid`);
 }

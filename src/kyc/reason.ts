@@ -4,21 +4,26 @@ import { MASK, maskNumber } from "./document-number.ts";
 
 /**
  * The reason as the trail may have it: without the number that the request gives, and without the one that the record
- * has. Fails with BAD_USER_INPUT where it has one of them, however it is spaced, hyphenated or capitalised; a short one
- * only as words of its own, since it is part of many others. For a viewer who may not see the record's number all that could be it by its mask is masked instead: neither an answer nor
- * the trail tells whoever guesses whether the guess was right.
+ * has. Fails with BAD_USER_INPUT if it has one of them, however it is spaced, hyphenated or capitalised; a short one
+ * only as words of its own, since it is part of many others. If it is the record's, `onStored` is called first: the
+ * error confirms the number. For a viewer who may not see the record's number all that could be it by its mask is
+ * masked instead: neither an answer nor the trail tells whoever guesses whether the guess was right.
  */
 export function toAuditReason(
   viewer: Viewer,
   reason: string | undefined,
   given: string | undefined,
   stored?: () => string,
+  onStored: () => void = () => {},
 ): string | undefined {
   if (reason === undefined) return undefined;
   if (given !== undefined && !given.includes(MASK) && hasNumber(reason, given)) throw containsNumber();
   if (!stored) return reason;
   if (!hasScope(viewer, "kyc:pii")) return maskLookalikes(reason, maskNumber(stored()));
-  if (hasNumber(reason, stored())) throw containsNumber();
+  if (hasNumber(reason, stored())) {
+    onStored();
+    throw containsNumber();
+  }
   return reason;
 }
 

@@ -1,5 +1,7 @@
 import { hasScope, requireViewer } from "../auth/scopes.ts";
-import type { OperationContext } from "../context.ts";
+import type { OperationContext, UnreadableNumber } from "../context.ts";
+import { AppError } from "../errors.ts";
+import type { Keyring } from "../sealing/keyring.ts";
 import { maskNumber, openNumber } from "./document-number.ts";
 import type { DocumentType, Kyc, VerificationStatus } from "./kyc.ts";
 
@@ -32,16 +34,53 @@ export class ShownKyc {
     return !hasScope(requireViewer(this.#ctx.viewer), "kyc:pii");
   }
 
+  /** Whether the viewer may see more of the record than its id and version: one that only writes may not. */
+  get isReadable(): boolean {
+    return hasScope(requireViewer(this.#ctx.viewer), "kyc:read");
+  }
+
   /**
-   * The number, or its mask where the viewer lacks `kyc:pii`. Opened each time it is read: a record may be shared by
-   * requests of several tokens, and what one of them may see must not reach another. Fails as `openNumber` does.
+   * The number, or its mask if the viewer lacks `kyc:pii`; null if it can't be decrypted, which the context notes for
+   * the log. Opened each time it is read: a record may be shared by requests of several tokens, and what one of them
+   * may see must not reach another.
    */
-  get documentNumber(): string {
+  get documentNumber(): string | null {
     const viewer = requireViewer(this.#ctx.viewer);
-    const number = openNumber(this.#ctx.keys, viewer.accountId, this.#stored);
+    const number = readNumber(this.#ctx.keys, viewer.accountId, this.#stored);
+    if (typeof number !== "string") {
+      this.#ctx.unreadable.push(number);
+      return null;
+    }
     if (this.isMasked) return maskNumber(number);
-    // Who reads it shows it.
-    this.#ctx.numbersShown?.add(this.id);
+    this.#ctx.reads?.shown.add(this.id);
     return number;
   }
+}
+
+/** The record's number, or why it can't be decrypted: its key is lost, or it is damaged. */
+export function readNumber(keys: Keyring, accountId: string, stored: Kyc): string | UnreadableNumber {
+  try {
+    const number: unknown = openNumber(keys, accountId, stored);
+    if (typeof number === "string") return number;
+    throw new Error("the record has no document number");
+  } catch (cause) {
+    return { kycId: stored.id, cause };
+  }
+}
+
+/** As `readNumber`, and fails with INTERNAL if the number can't be decrypted, which the context notes for the log. */
+export function requireNumber(ctx: OperationContext, accountId: string, stored: Kyc): string {
+  const number = readNumber(ctx.keys, accountId, stored);
+  if (typeof number === "string") return number;
+  ctx.unreadable.push(number);
+  throw numberUnreadable();
+}
+
+/** The error for a document number that is needed and can't be decrypted. */
+export function numberUnreadable(): AppError {
+  return new AppError(
+    "INTERNAL",
+    "The document number of this record can't be decrypted. An update with the document number repairs the record.",
+    { detail: "number_unreadable" },
+  );
 }

@@ -13,6 +13,7 @@ export const columns = {
   verificationStatus: kycs.verificationStatus,
   documentType: kycs.documentType,
   sealedNumber: kycs.sealedNumber,
+  sealedVersion: kycs.sealedVersion,
   plainNumber: kycs.documentNumber,
   createdAt: epochMillis(kycs.createdAt).as("created_millis"),
   updatedAt: epochMillis(kycs.updatedAt).as("updated_millis"),
@@ -29,6 +30,7 @@ export type KycRow = [
   verificationStatus: VerificationStatus,
   documentType: DocumentType,
   sealedNumber: string | null,
+  sealedVersion: number | null,
   plainNumber: string | null,
   createdAt: number,
   updatedAt: number,
@@ -42,6 +44,7 @@ class ReadKyc implements Kyc {
   readonly verificationStatus: VerificationStatus;
   readonly documentType: DocumentType;
   readonly sealedNumber: string | null;
+  readonly sealedVersion: number | null;
   readonly plainNumber: string | null;
   readonly createdAt: number;
   readonly updatedAt: number;
@@ -54,10 +57,11 @@ class ReadKyc implements Kyc {
     this.verificationStatus = row[2];
     this.documentType = row[3];
     this.sealedNumber = row[4];
-    this.plainNumber = row[5];
-    this.createdAt = row[6];
-    this.updatedAt = row[7];
-    this.version = row[8];
+    this.sealedVersion = row[5];
+    this.plainNumber = row[6];
+    this.createdAt = row[7];
+    this.updatedAt = row[8];
+    this.version = row[9];
   }
 
   openOnce(open: () => string): string {

@@ -6,53 +6,64 @@ import type { Executor } from "../db/client.ts";
 import { AppError, badUserInput, type FieldFault } from "../errors.ts";
 import { findKeyFaults } from "../idempotency/key.ts";
 import { toKeyedWrite, writeOnce } from "../idempotency/write-once.ts";
-import type { Keyring } from "../sealing/keyring.ts";
-import { MASK, maskInput, maskNumber, openNumber, sealNumber, toSnapshot } from "./document-number.ts";
+import { fromSnapshot, isToBeBound, maskInput, sealNumber, toSnapshot } from "./document-number.ts";
 import { kycNotFound } from "./get-kyc.ts";
-import { IS_MASKED, readInput, type UpdateKycInput, updateKycInput } from "./input.ts";
+import { findNewNumber, isForeignMask, isMasked, maskFault } from "./given-number.ts";
+import { readInput, type UpdateKycInput, updateKycInput } from "./input.ts";
 import { type Kyc, type SealedNumber, toKycId } from "./kyc.ts";
 import { toAuditReason } from "./reason.ts";
-import { ShownKyc } from "./show-kyc.ts";
+import { readNumber, requireNumber, ShownKyc } from "./show-kyc.ts";
 import { findKyc, lockKyc } from "./store.ts";
 import { type KycChange, updateLocked, updateKyc as writeKyc } from "./write-store.ts";
 
-/** What a client may send back of a record, but not change, as its surface takes it. */
-interface FixedFields {
-  /** Those that were given, in one order, with a value that is the same however it was written. */
+/** What a surface takes and shows of a record that is updated, beyond the operation's own input. */
+interface SurfaceNeeds {
+  /**
+   * Fields that a client may send back, but not change, as the surface names them. Those that were given, in one order,
+   * each with a string or number that is the same however it was written.
+   */
   given: readonly (readonly [name: string, value: unknown])[];
   /** The faults of those that are not the stored record's. */
   findChanged(stored: Kyc): FieldFault[];
 }
 
-const NO_FIXED: FixedFields = { given: [], findChanged: () => [] };
+const NO_NEEDS: SurfaceNeeds = { given: [], findChanged: () => [] };
 
 /**
  * Afterwards the record has the given values, and if any of them is new, one version more and one event in the trail;
- * fields that are absent stay as they are, so repeating is safe, but an unmasked number from a viewer without
- * `kyc:pii` makes a new version each time. Under the same idempotency key it answers the record as it was then. Needs `kyc:write`. Fails with BAD_USER_INPUT (every fault named; `found`
- * are those that the surface met already), NOT_FOUND, and VERSION_CONFLICT where versions are expected and the record's is none of them.
+ * fields that are absent stay as they are. An unmasked number from a viewer without `kyc:pii` counts as new, also if it
+ * is the record's; the record's own mask never does. So repeating is safe, but for such a number makes another version;
+ * under the same idempotency key it answers the record as it was then. Needs `kyc:write`, and `kyc:read` to send back
+ * what only a reader was shown. Fails with BAD_USER_INPUT (every fault named; `found` are those that the surface met
+ * already), NOT_FOUND, VERSION_CONFLICT if versions are expected and the record's is none of them, and with INTERNAL if
+ * there is a reason, no new number, and the record's number, which the reason must not contain, can't be decrypted.
  */
 export async function updateKyc(
   ctx: OperationContext,
   input: UpdateKycInput,
   found: readonly FieldFault[] = [],
-  fixed = NO_FIXED,
+  needs = NO_NEEDS,
 ): Promise<ShownKyc> {
   const viewer = requireScope(ctx.viewer, "kyc:write");
   const { accountId } = viewer;
-  const { value, faults } = readInput(updateKycInput, input, [...found, ...findKeyFaults(ctx.idempotency)]);
+  const unseen = findUnseen(viewer, input, needs);
+  const met = [...found, ...findKeyFaults(ctx.idempotency), ...unseen];
+  const { value, faults } = readInput(updateKycInput, input, met);
   const id = toKycId(input.id);
   // A client that sent none asks for the same over either surface. On a replay they are those of another time.
   const operation = value && {
     ...listVersions(value),
-    ...(fixed.given.length > 0 && { fixed: fixed.given }),
+    ...(needs.given.length > 0 && { fixed: needs.given }),
   };
   const keyed = operation
     ? toKeyedWrite<Kyc, typeof operation>(ctx, viewer, "updateKyc", operation, maskInput)
     : null;
   const plan = (stored: Kyc | undefined): KycChange | null => {
-    const others = [...faults, ...(stored ? fixed.findChanged(stored) : [])];
-    const masked = stored ? findForeignMask(ctx.keys, accountId, stored, input.documentNumber) : [];
+    // Nothing of the record is compared with what this viewer was not shown.
+    const comparable = unseen.length === 0 ? stored : undefined;
+    const others = [...faults, ...(comparable ? needs.findChanged(comparable) : [])];
+    const isForeign = comparable && isForeignMask(ctx, viewer, comparable, input.documentNumber);
+    const masked = isForeign ? [maskFault] : [];
     if (!value || others.length > 0) throw badUserInput([...others, ...masked]);
     if (!stored) throw kycNotFound();
     // Before its mask: that of a version which is no more is another one now.
@@ -63,12 +74,33 @@ export async function updateKyc(
   if (!keyed) return new ShownKyc(ctx, await changeAsFound(ctx, accountId, id, plan));
   const kyc = await writeOnce(ctx, keyed, id, async (tx) => {
     const kyc = await changeLocked(tx, accountId, id, plan);
-    return toSnapshot(kyc, openNumber(ctx.keys, accountId, kyc));
+    const number = readNumber(ctx.keys, accountId, kyc);
+    // Without a number it can't be decrypted on a replay either.
+    return typeof number === "string"
+      ? toSnapshot(kyc, number)
+      : { ...toSnapshot(kyc, ""), plainNumber: null };
   });
-  return new ShownKyc(ctx, kyc);
+  if (ctx.idempotency?.replayed) confirmReplayed(ctx, viewer, kyc, input.documentNumber);
+  return new ShownKyc(ctx, fromSnapshot(kyc));
 }
 
-/** The change to a record as it was read; null where nothing of it changes. Fails where it may not be changed so. */
+/** The faults of what only a viewer with `kyc:read` was shown: to compare it would tell others what the record has. */
+function findUnseen(viewer: Viewer, input: UpdateKycInput, { given }: SurfaceNeeds): FieldFault[] {
+  if (hasScope(viewer, "kyc:read")) return [];
+  const message = "can't be sent by a token without the scope kyc:read: leave it out";
+  // The id is in the request already.
+  const names = given.map(([name]) => name).filter((name) => name !== "id");
+  const faults = names.map((name): FieldFault => ({ path: [name], kind: "invalid", message }));
+  return isMasked(input.documentNumber) ? [...faults, maskFault] : faults;
+}
+
+/** That the same request was sent under the key before confirms its number to a viewer who may see it. */
+function confirmReplayed(ctx: OperationContext, viewer: Viewer, kyc: Kyc, given: unknown): void {
+  if (given !== undefined && !isMasked(given) && hasScope(viewer, "kyc:pii"))
+    ctx.reads?.confirmed.add(kyc.id);
+}
+
+/** The change to a record as it was read; null if nothing of it changes. Fails if it may not be changed so. */
 type Plan = (stored: Kyc | undefined) => KycChange | null;
 
 /** How often a change is tried before others are made to wait for it. */
@@ -110,26 +142,28 @@ function planChange(
   const { accountId } = viewer;
   const { verificationStatus = stored.verificationStatus, documentType = stored.documentType } = input;
   // Before the number: to seal another one takes time, by which a refusal would tell whether it is the record's.
-  const reason = toAuditReason(viewer, input.reason, input.documentNumber, () =>
-    openNumber(ctx.keys, accountId, stored),
-  );
-  const number = sealNewNumber(ctx.keys, viewer, stored, input.documentNumber);
+  const reason = toReason(ctx, viewer, stored, input);
+  const number = findNewNumber(ctx, viewer, stored, input.documentNumber);
   const changedFields = CHANGEABLE_FIELDS.filter((name) =>
-    name === "documentNumber" ? number : stored[name] !== { verificationStatus, documentType }[name],
+    name === "documentNumber"
+      ? number !== undefined
+      : stored[name] !== { verificationStatus, documentType }[name],
   );
   if (changedFields.length === 0) return null;
+  const sealed = sealForNext(ctx, accountId, stored, number);
   const kyc: Kyc = {
     id: stored.id,
     customerId: stored.customerId,
     verificationStatus,
     documentType,
-    sealedNumber: number ? number.sealedNumber : stored.sealedNumber,
-    plainNumber: number ? null : stored.plainNumber,
+    sealedNumber: sealed ? sealed.sealedNumber : stored.sealedNumber,
+    sealedVersion: sealed ? sealed.sealedVersion : null,
+    plainNumber: sealed ? null : stored.plainNumber,
     createdAt: stored.createdAt,
     updatedAt: Math.max(stored.updatedAt, ctx.now()),
     version: stored.version + 1,
-    // A number that came need not be decrypted for the answer, and one that stays is opened at most once.
-    openOnce: number ? () => input.documentNumber as string : (open) => stored.openOnce?.(open) ?? open(),
+    // We already have the plaintext of a new number, and one that stays is decrypted at most once.
+    openOnce: (open) => number ?? stored.openOnce?.(open) ?? open(),
   };
   const event = newEvent(ctx, viewer, {
     action: "updated",
@@ -140,7 +174,29 @@ function planChange(
     statusBefore: stored.verificationStatus,
     statusAfter: verificationStatus,
   });
-  return { kyc, number, event };
+  return { kyc, number: sealed, event };
+}
+
+/** The reason as the trail may have it. A number that can't be decrypted and is replaced is not looked for. */
+function toReason(
+  ctx: OperationContext,
+  viewer: Viewer,
+  stored: Kyc,
+  { reason, documentNumber }: z.output<typeof updateKycInput>,
+): string | undefined {
+  const { accountId } = viewer;
+  if (reason === undefined) return undefined;
+  const isRepaired =
+    documentNumber !== undefined &&
+    !isMasked(documentNumber) &&
+    typeof readNumber(ctx.keys, accountId, stored) !== "string";
+  return toAuditReason(
+    viewer,
+    reason,
+    documentNumber,
+    isRepaired ? undefined : () => requireNumber(ctx, accountId, stored),
+    () => ctx.reads?.confirmed.add(stored.id),
+  );
 }
 
 /** On which versions of a record something may be done. */
@@ -174,31 +230,20 @@ export function requireVersion(
 }
 
 /**
- * A fault where the number is masked and is not the record's own as a token without `kyc:pii` sees it: such a token
- * may send a record back as it came.
+ * What is to be stored of the number: a new one, or one that stays but is bound to the record's version, sealed for the
+ * next version; undefined if the stored text stays. Fails if a bound number stays and can't be decrypted: under another
+ * version it would be lost for good.
  */
-function findForeignMask(keys: Keyring, accountId: string, stored: Kyc, number: unknown): FieldFault[] {
-  if (typeof number !== "string" || !number.includes(MASK)) return [];
-  const known = openNumber(keys, accountId, stored);
-  if (number.trim() === maskNumber(known)) return [];
-  return [{ path: ["documentNumber"], kind: "invalid", message: IS_MASKED }];
-}
-
-/**
- * The number, sealed, if it is to be written. A viewer who may not see numbers has each unmasked one written, equal or
- * not: if an equal one changed nothing, the answer would tell that a guess was right.
- */
-function sealNewNumber(
-  keys: Keyring,
-  viewer: Viewer,
+function sealForNext(
+  ctx: OperationContext,
+  accountId: string,
   stored: Kyc,
   number: string | undefined,
 ): SealedNumber | undefined {
-  const { accountId } = viewer;
-  // A mask that is not the record's own was refused before.
-  if (number === undefined || number.includes(MASK)) return undefined;
-  if (hasScope(viewer, "kyc:pii") && number === openNumber(keys, accountId, stored)) return undefined;
-  return sealNumber(keys, accountId, stored.id, number);
+  const isBound = isToBeBound(ctx.keys, stored);
+  if (number === undefined && !isBound) return undefined;
+  const next = { id: stored.id, version: stored.version + 1 };
+  return sealNumber(ctx.keys, accountId, next, number ?? requireNumber(ctx, accountId, stored), isBound);
 }
 
 /** The same input, however its versions are written. */

@@ -32,21 +32,24 @@ const INSERTED = [
   "createdAt",
   "updatedAt",
   "version",
+  "sealedVersion",
 ] as const satisfies (keyof NewKyc)[];
+
+const INTEGERS: ReadonlySet<keyof NewKyc> = new Set(["version", "sealedVersion"]);
 
 /** The lists that a statement unnests, one for each column. */
 const listsOf = (names: readonly (keyof NewKyc)[]) =>
   sql.join(
-    names.map((name) => sql`${given(name)}::${sql.raw(name === "version" ? "int" : "text")}[]`),
+    names.map((name) => sql`${given(name)}::${sql.raw(INTEGERS.has(name) ? "int" : "text")}[]`),
     sql`, `,
   );
 
 const newRows = () => sql`
     select ${given("accountId")}, id, customer_id, verification_status::verification_status,
       document_type::document_type, null, sealed_number, number_digest, created_at::timestamptz,
-      updated_at::timestamptz, version
+      updated_at::timestamptz, version, sealed_version
     from unnest(${listsOf(INSERTED)}) as new(id, customer_id, verification_status, document_type, sealed_number,
-      number_digest, created_at, updated_at, version)`;
+      number_digest, created_at, updated_at, version, sealed_version)`;
 
 const insertMany = statement((db) => withFirst(writingEvents, db.insert(kycs).select(newRows())));
 
@@ -64,7 +67,7 @@ function toLists(entries: readonly [NewEntry, ...NewEntry[]]): Record<string, un
   return values;
 }
 
-function insertedValue(kyc: NewKyc, name: (typeof INSERTED)[number]): string | number {
+function insertedValue(kyc: NewKyc, name: (typeof INSERTED)[number]): string | number | null {
   return name === "createdAt" || name === "updatedAt" ? toTimestamptz(kyc[name]) : kyc[name];
 }
 
@@ -120,7 +123,7 @@ export function insertKycOnce(
 export interface KycChange {
   /** The record afterwards, at the version behind that which was read. */
   kyc: Kyc;
-  /** Where it is another one. */
+  /** As it is stored from then on; undefined: as it is now. */
   number: SealedNumber | undefined;
   event: NewAuditEvent;
 }
@@ -133,10 +136,13 @@ const CHANGED = [
   "numberDigest",
   "updatedAt",
   "version",
+  "sealedVersion",
 ] as const satisfies (keyof NewKyc)[];
 
 function changedValue({ kyc, number }: KycChange, name: (typeof CHANGED)[number]): string | number | null {
-  if (name === "sealedNumber" || name === "numberDigest") return number ? number[name] : null;
+  if (name === "sealedNumber" || name === "numberDigest" || name === "sealedVersion") {
+    return number ? number[name] : null;
+  }
   return name === "updatedAt" ? toTimestamptz(kyc.updatedAt) : kyc[name];
 }
 
@@ -153,6 +159,7 @@ const updateMany = statement(
         numberDigest: sql`coalesce(held.number_digest, ${kycs.numberDigest})`,
         updatedAt: sql`held.updated_at::timestamptz`,
         version: sql`held.version`,
+        sealedVersion: sql`held.sealed_version`,
       })
       .from(sql`held`)
       .where(and(eq(kycs.accountId, given("accountId")), sql`${kycs.id} = held.id`))
@@ -161,9 +168,11 @@ const updateMany = statement(
     return sql`
       with held as (
         select wanted.* from unnest(${listsOf(CHANGED)}) as wanted(id, verification_status, document_type,
-          sealed_number, number_digest, updated_at, version)
+          sealed_number, number_digest, updated_at, version, sealed_version)
         join kycs stored on stored.account_id = ${given("accountId")} and stored.id = wanted.id
           and stored.version = wanted.version - 1
+          -- One that was bound since it was read can't stay under another version.
+          and (wanted.sealed_number is not null or stored.sealed_version is null)
         -- Nobody waits for a record that someone else holds, but who would change it.
         for update of stored skip locked
       ),

@@ -40,7 +40,7 @@ export function renderFailure(failure: AppError | RequestRefusal): ErrorBody {
   if (failure instanceof RequestRefusal) {
     return { error: { type: "invalid_request_error", code: failure.code, message: failure.message } };
   }
-  const { code, message, currentVersion } = failure;
+  const { code, message, currentVersion, detail } = failure;
   const type = TYPES[code];
   const faults = onePerField(failure.faults);
   const [first] = faults;
@@ -48,10 +48,11 @@ export function renderFailure(failure: AppError | RequestRefusal): ErrorBody {
     const said = faults.map((fault) => `${wireName(fault)} ${fault.message}`).join("; ");
     return { error: { type, code: `parameter_${first.kind}`, message: said, param: wireName(first) } };
   }
+  const usual = code === "NOT_FOUND" ? "resource_missing" : code.toLowerCase();
   return {
     error: {
       type,
-      code: code === "NOT_FOUND" ? "resource_missing" : code.toLowerCase(),
+      code: detail ?? usual,
       message,
       ...(currentVersion !== undefined && { current_version: currentVersion }),
     },

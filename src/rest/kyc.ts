@@ -12,6 +12,7 @@ import { requireVersion, updateKyc } from "../kyc/update-kyc.ts";
 import type { PagedList } from "../paging/list.ts";
 import { isKnown, readConditions, toExpected, toExpectedOfNone, toUnwanted } from "./conditions.ts";
 import { toEtag } from "./etag.ts";
+import { renderKyc, renderListed, renderWritten, toSeconds } from "./kyc-body.ts";
 import { LIST_PARAMS, readList } from "./list-params.ts";
 import { allowOnly, parseBody, parseForm, type WireParams } from "./params.ts";
 import { readReason } from "./reason.ts";
@@ -35,23 +36,6 @@ interface RestAnswer {
   headers: Record<string, string>;
   body?: unknown;
 }
-
-const toSeconds = (millis: number) => Math.floor(millis / 1000);
-
-/** The record as legacy clients know it: seven fields, times in whole Unix seconds. */
-function renderKyc(kyc: ShownKyc) {
-  return {
-    id: kyc.id,
-    customer_id: kyc.customerId,
-    verification_status: kyc.verificationStatus,
-    document_type: kyc.documentType,
-    document_number: kyc.documentNumber,
-    created_at: toSeconds(kyc.createdAt),
-    updated_at: toSeconds(kyc.updatedAt),
-  };
-}
-
-export type KycBody = ReturnType<typeof renderKyc>;
 
 /** Adds the routes of records below the prefix that the app is registered under. */
 export function registerKycRoutes(app: FastifyInstance): void {
@@ -103,7 +87,7 @@ async function search(request: RestRequest): Promise<RestAnswer> {
 
 async function renderPage(kycs: PagedList<ShownKyc>): Promise<RestAnswer> {
   const { items, more } = await kycs.page();
-  return { status: 200, headers: {}, body: { has_more: more, data: items.map(renderKyc) } };
+  return { status: 200, headers: {}, body: { has_more: more, data: items.map(renderListed) } };
 }
 
 async function create(request: RestRequest): Promise<RestAnswer> {
@@ -120,7 +104,7 @@ async function create(request: RestRequest): Promise<RestAnswer> {
     [...faults, ...conditions.faults],
   );
   const headers = { location: `/v1/kyc/${kyc.id}`, etag: toEtag(kyc) };
-  return { status: 201, headers, body: renderKyc(kyc) };
+  return { status: 201, headers, body: renderWritten(kyc) };
 }
 
 async function get(request: RecordRequest): Promise<RestAnswer> {
@@ -148,7 +132,7 @@ async function update(request: RecordRequest): Promise<RestAnswer> {
     [...faults, ...conditions.faults, ...fixed.faults],
     { given: fixed.given, findChanged: (stored) => findChangedFixed(values, stored) },
   );
-  return { status: 200, headers: { etag: toEtag(kyc) }, body: renderKyc(kyc) };
+  return { status: 200, headers: { etag: toEtag(kyc) }, body: renderWritten(kyc) };
 }
 
 async function remove(request: RecordRequest): Promise<RestAnswer> {

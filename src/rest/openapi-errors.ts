@@ -1,5 +1,6 @@
 import { STATUS_CODES } from "node:http";
 import { AppError, badUserInput, type ErrorCode, RequestRefusal, toHttp } from "../errors.ts";
+import { numberUnreadable } from "../kyc/show-kyc.ts";
 import { type ErrorBody, renderFailure } from "./errors.ts";
 import type { RestOperation } from "./kyc.ts";
 import { headersOf, type JsonSchema, ON_EVERY_ANSWER, reference } from "./openapi-components.ts";
@@ -97,9 +98,9 @@ const FAILURES: Record<ErrorCode, Failure> = {
     examples: [new AppError("UNAVAILABLE", "The service is unavailable for the moment. Try again shortly.")],
   },
   INTERNAL: {
-    when: "Something went wrong on our side. Tell us the `Request-Id`.",
+    when: "Something went wrong on our side, or the record's document number can't be decrypted. Tell us the `Request-Id`.",
     operations: ALL,
-    examples: [new AppError("INTERNAL", "Something went wrong on our side.")],
+    examples: [new AppError("INTERNAL", "Something went wrong on our side."), numberUnreadable()],
   },
 };
 
@@ -148,18 +149,24 @@ const ERROR_FIELDS: Record<keyof ErrorBody["error"], JsonSchema> = {
   },
 };
 
-function errorSchema(narrowed: { type?: object; code?: object }) {
+/** The schema of an error itself, with a type and a code of these. */
+function describeError(narrowed: { type?: object; code?: object }): JsonSchema {
   const { type, code, ...rest } = ERROR_FIELDS;
   return {
     type: "object",
-    properties: {
-      error: {
-        type: "object",
-        properties: { type: { ...type, ...narrowed.type }, code: { ...code, ...narrowed.code }, ...rest },
-        required: ["type", "code", "message"],
-        additionalProperties: false,
-      },
-    },
+    properties: { type: { ...type, ...narrowed.type }, code: { ...code, ...narrowed.code }, ...rest },
+    required: ["type", "code", "message"],
+    additionalProperties: false,
+  };
+}
+
+/** An error that stands beside the fields of a record. */
+export const errorObject: JsonSchema = describeError({});
+
+function errorSchema(narrowed: { type?: object; code?: object }) {
+  return {
+    type: "object",
+    properties: { error: describeError(narrowed) },
     required: ["error"],
     additionalProperties: false,
   };

@@ -1,6 +1,7 @@
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../kyc/input.ts";
 import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../kyc/kyc.ts";
-import { CREATE_PARAMS, type KycBody, UPDATE_PARAMS } from "./kyc.ts";
+import { CREATE_PARAMS, UPDATE_PARAMS } from "./kyc.ts";
+import type { KycBody } from "./kyc-body.ts";
 import { LIST_PARAMS } from "./list-params.ts";
 import { type JsonSchema, reference } from "./openapi-components.ts";
 import { checked, FIELDS, idSchema, RECORD } from "./openapi-schemas.ts";
@@ -137,7 +138,8 @@ export const inputSchemas: Record<string, JsonSchema> = {
     title: "Changes to a KYC record",
     description:
       "Fields that are absent stay as they are. A record may be sent back as it was fetched: `id`, `customer_id`, " +
-      "`created_at` and `updated_at` are taken where they equal the stored values, and refused where they don't.",
+      "`created_at` and `updated_at` are taken if they equal the stored values, and refused if they don't. A token " +
+      "without the scope `kyc:read`, which can't have fetched it, sends neither these, but for `id`, nor a masked number.",
     properties: withoutExamples(pick(UPDATE_PARAMS)),
     additionalProperties: false,
     examples: [{ verification_status: "verified" }],

@@ -1,9 +1,11 @@
 import { z } from "zod";
 import { createKycInput, MAX_PAGE_SIZE } from "../kyc/input.ts";
 import { ID_SHAPE } from "../kyc/kyc.ts";
-import { toWireName } from "./errors.ts";
-import type { KycBody } from "./kyc.ts";
+import { numberUnreadable } from "../kyc/show-kyc.ts";
+import { renderFailure, toWireName } from "./errors.ts";
+import type { KycBody } from "./kyc-body.ts";
 import { type JsonSchema, reference } from "./openapi-components.ts";
+import { errorObject } from "./openapi-errors.ts";
 
 /** What the operation asks of its input, under the names of the wire. */
 export const checked = Object.fromEntries(
@@ -87,6 +89,41 @@ export const recordSchemas: Record<string, JsonSchema> = {
     additionalProperties: false,
     examples: [RECORD],
   },
+  KycReceipt: {
+    type: "object",
+    title: "Written KYC record",
+    description: "What a token without the scope `kyc:read` is told of the record that it wrote.",
+    properties: {
+      id: { ...idSchema, description: "Unique identifier for the KYC record.", examples: [RECORD.id] },
+      version: {
+        type: "integer",
+        format: "int32",
+        minimum: 1,
+        description: "1 for a new record, up by one with each change. The `ETag` has it, too.",
+        examples: [1],
+      },
+    },
+    required: ["id", "version"],
+    additionalProperties: false,
+    examples: [{ id: RECORD.id, version: 1 }],
+  },
+  UnreadableKyc: {
+    type: "object",
+    title: "KYC record without its document number",
+    description: "A record whose document number can't be decrypted, in a page or after an update.",
+    properties: {
+      ...FIELDS,
+      document_number: { type: "null", description: "Always null." },
+      error: {
+        ...errorObject,
+        description:
+          "In a page: why there is no number. An update with the document number repairs the record.",
+      },
+    },
+    required: Object.keys(FIELDS),
+    additionalProperties: false,
+    examples: [{ ...RECORD, document_number: null, ...renderFailure(numberUnreadable()) }],
+  },
   KycList: {
     type: "object",
     title: "Page of KYC records",
@@ -99,7 +136,7 @@ export const recordSchemas: Record<string, JsonSchema> = {
       data: {
         type: "array",
         maxItems: MAX_PAGE_SIZE,
-        items: reference("schemas", "Kyc"),
+        items: { anyOf: [reference("schemas", "Kyc"), reference("schemas", "UnreadableKyc")] },
         description: "The records.",
       },
     },

@@ -44,7 +44,7 @@ interface Description {
   scope: Scope;
   parameters?: Parameter[];
   body?: { schema: string; required: boolean };
-  success: { status: number; description: string; schema: string; headers?: string[] };
+  success: { status: number; description: string; schemas: string[]; headers?: string[] };
 }
 
 const ifMatch: Parameter = {
@@ -85,6 +85,8 @@ const unlessMatch: Parameter = {
     "Don't do it, but answer 412, if the record is at one of these versions: `*`, or a list of tags.",
 };
 
+const RECEIPT = " A token without the scope `kyc:read` is answered the record's id and version alone.";
+
 /** What each call is for. A route that is added has to be described here. */
 const DESCRIPTIONS: Record<RestOperation, Description> = {
   listKycs: {
@@ -98,7 +100,7 @@ const DESCRIPTIONS: Record<RestOperation, Description> = {
       })),
       ifNoneMatch,
     ],
-    success: { status: 200, description: "The page.", schema: "KycList" },
+    success: { status: 200, description: "The page.", schemas: ["KycList"] },
   },
   searchKycs: {
     summary: "Search for KYC records",
@@ -107,18 +109,18 @@ const DESCRIPTIONS: Record<RestOperation, Description> = {
       "proxies, and a document number must not.",
     scope: "kyc:read",
     body: { schema: "KycSearch", required: false },
-    success: { status: 200, description: "The page.", schema: "KycList" },
+    success: { status: 200, description: "The page.", schemas: ["KycList"] },
   },
   createKyc: {
     summary: "Create a KYC record",
-    description: "Adds a record. Sending it again adds another, unless it has an `Idempotency-Key`.",
+    description: `Adds a record. Sending it again adds another, unless it has an \`Idempotency-Key\`.${RECEIPT}`,
     scope: "kyc:write",
     parameters: [idempotencyKey, reason],
     body: { schema: "KycCreation", required: true },
     success: {
       status: 201,
       description: "The new record.",
-      schema: "Kyc",
+      schemas: ["Kyc", "KycReceipt"],
       headers: ["ETag", "Location"],
     },
   },
@@ -127,27 +129,38 @@ const DESCRIPTIONS: Record<RestOperation, Description> = {
     description: "The record with this id.",
     scope: "kyc:read",
     parameters: [ifMatch, ifNoneMatch],
-    success: { status: 200, description: "The record.", schema: "Kyc", headers: ["ETag"] },
+    success: { status: 200, description: "The record.", schemas: ["Kyc"], headers: ["ETag"] },
   },
   updateKyc: {
     summary: "Update a KYC record",
     description:
       "Changes what is given and keeps what is absent. A change of any value makes a new version; sending the same " +
       "again changes nothing. An unmasked number from a token without `kyc:pii` always makes a new version, whether " +
-      "it is another one or not. `PUT`, `PATCH` and `POST` do the same.",
+      "it is another one or not. `PUT`, `PATCH` and `POST` do the same." +
+      RECEIPT,
     scope: "kyc:write",
     parameters: [ifMatch, unlessMatch, idempotencyKey, reason],
     body: { schema: "KycChanges", required: false },
-    success: { status: 200, description: "The record as it is now.", schema: "Kyc", headers: ["ETag"] },
+    success: {
+      status: 200,
+      description: "The record as it is now.",
+      schemas: ["Kyc", "UnreadableKyc", "KycReceipt"],
+      headers: ["ETag"],
+    },
   },
   deleteKyc: {
     summary: "Delete a KYC record",
     description: "Deletes the record and all its data for good. This can't be undone.",
     scope: "kyc:delete",
     parameters: [ifMatch, unlessMatch, idempotencyKey, reason],
-    success: { status: 200, description: "The record is gone.", schema: "KycDeletion" },
+    success: { status: 200, description: "The record is gone.", schemas: ["KycDeletion"] },
   },
 };
+
+function anyOf(names: readonly string[]): JsonSchema {
+  const schemas = names.map((name) => reference("schemas", name));
+  return schemas.length === 1 ? (schemas[0] as JsonSchema) : { anyOf: schemas };
+}
 
 function describe(operation: RestOperation, method: string, first: boolean) {
   const { summary, description, scope, parameters, body, success } = DESCRIPTIONS[operation];
@@ -176,7 +189,7 @@ function describe(operation: RestOperation, method: string, first: boolean) {
       [success.status]: {
         description: success.description,
         headers,
-        content: { "application/json": { schema: reference("schemas", success.schema) } },
+        content: { "application/json": { schema: anyOf(success.schemas) } },
       },
       ...(parameters?.includes(ifNoneMatch) && {
         304: { description: "You have the record as it is.", headers },

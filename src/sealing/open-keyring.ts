@@ -4,6 +4,7 @@ import type { Database } from "../db/client.ts";
 import { isLoopback, readServerAddress } from "../db/pool/server-address.ts";
 import { createKeyFile, mintKey, readKeyFile, requireOwnKeyFile } from "./key-file.ts";
 import { Keyring } from "./keyring.ts";
+import { readMilestones } from "./milestones.ts";
 import type { SealedPlace } from "./place.ts";
 import { findKeyFaults, listRegisteredKeys, type RegisteredKey, registerNewestKey } from "./registry.ts";
 
@@ -44,8 +45,8 @@ interface FoundKeys {
 
 /**
  * The keys for what this migrated database holds: those of the environment, of the file that it names or, for a
- * database on this machine, of a file in the data folder. Nothing is written. Fails with a ConfigError that names each key that lacks or is
- * another one than it was.
+ * database on this machine, of a file in the data folder. They know what the database has reached. Nothing is written.
+ * Fails with a ConfigError that names each key that is missing, or is another one than it was.
  */
 export async function findKeyring(
   config: Settings,
@@ -57,12 +58,14 @@ export async function findKeyring(
   const registered = await listRegisteredKeys(db);
   const keys = await readKeys(config);
   refuse(config, await findKeyFaults(db, keys, registered, places));
+  if (keys) await readMilestones(db, keys);
   return { keys, registered };
 }
 
 /**
- * The same keys, the newest known to the database from then on. The file is made where there is none and the database
- * knows no key yet. Of first starts at the same time with keys of their own one goes on, and the others fail.
+ * The same keys, the newest registered in the database from then on. The file is made if there is none and the database
+ * knows no key yet. Of first starts at the same time with different keys, one goes on and the others fail. Afterwards
+ * the database is prepared for this release, and the keys know what it has reached.
  */
 export async function openKeyring(
   config: Settings,
@@ -73,10 +76,15 @@ export async function openKeyring(
   // All records may be read for it, for which no other start should wait.
   await findKeyring(config, db, places);
   const file = keyFileOf(config);
-  const keys = await registerNewestKey(db, Date.now(), async (registered) => {
+  const now = Date.now();
+  const keys = await registerNewestKey(db, now, async (registered, tx) => {
     const known = await readKeys(config, onWarning);
     refuse(config, await findKeyFaults(db, known, registered, []));
-    return known ?? new Keyring(await createKeyFile(file, [mintKey(Date.now())]));
+    const keys = known ?? new Keyring(await createKeyFile(file, [mintKey(now)]));
+    await readMilestones(tx, keys);
+    const start = { isFirst: registered.length === 0, now, onWarning };
+    for (const place of places) await place.settle?.(tx, keys, start);
+    return keys;
   });
   const isMadeHere = !config.encryptionKeys && !config.encryptionKeysFile;
   if (isMadeHere && config.databaseUrl !== undefined) {

@@ -1,25 +1,60 @@
-import type { Database } from "../db/client.ts";
+import type { Database, Executor } from "../db/client.ts";
 import type { Keyring } from "./keyring.ts";
+
+/** Something that can't be opened, named without values. */
+export interface Unreadable {
+  kind: "record" | "answer" | "token" | "secret";
+  /** Null: it belongs to no account. */
+  account: string | null;
+  /** Of an answer: the hash of its idempotency key. */
+  id: string;
+  /** In words. */
+  why: string;
+}
 
 /** What a resealing came to. */
 export interface Resealing {
   /** How many texts it sealed anew. */
   resealed: number;
-  /** Where those lie that could not be opened, in words without values. */
-  unreadable: string[];
+  unreadable: Unreadable[];
 }
 
-/** Something of the database that is sealed. */
+/** How a gateway starts. */
+interface Start {
+  /** Whether no gateway has started on this database before. */
+  isFirst: boolean;
+  /** Epoch milliseconds. */
+  now: number;
+  /** Gets what an operator should know, in words. */
+  onWarning(message: string): void;
+}
+
+/** Something in the database that is sealed, or authenticated, under the encryption keys. */
 export interface SealedPlace {
-  /** What lies there, in words: the plural. */
+  /** What it contains, in words: the plural. */
   name: string;
-  /** How many texts each key seals there, by the id of the key; under `null` those that are not sealed yet. */
+  /** Part of each start: prepares what this release needs. Only one start does this at a time. */
+  settle?(tx: Executor, keys: Keyring, start: Start): Promise<void>;
+  /** How many texts each key seals there, by the id of the key; under `null` those that no key seals. */
   countByKey(db: Database): Promise<Map<string | null, number>>;
   isSealedUnder(db: Database, keyId: string): Promise<boolean>;
   /**
-   * One way through all of it, in small steps: afterwards each text that was there at the start and was not sealed
-   * under the newest key is, and means what it meant. It may run while others write, and several at once; whatever
-   * ends it, it has done no harm. `onStep` is told how many texts it has seen since it was told last.
+   * Goes once through all of it, in small steps: afterwards each text that was there at the start is sealed under the
+   * newest key, as this release seals, and means what it meant. It may run while others write, and several at once; an
+   * interruption at any point does no harm. `onStep` gets the number of texts seen since the call before.
    */
   reseal(db: Database, keys: Keyring, onStep: (seen: number) => void): Promise<Resealing>;
+  /** Opens all of it and writes nothing; returns what can't be opened. `onStep` as above. */
+  check(db: Database, keys: Keyring, onStep: (seen: number) => void): Promise<Unreadable[]>;
+}
+
+/** Why a text can't be opened, in words: those of the deepest cause. */
+export function describeFailure(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause === undefined ? error.message : describeFailure(error.cause);
+}
+
+/** The text in words, such as "the record 0Ab… of the account acme". */
+export function nameOf({ kind, account, id }: Unreadable): string {
+  return account === null ? `the ${kind} ${id}` : `the ${kind} ${id} of the account ${account}`;
 }

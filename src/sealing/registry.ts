@@ -13,6 +13,8 @@ export interface RegisteredKey {
   fingerprint: string;
   /** When it was first used: epoch milliseconds. */
   createdAt: number;
+  /** About how many texts it has sealed so far: those are counted once a minute. */
+  seals: number;
 }
 
 const selectKeys = statement(
@@ -22,10 +24,13 @@ const selectKeys = statement(
         id: encryptionKeys.id,
         fingerprint: encryptionKeys.fingerprint,
         createdAt: epochMillis(encryptionKeys.createdAt),
+        seals: sql<number>`${encryptionKeys.seals}::float8`,
       })
       .from(encryptionKeys)
       .orderBy(encryptionKeys.createdAt, encryptionKeys.id),
-  ([id, fingerprint, createdAt]: [string, string, number]): RegisteredKey => ({ id, fingerprint, createdAt }),
+  ([id, fingerprint, createdAt, seals]: [string, string, number, number]): RegisteredKey => ({
+    ...{ id, fingerprint, createdAt, seals },
+  }),
 );
 
 /** The keys that the database knows, in the order of their first use. */
@@ -101,17 +106,17 @@ const isUnknown = (id: string) =>
   `the key "${id}" is missing, with which this database was started before: a new key comes beside it first`;
 
 /**
- * The keys that `choose` answers when it is told the registered ones. Afterwards the newest is one of those, and they
- * are what they were while it chose: another process waits meanwhile. Where it fails nothing is registered.
+ * The keys that `choose` returns when it gets the registered ones. Afterwards the newest of them is registered, too. No
+ * other process registers keys meanwhile, nor sees what `choose` does in the transaction. If it fails, nothing happens.
  */
 export function registerNewestKey(
   db: Database,
   now: number,
-  choose: (registered: readonly RegisteredKey[]) => Promise<Keyring>,
+  choose: (registered: readonly RegisteredKey[], tx: Executor) => Promise<Keyring>,
 ): Promise<Keyring> {
   return db.transaction(async (tx) => {
     await tx.execute("lock table encryption_keys in share row exclusive mode");
-    const keys = await choose(await listRegisteredKeys(tx));
+    const keys = await choose(await listRegisteredKeys(tx), tx);
     const id = keys.newestId;
     await insertKey(tx, { id, fingerprint: keys.fingerprint(id), createdAt: toTimestamptz(now) });
     return keys;

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { Viewer } from "../auth/scopes.ts";
+import type { OperationContext, UnreadableNumber } from "../context.ts";
 import type { Observed } from "../graphql/observed.ts";
 import type { Metrics } from "../metrics.ts";
 
@@ -14,18 +14,32 @@ interface Answered {
   status: number;
   /** From the request's headers to the end of its answer. Milliseconds. */
   elapsed: number;
-  viewer: Viewer | null | undefined;
+  /** Undefined if no operation could know the request. */
+  context: OperationContext | undefined;
   /** Null where it was not for GraphQL's answer. */
   observed: Observed | null;
 }
 export type RecordAnswered = (answered: Answered) => void;
 
-/** Counts each request that was answered, and writes its line in the log. */
+/**
+ * Counts each request that was answered, and writes its line in the log, and another one if document numbers that the
+ * answer needed can't be decrypted: it names their records.
+ */
 export function createAnswerRecord(log: Logger, metrics: Metrics): RecordAnswered {
-  return ({ requestId, address, method, route, status, elapsed, viewer, observed }) => {
+  return ({ requestId, address, method, route, status, elapsed, context, observed }) => {
+    const viewer = context?.viewer;
     const ms = Math.round(elapsed * 100) / 100;
     metrics.observeRequest(method, route, status, ms / 1000);
     if (observed) metrics.observeOperation(observed.operation, observed.outcome, ms / 1000);
+    if (context && context.unreadable.length > 0) {
+      const [{ cause }] = context.unreadable as [UnreadableNumber];
+      const kycIds = [...new Set(context.unreadable.map(({ kycId }) => kycId))];
+      metrics.countUnreadable(kycIds.length);
+      log.error(
+        { requestId, account: viewer?.accountId, kycIds, err: cause },
+        "document numbers can't be decrypted",
+      );
+    }
     log.info(
       {
         requestId,

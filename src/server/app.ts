@@ -12,7 +12,7 @@ import Fastify, {
 } from "fastify";
 import type { Logger } from "pino";
 import type { Surface } from "../audit/event.ts";
-import { recordReads } from "../audit/record-reads.ts";
+import { hasReads, recordReads } from "../audit/record-reads.ts";
 import type { Authenticate } from "../auth/authenticate.ts";
 import { requireViewer } from "../auth/scopes.ts";
 import type { Config } from "../config.ts";
@@ -166,7 +166,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     // Before there is a body to read, of whatever type.
     done(is404 ? nothingHere() : undefined);
   });
-  const admission = await limitLoad(app, config, parts.metrics);
+  const admission = limitLoad(app, config, parts.metrics);
   const answerOtherMethods = watchMethods(app);
   registerHealth(app, parts);
   await registerSurfaces(app, parts, admission);
@@ -208,7 +208,7 @@ function addRequestHooks(
       ...{ requestId: id, address: request.clientAddress, method, status: reply.statusCode, observed },
       route: request.routeOptions.url ?? "unmatched",
       elapsed: reply.elapsedTime,
-      viewer: request.operationContext?.viewer,
+      context: request.operationContext,
     });
     done();
   });
@@ -240,9 +240,12 @@ async function registerSurfaces(app: FastifyInstance, parts: AppParts, admission
     const confirmViewer = async () => {
       if (performance.now() - enteredAt > MOMENT) await authenticate(authorization);
     };
-    const numbersShown = config.auditReads ? new Set<string>() : null;
+    const reads = config.auditReads ? { shown: new Set<string>(), confirmed: new Set<string>() } : null;
     const idempotency = toIdempotencyRequest(headers["idempotency-key"]);
-    return { db, keys, viewer, confirmViewer, surface, requestId, idempotency, numbersShown, log, now };
+    return {
+      ...{ db, keys, viewer, confirmViewer, surface, requestId, idempotency, reads, log, now },
+      ...{ unreadable: [], fieldErrors: [] },
+    };
   };
   const enterBy =
     (surface: Surface): onRequestHookHandler =>
@@ -302,10 +305,14 @@ function isWanted(reply: FastifyReply): boolean {
   return !reply.raw.destroyed && !reply.sent;
 }
 
-/** Lets an answer that shows document numbers go once the trail has it. One without a body shows none. */
+/**
+ * Sends an answer that shows or confirms document numbers once the trail has the event. One without a body shows none,
+ * but its length can confirm one.
+ */
 const holdUntilAudited: onSendHookHandler = ({ operationContext, method }, reply, payload, done) => {
-  if (!operationContext?.numbersShown?.size || method === "HEAD") return done(null, payload);
-  // Where the request was answered as late meanwhile, this answer goes nowhere.
+  if (method === "HEAD") operationContext?.reads?.shown.clear();
+  if (!operationContext || !hasReads(operationContext)) return done(null, payload);
+  // If the request was answered as late meanwhile, this answer goes nowhere.
   recordReads(operationContext).then(
     () => reply.sent || done(null, payload),
     (error) => reply.sent || done(error),

@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 import { createAuthenticator } from "../auth/authenticate.ts";
 import { devTokenFile, ensureDevToken } from "../auth/dev-token.ts";
 import type { VerifyJwt } from "../auth/jwt.ts";
+import { openSignInNames } from "../auth/sign-in-name.ts";
 import type { Config } from "../config.ts";
 import type { Database } from "../db/client.ts";
 import { openDataDir } from "../db/embedded/data-dir.ts";
@@ -14,20 +15,23 @@ import { isMigrated } from "../db/migrating/pending.ts";
 import { type OpenDatabase, openDatabase } from "../db/open.ts";
 import { isWritable } from "../db/writable.ts";
 import { startSweep } from "../idempotency/sweep.ts";
-import { sealPlainNumbers } from "../kyc/sealed-numbers.ts";
+import { endPlainNumbers, sealPlainNumbers } from "../kyc/sealed-numbers.ts";
 import { createLog, openOutput } from "../log.ts";
 import { createMetrics, type Metrics } from "../metrics.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import { watchKeyFile } from "../sealing/key-watch.ts";
 import type { Keyring } from "../sealing/keyring.ts";
+import { watchMilestones } from "../sealing/milestones.ts";
 import { keyFileOf, openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
 import { registerNewestKey } from "../sealing/registry.ts";
+import { countSeals } from "../sealing/seal-counts.ts";
 import { readVersion } from "../version.ts";
 import { createApp } from "./app.ts";
 import { isLoopbackHost } from "./development-token.ts";
-import { launcherGone } from "./launcher.ts";
 import { acceptMore } from "./load/acceptors.ts";
+import { openFilesLimit, roomForConnections } from "./load/open-files.ts";
 import { prepareDrain } from "./shutdown.ts";
+import { closeInTime, type Stop, StoppedAtStart, unlessStopped } from "./stop-signal.ts";
 import { type TokenHint, toUrl, welcome } from "./welcome.ts";
 
 /**
@@ -43,11 +47,11 @@ const SEAL_AGAIN_AFTER = 10_000;
 type Say = (...lines: string[]) => Promise<void>;
 
 /**
- * Runs the gateway until SIGTERM or SIGINT, then resolves with the exit code: 0 when everything that was asked was
- * answered. Fails if the database or the address can't be had, or what a start says can't be read; nothing stays open
+ * Runs the gateway until `stop`, then resolves with the exit code: 0 when everything that was asked was answered. If
+ * `stop` comes before it listens, the process ends with 0. Fails if the database or the address can't be had, or what a start says can't be read; nothing stays open
  * then.
  */
-export async function serve(config: Config, say: Say): Promise<number> {
+export async function serve(config: Config, say: Say, stop: Stop): Promise<number> {
   for (const flag of V8_FLAGS) setFlagsFromString(flag);
   let droppedLines = 0;
   const output = await openOutput(config.logBufferLimit, (lines) => {
@@ -55,30 +59,50 @@ export async function serve(config: Config, say: Say): Promise<number> {
   });
   const log = createLog(config.logLevel, output);
   requireKeySource(config);
+  const files = openFilesLimit();
+  const maxConnections = roomForConnections(config, files);
+  if (maxConnections < config.maxConnections) {
+    log.warn(
+      { openFiles: files, maxConnections },
+      "MAX_CONNECTIONS is lowered: the limit of open files (ulimit -n) leaves room for no more",
+    );
+  }
   if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) {
     await say(`Making a database in ${openDataDir(config.dataDir)}, which takes some seconds …`);
   }
-  const database = await openDatabase(config, (message) => log.warn(message));
   try {
-    const metrics = createMetrics({ usage: () => database.db.usage(), droppedLines: () => droppedLines });
-    return await run(config, database, { log, metrics }, say);
-  } finally {
-    await database.close();
+    const database = await unlessStopped(
+      stop,
+      openDatabase(config, (message) => log.warn(message)),
+    );
+    try {
+      const metrics = createMetrics({ usage: () => database.db.usage(), droppedLines: () => droppedLines });
+      return await run({ ...config, maxConnections }, database, { log, metrics, say, stop });
+    } finally {
+      await closeInTime(database.close());
+    }
+  } catch (error) {
+    if (!(error instanceof StoppedAtStart)) throw error;
+    log.info({ signal: error.signal }, "stopped before it listened");
+    // A migration that waits for others would keep the process: PostgreSQL rolls it back, and the next start repeats it.
+    process.exit(0);
   }
 }
 
 async function run(
   config: Config,
   { db, address }: OpenDatabase,
-  { log, metrics }: { log: Logger; metrics: Metrics },
-  say: Say,
+  { log, metrics, say, stop }: { log: Logger; metrics: Metrics; say: Say; stop: Stop },
 ): Promise<number> {
   let draining = false;
   let deaf = false;
   const ending = new AbortController();
-  const stop = Promise.race([stopSignal(), launcherGone()]);
-  await migrate(address);
-  const keys = await openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message));
+  await unlessStopped(stop, migrate(address));
+  const keys = await unlessStopped(
+    stop,
+    openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message)),
+  );
+  for (const message of describeUnreached(keys)) log.warn(message);
   // It takes a moment until there is more to say: whoever wants a line alone, as `head -1` does, has gone by then.
   await say(`KYC gateway ${readVersion()} is starting …`);
   const unwatchKeys = config.encryptionKeys
@@ -93,14 +117,14 @@ async function run(
         },
         onFailure: (err) => log.warn({ err }, "the key file could not be read again"),
       });
-  const { token, hint } = await devToken(config, db);
+  const { token, hint } = await unlessStopped(stop, devToken(config, db, keys));
   const devTokenOfPages = isLoopbackHost(config.host) ? token : null;
   const app = await createApp({
     config,
     devToken: devTokenOfPages,
     db,
     keys,
-    authenticate: createAuthenticator(db, Date.now, await jwtVerifier(config, log)),
+    authenticate: createAuthenticator(db, keys, Date.now, await jwtVerifier(config, db, keys, log)),
     log,
     metrics,
     isReady: async () => (await isWritable(db.urgent)) && (await isMigrated(db.urgent)),
@@ -110,13 +134,23 @@ async function run(
   });
   const drain = prepareDrain(app);
   const sealing = sealWhatIsPlain(db, keys, log, ending.signal);
+  const stopCounting = countSeals(db, keys, {
+    onMany: (key, seals) =>
+      log.warn({ key, seals }, "an encryption key has sealed half of what it may: change to a new one"),
+    onFailure: (err) => log.warn({ err }, "what the encryption keys have sealed could not be counted"),
+  });
+  const stopMilestones = watchMilestones(db, keys, {
+    onMissing: (milestone) =>
+      log.error({ milestone }, "somebody has removed a milestone from the database: it still holds here"),
+    onFailure: (err) => log.warn({ err }, "the milestones of the database could not be read"),
+  });
   // Left to Node, what comes while 511 wait is dropped by the system, and hangs in its retries.
   await app.listen({ port: config.port, host: config.host, backlog: config.maxConnections });
   await say(...welcome(baseUrl(app, config.host), config, { hint, devToken: devTokenOfPages })).catch(
     async (error) => {
       ending.abort();
       unwatchKeys();
-      await Promise.all([app.close(), sealing]);
+      await Promise.all([app.close(), sealing, stopMilestones(), stopCounting()]);
       throw error;
     },
   );
@@ -130,58 +164,64 @@ async function run(
   const drained = await drain(acceptors, () => {
     deaf = true;
   });
-  await Promise.all([sealing, stopSweep()]);
+  await Promise.all([sealing, stopSweep(), stopMilestones(), stopCounting()]);
   if (!drained) log.warn("requests that did not end in time were cut");
   log.info("stopped");
   return 0;
 }
 
+/** What the database of an earlier release still accepts, and until when, in words. */
+function describeUnreached({ reached }: Keyring): string[] {
+  const lines: string[] = [];
+  if (!reached.has("numbers_sealed")) {
+    lines.push("plain document numbers of an earlier release are accepted until they are encrypted");
+  }
+  if (!reached.has("numbers_bound")) {
+    lines.push(
+      "document numbers are not bound to versions of their records: run `keys rotate` once no replica of an earlier release runs",
+    );
+  }
+  return lines;
+}
+
 /** Seals what an earlier release has left plain, while the gateway serves, however often that takes. */
 async function sealWhatIsPlain(db: Database, keys: Keyring, log: Logger, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
+  while (!signal.aborted && !keys.reached.has("numbers_sealed")) {
     try {
       const { resealed } = await sealPlainNumbers(db, keys, signal);
       if (resealed > 0) log.info({ sealed: resealed }, "plain document numbers were encrypted");
-      return;
+      if (signal.aborted || (await endPlainNumbers(db, keys, Date.now()))) return;
     } catch (err) {
       log.warn({ err }, "plain document numbers could not be encrypted yet");
-      await wait(SEAL_AGAIN_AFTER, undefined, { signal }).catch(() => {});
     }
+    await wait(SEAL_AGAIN_AFTER, undefined, { signal }).catch(() => {});
   }
 }
 
-async function jwtVerifier({ jwt }: Config, log: Logger): Promise<VerifyJwt | undefined> {
+async function jwtVerifier(
+  { jwt }: Config,
+  db: Database,
+  keys: Keyring,
+  log: Logger,
+): Promise<VerifyJwt | undefined> {
   if (!jwt) return undefined;
   // Loaded only where it is needed: every start would pay for it.
   const { createJwtVerifier } = await import("../auth/jwt.ts");
   const onFailure = (err: unknown) => log.warn({ err }, "the identity provider's keys could not be fetched");
-  return createJwtVerifier(jwt, { now: Date.now, onFailure });
-}
-
-/** Signals so close together are one wish to stop: npm passes on what reached the gateway already. Milliseconds. */
-const SAME_WISH = 500;
-
-/** The first signal to stop. The listeners stay: without them another signal would end the process on the spot. */
-function stopSignal(): Promise<string> {
-  return new Promise((resolve) => {
-    let askedAt: number | undefined;
-    const onSignal = (signal: string) => {
-      askedAt ??= performance.now();
-      // Whoever presses Ctrl-C again does not want to wait.
-      if (signal === "SIGINT" && performance.now() - askedAt > SAME_WISH) process.exit(130);
-      resolve(signal);
-    };
-    process.on("SIGTERM", onSignal);
-    process.on("SIGINT", onSignal);
-  });
+  const nameSignIn = await openSignInNames(db, keys);
+  return createJwtVerifier(jwt, { nameSignIn, now: Date.now, onFailure });
 }
 
 /** The token for development where there is one, and what a start tells of tokens. */
-async function devToken(config: Config, db: Database): Promise<{ token: string | null; hint: TokenHint }> {
+async function devToken(
+  config: Config,
+  db: Database,
+  keys: Keyring,
+): Promise<{ token: string | null; hint: TokenHint }> {
   const command = `npx kyc-gateway token create --account demo --name first --scopes kyc:read,kyc:write,kyc:pii`;
   if (config.databaseUrl !== undefined) return { token: null, hint: { command } };
   const file = devTokenFile(config.dataDir);
-  const token = await ensureDevToken(db, file, Date.now());
+  const token = await ensureDevToken(db, keys, file, Date.now());
   if (token === null) return { token, hint: { command } };
   return {
     token,

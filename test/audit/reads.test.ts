@@ -173,21 +173,106 @@ test("a write whose read can't be written stands, and its retry under the same k
   expect((await gateway.rest(account, "GET", "/v1/kyc")).json().data).toEqual([again.json()]);
 });
 
-test("a list that fails at a number which can't be opened shows none, and leaves no event", async () => {
+test("a list with a number that can't be decrypted leaves an event of the others", async () => {
   const account = await gateway.token("damaged");
   const damaged = await createRecord(gateway, account);
-  for (const _ of [1, 2]) await createRecord(gateway, account);
+  const others = [await createRecord(gateway, account), await createRecord(gateway, account)];
   await gateway.db.execute(
     `update kycs set sealed_number = (select sealed_number from kycs where id = $1) where id = $2`,
     [ids[0], damaged],
   );
-  const answer = await gateway.rest(account, "GET", "/v1/kyc");
-  expect(answer.statusCode).toBe(500);
-  expect(answer.body).not.toContain(goodInput.documentNumber);
+  await gateway.db.execute("delete from audit_events where action = 'created'");
+  for (const id of [damaged, ...others]) await gateway.rest(account, "GET", `/v1/kyc/${id}`);
+  await gateway.rest(account, "GET", "/v1/kyc");
+  await gateway.graphql(account, "{ kycs { nodes { documentNumber } } }");
+  expect((await reads()).map((event) => event.kyc_ids)).toEqual([
+    ...others.map((id) => [id]),
+    ...[others.toReversed(), others.toReversed()],
+  ]);
+});
+
+const SELECTIONS = ["nodes { id }", "totalCount", "pageInfo { hasNextPage }", "__typename"];
+
+test("a search by number that finds records leaves one event of them, whatever is selected", async () => {
+  const account = await gateway.token("searched");
+  const other = await createRecord(gateway, account, { documentNumber: "SX-2" });
+  const found = [await createRecord(gateway, account, { documentNumber: "SX-1" })];
+  found.unshift(await createRecord(gateway, account, { documentNumber: "SX-1" }));
+  const search = (selection: string, documentNumber: string, args = "first: 5") =>
+    gateway.graphql(
+      account,
+      `query ($n: String!) { kycs(${args}, filter: { documentNumber: $n }) { ${selection} } }`,
+      { n: documentNumber },
+    );
+  for (const selection of SELECTIONS) await search(selection, "SX-1");
+  await search("totalCount", " SX-2 ");
+  await search("totalCount", "SX-1", `first: 1, after: "${found[1]}"`);
+  await search("totalCount", "SX-1", "first: 0");
+  await gateway.rest(account, "GET", "/v1/kyc?document_number=SX-1&limit=1");
+  await gateway.rest(account, "HEAD", "/v1/kyc?document_number=SX-1");
+  await gateway.rest(account, "POST", "/v1/kyc/search", { json: { document_number: "SX-1" } });
+  await gateway.rest(account, "GET", "/v1/kyc?document_number=SX-1", { headers: { "if-none-match": "*" } });
+  await gateway.rest(account, "POST", "/v1/kyc/search", {
+    json: { document_number: "SX-1" },
+    headers: { "if-match": "*" },
+  });
+  expect((await reads()).map((event) => event.kyc_ids)).toEqual([
+    ...SELECTIONS.map(() => found),
+    ...[[other], [found[0]], [found[0]], [found[0]]],
+    ...[found, found, found, found],
+  ]);
+});
+
+test("a search by number that finds nothing, or fails, leaves none", async () => {
+  await gateway.graphql(
+    token,
+    `{ kycs(filter: { documentNumber: "SX-9" }) { nodes { documentNumber } totalCount } }`,
+  );
+  await gateway.rest(token, "GET", "/v1/kyc?document_number=SX-9");
+  await gateway.rest(token, "GET", `/v1/kyc?document_number=${goodInput.documentNumber}&limit=0`);
+  const elsewhere = await gateway.token("elsewhere");
+  await gateway.rest(elsewhere, "GET", `/v1/kyc?document_number=${goodInput.documentNumber}`);
+  const reader = await gateway.token("acme", ["kyc:read"]);
+  const refused = await gateway.rest(reader, "GET", `/v1/kyc?document_number=${goodInput.documentNumber}`);
+  expect(refused.statusCode).toBe(403);
   expect(await reads()).toEqual([]);
 });
 
+test("an update that confirms the record's number leaves one event, and one with another number none", async () => {
+  const id = await createRecord(gateway, token, { documentNumber: "SX-3" });
+  const update = (text: string, as = token) =>
+    gateway.graphql(
+      as,
+      `mutation ($n: String!) { updateKyc(input: { id: "${id}", documentNumber: $n }) { kyc { id } } }`,
+      { n: text },
+    );
+  await update(" SX-3 ");
+  await gateway.rest(token, "PATCH", `/v1/kyc/${id}`, { json: { document_number: "SX-3" } });
+  const writer = await gateway.token("acme", ["kyc:write", "kyc:pii"]);
+  await gateway.rest(writer, "PATCH", `/v1/kyc/${id}`, { json: { document_number: "SX-3" } });
+  expect((await reads()).map((event) => event.kyc_ids)).toEqual([[id], [id], [id]]);
+  await update("SX-4");
+  await update("••-4");
+  const clerk = await gateway.token("acme", ["kyc:read", "kyc:write"]);
+  await update("SX-4", clerk);
+  await gateway.rest(token, "PATCH", `/v1/kyc/${id}`, {
+    json: { document_number: "SX-4" },
+    headers: { "if-match": '"1"' },
+  });
+  expect(await reads()).toHaveLength(3);
+});
+
+test("an error that confirms a number leaves an event, too", async () => {
+  const id = await createRecord(gateway, token, { documentNumber: "SX-5000" });
+  const refused = await gateway.rest(token, "DELETE", `/v1/kyc/${id}`, {
+    headers: { "kyc-reason": "has SX 5000" },
+  });
+  expect(refused.statusCode).toBe(400);
+  expect((await reads()).map((event) => event.kyc_ids)).toEqual([[id]]);
+});
+
 test("an answer shows a thousand numbers at most, and where it is refused leaves no event", async () => {
+  gateway.keys.reached.delete("numbers_sealed");
   const many = await gateway.token("many");
   await gateway.db.execute(`
     insert into kycs (account_id, id, customer_id, verification_status, document_type, document_number,

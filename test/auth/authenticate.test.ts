@@ -3,8 +3,12 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { createAuthenticator } from "../../src/auth/authenticate.ts";
 import { mintToken } from "../../src/auth/token.ts";
 import { issueToken, listTokens, revokeToken } from "../../src/auth/tokens.ts";
+import { parseKeys } from "../../src/sealing/key-list.ts";
+import { Keyring } from "../../src/sealing/keyring.ts";
 import { createTestDatabase } from "../support/database.ts";
+import { newKey } from "../support/keys.ts";
 
+const keys = new Keyring(parseKeys([newKey("test")]).keys);
 let database: Awaited<ReturnType<typeof createTestDatabase>>;
 beforeAll(async () => {
   database = await createTestDatabase();
@@ -12,12 +16,18 @@ beforeAll(async () => {
 afterAll(() => database.drop());
 
 const issue = (name: string, expiresAt: number | null = null) =>
-  issueToken(database.db, { accountId: "acme", name, scopes: ["kyc:read"], expiresAt, now: Date.now() });
+  issueToken(database.db, keys, {
+    accountId: "acme",
+    name,
+    scopes: ["kyc:read"],
+    expiresAt,
+    now: Date.now(),
+  });
 const idOf = async (name: string) =>
-  (await listTokens(database.db)).find((token) => token.name === name)?.id as string;
+  (await listTokens(database.db, keys)).find((token) => token.name === name)?.id as string;
 
 test("a good token names its account, its id, its name and its scopes; no header names nobody", async () => {
-  const authenticate = createAuthenticator(database.db, Date.now);
+  const authenticate = createAuthenticator(database.db, keys, Date.now);
   const token = await issue("good");
   expect(await authenticate(`Bearer ${token}`)).toEqual({
     accountId: "acme",
@@ -30,7 +40,7 @@ test("a good token names its account, its id, its name and its scopes; no header
 });
 
 test("headers that are malformed and tokens that nobody knows are refused", async () => {
-  const authenticate = createAuthenticator(database.db, Date.now);
+  const authenticate = createAuthenticator(database.db, keys, Date.now);
   const token = await issue("known");
   for (const header of [
     "",
@@ -47,7 +57,7 @@ test("headers that are malformed and tokens that nobody knows are refused", asyn
 
 test("a token is refused from the millisecond in which it expires, however often it was used before", async () => {
   let now = 1_800_000_000_000;
-  const authenticate = createAuthenticator(database.db, () => now);
+  const authenticate = createAuthenticator(database.db, keys, () => now);
   const header = `Bearer ${await issue("short", now + 1000)}`;
   now += 999;
   expect(await authenticate(header)).not.toBeNull();
@@ -56,10 +66,13 @@ test("a token is refused from the millisecond in which it expires, however often
 });
 
 test("a token that is in use is refused within a second of being revoked, on every replica", async () => {
-  const replicas = [createAuthenticator(database.db, Date.now), createAuthenticator(database.db, Date.now)];
+  const replicas = [
+    createAuthenticator(database.db, keys, Date.now),
+    createAuthenticator(database.db, keys, Date.now),
+  ];
   const header = `Bearer ${await issue("revoked")}`;
   for (const authenticate of replicas) await authenticate(header);
-  await revokeToken(database.db, await idOf("revoked"), Date.now());
+  await revokeToken(database.db, keys, await idOf("revoked"), Date.now());
   await wait(1000);
   for (const authenticate of replicas) {
     await expect(authenticate(header)).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
@@ -67,7 +80,7 @@ test("a token that is in use is refused within a second of being revoked, on eve
 });
 
 test("a token works as soon as it is made, even where it was asked for before", async () => {
-  const authenticate = createAuthenticator(database.db, Date.now);
+  const authenticate = createAuthenticator(database.db, keys, Date.now);
   const header = `Bearer ${await issue("early")}`;
   await database.db.execute("update tokens set hash = 'x' || hash where name = 'early'");
   await expect(authenticate(header)).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
@@ -85,8 +98,8 @@ test("only a hash of a token is stored", async () => {
 test("revoking is safe to repeat, and tells where there is no such token", async () => {
   await issue("twice");
   const id = await idOf("twice");
-  expect(await revokeToken(database.db, id, 1000)).toBe(true);
-  expect(await revokeToken(database.db, id, 2000)).toBe(true);
-  expect((await listTokens(database.db)).find((token) => token.id === id)?.revokedAt).toBe(1000);
-  expect(await revokeToken(database.db, "tok_nobody", 1000)).toBe(false);
+  expect(await revokeToken(database.db, keys, id, 1000)).toBe(true);
+  expect(await revokeToken(database.db, keys, id, 2000)).toBe(true);
+  expect((await listTokens(database.db, keys)).find((token) => token.id === id)?.revokedAt).toBe(1000);
+  expect(await revokeToken(database.db, keys, "tok_nobody", 1000)).toBe(false);
 });

@@ -5,8 +5,12 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { ensureDevToken } from "../../src/auth/dev-token.ts";
 import { SCOPES, type Scope } from "../../src/auth/scopes.ts";
 import { issueToken, listTokens, revokeToken } from "../../src/auth/tokens.ts";
+import { parseKeys } from "../../src/sealing/key-list.ts";
+import { Keyring } from "../../src/sealing/keyring.ts";
 import { createTestDatabase } from "../support/database.ts";
+import { newKey } from "../support/keys.ts";
 
+const keys = new Keyring(parseKeys([newKey("test")]).keys);
 let database: Awaited<ReturnType<typeof createTestDatabase>>;
 let folder: string;
 beforeAll(async () => {
@@ -20,12 +24,18 @@ afterAll(async () => {
 
 const EARLIER: Scope[] = ["kyc:read", "kyc:write", "kyc:delete", "audit:read"];
 const issue = (name: string) =>
-  issueToken(database.db, { accountId: "demo", name, scopes: EARLIER, expiresAt: null, now: Date.now() });
-const scopesOfAll = async () => (await listTokens(database.db, "demo")).map((token) => token.scopes);
+  issueToken(database.db, keys, {
+    accountId: "demo",
+    name,
+    scopes: EARLIER,
+    expiresAt: null,
+    now: Date.now(),
+  });
+const scopesOfAll = async () => (await listTokens(database.db, keys, "demo")).map((token) => token.scopes);
 
 test("a first start makes a token with every scope, for its owner alone", async () => {
   const file = join(folder, "first");
-  const made = await ensureDevToken(database.db, file, Date.now());
+  const made = await ensureDevToken(database.db, keys, file, Date.now());
   expect(made).toBe((await readFile(file, "utf8")).trim());
   expect(((await stat(file)).mode & 0o777).toString(8)).toBe("600");
   expect(await scopesOfAll()).toEqual([SCOPES]);
@@ -37,7 +47,7 @@ test("a token of an earlier release is kept and sees numbers, once; other tokens
   for (const name of ["development", "of an operator"]) await issue(name);
   await writeFile(file, `${secret}\n`);
   for (let start = 0; start < 2; start += 1)
-    expect(await ensureDevToken(database.db, file, Date.now())).toBe(secret);
+    expect(await ensureDevToken(database.db, keys, file, Date.now())).toBe(secret);
   expect((await readFile(file, "utf8")).trim()).toBe(secret);
   const scopes = await scopesOfAll();
   expect(scopes).toContainEqual([...EARLIER, "kyc:pii"]);
@@ -46,8 +56,8 @@ test("a token of an earlier release is kept and sees numbers, once; other tokens
 
 test("a token that was revoked stays so, and is told", async () => {
   const file = join(folder, "revoked");
-  expect(await ensureDevToken(database.db, file, Date.now())).not.toBeNull();
-  const newest = (await listTokens(database.db, "demo")).at(-1);
-  await revokeToken(database.db, String(newest?.id), Date.now());
-  expect(await ensureDevToken(database.db, file, Date.now())).toBeNull();
+  expect(await ensureDevToken(database.db, keys, file, Date.now())).not.toBeNull();
+  const newest = (await listTokens(database.db, keys, "demo")).at(-1);
+  await revokeToken(database.db, keys, String(newest?.id), Date.now());
+  expect(await ensureDevToken(database.db, keys, file, Date.now())).toBeNull();
 });

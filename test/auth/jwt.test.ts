@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, generateKeyPairSync, type JsonWebKey, randomBytes } from "node:crypto";
+import { createPublicKey, generateKeyPairSync, type JsonWebKey, randomBytes } from "node:crypto";
 import { exportJWK, exportSPKI, SignJWT, UnsecuredJWT } from "jose";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createJwtVerifier, type VerifyJwt } from "../../src/auth/jwt.ts";
@@ -23,7 +23,12 @@ function createVerifier(claims: Partial<JwtConfig> = {}) {
       ...{ issuer: provider.issuer, audience: AUDIENCE, jwksUrl: provider.jwksUrl },
       ...{ account: undefined, accountClaim: "account", scopeClaim: "scope", scopeMap: new Map(), ...claims },
     },
-    { now: () => time, elapsed: () => time, onFailure: (error) => heard.push(error) },
+    {
+      nameSignIn: (issuer, sub) => `jwt_${issuer} ${sub}`,
+      now: () => time,
+      elapsed: () => time,
+      onFailure: (error) => heard.push(error),
+    },
   );
 }
 
@@ -40,13 +45,39 @@ const refusal = (message: RegExp) => ({
   message: expect.stringMatching(message) as string,
 });
 
+describe("the type of a token", () => {
+  const sign = (typ?: string) => provider.sign({}, typ === undefined ? {} : { typ });
+
+  test.each(["at+jwt", "AT+JWT", "application/at+jwt", "Application/At+Jwt"])(
+    "is accepted as %s, if it is configured in any of these spellings",
+    async (typ) => {
+      for (const configured of ["at+jwt", "application/at+jwt", "At+JWT"]) {
+        expect(await createVerifier({ typ: configured })(await sign(typ))).toMatchObject({
+          accountId: "acme",
+        });
+      }
+    },
+  );
+
+  test.each([undefined, "JWT", "jwt", "logout+jwt", "at+jwt2", "at", "text/at+jwt", ""])(
+    "is refused as %s, as that of an ID token is, if it is to be at+jwt",
+    async (typ) => {
+      const refused = createVerifier({ typ: "at+jwt" })(await sign(typ));
+      await expect(refused).rejects.toMatchObject(refusal(/type \(typ\)/));
+    },
+  );
+
+  test.each([undefined, "JWT", "at+jwt"])("may be %s, if none is configured", async (typ) => {
+    expect(await createVerifier()(await sign(typ))).toMatchObject({ accountId: "acme" });
+  });
+});
+
 describe("claims", () => {
   test("a good token names its account and those scopes that the gateway has, and hides its subject", async () => {
     const viewer = await verify(await provider.sign());
-    const hash = createHash("sha256").update("ann@acme.example").digest("hex");
     expect(viewer).toEqual({
       accountId: "acme",
-      tokenId: `jwt_${hash.slice(0, 16)}`,
+      tokenId: `jwt_${provider.issuer} ann@acme.example`,
       tokenName: "sign-in",
       scopes: ["kyc:read", "kyc:write"],
     });

@@ -15,6 +15,8 @@ import { createRecord, goodInput } from "../support/records.ts";
 const WITHOUT_ACCOUNT: Record<string, string> = {
   tokens_by_hash: NOT_PARTITIONED.tokens ?? "",
   encryption_keys_pkey: NOT_PARTITIONED.encryption_keys ?? "",
+  milestones_pkey: NOT_PARTITIONED.milestones ?? "",
+  secrets_pkey: NOT_PARTITIONED.secrets ?? "",
   idempotency_keys_by_time: "what is old is removed for all accounts at once",
 };
 

@@ -13,6 +13,7 @@ const kyc = {
   documentType: "passport",
   sealedNumber: CANARY,
   numberDigest: CANARY,
+  sealedVersion: null,
   plainNumber: null,
   createdAt: 1,
   updatedAt: 1,

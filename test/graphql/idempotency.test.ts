@@ -58,7 +58,10 @@ describe.each(Object.keys(WAYS) as Way[])("a mutation with a key, first with the
     for (const [code, input] of Object.entries(inputs)) {
       const key = randomUUID();
       const { headers, ...first } = await post(way, key, { query, variables: { input } });
-      expect(JSON.parse(first.body)).toMatchObject({ data: null, errors: [{ extensions: { code } }] });
+      expect(JSON.parse(first.body)).toMatchObject({
+        data: { updateKyc: null },
+        errors: [{ extensions: { code } }],
+      });
       for (const other of ["short", "weighted", "short", "weighted"] as const) {
         const again = await post(other, key, { query, variables: { input } });
         expect(again).toEqual({ ...first, headers: { ...headers, "idempotent-replayed": "true" } });
@@ -74,7 +77,7 @@ describe.each(Object.keys(WAYS) as Way[])("a mutation with a key, first with the
     expect(answers[1]).toEqual(answers[0]);
     expect(answers[0]?.status).toBe(200);
     expect(JSON.parse(answers[0]?.body ?? "")).toMatchObject({
-      data: null,
+      data: { createKyc: null },
       errors: [{ path: ["createKyc"], extensions: { code: "IDEMPOTENCY_MISMATCH" } }],
     });
   });

@@ -39,8 +39,8 @@ test.each([
       await tx.execute("select 1 from kycs where id = $1 for update", [id]);
       asked = gateway.graphql(token, TWO_UPDATES, { id }, { accept });
       await expect.poll(isWaitedFor).toBe(true);
-      const known = await findToken(gateway.db, hashToken(token));
-      await revokeToken(gateway.db, String(known?.id), Date.now());
+      const known = await findToken(gateway.db, gateway.keys, hashToken(token));
+      await revokeToken(gateway.db, gateway.keys, String(known?.id), Date.now());
       await wait(REVOKED_AFTER);
     });
     expect(await asked).toMatchObject({
@@ -51,3 +51,59 @@ test.each([
     expect(stored).toEqual([{ version: 2, document_type: "passport" }]);
   },
 );
+
+test.each([
+  ["NOT_FOUND", `updateKyc(input: { id: "0000000000000000", documentType: VISA }) { kyc { id } }`],
+  ["BAD_USER_INPUT", `updateKyc(input: { id: "$ID", documentNumber: " " }) { kyc { id } }`],
+  ["VERSION_CONFLICT", `deleteKyc(input: { id: "$ID", expectedVersion: 9 }) { deletedId }`],
+  [
+    "BAD_USER_INPUT",
+    `createKyc(input: { customerId: "", verificationStatus: PENDING, documentType: VISA, documentNumber: "1" }) { kyc { id } }`,
+  ],
+  ["FORBIDDEN", `deleteKyc(input: { id: "$ID" }) { deletedId }`],
+])(
+  "a mutation that fails with %s hides neither the result before nor the one after it",
+  async (code, failing) => {
+    const token = await gateway.token("acme", code === "FORBIDDEN" ? ["kyc:read", "kyc:write"] : undefined);
+    const id = await createRecord(gateway, token);
+    const query = `mutation {
+    before: updateKyc(input: { id: "${id}", verificationStatus: VERIFIED }) { kyc { version documentType } }
+    failing: ${failing.replace("$ID", id)}
+    after: updateKyc(input: { id: "${id}", documentType: OTHER }) { kyc { version documentType } }
+  }`;
+    for (const accept of ["application/json", "application/json;q=1"]) {
+      const { status, data, errors } = await gateway.graphql(token, query, {}, { accept });
+      expect({ status, data }).toMatchObject({
+        status: 200,
+        data: {
+          before: { kyc: { version: accept === "application/json" ? 2 : 3 } },
+          failing: null,
+          after: { kyc: { version: 3, documentType: "OTHER" } },
+        },
+      });
+      expect(errors?.map(({ path, extensions }) => [path, extensions.code])).toEqual([[["failing"], code]]);
+    }
+  },
+);
+
+test("once the database is unavailable, the rest of a document's mutations is not tried", async () => {
+  const token = await gateway.token("acme");
+  const [failing, other] = [await createRecord(gateway, token), await createRecord(gateway, token)];
+  await gateway.db.execute(`create function refuse() returns trigger language plpgsql as
+    $$ begin raise exception using errcode = '57P03'; end $$`);
+  await gateway.db.execute(`create trigger refuse before update on kycs for each row
+    when (old.id = '${failing}') execute function refuse()`);
+  try {
+    const query = `mutation {
+      first: updateKyc(input: { id: "${failing}", documentType: VISA }) { kyc { version } }
+      second: updateKyc(input: { id: "${other}", documentType: VISA }) { kyc { version } }
+    }`;
+    const { status, data, errors } = await gateway.graphql(token, query);
+    expect({ status, data }).toEqual({ status: 503, data: { first: null, second: null } });
+    expect(errors?.map(({ extensions }) => extensions.code)).toEqual(["UNAVAILABLE", "UNAVAILABLE"]);
+    const [stored] = await gateway.db.execute("select version from kycs where id = $1", [other]);
+    expect(stored).toEqual({ version: 1 });
+  } finally {
+    await gateway.db.execute("drop trigger refuse on kycs");
+  }
+});

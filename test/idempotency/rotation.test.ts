@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { connect } from "../../src/db/pool/pool.ts";
-import { placeOf, sealedResults } from "../../src/idempotency/sealed-results.ts";
+import { sealedResults, sealResult } from "../../src/idempotency/sealed-results.ts";
 import { sealedNumbers } from "../../src/kyc/sealed-numbers.ts";
 import { parseKeys } from "../../src/sealing/key-list.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
@@ -38,7 +38,7 @@ async function addAnswers(ids: readonly string[]): Promise<void> {
     [
       rows.map(({ hash }) => hash),
       rows.map(({ id }) => id),
-      rows.map(({ hash }) => before.seal("the answer", placeOf("acme", hash))),
+      rows.map(({ hash }) => sealResult(before, "acme", hash, '["the answer"]')),
     ],
   );
 }

@@ -79,5 +79,7 @@ test("a result that was changed is told, and the others are sealed anew all the 
   const newer = new Keyring([{ id: "newer", secret: randomBytes(32) }, NEW]);
   const { resealed, unreadable } = await sealedResults.reseal(gateway.db, newer, () => {});
   expect(resealed).toBe(COUNT - 1);
-  expect(unreadable).toEqual(["an idempotency key of the account acme"]);
+  expect(unreadable).toEqual([
+    { kind: "answer", account: "acme", id: expect.any(String), why: "a sealed text is cut short" },
+  ]);
 });

@@ -11,7 +11,14 @@ const NOW = Date.parse("2026-03-03T00:00:00Z");
 const wanted = { keyHash: "hash", lock: "1", kycId: "record", requestDigest: null, sealedResult: null };
 const record: Kyc = {
   ...{ id: "record7", customerId: "c", verificationStatus: "pending", documentType: "visa" },
-  ...{ sealedNumber: null, plainNumber: "1", createdAt: NOW, updatedAt: NOW, version: 1 },
+  ...{
+    sealedNumber: null,
+    sealedVersion: null,
+    plainNumber: "1",
+    createdAt: NOW,
+    updatedAt: NOW,
+    version: 1,
+  },
 };
 
 let database: Awaited<ReturnType<typeof createTestDatabase>>;

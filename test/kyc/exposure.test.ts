@@ -118,25 +118,3 @@ test("a search finds exactly the records with the number, in pages and counts, o
   expect(searches.map((answer) => answer.json().data.length)).toEqual([3, 1, 0, 0]);
   expect(gateway.logged()).not.toMatch(/S-1/);
 });
-
-test("a number under a key that the gateway lacks is answered with 503, and the log names the key", async () => {
-  const document = "query Once($id: ID!) { kyc(id: $id) { id documentNumber } }";
-  await gateway.db.execute(
-    `update kycs set sealed_number = 'lost' || substring(sealed_number from position('.' in sealed_number)) where id = '${id}'`,
-  );
-  // The second and third time it is a compiled query's.
-  for (let time = 0; time < 4; time += 1) {
-    const { status, errors } = await gateway.graphql(full, document, { id });
-    expect({ status, code: errors?.[0]?.extensions.code }).toEqual({ status: 503, code: "UNAVAILABLE" });
-  }
-  const rest = await gateway.rest(full, "GET", `/v1/kyc/${id}`);
-  expect({ status: rest.statusCode, retry: rest.headers["retry-after"] }).toEqual({
-    status: 503,
-    retry: "1",
-  });
-  expect(gateway.logged()).toContain('the encryption key \\"lost\\" is needed');
-  // What does not read the number does not need its key.
-  expect(
-    (await gateway.graphql(full, "query ($id: ID!) { kyc(id: $id) { version } }", { id })).errors,
-  ).toBeUndefined();
-});

@@ -116,7 +116,7 @@ describe("each statement reads ranges of an index, and never the table", () => {
       customerId: "c",
       verificationStatus: "pending",
       documentType: "visa",
-      ...{ sealedNumber: "test.1", numberDigest: "D1", plainNumber: null },
+      ...{ sealedNumber: "test.1", numberDigest: "D1", sealedVersion: null, plainNumber: null },
       createdAt: 1,
       updatedAt: 1,
       version: 1,
@@ -191,7 +191,7 @@ test("a read that starts after a write was acknowledged sees the write", async (
         customerId: "w",
         verificationStatus: "pending",
         documentType: "visa",
-        ...{ sealedNumber: id, numberDigest: id, plainNumber: null },
+        ...{ sealedNumber: id, numberDigest: id, sealedVersion: null, plainNumber: null },
       } as const),
       ...{ createdAt: index, updatedAt: index, version: 1 },
     };
@@ -211,7 +211,7 @@ describe("changes that are asked for at once", () => {
       customerId: "c",
       verificationStatus: "pending",
       documentType: "visa",
-      ...{ sealedNumber: `test.${id}`, numberDigest: `D.${id}`, plainNumber: null },
+      ...{ sealedNumber: `test.${id}`, numberDigest: `D.${id}`, sealedVersion: null, plainNumber: null },
       ...{ createdAt: 1, updatedAt: 1, version: 1 },
     }) as const;
   const insert = async (...ids: string[]) => {

@@ -51,7 +51,7 @@ async function tokenWithPrintedRecord(changes: Partial<Omit<Kyc, "sealedNumber">
     customerId: "WAz8eIbvDR60rouK",
     verificationStatus: "verified",
     documentType: "passport",
-    ...sealNumber(gateway.keys, account, "xgQQXg3hrtjh7AvZ", "123456789"),
+    ...sealNumber(gateway.keys, account, { id: "xgQQXg3hrtjh7AvZ", version: 1 }, "123456789"),
     plainNumber: null,
     createdAt: PRINTED_TIME * 1000,
     updatedAt: PRINTED_TIME * 1000,

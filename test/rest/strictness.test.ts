@@ -567,8 +567,8 @@ describe("tokens", () => {
   test("a revoked token is answered 401", async () => {
     const account = randomUUID();
     const revoked = await gateway.token(account);
-    const [record] = await listTokens(gateway.db, account);
-    await revokeToken(gateway.db, String(record?.id), Date.now());
+    const [record] = await listTokens(gateway.db, gateway.keys, account);
+    await revokeToken(gateway.db, gateway.keys, String(record?.id), Date.now());
     await expectUnauthenticated({ authorization: `Bearer ${revoked}` });
   });
 

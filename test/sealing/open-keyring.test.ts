@@ -23,7 +23,9 @@ beforeAll(async () => {
 afterAll(() => database.drop());
 beforeEach(async () => {
   dataDir = await mkdtemp(join(tmpdir(), "kyc-keys-"));
-  await database.db.execute("delete from kycs; delete from encryption_keys");
+  await database.db.execute(
+    "delete from kycs; delete from encryption_keys; delete from milestones; alter table kycs drop constraint if exists kycs_number_is_bound",
+  );
   return () => rm(dataDir, { recursive: true, force: true });
 });
 
@@ -49,7 +51,7 @@ async function sealOne(keys: Keyring, account = "acme"): Promise<void> {
   const id = "0000000000000001";
   const kyc: NewKyc = {
     ...{ id, customerId: "c", verificationStatus: "pending", documentType: "visa", version: 1 },
-    ...sealNumber(keys, account, id, "X1"),
+    ...sealNumber(keys, account, { id, version: 1 }, "X1"),
     ...{ plainNumber: null, createdAt: 1, updatedAt: 1 },
   };
   await insertKyc(database.db, account, kyc, someEvent(account, id));

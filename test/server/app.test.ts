@@ -44,8 +44,8 @@ test.each([
 ])("a token that is revoked while %s is being sent its body opens nothing", async (path, body) => {
   const token = await gateway.token("parked");
   const upload = await beginUpload(token, path, body);
-  for (const { id, accountId } of await listTokens(gateway.db)) {
-    if (accountId === "parked") await revokeToken(gateway.db, id, Date.now());
+  for (const { id, accountId } of await listTokens(gateway.db, gateway.keys)) {
+    if (accountId === "parked") await revokeToken(gateway.db, gateway.keys, id, Date.now());
   }
   await wait(1000);
   expect(await upload.finish()).toMatch(/^HTTP\/1.1 401 /);

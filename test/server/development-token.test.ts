@@ -13,12 +13,12 @@ let token: string;
 beforeAll(async () => {
   // Costs next to nothing if the pages' files are there already.
   await promisify(execFile)(process.execPath, ["build.mjs"]);
-  gateway = await createTestApp({ CORS_ORIGINS: "https://app.example.com" }, undefined, async (db) => {
+  gateway = await createTestApp({ CORS_ORIGINS: "https://app.example.com" }, undefined, async (db, keys) => {
     const options = {
       ...{ accountId: "demo", name: "development", scopes: SCOPES },
       ...{ expiresAt: null, now: Date.now() },
     };
-    token = await issueToken(db, options);
+    token = await issueToken(db, keys, options);
     return token;
   });
 });
@@ -113,8 +113,8 @@ test("a gateway without a token for development has no such address", async () =
 });
 
 test("once the token is revoked, keys are exchanged for nothing", async () => {
-  const [record] = await listTokens(gateway.db, "demo");
-  await revokeToken(gateway.db, String(record?.id), Date.now());
+  const [record] = await listTokens(gateway.db, gateway.keys, "demo");
+  await revokeToken(gateway.db, gateway.keys, String(record?.id), Date.now());
   await expect.poll(async () => (await exchange(newKey())).statusCode, { timeout: 5000 }).toBe(401);
 });
 

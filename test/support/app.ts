@@ -4,13 +4,16 @@ import inject from "light-my-request";
 import { createAuthenticator } from "../../src/auth/authenticate.ts";
 import { createJwtVerifier } from "../../src/auth/jwt.ts";
 import { SCOPES, type Scope } from "../../src/auth/scopes.ts";
+import { openSignInNames } from "../../src/auth/sign-in-name.ts";
 import { issueToken } from "../../src/auth/tokens.ts";
 import { type Config, parseConfig } from "../../src/config.ts";
 import type { Database } from "../../src/db/client.ts";
 import { isMigrated } from "../../src/db/migrating/pending.ts";
 import { createLog } from "../../src/log.ts";
 import { createMetrics } from "../../src/metrics.ts";
+import { SEALED_PLACES } from "../../src/sealed-places.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
+import { readMilestones } from "../../src/sealing/milestones.ts";
 import { createApp } from "../../src/server/app.ts";
 import { createTestDatabase, joinTestDatabase } from "./database.ts";
 import { newKey } from "./keys.ts";
@@ -67,7 +70,7 @@ export interface TestApp {
 export async function createTestApp(
   env: Record<string, string> = {},
   beside?: Pick<TestApp, "databaseUrl" | "keys">,
-  devToken: (db: Database) => Promise<string | null> = async () => null,
+  devToken: (db: Database, keys: Keyring) => Promise<string | null> = async () => null,
 ): Promise<TestApp> {
   // Tests on a busy machine stop for longer than a gateway should.
   const patience = { MAX_EVENT_LOOP_DELAY: "10 min" };
@@ -79,6 +82,9 @@ export async function createTestApp(
   });
   const { db, url, drop } = await (beside ? joinTestDatabase(beside.databaseUrl) : createTestDatabase());
   const keys = beside?.keys ?? new Keyring(config.encryptionKeys ?? []);
+  const start = { isFirst: !beside, now: Date.now(), onWarning: () => {} };
+  await readMilestones(db, keys);
+  for (const place of SEALED_PLACES) await place.settle?.(db, keys, start);
   const lines: string[] = [];
   const sink = new Writable({
     write(chunk, _encoding, done) {
@@ -94,12 +100,18 @@ export async function createTestApp(
     keys,
     authenticate: createAuthenticator(
       db,
+      keys,
       now,
-      config.jwt && createJwtVerifier(config.jwt, { now, onFailure: () => {} }),
+      config.jwt &&
+        createJwtVerifier(config.jwt, {
+          nameSignIn: await openSignInNames(db, keys),
+          now,
+          onFailure: () => {},
+        }),
     ),
     log: createLog(config.logLevel, sink),
     metrics: createMetrics({ usage: () => db.usage(), droppedLines: () => 0 }),
-    devToken: await devToken(db),
+    devToken: await devToken(db, keys),
     isReady: () => isMigrated(db.urgent),
     isDraining: () => test.draining,
     isDeaf: () => test.draining,
@@ -120,7 +132,7 @@ export async function createTestApp(
     databaseUrl: url,
     logged: () => lines.join(""),
     token: (accountId: string, scopes: readonly Scope[] = SCOPES, expiresAt: number | null = null) =>
-      issueToken(db, { accountId, name: "test", scopes, expiresAt, now: now() }),
+      issueToken(db, keys, { accountId, name: "test", scopes, expiresAt, now: now() }),
     graphql: async (
       token: string | null,
       query: string,

@@ -16,7 +16,10 @@ export interface IdentityProvider {
   /** Afterwards it publishes this key no more. */
   dropKey(kid: string): void;
   /** A token with these claims besides good ones; undefined takes a claim away. */
-  sign(claims?: Record<string, unknown>, header?: { kid?: string | undefined }): Promise<string>;
+  sign(
+    claims?: Record<string, unknown>,
+    header?: { kid?: string | undefined; typ?: string },
+  ): Promise<string>;
   close(): Promise<void>;
 }
 

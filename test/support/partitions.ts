@@ -6,6 +6,8 @@ const PARTITIONS = 4;
 export const NOT_PARTITIONED: Record<string, string> = {
   tokens: "a request is known by its token's hash alone: its account is what the look-up finds out",
   encryption_keys: "the fingerprints of the keys, which serve all accounts",
+  milestones: "what the database as a whole has reached",
+  secrets: "secrets of the gateway, which serve all accounts",
 };
 
 /**

@@ -1,9 +1,9 @@
-import underPressure from "@fastify/under-pressure";
 import type { FastifyInstance, FastifyReply, onRequestHookHandler } from "fastify";
 import type { Config } from "../../config.ts";
 import { withholdAnswer } from "../../context.ts";
 import { overloaded, unavailable } from "../../errors.ts";
 import type { Metrics } from "../../metrics.ts";
+import { EventLoopDelay } from "./event-loop-delay.ts";
 
 declare module "fastify" {
   interface FastifyReply {
@@ -34,8 +34,6 @@ export interface Admission {
 
 /** How often answers that are due, and places of clients that went away, are looked for. Milliseconds. */
 const SWEEP = 100;
-/** Over which the delay of the event loop is averaged: a single slow request must not refuse the next. Milliseconds. */
-const SAMPLE = 1000;
 
 /**
  * The requests in progress. A Map would do, but its entries keep earlier ones alive: V8 then moves each request with
@@ -72,22 +70,12 @@ class Places {
  * Afterwards requests beyond the limits are answered with UNAVAILABLE before anything is done for them, and so are
  * admitted ones that were not answered within `requestTimeout`; what those have begun may still happen.
  */
-export async function limitLoad(
+export function limitLoad(
   app: FastifyInstance,
   limits: Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout">,
   metrics: Metrics,
-): Promise<Admission> {
-  await app.register(underPressure, {
-    maxEventLoopDelay: limits.maxEventLoopDelay,
-    sampleInterval: SAMPLE,
-    // Infinite before the first sample.
-    pressureHandler: ({ routeOptions }, _reply, _type, delay) => {
-      if (routeOptions.config.alwaysAnswered || delay === Number.POSITIVE_INFINITY) return undefined;
-      metrics.countShed("event_loop");
-      return Promise.reject(overloaded());
-    },
-  });
-
+): Admission {
+  const delay = new EventLoopDelay();
   app.decorateReply("place", -1);
   app.decorateReply("begun", 0);
   app.decorateReply("spent", 0);
@@ -108,9 +96,7 @@ export async function limitLoad(
 
   function excess() {
     if (places.size >= limits.maxConcurrentRequests) return "requests";
-    return app.isUnderPressure() && Number.isFinite(app.memoryUsage().eventLoopDelay)
-      ? "event_loop"
-      : undefined;
+    return delay.mean > limits.maxEventLoopDelay ? "event_loop" : undefined;
   }
 
   function room() {
@@ -137,7 +123,13 @@ export async function limitLoad(
   }
 
   const onRequest: onRequestHookHandler = (request, reply, done) => {
-    if (!request.routeOptions.config.alwaysAnswered) admit(reply);
+    if (!request.routeOptions.config.alwaysAnswered) {
+      if (excess() === "event_loop") {
+        metrics.countShed("event_loop");
+        throw overloaded();
+      }
+      admit(reply);
+    }
     done();
   };
   app.addHook("onRequest", onRequest);
@@ -147,6 +139,7 @@ export async function limitLoad(
   });
   app.addHook("onClose", (_app, done) => {
     clearInterval(sweep);
+    delay.stop();
     done();
   });
   return { excess, room, pause, resume };

@@ -104,6 +104,6 @@ function refuse(
   response.end(body);
   record({
     ...{ requestId, address: addressOf(request), method: request.method as string, route, status },
-    ...{ elapsed: performance.now() - came, viewer: undefined, observed: null },
+    ...{ elapsed: performance.now() - came, context: undefined, observed: null },
   });
 }

@@ -121,7 +121,12 @@ test("statements do not wait behind a transaction while another connection is fr
 
 test("of records that are created at once, one that can't be keeps none of the others out", async () => {
   const kyc = (n: number) => ({
-    ...{ id: String(n).padStart(16, "0"), customerId: `"quoted\\" {${n}},null`, plainNumber: null },
+    ...{
+      id: String(n).padStart(16, "0"),
+      customerId: `"quoted\\" {${n}},null`,
+      sealedVersion: null,
+      plainNumber: null,
+    },
     ...{ sealedNumber: `sealed ${n} "\\{},`, numberDigest: `digest ${n}` },
     ...({ verificationStatus: "pending", documentType: "visa" } as const),
     ...{ createdAt: n, updatedAt: n, version: 1 },

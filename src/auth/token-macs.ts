@@ -1,0 +1,182 @@
+import { eq, sql } from "drizzle-orm";
+import type { Executor } from "../db/client.ts";
+import { withRetries } from "../db/retry.ts";
+import { epochMillis, tokens } from "../db/schema.ts";
+import { statement } from "../db/statement.ts";
+import { type Keyring, keyIdOf } from "../sealing/keyring.ts";
+import { recordMilestone } from "../sealing/milestones.ts";
+import { describeFailure, type Resealing, type SealedPlace } from "../sealing/place.ts";
+import type { Scope } from "./scopes.ts";
+
+const given = sql.placeholder;
+
+/** A token as it is stored. Times are epoch milliseconds. */
+export interface StoredToken {
+  accountId: string;
+  id: string;
+  name: string;
+  hash: string;
+  scopes: Scope[];
+  createdAt: number;
+  expiresAt: number | null;
+  revokedAt: number | null;
+  /** Null: an earlier release, or somebody else, wrote it. */
+  mac: string | null;
+}
+
+/** Everything that the gateway believes of a token: to change any of it takes an encryption key. */
+function textOf({ accountId, id, name, hash, scopes, createdAt, expiresAt, revokedAt }: StoredToken): string {
+  return JSON.stringify(["tokens", accountId, id, name, hash, scopes, createdAt, expiresAt, revokedAt]);
+}
+
+/** The MAC of the token's other fields, under the newest key. */
+export function macOf(keys: Keyring, token: StoredToken): string {
+  return keys.authenticate(textOf(token));
+}
+
+/**
+ * Fails with an Error without values unless this gateway, or another one with its keys, wrote the token as it is; with a
+ * MissingKeyError if the key of its MAC is not among these.
+ */
+export function requireAuthentic(keys: Keyring, token: StoredToken): void {
+  if (token.mac === null) throw new Error("it has no MAC: a gateway of this release did not write it");
+  if (!keys.isAuthentic(token.mac, textOf(token))) throw new Error("its MAC is not that of its fields");
+}
+
+export const storedColumns = {
+  accountId: tokens.accountId,
+  id: tokens.id,
+  name: tokens.name,
+  hash: tokens.hash,
+  scopes: tokens.scopes,
+  createdAt: epochMillis(tokens.createdAt),
+  expiresAt: epochMillis<number | null>(tokens.expiresAt),
+  revokedAt: epochMillis<number | null>(tokens.revokedAt),
+  mac: tokens.mac,
+};
+
+export type TokenRow = [
+  accountId: string,
+  id: string,
+  name: string,
+  hash: string,
+  scopes: Scope[],
+  createdAt: number,
+  expiresAt: number | null,
+  revokedAt: number | null,
+  mac: string | null,
+];
+
+export function toStoredToken(row: TokenRow): StoredToken {
+  const [accountId, id, name, hash, scopes, createdAt, expiresAt, revokedAt, mac] = row;
+  return { accountId, id, name, hash, scopes, createdAt, expiresAt, revokedAt, mac };
+}
+
+/** Tokens of one step. */
+const STEP = 500;
+
+const selectSome = statement(
+  (db) =>
+    db
+      .select(storedColumns)
+      .from(tokens)
+      .where(sql`(${tokens.accountId}, ${tokens.id}) > (${given("accountId")}, ${given("id")})`)
+      .orderBy(tokens.accountId, tokens.id)
+      .limit(given("limit")),
+  toStoredToken,
+);
+
+/** All tokens, in steps. */
+async function* listSteps(db: Executor): AsyncGenerator<StoredToken[]> {
+  let after: Pick<StoredToken, "accountId" | "id"> | undefined = { accountId: "", id: "" };
+  while (after) {
+    const some: StoredToken[] = await selectSome(db, {
+      accountId: after.accountId,
+      id: after.id,
+      limit: STEP,
+    });
+    yield some;
+    after = some.length < STEP ? undefined : some.at(-1);
+  }
+}
+
+const replace = statement(
+  () => sql`
+    update tokens set mac = new.mac
+    from unnest(${given("accounts")}::text[], ${given("ids")}::text[], ${given("old")}::text[], ${given("macs")}::text[])
+      as new(account_id, id, old, mac)
+    where tokens.account_id = new.account_id and tokens.id = new.id and tokens.mac is not distinct from new.old
+    returning 1`,
+  () => true,
+);
+
+/** Gives each token a MAC under the newest key, unless it got another one since it was read; returns how many. */
+async function replaceMacs(db: Executor, keys: Keyring, some: readonly StoredToken[]): Promise<number> {
+  if (some.length === 0) return 0;
+  const written = await replace(db, {
+    accounts: some.map(({ accountId }) => accountId),
+    ids: some.map(({ id }) => id),
+    old: some.map(({ mac }) => mac),
+    macs: some.map((token) => macOf(keys, token)),
+  });
+  return written.length;
+}
+
+const countKeys = statement(
+  () => sql`select split_part(mac, '.', 1) as key_id, count(*)::float8 from tokens group by key_id`,
+  (row: [keyId: string | null, count: number]) => row,
+);
+
+const selectUnder = statement(
+  (db) =>
+    db
+      .select({ id: tokens.id })
+      .from(tokens)
+      .where(eq(sql`split_part(${tokens.mac}, '.', 1)`, given("keyId")))
+      .limit(1),
+  () => true,
+);
+
+/** The MACs of tokens, as the `keys` commands see them. */
+export const tokenMacs: SealedPlace = {
+  name: "tokens",
+  settle: async (tx, keys, { now, onWarning }) => {
+    if (keys.reached.has("tokens_authentic")) return;
+    let count = 0;
+    for await (const some of listSteps(tx)) {
+      const old = some.filter(({ mac }) => mac === null);
+      count += await replaceMacs(tx, keys, old);
+    }
+    // An operator who sees this twice knows that somebody has removed the milestone.
+    if (count > 0) onWarning(`${count} tokens of an earlier release are taken as authentic, this once`);
+    await recordMilestone(tx, keys, "tokens_authentic", now);
+  },
+  countByKey: async (db) => new Map(await countKeys(db, {})),
+  isSealedUnder: async (db, keyId) => (await selectUnder(db, { keyId })).length > 0,
+  reseal: (db, keys, onStep) => visit(db, keys, { writes: true, onStep }),
+  check: async (db, keys, onStep) => (await visit(db, keys, { writes: false, onStep })).unreadable,
+};
+
+/** Looks at the MACs of all tokens and, if it `writes`, renews good ones that are not under the newest key. */
+async function visit(
+  db: Executor,
+  keys: Keyring,
+  { writes, onStep }: { writes: boolean; onStep: (seen: number) => void },
+): Promise<Resealing> {
+  const total: Resealing = { resealed: 0, unreadable: [] };
+  for await (const some of listSteps(db)) {
+    const old: StoredToken[] = [];
+    for (const token of some) {
+      try {
+        requireAuthentic(keys, token);
+        if (token.mac !== null && keyIdOf(token.mac) !== keys.newestId) old.push(token);
+      } catch (error) {
+        const { accountId: account, id } = token;
+        total.unreadable.push({ kind: "token", account, id, why: describeFailure(error) });
+      }
+    }
+    if (writes) total.resealed += await withRetries(() => replaceMacs(db, keys, old));
+    onStep(some.length);
+  }
+  return total;
+}

@@ -1,0 +1,35 @@
+import {
+  type FieldNode,
+  GraphQLIncludeDirective,
+  type GraphQLResolveInfo,
+  GraphQLSkipDirective,
+  getDirectiveValues,
+  Kind,
+  type SelectionNode,
+  type SelectionSetNode,
+} from "graphql";
+
+/** What a token without `kyc:read` may select of the record that it wrote, and the fields on the way there. */
+const OPEN = new Set(["kyc", "kycEdge", "node", "id", "version", "__typename"]);
+
+/**
+ * Whether a mutation's answer would have more of the record than its id and version, through whatever fragments and
+ * aliases. Each fragment is looked into once.
+ */
+export function selectsRecord(info: GraphQLResolveInfo): boolean {
+  const seen = new Set<string>();
+  const isSelected = (node: SelectionNode) =>
+    getDirectiveValues(GraphQLSkipDirective, node, info.variableValues)?.if !== true &&
+    getDirectiveValues(GraphQLIncludeDirective, node, info.variableValues)?.if !== false;
+  const anyClosed = (set: SelectionSetNode | undefined): boolean =>
+    set?.selections.some((node) => isSelected(node) && isClosed(node)) ?? false;
+  const isClosed = (node: SelectionNode): boolean => {
+    if (node.kind === Kind.FIELD) return !OPEN.has(node.name.value) || anyClosed(node.selectionSet);
+    if (node.kind === Kind.INLINE_FRAGMENT) return anyClosed(node.selectionSet);
+    const name = node.name.value;
+    if (seen.has(name)) return false;
+    seen.add(name);
+    return anyClosed(info.fragments[name]?.selectionSet);
+  };
+  return info.fieldNodes.some((node: FieldNode) => anyClosed(node.selectionSet));
+}

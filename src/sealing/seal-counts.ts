@@ -1,0 +1,61 @@
+import { sql } from "drizzle-orm";
+import type { Executor } from "../db/client.ts";
+import { statement } from "../db/statement.ts";
+import { startRecurring } from "../recurring.ts";
+import type { Keyring } from "./keyring.ts";
+
+/**
+ * Half of what a key may seal, 2^32 texts: up to there the chance that two of its random nonces are equal is below 2^-32
+ * (NIST SP 800-38D).
+ */
+export const MANY_SEALS = 2 ** 31;
+/** Milliseconds. */
+const ADD_EVERY_MS = 60_000;
+
+const given = sql.placeholder;
+const add = statement(
+  () => sql`
+    update encryption_keys set seals = seals + ${given("count")} where id = ${given("id")} returning seals::float8`,
+  ([seals]: [number]) => seals,
+);
+
+/**
+ * Adds what these keys have sealed in this process to the database's counts. Returns the new totals by the keys' ids: of
+ * those that have sealed since the last call. What a process that is killed has not added is not counted.
+ */
+export async function addSealCounts(db: Executor, keys: Keyring): Promise<Map<string, number>> {
+  const totals = new Map<string, number>();
+  for (const [id, count] of keys.sealCounts) {
+    if (count === 0) continue;
+    const [total] = await add(db, { id, count });
+    // A key that is not registered yet is counted later.
+    if (total === undefined) continue;
+    keys.sealCounts.set(id, (keys.sealCounts.get(id) ?? 0) - count);
+    totals.set(id, total);
+  }
+  return totals;
+}
+
+/**
+ * Adds the counts every minute, and a last time when the returned function is called. `onMany` gets, once, each key that
+ * has sealed so much that another one should take its place.
+ */
+export function countSeals(
+  db: Executor,
+  keys: Keyring,
+  { onMany, onFailure }: { onMany(keyId: string, seals: number): void; onFailure(error: unknown): void },
+): () => Promise<void> {
+  const reported = new Set<string>();
+  const work = async () => {
+    for (const [id, seals] of await addSealCounts(db, keys)) {
+      if (seals < MANY_SEALS || reported.has(id)) continue;
+      reported.add(id);
+      onMany(id, seals);
+    }
+  };
+  const stop = startRecurring({ work, pause: () => ADD_EVERY_MS, delay: ADD_EVERY_MS, onFailure });
+  return async () => {
+    await stop();
+    await work().catch(onFailure);
+  };
+}

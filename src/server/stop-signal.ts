@@ -1,0 +1,53 @@
+import { setTimeout as wait } from "node:timers/promises";
+import { launcherGone } from "./launcher.ts";
+
+/** Signals so close together are one wish to stop: npm passes on what reached the gateway already. Milliseconds. */
+const SAME_WISH = 500;
+/** Leaves time, of the ten seconds that an operator's stop allows, for what still has to be closed. Milliseconds. */
+const CLOSING_DEADLINE = 5000;
+
+/** Why the gateway is to stop. */
+export type Stop = Promise<string>;
+
+/**
+ * Resolves with the first signal to stop, or when npx is gone. To be called before anything else: without a listener,
+ * a signal ends the process on the spot, or is ignored if the process is the first one of a container. The listeners
+ * stay: without them another signal would end the process.
+ */
+export function awaitStop(): Stop {
+  const signalled = new Promise<string>((resolve) => {
+    let askedAt: number | undefined;
+    const onSignal = (signal: string) => {
+      askedAt ??= performance.now();
+      // Someone who presses Ctrl-C again does not want to wait.
+      if (signal === "SIGINT" && performance.now() - askedAt > SAME_WISH) process.exit(130);
+      resolve(signal);
+    };
+    process.on("SIGTERM", onSignal);
+    process.on("SIGINT", onSignal);
+  });
+  return Promise.race([signalled, launcherGone()]);
+}
+
+/** The gateway was told to stop before it listened. */
+export class StoppedAtStart extends Error {
+  readonly signal: string;
+
+  constructor(signal: string) {
+    super(`stopped by ${signal}`);
+    this.signal = signal;
+  }
+}
+
+/** The result of a step of the start. Fails with StoppedAtStart if the gateway is told to stop first. */
+export function unlessStopped<T>(stop: Stop, step: Promise<T>): Promise<T> {
+  const stopped = stop.then((signal) => {
+    throw new StoppedAtStart(signal);
+  });
+  return Promise.race([stopped, step]);
+}
+
+/** Waits for something to close, but not for longer than an operator's stop allows. */
+export async function closeInTime(closing: Promise<unknown>): Promise<void> {
+  await Promise.race([closing, wait(CLOSING_DEADLINE, undefined, { ref: false })]);
+}
