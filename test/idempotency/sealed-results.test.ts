@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { tokenMacs } from "../../src/auth/token-macs.ts";
 import { sealedResults } from "../../src/idempotency/sealed-results.ts";
 import { SEALED_PLACES } from "../../src/sealed-places.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
@@ -60,6 +61,7 @@ test("after a rotation the ledger answers without the old key, and knows another
   expect(await sealedResults.countByKey(gateway.db)).toEqual(new Map([["new", COUNT]]));
   expect(await sealedResults.isSealedUnder(gateway.db, "old")).toBe(false);
   expect((await sealedResults.reseal(gateway.db, both, () => {})).resealed).toBe(0);
+  await tokenMacs.reseal(gateway.db, both, () => {});
 
   expect(await again(others.newest, 0)).toMatchObject({ code: "OK", replayed: true, id: made[0]?.id });
   expect(await write(others.newest, "rest", token, aCreate("other"), "key 0")).toMatchObject({
