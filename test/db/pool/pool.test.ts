@@ -198,9 +198,10 @@ test("a transaction whose client is gone silently is ended by the server soon af
 });
 
 test("what was given up takes its place of the queue until it has ended", async () => {
-  const limits = { queueLimit: 3, statementTimeout: 300 };
+  const limits = { queueLimit: 3, statementTimeout: 1500 };
   const db = connect({ address: { url: database.url }, poolSize: 1, prepare: true, ...limits });
-  const sleeping = () => db.transaction((tx) => tx.execute("select pg_sleep(30)"), 50);
+  // Each makes a connection first, which takes a while on a busy machine.
+  const sleeping = () => db.transaction((tx) => tx.execute("select pg_sleep(30)"), 250);
   for (let n = 0; n < 3; n++) {
     const failure = await sleeping().catch((error) => error);
     expect(failure.cause?.message).toBe("the database did not answer in time");
@@ -208,7 +209,7 @@ test("what was given up takes its place of the queue until it has ended", async 
   const refused = await sleeping().catch((error) => error);
   expect(refused.message).toContain("more requests");
   await expect
-    .poll(() => db.execute("select 1 as one").catch(() => []), { timeout: 3000 })
+    .poll(() => db.execute("select 1 as one").catch(() => []), { timeout: 10_000 })
     .toEqual([{ one: 1 }]);
   await db.close();
 });
