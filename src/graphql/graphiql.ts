@@ -48,6 +48,13 @@ function graphiqlPage(files: Assets, start: string, settings: object): string {
 <style>
 html, body, #graphiql { height: 100%; margin: 0; }
 .graphiql-container .graphiql-logo { padding-right: 12px; white-space: nowrap; }
+/* The tabs keep the offset of an animation, so that pressing a button moves a tab away from the pointer. */
+.graphiql-container .graphiql-tab { transform: none !important; }
+@media (max-width: 700px) {
+  .graphiql-container #graphiql-session { flex-direction: column; }
+  .graphiql-container .graphiql-horizontal-drag-bar { display: none; }
+  .graphiql-container .graphiql-editors, .graphiql-container .graphiql-response { min-height: 0; }
+}
 .notice { padding: 2rem; font: 1rem system-ui, sans-serif; }
 </style>`,
   );
