@@ -113,7 +113,7 @@ describe("uploads", () => {
       [90, 90, 90, 90].map((size) => open(startOf(size * KIB) + "a".repeat(size * KIB - 1))),
     );
     await expect
-      .poll(large.received)
+      .poll(large.received, { timeout: 10_000 })
       .toMatch(/^HTTP\/1\.1 503 [\s\S]*retry-after: 1\r\n[\s\S]*"unavailable"/i);
     expect(large.received().toLowerCase()).toContain("\r\nconnection: close\r\n");
     expect(await uploadBytes()).toBeLessThanOrEqual(UPLOADS);
@@ -184,13 +184,10 @@ describe("answers that are not taken", () => {
     await begin(100 * KIB * KIB);
   });
 
-  const fields = Array.from({ length: 40 }, (_, n) => `f${n}: __schema { types { name description } }`);
-  const QUERY = JSON.stringify({ query: `{ ${fields.join(" ")} }` });
-  const LARGE =
-    `POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n` +
-    `Content-Length: ${QUERY.length}\r\n\r\n${QUERY}`;
+  // Large, and little work: what takes time here is to be the network.
+  const LARGE = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n";
   /** More than the network holds. */
-  const REQUESTS = 200;
+  const REQUESTS = 300;
 
   const unread = async () => {
     const client = await open(LARGE.repeat(REQUESTS));
@@ -200,15 +197,15 @@ describe("answers that are not taken", () => {
 
   test("count until they are, and then no more", async () => {
     const client = await unread();
-    await expect.poll(unsentBytes, { timeout: 10_000 }).toBeGreaterThan(100 * KIB);
+    await expect.poll(unsentBytes, { timeout: 10_000 }).toBeGreaterThan(40 * KIB);
     client.socket.resume();
     const answered = () => client.received().match(/HTTP\/1\.1 200 /g)?.length;
     await expect.poll(answered, { timeout: 20_000 }).toBe(REQUESTS);
-    expect(await unsentBytes()).toBe(0);
+    await expect.poll(unsentBytes).toBe(0);
   });
 
   test("are cut beyond the limit of all of them", async () => {
-    await Promise.all(Array.from({ length: 12 }, unread));
+    await Promise.all(Array.from({ length: 30 }, unread));
     const cuts = () => figure('http_connections_cut_total{reason="unsent"}');
     await expect.poll(cuts, { timeout: 20_000 }).toBeGreaterThan(0);
     expect(await unsentBytes()).toBeLessThanOrEqual(UNSENT);
