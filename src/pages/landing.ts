@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { RequestRefusal } from "../errors.ts";
 import { cameOverTls } from "../header-text.ts";
+import { readVersion } from "../version.ts";
 import type { Assets } from "./assets.ts";
 import { pageHead, prefersPage, sendPage, shield } from "./page.ts";
 
@@ -10,13 +11,17 @@ export function registerLanding(
   config: { graphiql: boolean; databaseUrl: string | undefined },
   own: Pick<Assets, "path">,
 ): void {
-  const head = pageHead("KYC gateway", `<link rel="stylesheet" href="${own.path("landing.css")}">`);
+  const head = pageHead(
+    "KYC gateway",
+    `<link rel="stylesheet" href="${own.path("landing.css")}">
+<script type="module" src="${own.path("landing.js")}"></script>`,
+  );
   app.get("/", (request, reply) => {
     reply.header("vary", "accept");
     if (!prefersPage(request))
       throw new RequestRefusal(404, "route_unknown", "There is nothing at this address.");
     const html = `${head}\n<body>\n${landing(originOf(request), config)}</body>\n</html>\n`;
-    return sendPage(reply, html, { "style-src": "'self'", "img-src": "data:" });
+    return sendPage(reply, html, { "script-src": "'self'", "style-src": "'self'", "img-src": "data:" });
   });
 }
 
@@ -64,10 +69,15 @@ ${embedded ? "" : "<pre>npx kyc-gateway token create --account demo --name first
 <pre>curl <b>${origin}/v1/kyc</b> -H "Authorization: Bearer ${token}"</pre>
 </section>
 <section>
+<h2>Something to look at</h2>
+<p>This adds 200 made-up records to the account <code>demo</code>, also if it has some:</p>
+<pre>npx kyc-gateway demo --again</pre>
+</section>
+<section>
 <h2>For operators</h2>
 <p><a href="/health">/health</a> the process is alive · <a href="/ready">/ready</a> it can serve ·
 <a href="/metrics">/metrics</a> figures for Prometheus</p>
-<p>How to configure and deploy it is in the README that came with it.</p>
+<p>How to configure and deploy it is in the README that came with it. This is release ${readVersion()}.</p>
 </section>
 </main>
 `;
