@@ -109,6 +109,8 @@ describe("uploads", () => {
       [20, 25].map((size) => open(startOf(size * KIB) + "a".repeat(size * KIB - 1))),
     );
     const large = await open(startOf(95 * KIB) + "a".repeat(95 * KIB - 1));
+    // It is the largest only once all of it has arrived.
+    await expect.poll(uploadBytes, { timeout: 10_000 }).toBeGreaterThan(139 * KIB);
     const others = await Promise.all(
       [90, 90, 90, 90].map((size) => open(startOf(size * KIB) + "a".repeat(size * KIB - 1))),
     );
