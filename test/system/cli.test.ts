@@ -372,7 +372,7 @@ describe("a database that can't be had", () => {
       const runs = await Promise.all([["serve"], ["token", "list"]].map((args) => runCli(args, env)));
       for (const { code, stdout, stderr, ms } of runs) {
         expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-        expect(stderr).toMatch(/^error: the database can't be reached: .+\n$/);
+        expect(stderr).toMatch(/^error: the database (can't be reached|refuses): .+\n$/);
         expect(stderr).not.toContain(new URL(env.DATABASE_URL).password);
         expect(ms).toBeLessThan(BOUND);
       }
@@ -388,7 +388,9 @@ describe("a port that is in use", () => {
     const gateway: Gateway = await startGateway(env);
     const { port } = new URL(gateway.url);
     const { code, stdout, stderr } = await runCli(["serve"], { ...env, PORT: port });
-    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(code).toBe(1);
+    // It has not said that it serves.
+    expect(stdout).toMatch(/^(KYC gateway \S+ is starting …\n)?$/);
     expect(stderr).toMatch(/^error: .+\n$/);
     expect(stderr).toContain(port);
     expect((await createClient(gateway.url, null).send("GET", "/ready")).status).toBe(200);
