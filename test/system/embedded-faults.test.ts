@@ -160,7 +160,7 @@ test.concurrent("on a full disk the embedded database refuses writes with 503, a
   const disk = await mountDisk();
   if (disk === undefined) return skip("this user may not mount a small disk to fill");
   const env: Env = { DATA_DIR: join(disk, "data") };
-  mkdirSync(env.DATA_DIR as string);
+  mkdirSync(env.DATA_DIR as string, { mode: 0o700 });
   const gateway = await startGateway({ ...env, ...LIMITS });
   const token = await readDevToken(env);
   const ledger = keepWriting([gateway.url], token, 2);
