@@ -43,7 +43,7 @@ import { readVersion } from "./version.ts";
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
-/** What a shell shows for a program that SIGPIPE has ended, as it ends most when nobody reads their output any more. */
+/** The exit code that a shell reports for a program that SIGPIPE has ended: nobody reads its output any more. */
 const EXIT_UNREAD = 141;
 
 function parseScopes(list: string): Scope[] {
@@ -125,7 +125,8 @@ function printTokenTable(tokens: readonly TokenRecord[]): void {
 }
 
 /**
- * Makes a token and prints it. If that fails nobody has it: then it is revoked, and this fails with a CommandFailure.
+ * Makes a token and prints it. If it can't be printed, nobody has it: it is revoked, and this fails with a
+ * CommandFailure.
  */
 async function handOut(db: Database, keys: Keyring, issue: Parameters<typeof issueToken>[2]): Promise<void> {
   const secret = await issueToken(db, keys, issue);
@@ -224,7 +225,7 @@ function createProgram(): Command {
     .command("serve")
     .description("run the gateway")
     .action(async () => {
-      // First of all: until then nobody could stop it, if it is the first process of a container.
+      // Before anything else: without a listener, the first process of a container ignores signals.
       const stop = awaitStop();
       // graphql-js reads it once, when it is loaded: without it each check of a type looks for second copies of itself.
       process.env.NODE_ENV ??= "production";
@@ -291,7 +292,7 @@ function explain(error: unknown): string[] {
   return ["syscall" in error ? error.message : (error.stack ?? error.message)];
 }
 
-// What can't be printed is found out by `printed`; and what can't be said is nobody's to hear.
+// `printed` reports what stdout could not take. If stderr is closed, there is nowhere left to report it.
 process.stdout.on("error", () => {});
 process.stderr.on("error", () => {});
 try {

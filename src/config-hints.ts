@@ -1,6 +1,6 @@
 import { VARIABLES } from "./config.ts";
 
-/** What looks like a mistake in the environment but is none for certain: one line for each, without the values. */
+/** A line for each variable of the environment that is probably a mistake, without its value. */
 export function findConfigHints(env: Record<string, string | undefined>): string[] {
   const set = Object.keys(env).filter((name) => env[name] !== undefined && env[name] !== "");
   return [...set.flatMap(findMisspelt), ...findUnused((name) => set.includes(name), env)];

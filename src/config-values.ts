@@ -33,7 +33,7 @@ const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 export function isProviderUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const { protocol, hostname, username, password } = new URL(text);
-  // Whoever can change what comes over plain HTTP can make tokens of their own.
+  // Over plain HTTP, an attacker on the network can replace the keys, and sign tokens.
   const isPrivate = protocol === "https:" || (protocol === "http:" && LOOPBACK.includes(hostname));
   return isPrivate && username === "" && password === "";
 }

@@ -97,7 +97,7 @@ const variables = z.object({
 /** The names of every variable that the gateway reads. */
 export const VARIABLES: readonly string[] = Object.keys(variables.shape);
 
-/** What headers and buffers of a request take at most besides its body. Bytes. */
+/** The memory that a request's headers and buffers need at most, besides its body. Bytes. */
 const SPARE_FOR_HEADERS = 64 * 1024;
 /** Smaller, and ordinary answers could not be sent. Bytes. */
 const MIN_UNSENT_MEMORY = 1024 * 1024;

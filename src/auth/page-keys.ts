@@ -18,7 +18,7 @@ export function makePageKey(token: string, now: number): string {
 export class PageKeys {
   readonly #token: string;
   readonly #startedAt: number;
-  /** The used keys that have not expired, with the time when each was made. */
+  /** The time when each used key was made, until the key expires. */
   readonly #used = new Map<string, number>();
 
   /** `now` is in epoch milliseconds. */

@@ -3,7 +3,7 @@ import type { Database } from "../db/client.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { openSecret } from "../sealing/secrets.ts";
 
-/** What logs and the audit trail call a subject of an identity provider. */
+/** The name that a subject of an identity provider has in logs and in the audit trail. */
 export type NameSignIn = (issuer: string, subject: string) => string;
 
 /** Hexadecimal digits. */

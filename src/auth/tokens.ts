@@ -139,7 +139,7 @@ export function revokeToken(db: Database, keys: Keyring, id: string, now: number
   });
 }
 
-/** Afterwards the token with this secret is revoked, because whoever was to have it did not get it. */
+/** Afterwards the token with this secret is revoked, because its user did not receive it. */
 export async function withdrawToken(db: Database, keys: Keyring, secret: string, now: number): Promise<void> {
   const token = await findToken(db, keys, hashToken(secret));
   if (token) await revokeToken(db, keys, token.id, now);

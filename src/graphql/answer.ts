@@ -33,9 +33,8 @@ interface GraphqlAnswer extends Observed {
  */
 export type AnswerGraphql = (request: GraphqlRequest) => Promise<GraphqlAnswer>;
 
-/** What an operation came to. */
+/** The result of a request, and what it depends on. */
 interface Outcome {
-  operation: Operation | undefined;
   result: ExecutionResult;
   variables: Readonly<Record<string, unknown>>;
   cost?: number;
@@ -75,7 +74,7 @@ export function createAnswer(
     const faults = [...operation.findVariableFaults(variables)];
     if (context.idempotency) faults.push(...operation.keyMisuse);
     const cost = operation.costOf(variables);
-    const outcome = { operation, variables, cost };
+    const outcome = { variables, cost };
     if (faults.length > 0) {
       const originalError = badUserInput(faults);
       return { ...outcome, result: { errors: [new GraphQLError(originalError.message, { originalError })] } };
@@ -107,7 +106,6 @@ export function createAnswer(
 const NO_PARAMS: Params = { query: "" };
 
 const failed = (errors: readonly GraphQLError[]): Outcome => ({
-  operation: undefined,
   variables: {},
   result: { errors },
 });
@@ -118,7 +116,6 @@ function costIn([error]: readonly GraphQLError[]): { cost?: number } {
   return requested === undefined ? {} : { cost: requested };
 }
 
-/** Which operation is meant is a question of the document and the request together. */
 function undetermined({ operationName }: Params): GraphQLError {
   const message =
     operationName == null
@@ -142,7 +139,7 @@ function extensionsOf(cost: number | undefined, limit: number, rateLimit?: objec
 }
 
 function render(
-  { result: { data, errors }, operation, variables }: Outcome,
+  { result: { data, errors }, variables }: Outcome,
   mediaType: MediaType,
   extensions: string,
   context: OperationContext,
@@ -151,7 +148,8 @@ function render(
     const body = wrap(`{"data":${JSON.stringify(data)}${extensions}}`, mediaType);
     return { status: 200, headers: {}, body, outcome: "OK" };
   }
-  const isNull = (name: string) => (operation ? (variables[name] ?? null) === null : false);
+  // One that is left out has its default, or is absent.
+  const isNull = (name: string) => Object.hasOwn(variables, name) && variables[name] === null;
   const rendered = renderErrors(errors, { ...context, isNull });
   const json = `${JSON.stringify({ errors: rendered.errors, data }).slice(0, -1)}${extensions}}`;
   return {

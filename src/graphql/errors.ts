@@ -1,5 +1,12 @@
-import { type ExecutionResult, GraphQLError, Kind, type VariableNode, visit } from "graphql";
-import { AppError, badUserInput, type ErrorCode, RequestRefusal, toAppError } from "../errors.ts";
+import { BREAK, type ExecutionResult, GraphQLError, Kind, type VariableNode, visit } from "graphql";
+import {
+  AppError,
+  badUserInput,
+  type ErrorCode,
+  MOST_FAULTS,
+  RequestRefusal,
+  toAppError,
+} from "../errors.ts";
 import { type FailureLog, logFailure } from "../log.ts";
 import { pathOfValue } from "./documents/argument-paths.ts";
 
@@ -155,6 +162,8 @@ function findNulls({ nodes }: GraphQLError, scene?: ErrorScene): (string | numbe
   if (value?.kind !== Kind.OBJECT && value?.kind !== Kind.LIST) return found;
   visit(value, {
     Variable(node: VariableNode, _key, parent, _path, ancestors) {
+      // An error names no more, and a list can have one variable thousands of times.
+      if (found.length > MOST_FAULTS) return BREAK;
       if (scene?.isNull?.(node.name.value)) found.push(pathOfValue([...ancestors, parent ?? [], node]));
     },
   });
@@ -175,6 +184,10 @@ function withoutQuotes(text: string): string {
 
 /** The body of the answer to a request that failed as a whole, before there was an operation. */
 export function renderGraphqlFailure(failure: AppError | RequestRefusal, requestId: string): object {
-  const code = failure instanceof RequestRefusal ? "BAD_USER_INPUT" : failure.code;
-  return { errors: [{ message: failure.message, extensions: { code, requestId } }] };
+  return { errors: [{ message: failure.message, extensions: { code: codeOf(failure), requestId } }] };
+}
+
+/** The code of a request that failed as a whole. */
+export function codeOf(failure: AppError | RequestRefusal): ErrorCode {
+  return failure instanceof RequestRefusal ? "BAD_USER_INPUT" : failure.code;
 }

@@ -5,7 +5,7 @@ import { createAnswer } from "./answer.ts";
 import { createDocuments } from "./documents/document.ts";
 import { loadTrustedDocuments } from "./documents/trusted-documents.ts";
 import { createValidation } from "./documents/validation.ts";
-import { renderGraphqlFailure } from "./errors.ts";
+import { codeOf, renderGraphqlFailure } from "./errors.ts";
 import { wantsGraphiql } from "./graphiql.ts";
 import { typeOfRefusal } from "./media-type.ts";
 import { NO_OPERATION, type Observed } from "./observed.ts";
@@ -37,7 +37,7 @@ export async function registerGraphql(
     url: "/graphql",
     handler: async (request, reply) => {
       if (options.sendGraphiql && wantsGraphiql(request)) return options.sendGraphiql(reply);
-      request.observed = { operation: NO_OPERATION, outcome: "BAD_USER_INPUT" };
+      request.observed = { operation: NO_OPERATION, outcome: "INTERNAL" };
       const { status, headers, mediaType, body, operation, outcome } = await answer(request);
       request.observed = { operation, outcome };
       return reply.code(status).headers(headers).type(`${mediaType}; charset=utf-8`).send(body);
@@ -52,6 +52,7 @@ export function sendGraphqlFailure(
   reply: FastifyReply,
 ): FastifyReply {
   const { status, headers } = toHttp(failure);
+  if (request.observed) request.observed = { ...request.observed, outcome: codeOf(failure) };
   return reply
     .code(status)
     .headers(headers)

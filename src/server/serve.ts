@@ -47,9 +47,9 @@ const SEAL_AGAIN_AFTER = 10_000;
 type Say = (...lines: string[]) => Promise<void>;
 
 /**
- * Runs the gateway until `stop`, then resolves with the exit code: 0 when everything that was asked was answered. If
- * `stop` comes before it listens, the process ends with 0. Fails if the database or the address can't be had, or what a start says can't be read; nothing stays open
- * then.
+ * Runs the gateway until `stop`, then resolves with the exit code 0. If `stop` comes before it listens, the process
+ * ends with 0. Fails if the database can't be opened, the address can't be listened on, or nobody can read the lines
+ * that a start prints; nothing stays open then.
  */
 export async function serve(config: Config, say: Say, stop: Stop): Promise<number> {
   for (const flag of V8_FLAGS) setFlagsFromString(flag);
@@ -161,11 +161,12 @@ async function run(
   ending.abort();
   unwatchKeys();
   log.info({ signal }, "stopping");
-  const drained = await drain(acceptors, () => {
+  const drained = drain(acceptors, () => {
     deaf = true;
   });
-  await Promise.all([sealing, stopSweep(), stopMilestones(), stopCounting()]);
-  if (!drained) log.warn("requests that did not end in time were cut");
+  // All at once: each can wait for a database that does not answer, and an operator's stop allows ten seconds in all.
+  await Promise.all([drained, sealing, stopSweep(), stopMilestones(), stopCounting()]);
+  if (!(await drained)) log.warn("requests that did not end in time were cut");
   log.info("stopped");
   return 0;
 }

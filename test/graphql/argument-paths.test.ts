@@ -59,6 +59,11 @@ test.each([
   ["mutation { deleteKyc(input: {}) { deletedId } }", {}, ["input.id"]],
   ['query ($id: ID = "x") { kyc(id: $id) { id } }', { id: null }, ["id"]],
   ['mutation ($id: ID = "x") { deleteKyc(input: { id: $id }) { deletedId } }', { id: null }, ["input.id"]],
+  [
+    'mutation ($id: ID = "x", $v: Int = 1) { deleteKyc(input: { id: $id, expectedVersion: $v }) { deletedId } }',
+    { id: null },
+    ["input.id"],
+  ],
 ])("%s with %j has faults at the right arguments", async (query, variables, expected) => {
   expect(await pathsOf(query, variables)).toEqual(expected);
 });

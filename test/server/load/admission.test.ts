@@ -128,6 +128,8 @@ describe("a gateway that has as many requests as it may", () => {
       headers: { authorization: `Bearer ${token}` },
     });
     expect(late.statusCode).toBe(503);
+    const { body } = await gateway.app.inject({ url: "/metrics" });
+    expect(body).toMatch(/^graphql_\w+_count\{operation="none",outcome="UNAVAILABLE"\} 1$/m);
     await release();
     await expect.poll(() => gateway.logged()).toContain("FST_ERR_REP_ALREADY_SENT");
     expect(gateway.logged()).not.toContain("CANARY47110815");
