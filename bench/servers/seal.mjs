@@ -11,6 +11,8 @@ import {
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
+/** @typedef {{ id: string, version: number }} Version a record at one of its versions */
+
 /** @param {string} keys the newest of the ENCRYPTION_KEYS is the only one that is used */
 export function openSeal(keys) {
   const [keyId, base64] = /** @type {[string, string]} */ (keys.split(":"));
@@ -26,33 +28,49 @@ export function openSeal(keys) {
     digestKeys.set(account, known);
     return known;
   };
-  const place = (/** @type {string} */ account, /** @type {string} */ id) =>
-    Buffer.from(`kycs ${account} ${id}`);
+  const place = (/** @type {string} */ account, /** @type {Version} */ { id, version }) =>
+    Buffer.from(`kycs ${account} ${id} ${version}`);
   const prefix = `${keyId}.`;
   return {
-    /** The number in AES-256-GCM, with the account and the id as associated data. */
-    seal: (/** @type {string} */ number, /** @type {string} */ account, /** @type {string} */ id) => {
+    /** The number in AES-256-GCM, padded, with the account, the id and the version as associated data. */
+    seal: (/** @type {string} */ number, /** @type {string} */ account, /** @type {Version} */ record) => {
       const nonce = nextNonce();
-      const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(place(account, id));
-      const sealed = [nonce, cipher.update(number, "utf8"), cipher.final(), cipher.getAuthTag()];
+      const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(place(account, record));
+      const sealed = [nonce, cipher.update(pad(number), "utf8"), cipher.final(), cipher.getAuthTag()];
       return prefix + Buffer.concat(sealed).toString("base64url");
     },
-    /** Fails unless it was sealed for this record. */
-    unseal: (/** @type {string} */ sealed, /** @type {string} */ account, /** @type {string} */ id) => {
+    /** Fails unless it was sealed for this version of the record. */
+    unseal: (/** @type {string} */ sealed, /** @type {string} */ account, /** @type {Version} */ record) => {
       const bytes = Buffer.from(sealed.slice(prefix.length), "base64url");
       const end = bytes.length - TAG_BYTES;
       const decipher = createDecipheriv("aes-256-gcm", key, bytes.subarray(0, NONCE_BYTES), {
         authTagLength: TAG_BYTES,
       });
-      decipher.setAAD(place(account, id)).setAuthTag(bytes.subarray(end));
+      decipher.setAAD(place(account, record)).setAuthTag(bytes.subarray(end));
       const number = decipher.update(bytes.subarray(NONCE_BYTES, end));
       decipher.final();
-      return number.toString();
+      return unpad(number.toString());
     },
     /** What finds equal numbers of one account without showing them. */
     digest: (/** @type {string} */ number, /** @type {string} */ account) =>
       createHmac("sha256", digestKey(account)).update(number).digest("base64url"),
   };
+}
+
+const FILLER = "\0";
+const SHORTEST = 16;
+
+/** Up to 16, 32, 64 … bytes. */
+function pad(/** @type {string} */ number) {
+  const bytes = Buffer.byteLength(number);
+  let length = SHORTEST;
+  while (length < bytes) length *= 2;
+  return number + FILLER.repeat(length - bytes);
+}
+
+function unpad(/** @type {string} */ padded) {
+  const end = padded.indexOf(FILLER);
+  return end === -1 ? padded : padded.slice(0, end);
 }
 
 // Drawn for many numbers at once: one draw takes as long as one encryption.

@@ -14,15 +14,18 @@ const INSERT = `with event as (
     values ($1, $8, $9, $10, 'graphql', $11, 'created', array[$2], '{}', $4) returning sequence
   ), ${CONCERNED}
   insert into kycs (account_id, id, customer_id, verification_status, document_type, sealed_number, number_digest,
-    created_at, updated_at, version) values ($1, $2, $3, $4, $5, $6, $7, $8, $8, 1)`;
+    created_at, updated_at, version, sealed_version) values ($1, $2, $3, $4, $5, $6, $7, $8, $8, 1, 1)`;
+
+const TRIES = 20;
+const VERSION = "select version from kycs where account_id = $1 and id = $2";
 
 // The digest tells whether the number is another one, so it need not be opened for that.
 const UPDATE = `with stored as (
     select verification_status as status_before, number_digest as digest_before from kycs
-    where account_id = $1 and id = $2 for update
+    where account_id = $1 and id = $2 and version = $10 for update
   ), changed as (
     update kycs set verification_status = $3, sealed_number = $4, number_digest = $5,
-      updated_at = greatest(updated_at, $6::timestamptz), version = version + 1
+      updated_at = greatest(updated_at, $6::timestamptz), version = version + 1, sealed_version = version + 1
     from stored where account_id = $1 and id = $2 returning kycs.*
   ), event as (
     insert into audit_events (${EVENT}, status_before, status_after)
@@ -43,7 +46,7 @@ export function openSealedRecords(run) {
   const { seal, unseal, digest } = openSeal(String(process.env.ENCRYPTION_KEYS));
   const { find, list } = openReads(run, "kycs", "sealed_number");
   const opened = (/** @type {string} */ account, /** @type {import("./shapes.mjs").Row} */ row) => {
-    row.document_number = unseal(row.document_number, account, row.id);
+    row.document_number = unseal(row.document_number, account, row);
     return row;
   };
   return {
@@ -61,18 +64,25 @@ export function openSealedRecords(run) {
       const { id, customer_id, verification_status, document_type, document_number, created_at } = row;
       await run(INSERT, [
         ...[accountId, id, customer_id, verification_status, document_type],
-        ...[seal(document_number, accountId, id), digest(document_number, accountId)],
+        ...[seal(document_number, accountId, row), digest(document_number, accountId)],
         ...[new Date(created_at).toISOString(), tokenId, tokenName, requestId],
       ]);
       return row;
     },
     update: async ({ viewer: { accountId, tokenId, tokenName }, requestId }, input) => {
       const { id, verificationStatus, documentNumber } = /** @type {Record<string, any>} */ (input);
-      const [row] = await run(UPDATE, [
-        ...[accountId, id, verificationStatus],
-        ...[seal(documentNumber, accountId, id), digest(documentNumber, accountId)],
-        ...[new Date().toISOString(), tokenId, tokenName, requestId],
-      ]);
+      let row;
+      // A number is sealed for the version that it becomes part of: that has to be known first, and can have changed.
+      for (let tries = 0; tries < TRIES && !row; tries++) {
+        const [stored] = await run(VERSION, [accountId, id]);
+        if (!stored) return undefined;
+        const next = { id, version: stored.version + 1 };
+        [row] = await run(UPDATE, [
+          ...[accountId, id, verificationStatus],
+          ...[seal(documentNumber, accountId, next), digest(documentNumber, accountId)],
+          ...[new Date().toISOString(), tokenId, tokenName, requestId, stored.version],
+        ]);
+      }
       // We already have the number: it need not be opened.
       if (row) row.document_number = documentNumber;
       return row;
