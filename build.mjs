@@ -36,7 +36,7 @@ function staysOutside(id, importer = "") {
 async function bundle() {
   const build = await rolldown({
     cwd: fileURLToPath(at(".")),
-    input: { cli: "src/cli.ts", "engine-worker": "src/db/embedded/engine-worker.ts" },
+    input: { cli: "src/cli/main.ts", "engine-worker": "src/db/embedded/engine-worker.ts" },
     platform: "node",
     external: staysOutside,
   });

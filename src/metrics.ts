@@ -1,6 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import type { PoolUsage } from "./db/client.ts";
-import { Histogram } from "./histogram.ts";
+import { Histogram } from "./lib/histogram.ts";
 
 /** The gateway's figures, in Prometheus' form. Labels come from closed sets: never an id, a name or a value. */
 export interface Metrics {

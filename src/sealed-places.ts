@@ -1,6 +1,6 @@
 import { tokenMacs } from "./auth/token-macs.ts";
 import { sealedResults } from "./idempotency/sealed-results.ts";
-import { sealedNumbers } from "./kyc/sealed-numbers.ts";
+import { sealedNumbers } from "./kyc/number/sealed-numbers.ts";
 import type { SealedPlace } from "./sealing/place.ts";
 import { sealedSecrets } from "./sealing/secrets.ts";
 

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
-import { beside } from "./beside.ts";
+import { packageFile } from "./package-file.ts";
 
 /** Which release this is, as its package says. */
 export function readVersion(): string {
-  return JSON.parse(readFileSync(beside("../package.json"), "utf8")).version;
+  return JSON.parse(readFileSync(packageFile("../package.json"), "utf8")).version;
 }

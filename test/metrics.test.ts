@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { Histogram as PromHistogram, Registry } from "prom-client";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Histogram } from "../src/histogram.ts";
+import { Histogram } from "../src/lib/histogram.ts";
 import { createMetrics } from "../src/metrics.ts";
 import { createTestApp, type TestApp } from "./support/app.ts";
 

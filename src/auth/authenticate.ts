@@ -4,7 +4,7 @@ import { AppError } from "../errors.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import type { VerifyJwt } from "./jwt.ts";
 import { lacksToken, type Viewer } from "./scopes.ts";
-import { hasBearer, hashToken, isOwnToken, isWellFormed, parseAuthorization } from "./token.ts";
+import { hasBearer, hashToken, isOwnToken, isWellFormed, parseAuthorization } from "./token-secret.ts";
 import { findToken, type TokenRecord } from "./tokens.ts";
 
 /**

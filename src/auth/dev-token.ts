@@ -4,7 +4,7 @@ import type { Database } from "../db/client.ts";
 import { makePrivate, replaceFile } from "../lib/private-files.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { SCOPES } from "./scopes.ts";
-import { hashToken } from "./token.ts";
+import { hashToken } from "./token-secret.ts";
 import { findToken, grantScope, issueToken, withdrawToken } from "./tokens.ts";
 
 const ACCOUNT = "demo";

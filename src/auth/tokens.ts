@@ -7,8 +7,8 @@ import { statement } from "../db/statement.ts";
 import { unavailable } from "../errors.ts";
 import { type Keyring, MissingKeyError } from "../sealing/keyring.ts";
 import type { Scope } from "./scopes.ts";
-import { hashToken, mintToken } from "./token.ts";
 import { macOf, requireAuthentic, type StoredToken, storedColumns, toStoredToken } from "./token-macs.ts";
+import { hashToken, mintToken } from "./token-secret.ts";
 
 const given = sql.placeholder;
 

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { AppError, lateAnswer } from "../errors.ts";
-import { untilTurn } from "../turns.ts";
+import { untilTurn } from "../lib/turns.ts";
 import type { Database } from "./client.ts";
 
 /** Statements of one lane that may be on their way at once. */

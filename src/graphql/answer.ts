@@ -6,10 +6,10 @@ import type { Document, Operation, ReadDocument } from "./documents/document.ts"
 import { tooCostly } from "./documents/limits.ts";
 import type { TrustedDocuments } from "./documents/trusted-documents.ts";
 import { failureOf, renderErrors } from "./errors.ts";
-import { addFieldErrors } from "./field-errors.ts";
 import { type MediaType, negotiate } from "./media-type.ts";
 import { NO_OPERATION, type Observed } from "./observed.ts";
 import { type Params, type ParamsRequest, readParams } from "./params.ts";
+import { addFieldErrors } from "./schema/field-errors.ts";
 import { schema } from "./schema.ts";
 
 /** A request, once its token is known to be good or absent. */

@@ -6,7 +6,7 @@ import { createDocuments } from "./documents/document.ts";
 import { loadTrustedDocuments } from "./documents/trusted-documents.ts";
 import { createValidation } from "./documents/validation.ts";
 import { codeOf, renderGraphqlFailure } from "./errors.ts";
-import { wantsGraphiql } from "./graphiql.ts";
+import { wantsGraphiql } from "./graphiql/graphiql.ts";
 import { typeOfRefusal } from "./media-type.ts";
 import { NO_OPERATION, type Observed } from "./observed.ts";
 

@@ -1,8 +1,8 @@
 import { printSchema } from "graphql";
-import { builder } from "./builder.ts";
-import "./audit.ts";
-import "./kyc.ts";
-import "./kyc-mutations.ts";
+import { builder } from "./schema/builder.ts";
+import "./schema/audit.ts";
+import "./schema/kyc.ts";
+import "./schema/kyc-mutations.ts";
 
 export const schema = builder.toSchema();
 

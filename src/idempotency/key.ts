@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { FieldFault } from "../errors.ts";
-import { headerText } from "../header-text.ts";
+import { headerText } from "../lib/header-text.ts";
 
 /** A request that is to be done once, however often it is sent. */
 export interface IdempotencyRequest {

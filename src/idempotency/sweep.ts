@@ -1,6 +1,6 @@
 import type { Database } from "../db/client.ts";
+import { startRecurring } from "../lib/recurring.ts";
 import type { FailureLog } from "../log.ts";
-import { startRecurring } from "../recurring.ts";
 import { removeExpiredKeys } from "./store.ts";
 
 /** How often a replica looks for keys that are no longer kept. Milliseconds. */

@@ -5,13 +5,13 @@ import { DatabaseError } from "../db/database-error.ts";
 import type { FieldFault } from "../errors.ts";
 import { findKeyFaults } from "../idempotency/key.ts";
 import { toKeyedWrite } from "../idempotency/write-once.ts";
-import { fromSnapshot, maskInput, sealNumber, toSnapshot } from "./document-number.ts";
 import { type CreateKycInput, createKycInput, parseInput } from "./input.ts";
 import { type Kyc, newKycId } from "./kyc.ts";
+import { fromSnapshot, maskInput, sealNumber, toSnapshot } from "./number/document-number.ts";
 import { toAuditReason } from "./reason.ts";
 import { ShownKyc } from "./show-kyc.ts";
+import { insertKyc, insertKycOnce, type NewKyc } from "./store/write.ts";
 import { requireVersion } from "./update-kyc.ts";
-import { insertKyc, insertKycOnce, type NewKyc } from "./write-store.ts";
 
 const ID_IS_UNIQUE = "kycs_account_id_id_pk";
 

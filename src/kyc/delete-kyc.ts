@@ -9,9 +9,9 @@ import { type DeleteKycInput, deleteKycInput, parseInput } from "./input.ts";
 import { toKycId } from "./kyc.ts";
 import { toAuditReason } from "./reason.ts";
 import { requireNumber } from "./show-kyc.ts";
-import { lockKyc } from "./store.ts";
+import { lockKyc } from "./store/read.ts";
+import { deleteKyc as removeKyc } from "./store/write.ts";
 import { listVersions, requireVersion } from "./update-kyc.ts";
-import { deleteKyc as removeKyc } from "./write-store.ts";
 
 /**
  * Afterwards the record and all its data are gone for good, what idempotency keys hold of it included; only its place

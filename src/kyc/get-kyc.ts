@@ -4,7 +4,7 @@ import { AppError, badUserInput, type FieldFault } from "../errors.ts";
 import { parseInput, recordIds } from "./input.ts";
 import { isKycId } from "./kyc.ts";
 import { ShownKyc } from "./show-kyc.ts";
-import { findKyc, findKycs } from "./store.ts";
+import { findKyc, findKycs } from "./store/read.ts";
 
 /**
  * The record, or null where the viewer's account has none with this id. Needs `kyc:read`. Fails with BAD_USER_INPUT

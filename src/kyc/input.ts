@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { badUserInput, type FieldFault } from "../errors.ts";
 import { fromCursor } from "./cursor.ts";
-import { MASK } from "./document-number.ts";
 import { DOCUMENT_TYPES, isKycId, VERIFICATION_STATUSES } from "./kyc.ts";
+import { MASK } from "./number/document-number.ts";
 
 export const MAX_PAGE_SIZE = 100;
 export const DEFAULT_PAGE_SIZE = 10;

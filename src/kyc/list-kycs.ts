@@ -3,12 +3,12 @@ import type { OperationContext } from "../context.ts";
 import { badUserInput, type FieldFault } from "../errors.ts";
 import { openList, type PagedList } from "../paging/list.ts";
 import { comparePositions, fromCursor, type Position, toCursor } from "./cursor.ts";
-import { digestsOf } from "./document-number.ts";
 import { DEFAULT_PAGE_SIZE, type KycFilter, type ListKycsInput, listKycsInput, readInput } from "./input.ts";
 import { isKycId } from "./kyc.ts";
-import { kycList, type Selection } from "./list-store.ts";
+import { digestsOf } from "./number/document-number.ts";
 import { ShownKyc } from "./show-kyc.ts";
-import { findPosition } from "./store.ts";
+import { kycList, type Selection } from "./store/list.ts";
+import { findPosition } from "./store/read.ts";
 
 /**
  * The viewer's records that match the filter, newest first: `first` of them from the newest end of what lies

@@ -1,6 +1,6 @@
 import { hasScope, type Viewer } from "../auth/scopes.ts";
 import { badUserInput } from "../errors.ts";
-import { MASK, maskNumber } from "./document-number.ts";
+import { MASK, maskNumber } from "./number/document-number.ts";
 
 /**
  * The reason as the trail may have it: without the number that the request gives, and without the one that the record

@@ -2,8 +2,8 @@ import { hasScope, requireViewer } from "../auth/scopes.ts";
 import type { OperationContext, UnreadableNumber } from "../context.ts";
 import { AppError } from "../errors.ts";
 import type { Keyring } from "../sealing/keyring.ts";
-import { maskNumber, openNumber } from "./document-number.ts";
 import type { DocumentType, Kyc, VerificationStatus } from "./kyc.ts";
+import { maskNumber, openNumber } from "./number/document-number.ts";
 
 /** One record as one viewer may see it: what every operation answers with. Times are epoch milliseconds. */
 export class ShownKyc {

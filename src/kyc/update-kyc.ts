@@ -6,15 +6,15 @@ import type { Executor } from "../db/client.ts";
 import { AppError, badUserInput, type FieldFault } from "../errors.ts";
 import { findKeyFaults } from "../idempotency/key.ts";
 import { toKeyedWrite, writeOnce } from "../idempotency/write-once.ts";
-import { fromSnapshot, isToBeBound, maskInput, sealNumber, toSnapshot } from "./document-number.ts";
 import { kycNotFound } from "./get-kyc.ts";
-import { findNewNumber, isForeignMask, isMasked, maskFault } from "./given-number.ts";
 import { readInput, type UpdateKycInput, updateKycInput } from "./input.ts";
 import { type Kyc, type SealedNumber, toKycId } from "./kyc.ts";
+import { fromSnapshot, isToBeBound, maskInput, sealNumber, toSnapshot } from "./number/document-number.ts";
+import { findNewNumber, isForeignMask, isMasked, maskFault } from "./number/given-number.ts";
 import { toAuditReason } from "./reason.ts";
 import { readNumber, requireNumber, ShownKyc } from "./show-kyc.ts";
-import { findKyc, lockKyc } from "./store.ts";
-import { type KycChange, updateLocked, updateKyc as writeKyc } from "./write-store.ts";
+import { findKyc, lockKyc } from "./store/read.ts";
+import { type KycChange, updateLocked, updateKyc as writeKyc } from "./store/write.ts";
 
 /** What a surface takes and shows of a record that is updated, beyond the operation's own input. */
 interface SurfaceNeeds {

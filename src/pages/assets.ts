@@ -4,7 +4,7 @@ import { pipeline, Readable } from "node:stream";
 import { promisify } from "node:util";
 import { createGunzip, gzip } from "node:zlib";
 import type { FastifyInstance } from "fastify";
-import { beside } from "../beside.ts";
+import { packageFile } from "../package-file.ts";
 import { quality } from "./page.ts";
 
 const TYPES = {
@@ -25,7 +25,7 @@ export interface Assets {
  * not run.
  */
 export async function findBuiltAssets(folder: string, prefix: string): Promise<Assets | undefined> {
-  const at = beside(`../dist/${folder}/`);
+  const at = packageFile(`../dist/${folder}/`);
   const [version] = await readdir(at).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [];
     throw error;
@@ -39,7 +39,7 @@ export async function findBuiltAssets(folder: string, prefix: string): Promise<A
 
 /** Serves the gateway's own files for browsers. All their addresses change together, since the files import one another. */
 export async function serveOwnAssets(app: FastifyInstance): Promise<Pick<Assets, "path">> {
-  const at = beside("pages/browser/");
+  const at = packageFile("pages/browser/");
   const names = (await readdir(at)).filter((name) => /\.(js|css)$/.test(name)).sort();
   const contents = await Promise.all(names.map((name) => readFile(new URL(name, at))));
   const version = hash("sha256", Buffer.concat(contents)).slice(0, 16);

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { RequestRefusal } from "../errors.ts";
-import { cameOverTls } from "../header-text.ts";
+import { cameOverTls } from "../lib/header-text.ts";
 import { readVersion } from "../version.ts";
 import type { Assets } from "./assets.ts";
 import { pageHead, prefersPage, sendPage, shield } from "./page.ts";

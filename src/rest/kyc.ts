@@ -15,7 +15,7 @@ import { toEtag } from "./etag.ts";
 import { renderKyc, renderListed, renderWritten, toSeconds } from "./kyc-body.ts";
 import { LIST_PARAMS, readList } from "./list-params.ts";
 import { allowOnly, parseBody, parseForm, type WireParams } from "./params.ts";
-import { readReason } from "./reason.ts";
+import { readReason } from "./reason-header.ts";
 import { DOCUMENT_TYPE_WORDS, STATUS_WORDS, toWord } from "./words.ts";
 
 /** What this surface reads of a request. */

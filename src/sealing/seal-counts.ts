@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import type { Executor } from "../db/client.ts";
 import { statement } from "../db/statement.ts";
-import { startRecurring } from "../recurring.ts";
+import { startRecurring } from "../lib/recurring.ts";
 import type { Keyring } from "./keyring.ts";
 
 /**

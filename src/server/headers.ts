@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { cameOverTls } from "../header-text.ts";
+import { cameOverTls } from "../lib/header-text.ts";
 
 /**
  * On every answer. Pages replace the policy by one that allows what they need. Origins of CORS_ORIGINS are let in by

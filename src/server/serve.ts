@@ -15,7 +15,7 @@ import { isMigrated } from "../db/migrating/pending.ts";
 import { type OpenDatabase, openDatabase } from "../db/open.ts";
 import { isWritable } from "../db/writable.ts";
 import { startSweep } from "../idempotency/sweep.ts";
-import { endPlainNumbers, sealPlainNumbers } from "../kyc/sealed-numbers.ts";
+import { endPlainNumbers, sealPlainNumbers } from "../kyc/number/sealed-numbers.ts";
 import { createLog, openOutput } from "../log.ts";
 import { createMetrics, type Metrics } from "../metrics.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createAuthenticator } from "../../src/auth/authenticate.ts";
-import { mintToken } from "../../src/auth/token.ts";
+import { mintToken } from "../../src/auth/token-secret.ts";
 import { issueToken, listTokens, revokeToken } from "../../src/auth/tokens.ts";
 import { parseKeys } from "../../src/sealing/key-list.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";

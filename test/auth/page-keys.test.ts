@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { makePageKey, PAGE_KEY_LIFETIME_MS, PageKeys } from "../../src/auth/page-keys.ts";
-import { mintToken } from "../../src/auth/token.ts";
+import { mintToken } from "../../src/auth/token-secret.ts";
 
 const token = mintToken();
 const START = Date.UTC(2026, 5, 1);

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { SCOPES } from "../../src/auth/scopes.ts";
-import { hashToken, mintToken } from "../../src/auth/token.ts";
 import { tokenMacs } from "../../src/auth/token-macs.ts";
+import { hashToken, mintToken } from "../../src/auth/token-secret.ts";
 import { issueToken, listTokens, revokeToken } from "../../src/auth/tokens.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";

@@ -1,6 +1,6 @@
 import { inspect } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { insertKyc } from "../../src/kyc/write-store.ts";
+import { insertKyc } from "../../src/kyc/store/write.ts";
 import { describeError } from "../../src/log.ts";
 import { createTestDatabase } from "../support/database.ts";
 import { someEvent } from "../support/records.ts";

@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { gunzipSync } from "node:zlib";
 import Fastify from "fastify";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { registerGraphiql, wantsGraphiql } from "../../src/graphql/graphiql.ts";
+import { registerGraphiql, wantsGraphiql } from "../../src/graphql/graphiql/graphiql.ts";
 import { serveOwnAssets } from "../../src/pages/assets.ts";
 
 const chrome =

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { hashToken } from "../../src/auth/token.ts";
+import { hashToken } from "../../src/auth/token-secret.ts";
 import { findToken, revokeToken } from "../../src/auth/tokens.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { createRecord } from "../support/records.ts";

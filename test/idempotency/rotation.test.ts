@@ -3,7 +3,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { connect } from "../../src/db/pool/pool.ts";
 import { sealedResults, sealResult } from "../../src/idempotency/sealed-results.ts";
-import { sealedNumbers } from "../../src/kyc/sealed-numbers.ts";
+import { sealedNumbers } from "../../src/kyc/number/sealed-numbers.ts";
 import { parseKeys } from "../../src/sealing/key-list.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";

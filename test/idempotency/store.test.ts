@@ -3,7 +3,7 @@ import type { Executor } from "../../src/db/client.ts";
 import { replaceResults } from "../../src/idempotency/result-store.ts";
 import { claimKey, completeKey, removeExpiredKeys } from "../../src/idempotency/store.ts";
 import type { Kyc } from "../../src/kyc/kyc.ts";
-import { deleteKyc } from "../../src/kyc/write-store.ts";
+import { deleteKyc } from "../../src/kyc/store/write.ts";
 import { createTestDatabase } from "../support/database.ts";
 import { someEvent } from "../support/records.ts";
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { refuseUnboundNumbers } from "../../src/kyc/number-store.ts";
-import { endPlainNumbers, sealedNumbers } from "../../src/kyc/sealed-numbers.ts";
+import { refuseUnboundNumbers } from "../../src/kyc/number/number-store.ts";
+import { endPlainNumbers, sealedNumbers } from "../../src/kyc/number/sealed-numbers.ts";
 import { parseKeys } from "../../src/sealing/key-list.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
 import { readMilestones, recordMilestone, watchMilestones } from "../../src/sealing/milestones.ts";

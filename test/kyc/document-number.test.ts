@@ -8,7 +8,7 @@ import {
   openNumber,
   sealNumber,
   UnreadableNumberError,
-} from "../../src/kyc/document-number.ts";
+} from "../../src/kyc/number/document-number.ts";
 import { Keyring, MissingKeyError } from "../../src/sealing/keyring.ts";
 
 const key = (id: string) => ({ id, secret: randomBytes(32) });

@@ -3,7 +3,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { hashToken } from "../../src/auth/token.ts";
+import { hashToken } from "../../src/auth/token-secret.ts";
 import { findToken, revokeToken } from "../../src/auth/tokens.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Scope } from "../../src/auth/scopes.ts";
-import { maskNumber } from "../../src/kyc/document-number.ts";
+import { maskNumber } from "../../src/kyc/number/document-number.ts";
 import { toAuditReason } from "../../src/kyc/reason.ts";
 
 const viewer = (...scopes: Scope[]) => ({ accountId: "acme", tokenId: "tok_1", tokenName: "test", scopes });

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { sealedNumbers, sealPlainNumbers } from "../../src/kyc/sealed-numbers.ts";
+import { sealedNumbers, sealPlainNumbers } from "../../src/kyc/number/sealed-numbers.ts";
 import { parseKeys } from "../../src/sealing/key-list.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";

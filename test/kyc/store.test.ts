@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Executor } from "../../src/db/client.ts";
 import type { Kyc } from "../../src/kyc/kyc.ts";
-import * as lists from "../../src/kyc/list-store.ts";
-import * as records from "../../src/kyc/store.ts";
-import * as writes from "../../src/kyc/write-store.ts";
+import * as lists from "../../src/kyc/store/list.ts";
+import * as records from "../../src/kyc/store/read.ts";
+import * as writes from "../../src/kyc/store/write.ts";
 import { createTestDatabase } from "../support/database.ts";
 import { someEvent } from "../support/records.ts";
 

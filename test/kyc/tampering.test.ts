@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { sealedNumbers } from "../../src/kyc/sealed-numbers.ts";
+import { sealedNumbers } from "../../src/kyc/number/sealed-numbers.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { createRecord } from "../support/records.ts";
 

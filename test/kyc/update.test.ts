@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { lockKyc } from "../../src/kyc/store.ts";
+import { lockKyc } from "../../src/kyc/store/read.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { createRecord } from "../support/records.ts";
 

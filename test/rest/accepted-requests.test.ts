@@ -3,7 +3,7 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createOpenapi } from "../../src/rest/openapi.ts";
+import { createOpenapi } from "../../src/rest/openapi/openapi.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 
 // What a validating proxy refuses never reaches the gateway: the document has to allow all that the gateway takes.

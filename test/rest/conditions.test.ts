@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { InjectOptions } from "fastify";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createOpenapi } from "../../src/rest/openapi.ts";
+import { createOpenapi } from "../../src/rest/openapi/openapi.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { createRecord } from "../support/records.ts";
 

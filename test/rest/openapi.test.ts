@@ -3,7 +3,7 @@ import { createConfig, lintFromString } from "@redocly/openapi-core";
 import spectral from "@stoplight/spectral-core";
 import rulesets from "@stoplight/spectral-rulesets";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createOpenapi } from "../../src/rest/openapi.ts";
+import { createOpenapi } from "../../src/rest/openapi/openapi.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { expectDescribed } from "../support/openapi.ts";
 

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { sealNumber } from "../../src/kyc/document-number.ts";
 import { DOCUMENT_TYPES, type Kyc, VERIFICATION_STATUSES } from "../../src/kyc/kyc.ts";
-import { insertKyc, type NewKyc } from "../../src/kyc/write-store.ts";
+import { sealNumber } from "../../src/kyc/number/document-number.ts";
+import { insertKyc, type NewKyc } from "../../src/kyc/store/write.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { someEvent } from "../support/records.ts";
 

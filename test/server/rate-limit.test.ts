@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { mintToken } from "../../src/auth/token.ts";
+import { mintToken } from "../../src/auth/token-secret.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 
 const LIMIT = 4;

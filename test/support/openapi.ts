@@ -1,6 +1,6 @@
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
-import { createOpenapi } from "../../src/rest/openapi.ts";
+import { createOpenapi } from "../../src/rest/openapi/openapi.ts";
 
 /** An answer as any client sees it. */
 export interface Answer {

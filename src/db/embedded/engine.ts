@@ -1,7 +1,7 @@
 import { statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import { Worker } from "node:worker_threads";
-import { beside } from "../../beside.ts";
+import { packageFile } from "../../package-file.ts";
 import type { Engine } from "./multiplexer.ts";
 
 /** Messages to run, or null: nothing more comes. */
@@ -32,7 +32,7 @@ function asEngineError(pgdata: string, cause: unknown): EngineError {
 }
 
 /** A thread runs no TypeScript: from the sources it is the compiled one, too. */
-const WORKER = beside("../dist/engine-worker.js");
+const WORKER = packageFile("../dist/engine-worker.js");
 
 /**
  * Opens the engine on its files, made if there are none, in a thread of its own: what it runs holds up nothing else.

@@ -1,4 +1,4 @@
-import { startRecurring } from "../../recurring.ts";
+import { startRecurring } from "../../lib/recurring.ts";
 import type { Database } from "../client.ts";
 
 /** As PostgreSQL's autovacuum has it. Milliseconds. */

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { readMigrationFiles } from "drizzle-orm/migrator";
-import { beside } from "../../beside.ts";
+import { packageFile } from "../../package-file.ts";
 
 /** One file of migrations, as drizzle-kit writes it. */
 export interface Migration {
@@ -42,7 +42,7 @@ function readMigrations(folder: string): Migration[] {
   });
 }
 
-const FOLDER = fileURLToPath(beside("db/migrations"));
+const FOLDER = fileURLToPath(packageFile("db/migrations"));
 let own: Migration[] | undefined;
 
 /** This release's own, read once: a build that goes on meanwhile does not change what runs. */

@@ -2,8 +2,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
 import type { Config } from "../../config.ts";
+import { runInTurn } from "../../lib/turns.ts";
 import type { Metrics } from "../../metrics.ts";
-import { runInTurn } from "../../turns.ts";
 import { type Holder, MemoryBudget } from "./memory-budget.ts";
 import { Upload } from "./upload.ts";
 

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { DatabaseError } from "../../../src/db/database-error.ts";
 import { connect } from "../../../src/db/pool/pool.ts";
 import { AppError } from "../../../src/errors.ts";
-import { insertKyc } from "../../../src/kyc/write-store.ts";
+import { insertKyc } from "../../../src/kyc/store/write.ts";
 import { createTestDatabase } from "../../support/database.ts";
 import { someEvent } from "../../support/records.ts";
 import { startTcpProxy } from "../../support/tcp-proxy.ts";

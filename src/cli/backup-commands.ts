@@ -1,0 +1,44 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { Command } from "commander";
+import type { Config } from "../config.ts";
+import { backUp, KEYS } from "../db/embedded/backup.ts";
+import { hasDatabase } from "../db/embedded/embedded.ts";
+import { restore } from "../db/embedded/restore.ts";
+import { CommandFailure, readConfig, say, withOpenDatabase } from "./command.ts";
+
+/** The settings of a gateway with the embedded database; another one has tools of its own, which `instead` tells. */
+function embeddedConfig(instead: string): Config {
+  const config = readConfig();
+  if (config.databaseUrl === undefined) return config;
+  throw new CommandFailure(`this is for the embedded database. Yours has its own tools: ${instead}`);
+}
+
+/** `backup` and `restore`. */
+export function backupCommands(): Command[] {
+  const backup = new Command("backup")
+    .description("put the embedded database into a file, whether its gateway runs or not")
+    .argument("<file>", "which must not exist, such as kyc.tar.gz")
+    .option("--with-keys", "put the encryption keys of the data folder in, too")
+    .action(async (file: string, { withKeys = false }: { withKeys?: boolean }) => {
+      const config = embeddedConfig('pg_dump --format=custom --file=kyc.dump "$DATABASE_URL"');
+      const { dataDir } = config;
+      if (!hasDatabase(dataDir)) throw new CommandFailure(`there is no database in ${dataDir}`);
+      await withOpenDatabase(config, ({ db }) => backUp(db, dataDir, file, { withKeys, onWarning: say }));
+      const hasKeys = withKeys && existsSync(join(dataDir, KEYS));
+      say(`${file} holds the database, ${hasKeys ? "and the keys of the data folder" : "without any key"}.`);
+      if (!hasKeys) {
+        say(`Keep the encryption keys apart from it (${join(dataDir, KEYS)}, or those of the environment):`);
+        say("whoever has both can read the document numbers, and without the keys nobody can.");
+      }
+    });
+  const restoreCommand = new Command("restore")
+    .description("make the embedded database from a backup, where there is none")
+    .argument("<file>", "what `backup` wrote")
+    .action(async (file: string) => {
+      const config = embeddedConfig('pg_restore --no-owner --dbname="$DATABASE_URL" kyc.dump');
+      await restore(config.dataDir, file);
+      say(`The database is in ${config.dataDir}.`);
+    });
+  return [backup, restoreCommand];
+}

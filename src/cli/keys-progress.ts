@@ -1,0 +1,35 @@
+import { SingleBar } from "cli-progress";
+import type { Database } from "../db/client.ts";
+import type { SealedPlace } from "../sealing/place.ts";
+import { say } from "./command.ts";
+
+/** Between two lines that tell how far it is, without a terminal. Milliseconds. */
+const SAY_EVERY = 5000;
+
+/** How many texts there are, sealed or not. */
+export async function countTexts(db: Database, place: SealedPlace): Promise<number> {
+  return [...(await place.countByKey(db)).values()].reduce((sum, count) => sum + count, 0);
+}
+
+/** A bar on a terminal, and a line from time to time elsewhere. */
+export function showProgress(name: string, total: number): { step: (seen: number) => void; end: () => void } {
+  if (process.stderr.isTTY) {
+    const bar = new SingleBar({
+      format: `${name} {bar} {percentage}% | {value} of {total} | {eta_formatted} left`,
+      stream: process.stderr,
+    });
+    bar.start(total, 0);
+    return { step: (seen) => bar.increment(seen), end: () => bar.stop() };
+  }
+  let done = 0;
+  let saidAt = performance.now();
+  return {
+    step: (seen) => {
+      done += seen;
+      if (performance.now() - saidAt < SAY_EVERY) return;
+      saidAt = performance.now();
+      say(`${name}: ${done} of ${total}`);
+    },
+    end: () => {},
+  };
+}

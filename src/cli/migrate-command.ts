@@ -1,0 +1,43 @@
+import { Command, Option } from "commander";
+import { hasDatabase } from "../db/embedded/embedded.ts";
+import { ownMigrations } from "../db/migrating/migration-files.ts";
+import { findPending, isNothing } from "../db/migrating/pending.ts";
+import { print, readConfig, say, withDatabase, withOpenDatabase } from "./command.ts";
+
+/** The exit code of a check that finds something. */
+const PENDING = 1;
+
+/** `migrate`, and `migrate --check`. */
+export function migrateCommand(): Command {
+  return new Command("migrate")
+    .description("bring the database up to this release, while gateways of the previous one serve it")
+    .option("--check", "change nothing: list what is pending, and exit with 1 where something is")
+    .addOption(new Option("--json", "with --check: print JSON").default(false))
+    .action(async ({ check, json }: { check?: boolean; json: boolean }) => {
+      if (check) {
+        if (await printPending(json)) process.exitCode = PENDING;
+        return;
+      }
+      await withDatabase(async () => undefined);
+      say("The database is up to date.");
+    });
+}
+
+/** Prints what `migrate` would do, and answers whether there is anything. */
+async function printPending(json: boolean): Promise<boolean> {
+  const config = readConfig();
+  const isThere = config.databaseUrl !== undefined || hasDatabase(config.dataDir);
+  // To look must not make one.
+  const pending = isThere
+    ? await withOpenDatabase(config, ({ db }) => findPending(db))
+    : { migrations: ownMigrations(), indexes: [] };
+  const migrations = pending.migrations.map(({ name }) => name);
+  const indexes = pending.indexes.map(({ name, state }) => ({ name, state }));
+  if (json) print(JSON.stringify({ migrations, indexes }, null, 2));
+  else if (isNothing(pending)) print("nothing pending");
+  else {
+    for (const name of migrations) print(`migration ${name}`);
+    for (const { name, state } of indexes) print(`index ${name} (${state})`);
+  }
+  return !isNothing(pending);
+}

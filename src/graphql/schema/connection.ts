@@ -1,0 +1,120 @@
+import type { ArgBuilder, ObjectRef } from "@pothos/core";
+import { type FieldNode, type GraphQLResolveInfo, Kind } from "graphql";
+import { type PagedList, whenRead } from "../../paging/list.ts";
+import { COUNT_COST } from "../documents/cost.ts";
+import { builder } from "./builder.ts";
+
+type SchemaTypes = typeof builder.$inferSchemaTypes;
+
+/** What a field reads only where it is selected. */
+export class Edge<Item> {
+  readonly node: Item;
+  readonly #list: Pick<PagedList<Item>, "cursorOf">;
+
+  constructor(node: Item, list: Pick<PagedList<Item>, "cursorOf">) {
+    this.node = node;
+    this.#list = list;
+  }
+
+  get cursor(): string {
+    return this.#list.cursorOf(this.node);
+  }
+}
+
+const cursorAt = (list: PagedList<unknown>, index: 0 | -1) =>
+  whenRead(list.page(), ({ items }) => (items.length === 0 ? null : list.cursorOf(items.at(index))));
+
+const PageInfo = builder.objectRef<PagedList<unknown>>("PageInfo").implement({
+  description: "Where a page stands in its list.",
+  fields: (t) => ({
+    hasNextPage: t.boolean({
+      description: "Whether the list goes on behind this page, with what is older.",
+      resolve: (list) => list.hasNextPage(),
+    }),
+    hasPreviousPage: t.boolean({
+      description: "Whether something newer stands before the page.",
+      resolve: (list) => list.hasPreviousPage(),
+    }),
+    startCursor: t.string({
+      nullable: true,
+      description: "The cursor of the page's first edge; null where the page is empty.",
+      resolve: (list) => cursorAt(list, 0),
+    }),
+    endCursor: t.string({
+      nullable: true,
+      description: "The cursor of the page's last edge; null where the page is empty.",
+      resolve: (list) => cursorAt(list, -1),
+    }),
+  }),
+});
+
+/** The connection and edge types of a list of `node`, an item of which is called `item` in their descriptions. */
+export function connectionOf<Item>(node: ObjectRef<SchemaTypes, Item>, item: string) {
+  const EdgeType = builder.objectRef<Edge<Item>>(`${node.name}Edge`).implement({
+    description: `One ${item} and its place in the list.`,
+    fields: (t) => ({
+      cursor: t.exposeString("cursor", {
+        description: `The place, opaque: hand it back as \`after\` and \`before\`. It goes on working when the ${item} is gone.`,
+      }),
+      node: t.expose("node" as never, { type: node, description: `The ${item}.` }) as never,
+    }),
+  });
+  const ConnectionType = builder.objectRef<PagedList<Item>>(`${node.name}Connection`).implement({
+    description: `A page of ${item}s, newest first.`,
+    fields: (t) => ({
+      edges: t.field({
+        type: [EdgeType],
+        description: `The page's ${item}s with their cursors.`,
+        resolve: (list) => whenRead(list.page(), ({ items }) => items.map((each) => new Edge(each, list))),
+      }),
+      nodes: t.field({
+        type: [node],
+        description: `The page's ${item}s, without their cursors.`,
+        resolve: (list) => whenRead(list.page(), ({ items }) => items),
+      }),
+      pageInfo: t.field({
+        type: PageInfo,
+        description: "Where the page stands in its list.",
+        resolve: (list) => list as PagedList<unknown>,
+      }),
+      totalCount: t.int({
+        extensions: { cost: COUNT_COST },
+        description: `How many ${item}s match the filter, on whatever page. It costs a query of its own, and only when selected.`,
+        resolve: (list) => list.totalCount(),
+      }),
+    }),
+  });
+  return { EdgeType, ConnectionType };
+}
+
+/** The arguments of a field that is a connection. */
+export function pageArgs({ arg }: { arg: ArgBuilder<SchemaTypes> }) {
+  return {
+    first: arg.int({
+      description: "So many from the start of the range, 0 to 100. Not together with `last`.",
+    }),
+    after: arg.string({ description: "Only what is behind this cursor, that is, older." }),
+    last: arg.int({
+      description: "So many from the end of the range, 0 to 100. Not together with `first`.",
+    }),
+    before: arg.string({ description: "Only what is before this cursor, that is, newer." }),
+  };
+}
+
+/** Reads the page before its fields are: a promise for each of them is a large part of what a page costs. */
+export async function readAhead<Item>(
+  list: PagedList<Item>,
+  { fieldNodes }: GraphQLResolveInfo,
+): Promise<PagedList<Item>> {
+  if (selectsMoreThanCount(fieldNodes)) await list.page();
+  return list;
+}
+
+const COUNTS = new Set(["totalCount", "__typename"]);
+
+/** Fragments count as more. */
+function selectsMoreThanCount(nodes: readonly FieldNode[]): boolean {
+  return nodes.some(({ selectionSet }) =>
+    selectionSet?.selections.some((node) => node.kind !== Kind.FIELD || !COUNTS.has(node.name.value)),
+  );
+}

@@ -1,0 +1,155 @@
+import type { GraphQLResolveInfo } from "graphql";
+import { requireScope } from "../../auth/scopes.ts";
+import type { OperationContext } from "../../context.ts";
+import { AppError, badUserInput } from "../../errors.ts";
+import { isKeyFault } from "../../idempotency/key.ts";
+import { createKyc } from "../../kyc/create-kyc.ts";
+import { toCursor } from "../../kyc/cursor.ts";
+import { deleteKyc } from "../../kyc/delete-kyc.ts";
+import type { ShownKyc } from "../../kyc/show-kyc.ts";
+import { updateKyc } from "../../kyc/update-kyc.ts";
+import { builder } from "./builder.ts";
+import { Edge } from "./connection.ts";
+import { DocumentType, KycEdge, KycType, VerificationStatus } from "./kyc.ts";
+import { selectsRecord } from "./written-selection.ts";
+
+const EXPECTED_VERSION =
+  "The version that you saw. If the record has changed since, nothing happens and the error is `VERSION_CONFLICT`, with the record's version in `extensions.currentVersion`.";
+
+const REASON =
+  "Why you do this, 1 to 500 printable characters, for the audit trail alone. It must not contain the document number.";
+
+const NEEDS_READ =
+  "Without the scope `kyc:read` only `id` and `version` of the record can be selected. Null if it fails.";
+
+const CreateKycInput = builder.inputType("CreateKycInput", {
+  description: "A new record.",
+  fields: (t) => ({
+    customerId: t.string({
+      required: true,
+      description: "Your own identifier of the customer, 1 to 128 printable characters.",
+    }),
+    verificationStatus: t.field({
+      type: VerificationStatus,
+      required: true,
+      description: "How far the verification is.",
+    }),
+    documentType: t.field({ type: DocumentType, required: true, description: "The kind of document." }),
+    documentNumber: t.string({
+      required: true,
+      description: "The number of the document, 1 to 64 printable characters; space around it is removed.",
+    }),
+    reason: t.string({ description: REASON }),
+  }),
+});
+
+const UpdateKycInput = builder.inputType("UpdateKycInput", {
+  description: "Changes to a record. Fields that are absent stay as they are; null is an error.",
+  fields: (t) => ({
+    id: t.id({ required: true, description: "The id of the record." }),
+    verificationStatus: t.field({ type: VerificationStatus, description: "The new status." }),
+    documentType: t.field({ type: DocumentType, description: "The new kind of document." }),
+    documentNumber: t.string({
+      description:
+        "The new number of the document, 1 to 64 printable characters; space around it is removed. The record's own number as it is shown masked leaves it as it is; any other is written, also if it is the same, unless the token has the scope `kyc:pii`.",
+    }),
+    expectedVersion: t.int({ description: EXPECTED_VERSION }),
+    reason: t.string({ description: REASON }),
+  }),
+});
+
+const DeleteKycInput = builder.inputType("DeleteKycInput", {
+  description: "Which record to delete.",
+  fields: (t) => ({
+    id: t.id({ required: true, description: "The id of the record." }),
+    expectedVersion: t.int({ description: EXPECTED_VERSION }),
+    reason: t.string({ description: REASON }),
+  }),
+});
+
+const CreateKycPayload = builder.objectRef<{ kyc: ShownKyc }>("CreateKycPayload").implement({
+  description: "What `createKyc` did.",
+  fields: (t) => ({
+    kyc: t.expose("kyc", { type: KycType, description: "The new record." }),
+    kycEdge: t.field({
+      type: KycEdge,
+      description:
+        "The new record and its place in the list, to be put at the head of lists that a client keeps.",
+      resolve: ({ kyc }) => new Edge<ShownKyc>(kyc, { cursorOf: toCursor }),
+    }),
+  }),
+});
+
+const UpdateKycPayload = builder.objectRef<{ kyc: ShownKyc }>("UpdateKycPayload").implement({
+  description: "What `updateKyc` did.",
+  fields: (t) => ({ kyc: t.expose("kyc", { type: KycType, description: "The record as it is now." }) }),
+});
+
+const DeleteKycPayload = builder.objectRef<{ deletedId: string }>("DeleteKycPayload").implement({
+  description: "What `deleteKyc` did.",
+  fields: (t) => ({
+    deletedId: t.exposeID("deletedId", { description: "The id of the record that is gone." }),
+  }),
+});
+
+builder.mutationFields((t) => ({
+  createKyc: t.field({
+    type: CreateKycPayload,
+    nullable: true,
+    description: `Adds a record to your account. Sending it again adds another, unless the request has an \`Idempotency-Key\`. Needs the scope \`kyc:write\`. ${NEEDS_READ}`,
+    args: { input: t.arg({ type: CreateKycInput, required: true, description: "The new record." }) },
+    resolve: (_root, { input }, ctx, info) =>
+      write(ctx, async () => {
+        requireSelection(ctx, info);
+        return { kyc: await createKyc(ctx, input) };
+      }),
+  }),
+  updateKyc: t.field({
+    type: UpdateKycPayload,
+    nullable: true,
+    description: `Changes a record. A change of any value makes a new version; sending the same again changes nothing. An unmasked number from a token without \`kyc:pii\` always makes a new version, whether it is another one or not. Needs the scope \`kyc:write\`. ${NEEDS_READ}`,
+    args: { input: t.arg({ type: UpdateKycInput, required: true, description: "The changes." }) },
+    resolve: (_root, { input }, ctx, info) =>
+      write(ctx, async () => {
+        requireSelection(ctx, info);
+        return { kyc: await updateKyc(ctx, input) };
+      }),
+  }),
+  deleteKyc: t.field({
+    type: DeleteKycPayload,
+    nullable: true,
+    description:
+      "Deletes a record and all its data for good. This can't be undone. Needs the scope `kyc:delete`. Null if it fails.",
+    args: { input: t.arg({ type: DeleteKycInput, required: true, description: "Which record." }) },
+    resolve: (_root, { input }, ctx) => write(ctx, async () => ({ deletedId: await deleteKyc(ctx, input) })),
+  }),
+}));
+
+/** Fails with FORBIDDEN if a token without `kyc:read` selects more of the record than its id and version. */
+function requireSelection(ctx: OperationContext, info: GraphQLResolveInfo): void {
+  requireScope(ctx.viewer, "kyc:write");
+  if (selectsRecord(info)) requireScope(ctx.viewer, "kyc:read");
+}
+
+/** The failure of a request whose database could not be reached. */
+const outages = new WeakMap<OperationContext, AppError>();
+
+/**
+ * Does the work of one mutation. A document can have many, and they follow one another: a token that was revoked
+ * meanwhile must not do the rest, and if the database can't be reached, the rest fails without waiting for it again.
+ * Faults of an operation's input are faults of the argument `input`; those of a header are not.
+ */
+async function write<T>(ctx: OperationContext, work: () => Promise<T>): Promise<T> {
+  const outage = outages.get(ctx);
+  if (outage) throw outage;
+  try {
+    await ctx.confirmViewer();
+    return await work();
+  } catch (error) {
+    if (error instanceof AppError && error.code === "UNAVAILABLE") outages.set(ctx, error);
+    if (!(error instanceof AppError) || error.faults.length === 0) throw error;
+    throw badUserInput(
+      error.faults.map((fault) => (isKeyFault(fault) ? fault : { ...fault, path: ["input", ...fault.path] })),
+    );
+  }
+}

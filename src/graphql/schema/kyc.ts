@@ -1,0 +1,123 @@
+import { getKyc, getKycs } from "../../kyc/get-kyc.ts";
+import type { ListKycsInput } from "../../kyc/input.ts";
+import type { VerificationStatus as Status } from "../../kyc/kyc.ts";
+import { listKycs } from "../../kyc/list-kycs.ts";
+import type { ShownKyc } from "../../kyc/show-kyc.ts";
+import { PAGE_COST } from "../documents/cost.ts";
+import { builder } from "./builder.ts";
+import { connectionOf, pageArgs, readAhead } from "./connection.ts";
+import { showNumber } from "./field-errors.ts";
+
+export const VerificationStatus = builder.enumType("VerificationStatus", {
+  description: "How far a verification is. Any status may follow any other.",
+  values: {
+    PENDING: { value: "pending", description: "Nobody has looked at it yet." },
+    IN_REVIEW: { value: "in_review", description: "Someone is looking at it." },
+    VERIFIED: { value: "verified", description: "The identity is proven." },
+    FAILED: { value: "failed", description: "The identity could not be proven." },
+    EXPIRED: { value: "expired", description: "It was proven once, and has to be proven again." },
+  } as const satisfies Record<string, { value: Status; description: string }>,
+});
+
+export const DocumentType = builder.enumType("DocumentType", {
+  description: "The kind of document that the verification is based on.",
+  values: {
+    PASSPORT: { value: "passport", description: "A passport." },
+    DRIVERS_LICENSE: { value: "drivers_license", description: "A driver's license." },
+    ID_CARD: { value: "id_card", description: "A national identity card." },
+    RESIDENCE_PERMIT: { value: "residence_permit", description: "A residence permit." },
+    VISA: { value: "visa", description: "A visa." },
+    OTHER: { value: "other", description: "Any other document." },
+  } as const,
+});
+
+export const KycType = builder.node(builder.objectRef<ShownKyc>("Kyc"), {
+  description: "One Know-Your-Customer record: a customer, a document, and how far its verification is.",
+  id: { resolve: (kyc) => kyc.id },
+  loadManyWithoutCache: (ids, ctx) => getKycs(ctx, ids),
+  fields: (t) => ({
+    customerId: t.exposeString("customerId", { description: "Your own identifier of the customer." }),
+    verificationStatus: t.expose("verificationStatus", {
+      type: VerificationStatus,
+      description: "How far the verification is.",
+    }),
+    documentType: t.expose("documentType", { type: DocumentType, description: "The kind of document." }),
+    documentNumber: t.string({
+      description:
+        "The number of the document. Personal data: don't log it, and don't put it in URLs. A token without the scope `kyc:pii` sees it masked, such as `•••••6789`. If it can't be decrypted it is `••••`, and the answer has an error for the field.",
+      resolve: (kyc, _args, ctx, info) => showNumber(kyc, ctx, info),
+    }),
+    createdAt: t.expose("createdAt", { type: "DateTime", description: "When the record was created." }),
+    updatedAt: t.expose("updatedAt", {
+      type: "DateTime",
+      description: "When a value of the record last changed. It never goes back.",
+    }),
+    version: t.exposeInt("version", {
+      description:
+        "1 for a new record, up by one with each change. Send it as `expectedVersion` to change only what you saw.",
+    }),
+  }),
+});
+
+const { EdgeType, ConnectionType: KycConnection } = connectionOf<ShownKyc>(KycType, "record");
+export const KycEdge = EdgeType;
+
+export const DateTimeRange = builder.inputType("DateTimeRange", {
+  description: "A span of time.",
+  fields: (t) => ({
+    from: t.field({
+      type: "DateTime",
+      description: "Its start, included. Without it the span has no start.",
+    }),
+    to: t.field({ type: "DateTime", description: "Its end, excluded. Without it the span has no end." }),
+  }),
+});
+
+const KycFilter = builder.inputType("KycFilter", {
+  description: "Which records to list: those that match every field given. Null means the same as absent.",
+  fields: (t) => ({
+    customerId: t.string({ description: "Only records of this customer." }),
+    verificationStatus: t.field({ type: VerificationStatus, description: "Only records with this status." }),
+    documentType: t.field({ type: DocumentType, description: "Only records with this kind of document." }),
+    documentNumber: t.string({
+      description:
+        "Only records whose document has exactly this number. Needs the scope `kyc:pii`. Send it as a variable: it is personal data.",
+    }),
+    createdAt: t.field({ type: DateTimeRange, description: "Only records created in this span." }),
+  }),
+});
+
+function toFilter({
+  customerId,
+  verificationStatus,
+  documentType,
+  documentNumber,
+  createdAt,
+}: typeof KycFilter.$inferInput): ListKycsInput["filter"] {
+  const span = createdAt && { from: createdAt.from?.getTime(), to: createdAt.to?.getTime() };
+  return { customerId, verificationStatus, documentType, documentNumber, createdAt: span };
+}
+
+builder.queryFields((t) => ({
+  kyc: t.field({
+    type: KycType,
+    nullable: true,
+    description: "The record with this id, or null where your account has none. Needs the scope `kyc:read`.",
+    args: { id: t.arg.id({ required: true, description: "The id of the record." }) },
+    resolve: (_root, { id }, ctx) => getKyc(ctx, id),
+  }),
+  kycs: t.field({
+    type: KycConnection,
+    extensions: { cost: PAGE_COST },
+    description:
+      "Your account's records, newest first: the first ten where neither `first` nor `last` is given. Needs the scope `kyc:read`.",
+    args: {
+      ...pageArgs(t),
+      filter: t.arg({ type: KycFilter, description: "Only records that match it." }),
+    },
+    resolve: async (_root, { first, after, last, before, filter }, ctx, info) => {
+      const input = { first, after, last, before, filter: filter && toFilter(filter) };
+      return readAhead(await listKycs(ctx, input), info);
+    },
+  }),
+}));

@@ -1,0 +1,40 @@
+import { hasScope, type Viewer } from "../../auth/scopes.ts";
+import type { OperationContext } from "../../context.ts";
+import type { FieldFault } from "../../errors.ts";
+import { IS_MASKED } from "../input.ts";
+import type { Kyc } from "../kyc.ts";
+import { readNumber } from "../show-kyc.ts";
+import { MASK, maskNumber, UNREADABLE_MASK } from "./document-number.ts";
+
+export const isMasked = (number: unknown): number is string =>
+  typeof number === "string" && number.includes(MASK);
+
+/** The fault of a masked number that is not the record's own as it is shown masked. */
+export const maskFault: FieldFault = { path: ["documentNumber"], kind: "invalid", message: IS_MASKED };
+
+/** Whether a masked number is not the record's own: a viewer may send a record back as it was shown. */
+export function isForeignMask(ctx: OperationContext, viewer: Viewer, stored: Kyc, given: unknown): boolean {
+  if (!isMasked(given)) return false;
+  const number = readNumber(ctx.keys, viewer.accountId, stored);
+  if (typeof number !== "string") return given.trim() !== UNREADABLE_MASK;
+  if (given.trim() === maskNumber(number)) return false;
+  // A number that was stored before the sign was refused can have it.
+  return !(hasScope(viewer, "kyc:pii") && given.trim() === number);
+}
+
+/**
+ * The number that an update is to write; undefined if the record keeps its own. A viewer without `kyc:pii` gets what it
+ * gives written without a look at the record's: nothing that it can observe depends on whether the two are equal. For
+ * one with that scope an equal number is confirmed, and the trail gets an event of the read.
+ */
+export function findNewNumber(
+  ctx: OperationContext,
+  viewer: Viewer,
+  stored: Kyc,
+  given: string | undefined,
+): string | undefined {
+  if (given === undefined || isMasked(given)) return undefined;
+  if (!hasScope(viewer, "kyc:pii") || readNumber(ctx.keys, viewer.accountId, stored) !== given) return given;
+  ctx.reads?.confirmed.add(stored.id);
+  return undefined;
+}

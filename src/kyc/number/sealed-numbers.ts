@@ -1,0 +1,119 @@
+import type { Database, Executor } from "../../db/client.ts";
+import { type Keyring, keyIdOf } from "../../sealing/keyring.ts";
+import { recordMilestone } from "../../sealing/milestones.ts";
+import { describeFailure, type Resealing, type SealedPlace } from "../../sealing/place.ts";
+import type { SealedNumber } from "../kyc.ts";
+import { isToBeBound, openNumber, sealNumber } from "./document-number.ts";
+import {
+  countNumbersByKey,
+  findNumbers,
+  findPlainNumbers,
+  isAnyNumberSealedUnder,
+  listAccounts,
+  ownsRecords,
+  refuseUnboundNumbers,
+  replaceNumbers,
+  type StoredNumber,
+} from "./number-store.ts";
+
+/** Records of one step: what others may have to wait for, in the database and in this process. */
+const STEP = 200;
+
+/** The document numbers of the records, as the `keys` commands see them. */
+export const sealedNumbers: SealedPlace = {
+  name: "document numbers",
+  settle: async (tx, keys, { isFirst, now }) => {
+    if (!isFirst || !(await isNone(tx, "all"))) return;
+    await recordMilestone(tx, keys, "numbers_sealed", now);
+    // A role that may only read and write rows can't keep replicas of earlier releases from writing unbound numbers.
+    if (!(await ownsRecords(tx))) return;
+    await refuseUnboundNumbers(tx);
+    await recordMilestone(tx, keys, "numbers_bind", now);
+    await recordMilestone(tx, keys, "numbers_bound", now);
+  },
+  countByKey: async (db) => {
+    const counts = new Map<string | null, number>();
+    for await (const account of listAccounts(db, "all")) {
+      for (const [keyId, count] of await unhurried(db, (tx) => countNumbersByKey(tx, account))) {
+        counts.set(keyId, (counts.get(keyId) ?? 0) + count);
+      }
+    }
+    return counts;
+  },
+  isSealedUnder: async (db, keyId) => {
+    for await (const account of listAccounts(db, "all")) {
+      if (await unhurried(db, (tx) => isAnyNumberSealedUnder(tx, account, keyId))) return true;
+    }
+    return false;
+  },
+  reseal: (db, keys, onStep) => visit(db, keys, { isDone: (number) => isSealedAsNow(keys, number), onStep }),
+  check: async (db, keys, onStep) => (await visit(db, keys, { onStep })).unreadable,
+};
+
+/**
+ * Afterwards no record has a plain number that it had at the start: what an earlier release has left is sealed. It
+ * may run while others write, and several at once. Once `signal` is aborted it stops after its step.
+ */
+export function sealPlainNumbers(db: Database, keys: Keyring, signal?: AbortSignal): Promise<Resealing> {
+  return visit(db, keys, { plainOnly: true, isDone: () => false, signal });
+}
+
+/** Afterwards plain numbers are refused, unless there still are any: then this returns false. */
+export async function endPlainNumbers(db: Database, keys: Keyring, now: number): Promise<boolean> {
+  if (!(await isNone(db, "with plain numbers"))) return false;
+  await recordMilestone(db, keys, "numbers_sealed", now);
+  return true;
+}
+
+const isNone = async (db: Executor, which: "all" | "with plain numbers") =>
+  (await listAccounts(db, which).next()).done === true;
+
+/** Under the newest key and, once numbers are to be bound to versions, bound. */
+function isSealedAsNow(keys: Keyring, { sealedNumber, sealedVersion }: StoredNumber): boolean {
+  if (sealedNumber === null || keyIdOf(sealedNumber) !== keys.newestId) return false;
+  return sealedVersion !== null || !keys.reached.has("numbers_bind");
+}
+
+interface Visit {
+  plainOnly?: boolean;
+  /** Which numbers stay as they are; the others are opened and sealed anew. Undefined: all are opened, and all stay. */
+  isDone?: (number: StoredNumber) => boolean;
+  onStep?: (seen: number) => void;
+  signal?: AbortSignal | undefined;
+}
+
+/** One way through the numbers of all accounts. */
+async function visit(
+  db: Database,
+  keys: Keyring,
+  { plainOnly = false, isDone, onStep = () => {}, signal }: Visit,
+): Promise<Resealing> {
+  const total: Resealing = { resealed: 0, unreadable: [] };
+  const find = plainOnly ? findPlainNumbers : findNumbers;
+  for await (const account of listAccounts(db, plainOnly ? "with plain numbers" : "all")) {
+    for (let after: string | undefined = ""; after !== undefined && !signal?.aborted; ) {
+      const numbers: StoredNumber[] = await find(db, account, after, STEP);
+      const replacements: { from: StoredNumber; to: SealedNumber }[] = [];
+      for (const from of numbers) {
+        if (isDone?.(from)) continue;
+        try {
+          const number = openNumber(keys, account, from);
+          if (isDone)
+            replacements.push({ from, to: sealNumber(keys, account, from, number, isToBeBound(keys, from)) });
+        } catch (error) {
+          total.unreadable.push({ kind: "record", account, id: from.id, why: describeFailure(error) });
+        }
+      }
+      if (replacements.length > 0) total.resealed += await replaceNumbers(db, account, replacements, signal);
+      onStep(numbers.length);
+      after = numbers.length < STEP ? undefined : numbers.at(-1)?.id;
+    }
+    if (signal?.aborted) break;
+  }
+  return total;
+}
+
+/** A read of a whole account may take longer than any request would wait. */
+function unhurried<T>(db: Database, read: (tx: Executor) => Promise<T>): Promise<T> {
+  return db.transaction(read, Number.POSITIVE_INFINITY);
+}

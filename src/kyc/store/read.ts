@@ -1,0 +1,137 @@
+import { and, eq, sql } from "drizzle-orm";
+import { batched } from "../../db/batch.ts";
+import type { Database, Executor } from "../../db/client.ts";
+import { deletedKycs, epochMillis, kycs } from "../../db/schema.ts";
+import { statement } from "../../db/statement.ts";
+import type { Position } from "../cursor.ts";
+import type { DocumentType, Kyc, VerificationStatus } from "../kyc.ts";
+
+/** A record as statements read it; `toKyc` takes the values in this order. */
+export const columns = {
+  id: kycs.id,
+  customerId: kycs.customerId,
+  verificationStatus: kycs.verificationStatus,
+  documentType: kycs.documentType,
+  sealedNumber: kycs.sealedNumber,
+  sealedVersion: kycs.sealedVersion,
+  plainNumber: kycs.documentNumber,
+  createdAt: epochMillis(kycs.createdAt).as("created_millis"),
+  updatedAt: epochMillis(kycs.updatedAt).as("updated_millis"),
+  version: kycs.version,
+};
+const given = sql.placeholder;
+/** The record `id` of `accountId`. */
+export const isRecord = and(eq(kycs.accountId, given("accountId")), eq(kycs.id, given("id")));
+
+/** What `columns` hold, and what a statement may read behind them. */
+export type KycRow = [
+  id: string,
+  customerId: string,
+  verificationStatus: VerificationStatus,
+  documentType: DocumentType,
+  sealedNumber: string | null,
+  sealedVersion: number | null,
+  plainNumber: string | null,
+  createdAt: number,
+  updatedAt: number,
+  version: number,
+  ...more: unknown[],
+];
+
+class ReadKyc implements Kyc {
+  readonly id: string;
+  readonly customerId: string;
+  readonly verificationStatus: VerificationStatus;
+  readonly documentType: DocumentType;
+  readonly sealedNumber: string | null;
+  readonly sealedVersion: number | null;
+  readonly plainNumber: string | null;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+  readonly version: number;
+  #number: string | undefined;
+
+  constructor(row: KycRow) {
+    this.id = row[0];
+    this.customerId = row[1];
+    this.verificationStatus = row[2];
+    this.documentType = row[3];
+    this.sealedNumber = row[4];
+    this.sealedVersion = row[5];
+    this.plainNumber = row[6];
+    this.createdAt = row[7];
+    this.updatedAt = row[8];
+    this.version = row[9];
+  }
+
+  openOnce(open: () => string): string {
+    this.#number ??= open();
+    return this.#number;
+  }
+}
+
+export function toKyc(row: KycRow): Kyc {
+  return new ReadKyc(row);
+}
+
+const selectByIds = statement(
+  (db) =>
+    db
+      .select(columns)
+      .from(kycs)
+      .where(and(eq(kycs.accountId, given("accountId")), sql`${kycs.id} = any(${given("ids")}::text[])`)),
+  toKyc,
+);
+
+/** Those of the records that the account has, in no order. */
+export function findKycs(db: Executor, accountId: string, ids: string[]): Promise<Kyc[]> {
+  return selectByIds(db, { accountId, ids });
+}
+
+const findOne = batched<{ accountId: string; id: string }, Kyc | undefined>(
+  ({ accountId }) => accountId,
+  ({ id }) => id,
+  async (db, keys) => {
+    const ids = keys.map(({ id }) => id);
+    const found = await selectByIds(db, { accountId: keys[0].accountId, ids });
+    const byId = new Map(found.map((kyc) => [kyc.id, kyc]));
+    return ids.map((id) => byId.get(id));
+  },
+);
+
+/** The record, if the account has it. */
+export function findKyc(db: Database, accountId: string, id: string): Promise<Kyc | undefined> {
+  return findOne(db, { accountId, id });
+}
+
+const selectForUpdate = statement((db) => db.select(columns).from(kycs).where(isRecord).for("update"), toKyc);
+
+/** The record as it stands now, locked until the transaction ends. */
+export async function lockKyc(tx: Executor, accountId: string, id: string): Promise<Kyc | undefined> {
+  return (await selectForUpdate(tx, { accountId, id }))[0];
+}
+
+const selectPosition = statement((db) => {
+  const living = db
+    .select({ id: kycs.id, createdAt: epochMillis(kycs.createdAt).as("created_at") })
+    .from(kycs)
+    .where(isRecord);
+  const deleted = db
+    .select({ id: deletedKycs.id, createdAt: epochMillis(deletedKycs.createdAt).as("created_at") })
+    .from(deletedKycs)
+    .where(and(eq(deletedKycs.accountId, given("accountId")), eq(deletedKycs.id, given("id"))));
+  return living.unionAll(deleted);
+}, toPosition);
+
+function toPosition([id, createdAt]: [string, number]): Position {
+  return { id, createdAt };
+}
+
+/** Where the record stands, or stood before it was deleted, in the account's list. */
+export async function findPosition(
+  db: Executor,
+  accountId: string,
+  id: string,
+): Promise<Position | undefined> {
+  return (await selectPosition(db, { accountId, id }))[0];
+}

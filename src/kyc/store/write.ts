@@ -1,0 +1,237 @@
+import { and, eq, sql } from "drizzle-orm";
+import type { NewAuditEvent } from "../../audit/event.ts";
+import { eventValues, writingEvents, writingEventsAbout } from "../../audit/store.ts";
+import { batched } from "../../db/batch.ts";
+import type { Database, Executor } from "../../db/client.ts";
+import { deletedKycs, kycs, toTimestamptz } from "../../db/schema.ts";
+import { statement, withFirst } from "../../db/statement.ts";
+import {
+  type Claim,
+  claimingKeys,
+  claimValues,
+  type Finding,
+  selectFindings,
+  spendingKeys,
+  toFinding,
+} from "../../idempotency/store.ts";
+import type { Kyc, SealedNumber } from "../kyc.ts";
+import { isRecord } from "./read.ts";
+
+const given = sql.placeholder;
+
+/** A record that is to be: its number is sealed. */
+export type NewKyc = Kyc & SealedNumber;
+
+const INSERTED = [
+  "id",
+  "customerId",
+  "verificationStatus",
+  "documentType",
+  "sealedNumber",
+  "numberDigest",
+  "createdAt",
+  "updatedAt",
+  "version",
+  "sealedVersion",
+] as const satisfies (keyof NewKyc)[];
+
+const INTEGERS: ReadonlySet<keyof NewKyc> = new Set(["version", "sealedVersion"]);
+
+/** The lists that a statement unnests, one for each column. */
+const listsOf = (names: readonly (keyof NewKyc)[]) =>
+  sql.join(
+    names.map((name) => sql`${given(name)}::${sql.raw(INTEGERS.has(name) ? "int" : "text")}[]`),
+    sql`, `,
+  );
+
+const newRows = () => sql`
+    select ${given("accountId")}, id, customer_id, verification_status::verification_status,
+      document_type::document_type, null, sealed_number, number_digest, created_at::timestamptz,
+      updated_at::timestamptz, version, sealed_version
+    from unnest(${listsOf(INSERTED)}) as new(id, customer_id, verification_status, document_type, sealed_number,
+      number_digest, created_at, updated_at, version, sealed_version)`;
+
+const insertMany = statement((db) => withFirst(writingEvents, db.insert(kycs).select(newRows())));
+
+interface NewEntry {
+  accountId: string;
+  kyc: NewKyc;
+  event: NewAuditEvent;
+}
+
+/** The values of an account's new records and their events. */
+function toLists(entries: readonly [NewEntry, ...NewEntry[]]): Record<string, unknown> {
+  const values: Record<string, unknown> = eventValues(entries.map(({ event }) => event));
+  values.accountId = entries[0].accountId;
+  for (const name of INSERTED) values[name] = entries.map(({ kyc }) => insertedValue(kyc, name));
+  return values;
+}
+
+function insertedValue(kyc: NewKyc, name: (typeof INSERTED)[number]): string | number | null {
+  return name === "createdAt" || name === "updatedAt" ? toTimestamptz(kyc[name]) : kyc[name];
+}
+
+const insertOne = batched<NewEntry, void>(
+  ({ accountId }) => accountId,
+  ({ kyc }) => kyc.id,
+  async (db, keys) => {
+    await insertMany(db, toLists(keys));
+    return [];
+  },
+);
+
+/**
+ * Afterwards the account has the record, and the trail its event. Records of one moment go in together, and all or
+ * none of them: where they can't, each goes in alone. Fails with SQLSTATE 23505 where the account has a record with this id already.
+ */
+export function insertKyc(db: Database, accountId: string, kyc: NewKyc, event: NewAuditEvent): Promise<void> {
+  return insertOne(db, { accountId, kyc, event });
+}
+
+const insertClaimed = statement((db) => {
+  const insert = db.insert(kycs).select(sql`${newRows()} where id in (select kyc_id from claimed)`);
+  const events = writingEventsAbout(sql`select kyc_id from claimed`);
+  return withFirst(sql`${claimingKeys}, written as (${insert.getSQL()}), ${events}`, selectFindings);
+}, toFinding);
+
+const insertOneOnce = batched<NewEntry & { claim: Claim }, Finding>(
+  ({ accountId }) => accountId,
+  ({ claim }) => claim.keyHash,
+  (db, keys) => {
+    const [{ accountId, kyc }] = keys;
+    const claims = keys.map(({ claim }) => claim);
+    return insertClaimed(db, { ...toLists(keys), ...claimValues(accountId, claims, kyc.createdAt) });
+  },
+);
+
+/**
+ * Afterwards the account has the record and its event where the key was claimed for it, and all three are stored
+ * together. Records are grouped and fail as those of `insertKyc`; of two with one key that are sent together one is
+ * written.
+ */
+export function insertKycOnce(
+  db: Database,
+  accountId: string,
+  kyc: NewKyc,
+  event: NewAuditEvent,
+  claim: Claim,
+): Promise<Finding> {
+  return insertOneOnce(db, { accountId, kyc, event, claim });
+}
+
+/** What is to become of a record as it was read. */
+export interface KycChange {
+  /** The record afterwards, at the version behind that which was read. */
+  kyc: Kyc;
+  /** As it is stored from then on; undefined: as it is now. */
+  number: SealedNumber | undefined;
+  event: NewAuditEvent;
+}
+
+const CHANGED = [
+  "id",
+  "verificationStatus",
+  "documentType",
+  "sealedNumber",
+  "numberDigest",
+  "updatedAt",
+  "version",
+  "sealedVersion",
+] as const satisfies (keyof NewKyc)[];
+
+function changedValue({ kyc, number }: KycChange, name: (typeof CHANGED)[number]): string | number | null {
+  if (name === "sealedNumber" || name === "numberDigest" || name === "sealedVersion") {
+    return number ? number[name] : null;
+  }
+  return name === "updatedAt" ? toTimestamptz(kyc.updatedAt) : kyc[name];
+}
+
+const updateMany = statement(
+  (db) => {
+    const changing = db
+      .update(kycs)
+      .set({
+        verificationStatus: sql`held.verification_status::verification_status`,
+        documentType: sql`held.document_type::document_type`,
+        // A number that stays is left as it is now: it may have been sealed anew since it was read.
+        documentNumber: sql`case when held.sealed_number is null then ${kycs.documentNumber} end`,
+        sealedNumber: sql`coalesce(held.sealed_number, ${kycs.sealedNumber})`,
+        numberDigest: sql`coalesce(held.number_digest, ${kycs.numberDigest})`,
+        updatedAt: sql`held.updated_at::timestamptz`,
+        version: sql`held.version`,
+        sealedVersion: sql`held.sealed_version`,
+      })
+      .from(sql`held`)
+      .where(and(eq(kycs.accountId, given("accountId")), sql`${kycs.id} = held.id`))
+      .returning({ id: kycs.id });
+    const events = writingEventsAbout(sql`select id from changed`);
+    return sql`
+      with held as (
+        select wanted.* from unnest(${listsOf(CHANGED)}) as wanted(id, verification_status, document_type,
+          sealed_number, number_digest, updated_at, version, sealed_version)
+        join kycs stored on stored.account_id = ${given("accountId")} and stored.id = wanted.id
+          and stored.version = wanted.version - 1
+          -- One that was bound since it was read can't stay under another version.
+          and (wanted.sealed_number is not null or stored.sealed_version is null)
+        -- Nobody waits for a record that someone else holds, but who would change it.
+        for update of stored skip locked
+      ),
+      changed as (${changing.getSQL()}), ${events} select id from changed`;
+  },
+  ([id]: [string]) => id,
+);
+
+function writeChanges(db: Executor, accountId: string, changes: readonly KycChange[]): Promise<string[]> {
+  const values: Record<string, unknown> = eventValues(changes.map(({ event }) => event));
+  values.accountId = accountId;
+  for (const name of CHANGED) values[name] = changes.map((change) => changedValue(change, name));
+  return updateMany(db, values);
+}
+
+/** Writes what can change of a record that the transaction holds locked, its number where there is a new one, and the event. */
+export async function updateLocked(tx: Executor, accountId: string, change: KycChange): Promise<void> {
+  await writeChanges(tx, accountId, [change]);
+}
+
+const updateOne = batched<{ accountId: string; change: KycChange }, boolean>(
+  ({ accountId }) => accountId,
+  (entry) => entry,
+  async (db, entries) => {
+    // Of several of one record, one alone can find it as it was read.
+    const firsts = new Map<string, KycChange>();
+    for (const { change } of entries) if (!firsts.has(change.kyc.id)) firsts.set(change.kyc.id, change);
+    const changed = new Set(await writeChanges(db, entries[0].accountId, [...firsts.values()]));
+    return entries.map(({ change }) => firsts.get(change.kyc.id) === change && changed.has(change.kyc.id));
+  },
+);
+
+/**
+ * Writes what can change of a record, its number where there is a new one, and the event of the change, where the
+ * record is still at the version before and nobody holds it. Otherwise false: nothing has happened. Changes are grouped
+ * and fail as the records of `insertKyc`.
+ */
+export function updateKyc(db: Database, accountId: string, change: KycChange): Promise<boolean> {
+  return updateOne(db, { accountId, change });
+}
+
+const remove = statement((db) => {
+  const keeping = db
+    .insert(deletedKycs)
+    .values({ accountId: given("accountId"), id: given("id"), createdAt: given("createdAt") });
+  const removing = db.delete(kycs).where(isRecord);
+  return withFirst(sql`${writingEvents}, place as (${keeping.getSQL()}), ${spendingKeys}`, removing);
+});
+
+/**
+ * Removes a record that the transaction holds locked, and all that the ledger of idempotency keys holds of it; keeps
+ * its place in the list, and writes the event.
+ */
+export async function deleteKyc(
+  tx: Executor,
+  accountId: string,
+  kyc: Kyc,
+  event: NewAuditEvent,
+): Promise<void> {
+  const place = { accountId, id: kyc.id, createdAt: toTimestamptz(kyc.createdAt) };
+  await remove(tx, { ...place, ...eventValues([event]) });
+}

@@ -1,0 +1,158 @@
+import { z } from "zod";
+import { createKycInput, MAX_PAGE_SIZE } from "../../kyc/input.ts";
+import { ID_SHAPE } from "../../kyc/kyc.ts";
+import { numberUnreadable } from "../../kyc/show-kyc.ts";
+import { renderFailure, toWireName } from "../errors.ts";
+import type { KycBody } from "../kyc-body.ts";
+import { type JsonSchema, reference } from "./components.ts";
+import { errorObject } from "./errors.ts";
+
+/** What the operation asks of its input, under the names of the wire. */
+export const checked = Object.fromEntries(
+  Object.entries(z.toJSONSchema(createKycInput).properties ?? {}).map(([name, schema]) => [
+    toWireName(name),
+    schema as JsonSchema,
+  ]),
+);
+
+export const idSchema: JsonSchema = { type: "string", pattern: ID_SHAPE.source };
+const time = { type: "integer", format: "int64" };
+
+const STATUS_MEANINGS = `How far the verification is.
+
+- \`pending\`: nobody has looked at it yet.
+- \`in_review\`: someone is looking at it.
+- \`verified\`: the identity is proven.
+- \`failed\`: the identity could not be proven.
+- \`expired\`: it was proven once, and has to be proven again.`;
+
+/** The fields of a record. A field that is added to the wire has to be described here. */
+export const FIELDS: Record<keyof KycBody, JsonSchema> = {
+  id: {
+    ...idSchema,
+    description: "Unique identifier for the KYC record. Ids of new records sort by the time of creation.",
+    examples: ["xgQQXg3hrtjh7AvZ"],
+  },
+  customer_id: {
+    ...checked.customer_id,
+    description: "Your own identifier of the customer: printable characters.",
+    examples: ["WAz8eIbvDR60rouK"],
+  },
+  verification_status: {
+    ...reference("schemas", "VerificationStatus"),
+    description: "Current status of the verification. Any status may follow any other.",
+    examples: ["verified"],
+  },
+  document_type: {
+    ...reference("schemas", "DocumentType"),
+    description: "Type of document used for verification.",
+    examples: ["passport"],
+  },
+  document_number: {
+    ...checked.document_number,
+    description:
+      "Number of the verification document. Personal data: don't log it. A token without the scope `kyc:pii` sees " +
+      "it masked, such as `•••••6789`.",
+    examples: ["123456789"],
+  },
+  created_at: {
+    ...time,
+    description: "When the record was created, in Unix seconds.",
+    examples: [705103200],
+  },
+  updated_at: {
+    ...time,
+    description: "When a value of the record last changed, in Unix seconds. It never goes back.",
+    examples: [705103200],
+  },
+};
+
+/** The record of every example. */
+export const RECORD = Object.fromEntries(
+  Object.entries(FIELDS).map(([name, { examples }]) => [name, (examples as unknown[])[0]]),
+);
+
+/** The `components.schemas` of answers, but for those of errors. */
+export const recordSchemas: Record<string, JsonSchema> = {
+  VerificationStatus: {
+    title: "Verification status",
+    ...checked.verification_status,
+    description: STATUS_MEANINGS,
+  },
+  DocumentType: { title: "Document type", ...checked.document_type, description: "A kind of document." },
+  Kyc: {
+    type: "object",
+    title: "KYC record",
+    description: "A customer, a document, and how far its verification is.",
+    properties: FIELDS,
+    required: Object.keys(FIELDS),
+    additionalProperties: false,
+    examples: [RECORD],
+  },
+  KycReceipt: {
+    type: "object",
+    title: "Written KYC record",
+    description: "What a token without the scope `kyc:read` is told of the record that it wrote.",
+    properties: {
+      id: { ...idSchema, description: "Unique identifier for the KYC record.", examples: [RECORD.id] },
+      version: {
+        type: "integer",
+        format: "int32",
+        minimum: 1,
+        description: "1 for a new record, up by one with each change. The `ETag` has it, too.",
+        examples: [1],
+      },
+    },
+    required: ["id", "version"],
+    additionalProperties: false,
+    examples: [{ id: RECORD.id, version: 1 }],
+  },
+  UnreadableKyc: {
+    type: "object",
+    title: "KYC record without its document number",
+    description: "A record whose document number can't be decrypted, in a page or after an update.",
+    properties: {
+      ...FIELDS,
+      document_number: { type: "null", description: "Always null." },
+      error: {
+        ...errorObject,
+        description:
+          "In a page: why there is no number. An update with the document number repairs the record.",
+      },
+    },
+    required: Object.keys(FIELDS),
+    additionalProperties: false,
+    examples: [{ ...RECORD, document_number: null, ...renderFailure(numberUnreadable()) }],
+  },
+  KycList: {
+    type: "object",
+    title: "Page of KYC records",
+    description: "Records, newest first, whichever way the list is walked.",
+    properties: {
+      has_more: {
+        type: "boolean",
+        description: "Whether there are more records in the direction of travel.",
+      },
+      data: {
+        type: "array",
+        maxItems: MAX_PAGE_SIZE,
+        items: { anyOf: [reference("schemas", "Kyc"), reference("schemas", "UnreadableKyc")] },
+        description: "The records.",
+      },
+    },
+    required: ["has_more", "data"],
+    additionalProperties: false,
+    examples: [{ has_more: false, data: [RECORD] }],
+  },
+  KycDeletion: {
+    type: "object",
+    title: "Deleted KYC record",
+    properties: {
+      id: { ...idSchema, description: "The id of the record that is gone.", examples: [RECORD.id] },
+      deleted: { type: "boolean", const: true, description: "Always true." },
+    },
+    required: ["id", "deleted"],
+    additionalProperties: false,
+    examples: [{ id: RECORD.id, deleted: true }],
+  },
+};

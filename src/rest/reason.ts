@@ -1,8 +1,0 @@
-import type { IncomingHttpHeaders } from "node:http";
-import { headerText } from "../header-text.ts";
-
-/** What the `Kyc-Reason` header says, where there is one. */
-export function readReason({ headers }: { headers: IncomingHttpHeaders }): { reason?: string } {
-  const header = headers["kyc-reason"];
-  return header === undefined ? {} : { reason: headerText(String(header)) };
-}
