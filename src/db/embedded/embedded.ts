@@ -10,8 +10,6 @@ import { lockFolder } from "./folder-lock.ts";
 import { Multiplexer, type MultiplexerOptions } from "./multiplexer.ts";
 import { query, readyStatus } from "./wire.ts";
 
-export { DataDirInUseError } from "./folder-lock.ts";
-
 /** A PostgreSQL that runs in a thread of this process and is served on a Unix socket. */
 export interface EmbeddedDatabase {
   /** The folder for `psql -h`. */
