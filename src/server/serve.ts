@@ -155,7 +155,7 @@ async function run(
     },
   );
   const acceptors = acceptMore(app.server, config.maxConnections);
-  const stopSweep = startSweep({ db, log, now: Date.now });
+  const stopSweep = startSweep({ db, log });
   const signal = await stop;
   draining = true;
   ending.abort();
