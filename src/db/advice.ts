@@ -1,7 +1,7 @@
 import { AppError } from "../errors.ts";
 import { DatabaseError } from "./database-error.ts";
 
-const ROLES = "The README has the grants under Roles";
+const ROLES = "docs/operations.md has the grants, under Roles";
 const OWN_DATABASE =
   "The database has tables or types with the gateway's names, but not the schema drizzle, in which the gateway records " +
   "its migrations: give the gateway a database of its own, or restore a dump of the whole one (pg_dump without -n)";
