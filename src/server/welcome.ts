@@ -1,5 +1,5 @@
 import { makePageKey } from "../auth/page-keys.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 
 /** How to get a token: the header for curl that reads the one for development, or the command that makes one. */
 export type TokenHint = { header: string } | { command: string };

@@ -1,4 +1,4 @@
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 
 /** What the process opens besides connections: 64 listening sockets, as many that are closed as they come, and the rest. */
 const FILES_OF_GATEWAY = 192;
