@@ -40,7 +40,7 @@ export function startBackground(background: Background): () => Promise<void> {
         log.error({ milestone }, "somebody has removed a milestone from the database: it still holds here"),
       onFailure: (err) => log.warn({ err }, "the milestones of the database could not be read"),
     }),
-    startSweep({ db, log, now: Date.now }),
+    startSweep({ db, log }),
   ];
   return async () => {
     await Promise.all(stops.map((stop) => stop()));
