@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import { runInTurn } from "../../lib/turns.ts";
 import type { Metrics } from "../../metrics.ts";
 import { type Holder, MemoryBudget } from "./memory-budget.ts";

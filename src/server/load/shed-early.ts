@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { FastifyInstance } from "fastify";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import { overloaded, toHttp } from "../../errors.ts";
 import { renderGraphqlFailure } from "../../graphql/errors.ts";
 import type { Metrics } from "../../metrics.ts";
