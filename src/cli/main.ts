@@ -37,6 +37,7 @@ import {
   withKnownDatabase,
 } from "./command.ts";
 import { demoCommand } from "./demo-command.ts";
+import { doctorCommand } from "./doctor/doctor-command.ts";
 import { keysCommands } from "./keys-commands.ts";
 import { linkCommand } from "./link-command.ts";
 import { migrateCommand } from "./migrate-command.ts";
@@ -244,6 +245,7 @@ function createProgram(): Command {
       print(printSdl().trimEnd());
     });
   program.addCommand(migrateCommand());
+  program.addCommand(doctorCommand());
   program.addCommand(demoCommand(ACCOUNT_NAME));
   program.addCommand(tokenCommands());
   program.addCommand(linkCommand());

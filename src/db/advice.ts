@@ -35,6 +35,17 @@ export function findRefusal(error: unknown): DatabaseError | undefined {
   return undefined;
 }
 
+/** A line on any failure: what the database has refused, why it can't be reached, or the error's own message. */
+export function explainFailure(error: unknown): string {
+  const refusal = findRefusal(error);
+  if (refusal) return explainRefusal(refusal);
+  if (error instanceof AppError && error.code === "UNAVAILABLE") {
+    const { code, message } = (error.cause ?? {}) as { code?: string; message?: string };
+    return `the database can't be reached: ${message || code || "no answer"}`;
+  }
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** A line on what PostgreSQL has refused, in its own words, and what to do about it. */
 export function explainRefusal({ code, message }: DatabaseError): string {
   const advice = ADVICE[code] ?? ADVICE[code.slice(0, 2)];

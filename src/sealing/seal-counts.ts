@@ -5,10 +5,12 @@ import { startRecurring } from "../lib/recurring.ts";
 import type { Keyring } from "./keyring.ts";
 
 /**
- * Half of what a key may seal, 2^32 texts: up to there the chance that two of its random nonces are equal is below 2^-32
+ * The number of texts that a key may seal: up to there the chance that two of its random nonces are equal is below 2^-32
  * (NIST SP 800-38D).
  */
-export const MANY_SEALS = 2 ** 31;
+export const MOST_SEALS = 2 ** 32;
+/** Half of it: it is time to change to a new key. */
+export const MANY_SEALS = MOST_SEALS / 2;
 /** Milliseconds. */
 const ADD_EVERY_MS = 60_000;
 
