@@ -3,7 +3,7 @@ import { explainFailure } from "../../db/advice.ts";
 import { ConfigError } from "../../lib/settings.ts";
 
 /** Problem: it would keep the gateway from starting, or harm it. Warning: it deserves a look, or could not be checked. */
-export type State = "ok" | "warning" | "problem";
+type State = "ok" | "warning" | "problem";
 
 /** What one check has found, without any secret. */
 export interface Finding {
