@@ -38,7 +38,7 @@ interface Limits extends Pick<Config, "bodyLimit" | "uploadMemoryLimit" | "unsen
  * `unsentMemoryLimit`. Beyond a limit the connections that hold most lose it: an upload is refused with UNAVAILABLE,
  * any other connection is cut.
  */
-export class Connections {
+export class HttpConnections {
   readonly #open = new Map<Socket, Connection>();
   readonly #shared: Omit<Shared, "next">;
 
