@@ -14,6 +14,24 @@ export interface Executor {
   ): Promise<Row[]>;
 }
 
+/** A statement that was answered, or that failed. */
+export interface EndedStatement {
+  /** With placeholders, and without values. `begin`, `commit` and `rollback` are statements, too. */
+  text: string;
+  /** When it was sent, or would have been if no other one had been in its way. Milliseconds of `performance.now()`. */
+  startedAt: number;
+  endedAt: number;
+  /** Undefined: it was answered. */
+  failure: unknown;
+}
+
+/** Gets each statement when it ends, in the async context of whoever asked for it, and each wait for a connection. */
+export interface StatementObserver {
+  statementEnded(statement: EndedStatement): void;
+  /** How long a statement or transaction waited behind others for its connection. Milliseconds. */
+  waited(milliseconds: number): void;
+}
+
 /** What a pool's connections do at this moment. */
 export interface PoolUsage {
   /** Connections that the database owes an answer. */
@@ -33,6 +51,8 @@ export interface Database extends Executor {
   /** As the database itself, and also where its queue is full: for the few statements that tell how it is. */
   readonly urgent: Executor;
   usage(): PoolUsage;
+  /** From now on this observer, and no other one, gets what ends and what has waited. */
+  observe(observer: StatementObserver): void;
   /** As an Executor's; `deadline` is how long it may take. Milliseconds. */
   execute<Row extends object = Record<string, unknown>>(
     text: string,

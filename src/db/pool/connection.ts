@@ -27,6 +27,8 @@ export interface Connection {
   host: number;
   /** When it first did what was asked: milliseconds since the start of the process. Undefined: not yet. */
   servedAt: number | undefined;
+  /** When it last finished a statement or transaction. Milliseconds of `performance.now()`. */
+  freedAt: number;
   /** How often its socket was closed so far. */
   closes: number;
   /** Statements and transactions that it has not finished. */
@@ -96,8 +98,8 @@ export function openConnection(
     } as object),
   );
   const connection: Connection = {
-    ...{ client, socket: undefined, host: 0, servedAt: undefined, closes: 0, load: 0 },
-    ...{ runs: new Set(), wasRefused: false, isCut: false, isCancelling: false },
+    ...{ client, socket: undefined, host: 0, servedAt: undefined, freedAt: 0, closes: 0 },
+    ...{ load: 0, runs: new Set(), wasRefused: false, isCut: false, isCancelling: false },
   };
   return connection;
 }

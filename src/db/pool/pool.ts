@@ -1,10 +1,11 @@
 import { lateAnswer, unavailable } from "../../errors.ts";
-import type { Database, Executor, PoolUsage } from "../client.ts";
+import type { Database, Executor, PoolUsage, StatementObserver } from "../client.ts";
 import { withoutValues } from "../database-error.ts";
 import { type Connection, openConnection, type Run, TRANSACTION_LOAD } from "./connection.ts";
 import { Connections } from "./connections.ts";
 import { type Client, executeOn, sendOn } from "./driver.ts";
 import { Hosts } from "./hosts.ts";
+import { Observation } from "./observation.ts";
 import { readServerAddress, type ServerAddress } from "./server-address.ts";
 import { SESSION_SETTINGS, SET_LOCAL } from "./session.ts";
 import { StatementQueue } from "./statement-queue.ts";
@@ -67,6 +68,7 @@ class Pool implements Database {
   readonly #setsLocally: boolean;
   readonly #statementTimeout: number;
   readonly #transactionTimeout: number;
+  readonly #observation = new Observation();
 
   constructor({ address, poolSize, prepare, settings, ...limits }: PoolOptions) {
     this.#statementTimeout = limits.statementTimeout ?? 5000;
@@ -98,7 +100,7 @@ class Pool implements Database {
   send(text: string, values: readonly unknown[], urgent = false): Promise<unknown[][]> {
     if (this.#setsLocally) return this.#alone((tx) => tx.send(text, values), this.#statementTimeout, urgent);
     const work = ({ client }: Connection, run: Run) => sendOn(client, run, text, values, this.#prepare);
-    return this.#run(work, 1, this.#statementTimeout, urgent);
+    return this.#run(work, { text, load: 1, deadline: this.#statementTimeout, urgent });
   }
 
   execute<Row extends object>(
@@ -108,7 +110,8 @@ class Pool implements Database {
     urgent = false,
   ): Promise<Row[]> {
     if (this.#setsLocally) return this.#alone((tx) => tx.execute<Row>(text, values), deadline, urgent);
-    return this.#run(({ client }, run) => executeOn<Row>(client, run, text, values), 1, deadline, urgent);
+    const work = ({ client }: Connection, run: Run) => executeOn<Row>(client, run, text, values);
+    return this.#run(work, { text, load: 1, deadline, urgent });
   }
 
   transaction<T>(work: (tx: Executor) => Promise<T>, deadline = this.#transactionTimeout): Promise<T> {
@@ -128,10 +131,12 @@ class Pool implements Database {
         }
       : work;
     const begin = (connection: Connection, run: Run) =>
-      connection.client.begin("isolation level read committed", (tx) =>
-        this.#runInside(connection, run, tx, inside),
-      ) as Promise<T>;
-    return this.#run(begin, TRANSACTION_LOAD, deadline, urgent);
+      this.#observation.transaction(connection, (tx) => this.#runInside(connection, run, tx, inside));
+    return this.#run(begin, { load: TRANSACTION_LOAD, deadline, urgent });
+  }
+
+  observe(observer: StatementObserver): void {
+    this.#observation.observer = observer;
   }
 
   /**
@@ -155,11 +160,15 @@ class Pool implements Database {
       const value = await work({
         send: async (text, values) => {
           requireConnection();
-          return await sendOn(tx, run, text, values, this.#prepare).catch(rethrowWithoutValues);
+          return await this.#observation.inside(
+            connection,
+            text,
+            sendOn(tx, run, text, values, this.#prepare),
+          );
         },
         execute: async <Row extends object>(text: string, values?: readonly unknown[]) => {
           requireConnection();
-          return await executeOn<Row>(tx, run, text, values).catch(rethrowWithoutValues);
+          return await this.#observation.inside(connection, text, executeOn<Row>(tx, run, text, values));
         },
       });
       requireConnection();
@@ -189,12 +198,11 @@ class Pool implements Database {
 
   #run<T>(
     work: (connection: Connection, run: Run) => Promise<T>,
-    load: number,
-    deadline: number,
-    urgent: boolean,
+    { text, load, deadline, urgent }: { text?: string; load: number; deadline: number; urgent: boolean },
   ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.queue.enter(urgent);
+      let sentAt = 0;
       const run: Run = { late: false, query: undefined };
       let connection = this.#connections.leastLoaded();
       let tries = 0;
@@ -204,7 +212,9 @@ class Pool implements Database {
         reject(lateAnswer());
       };
       const timer = deadline === Number.POSITIVE_INFINITY ? undefined : setTimeout(onLate, deadline);
-      const leave = () => {
+      const leave = (failure?: unknown) => {
+        if (text !== undefined) this.#observation.ended(connection, text, sentAt, failure);
+        this.#observation.left(connection, sentAt);
         connection.load -= load;
         connection.runs.delete(run);
         if (connection.load === 0) this.#connections.idle(connection);
@@ -220,7 +230,7 @@ class Pool implements Database {
         resolve(value);
       };
       const onError = (error: unknown) => {
-        leave();
+        leave(error);
         tries += 1;
         const next = run.late ? undefined : this.#nextFor(connection, error, tries);
         if (next) {
@@ -233,6 +243,7 @@ class Pool implements Database {
         reject(withoutValues(error));
       };
       const start = () => {
+        sentAt = performance.now();
         connection.load += load;
         connection.runs.add(run);
         work(connection, run).then(onValue, onError);
@@ -276,8 +287,4 @@ function embedded(path: string): ServerAddress {
     tls: { mode: "disable", isDirect: false, namesServer: false, options: () => ({}) },
     session: { application_name: "kyc-gateway" },
   };
-}
-
-function rethrowWithoutValues(error: unknown): never {
-  throw withoutValues(error);
 }
