@@ -24,7 +24,7 @@ import { rolldown } from "rolldown";
 const at = (path) => new URL(path, import.meta.url);
 
 /** Libraries that become part of the gateway's own files: of hundreds of small files each start would read every one. */
-const BUNDLED = /^(zod|drizzle-orm|postgres|graphql-scalars|@pothos\/[\w-]+)(\/|$)/;
+const BUNDLED = /^(zod|drizzle-orm|postgres|graphql-scalars|@pothos\/[\w-]+|@opentelemetry\/[\w-]+)(\/|$)/;
 
 /** What these libraries load is bundled with them; but there may be one graphql-js alone. */
 function staysOutside(id, importer = "") {
@@ -39,6 +39,8 @@ async function bundle() {
     input: { cli: "src/cli/main.ts", "engine-worker": "src/db/embedded/engine-worker.ts" },
     platform: "node",
     external: staysOutside,
+    // Of libraries without `exports`, the form of which only what is used gets into the bundle.
+    resolve: { mainFields: ["module", "main"] },
   });
   const { output } = await build.generate({
     sourcemap: true,

@@ -8,6 +8,7 @@ import {
   encryptionKeys,
   flag,
   host,
+  httpUrl,
   integer,
   isProviderUrl,
   networks,
@@ -92,6 +93,12 @@ const variables = z.object({
   PERSISTED_OPERATIONS_MODE: z
     .enum(["off", "allow", "only"], "must be one of off, allow, only")
     .default("allow"),
+  OTEL_EXPORTER_OTLP_ENDPOINT: httpUrl.optional(),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: httpUrl.optional(),
+  OTEL_EXPORTER_OTLP_PROTOCOL: z.string().optional(),
+  OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: z.string().optional(),
+  OTEL_TRACES_EXPORTER: z.string().default("otlp"),
+  OTEL_SDK_DISABLED: z.string().default("false"),
 });
 
 /** The names of every variable that the gateway reads. */
@@ -130,6 +137,11 @@ export interface PersistedOperationsConfig {
   mode: "off" | "allow" | "only";
   /** The path of the file with the documents. */
   manifest: string | undefined;
+}
+
+/** Where spans go: the OpenTelemetry SDK reads the rest of its settings itself. */
+export interface TracingConfig {
+  protocol: "http/json" | "http/protobuf";
 }
 
 /** Everything that can be set, read once at the start. */
@@ -185,6 +197,8 @@ export interface Config {
   /** Undefined: only tokens of the gateway's own open anything. */
   jwt: JwtConfig | undefined;
   persistedOperations: PersistedOperationsConfig;
+  /** Undefined: nothing is traced. */
+  tracing: TracingConfig | undefined;
 }
 
 /** What a GraphQL document may be like. */
@@ -261,6 +275,7 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     auditReads: data.AUDIT_READS,
     jwt: readJwt(data),
     persistedOperations: { mode: data.PERSISTED_OPERATIONS_MODE, manifest: data.PERSISTED_OPERATIONS },
+    tracing: readTracing(data),
   };
 }
 
@@ -287,4 +302,13 @@ function readJwt(data: z.infer<typeof variables>): JwtConfig | undefined {
   const { JWT_ACCOUNT: account, JWT_ACCOUNT_CLAIM: accountClaim } = data;
   const { JWT_SCOPE_CLAIM: scopeClaim, JWT_SCOPE_MAP: scopeMap, JWT_TYP: typ } = data;
   return { issuer, audience, typ, jwksUrl, account, accountClaim, scopeClaim, scopeMap };
+}
+
+/** Values that OpenTelemetry does not know are ignored, as its specification asks: they are often set for a whole platform. */
+function readTracing(data: z.infer<typeof variables>): TracingConfig | undefined {
+  const isAnywhere = data.OTEL_EXPORTER_OTLP_ENDPOINT ?? data.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT;
+  const isOff = data.OTEL_SDK_DISABLED.toLowerCase() === "true" || data.OTEL_TRACES_EXPORTER === "none";
+  if (isAnywhere === undefined || isOff) return undefined;
+  const protocol = data.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL ?? data.OTEL_EXPORTER_OTLP_PROTOCOL;
+  return { protocol: protocol === "http/protobuf" ? protocol : "http/json" };
 }

@@ -49,7 +49,7 @@ const ON_TERMINAL: PrettyOptions = {
   customPrettifiers: { time: String },
   messageFormat: toWords,
   // What the words say, or nobody looks for here.
-  ignore: "requestId,address,method,route,operation,outcome,status,ms,account,token",
+  ignore: "requestId,traceId,address,method,route,operation,outcome,status,ms,account,token",
 };
 
 function toWords(line: Record<string, unknown>): string {
@@ -113,11 +113,11 @@ export type FailureLog = Pick<Logger, "error" | "warn">;
 /** Afterwards what a user is not told of a failure is in the log, under the request's id. */
 export function logFailure(
   failure: AppError,
-  { log, requestId }: { log: FailureLog; requestId: string },
+  { log, requestId, traceId }: { log: FailureLog; requestId: string; traceId?: string | undefined },
 ): void {
   if (failure.code === "INTERNAL" && failure.detail === undefined)
-    log.error({ requestId, err: failure.cause }, "unforeseen failure");
+    log.error({ requestId, traceId, err: failure.cause }, "unforeseen failure");
   // A request that was shed has no cause beyond its number: a line for each would be load of its own.
   if (failure.code === "UNAVAILABLE" && failure.cause !== undefined)
-    log.warn({ requestId, err: failure.cause }, "unavailable");
+    log.warn({ requestId, traceId, err: failure.cause }, "unavailable");
 }

@@ -276,8 +276,8 @@ describe("the systemd units", () => {
     expect(Object.keys(manifest.bin)).toEqual(["kyc-gateway"]);
   });
 
-  test("the one in the README is that of the folder, without what only hardens it", () => {
-    const [, unit = ""] = /```ini\n([\s\S]*?)```/.exec(read("README.md")) ?? [];
+  test("the one in docs/operations.md is that of the folder, without what only hardens it", () => {
+    const [, unit = ""] = /```ini\n([\s\S]*?)```/.exec(read("docs/operations.md")) ?? [];
     const lines = unit.split("\n").filter((line) => line.includes("="));
     expect(lines.length).toBeGreaterThan(10);
     const own = read("deploy/systemd/kyc-gateway.service").split("\n");

@@ -32,6 +32,7 @@ export function createAuthenticator(
   keys: Keyring,
   now: () => number,
   verifyJwt?: VerifyJwt,
+  onForged?: () => void,
 ): Authenticate {
   /** By the header, as it came: to hash each request's token takes longer than to find it here. */
   const lookUps = new LRUCache<string, LookUp>({ max: CACHED_TOKENS });
@@ -43,7 +44,7 @@ export function createAuthenticator(
     const hash = hashToken(secret);
     const entry: LookUp = {
       startedAt: performance.now(),
-      token: findToken(db, keys, hash, good.has(hash)),
+      token: findToken(db, keys, hash, good.has(hash), onForged),
     };
     lookUps.set(header, entry);
     const forget = () => {

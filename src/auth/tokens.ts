@@ -182,13 +182,15 @@ const findGrouped = batched(
  * The token with this hash, whether it still is good or not; undefined if there is none, or somebody has added or
  * altered it in the database. However many are asked for at a time, at most two statements are under way for those that
  * were found before (`isInUse`), and two for all others. Fails with UNAVAILABLE if the key of its MAC is not among
- * these, as while a new key is on its way to the replicas.
+ * these, as while a new key is on its way to the replicas. `onForged` is called for one that
+ * was added or altered.
  */
 export async function findToken(
   db: Database,
   keys: Keyring,
   hash: string,
   isInUse = false,
+  onForged = () => {},
 ): Promise<TokenRecord | undefined> {
   const token = await findGrouped(db, { hash, isInUse });
   if (!token) return undefined;
@@ -196,6 +198,7 @@ export async function findToken(
     requireAuthentic(keys, token);
   } catch (error) {
     if (error instanceof MissingKeyError) throw unavailable(error);
+    onForged();
     return undefined;
   }
   return toRecord(token, true);

@@ -36,14 +36,28 @@ export async function addSealCounts(db: Executor, keys: Keyring): Promise<Map<st
   return totals;
 }
 
+const selectTotals = statement(
+  () => sql`select id, seals::float8 from encryption_keys`,
+  ([id, seals]: [string, number]) => [id, seals] as const,
+);
+
 /**
  * Adds the counts every minute, and a last time when the returned function is called. `onMany` gets, once, each key that
- * has sealed so much that another one should take its place.
+ * has sealed so much that another one should take its place; `onTotals` gets the totals of every key of the database, at the start and
+ * every minute.
  */
 export function countSeals(
   db: Executor,
   keys: Keyring,
-  { onMany, onFailure }: { onMany(keyId: string, seals: number): void; onFailure(error: unknown): void },
+  {
+    onMany,
+    onTotals = () => {},
+    onFailure,
+  }: {
+    onMany(keyId: string, seals: number): void;
+    onTotals?(totals: ReadonlyMap<string, number>): void;
+    onFailure(error: unknown): void;
+  },
 ): () => Promise<void> {
   const reported = new Set<string>();
   const work = async () => {
@@ -53,7 +67,11 @@ export function countSeals(
       onMany(id, seals);
     }
   };
-  const stop = startRecurring({ work, pause: () => ADD_EVERY_MS, delay: ADD_EVERY_MS, onFailure });
+  const tell = async () => {
+    await work();
+    onTotals(new Map(await selectTotals(db, {})));
+  };
+  const stop = startRecurring({ work: tell, pause: () => ADD_EVERY_MS, onFailure });
   return async () => {
     await stop();
     await work().catch(onFailure);

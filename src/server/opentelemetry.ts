@@ -18,7 +18,12 @@ import {
 import { ExportResultCode, setGlobalErrorHandler, W3CTraceContextPropagator } from "@opentelemetry/core";
 import { OTLPTraceExporter as JsonExporter } from "@opentelemetry/exporter-trace-otlp-http";
 import { OTLPTraceExporter as ProtobufExporter } from "@opentelemetry/exporter-trace-otlp-proto";
-import { defaultResource, detectResources, envDetector, resourceFromAttributes } from "@opentelemetry/resources";
+import {
+  defaultResource,
+  detectResources,
+  envDetector,
+  resourceFromAttributes,
+} from "@opentelemetry/resources";
 import { BasicTracerProvider, BatchSpanProcessor, type SpanExporter } from "@opentelemetry/sdk-trace-base";
 import type { TracingConfig } from "../config.ts";
 import type { EndedStatement } from "../db/client.ts";
@@ -41,7 +46,10 @@ interface Reports {
  * Spans that go to an OTLP collector, by the environment's `OTEL_…` variables, which the SDK reads itself. Nothing waits
  * for the collector: spans wait in a queue of bounded length, and those that find no room there are lost.
  */
-export function startTracing({ protocol }: TracingConfig, { version, onWarning, onFailure }: Reports): Tracing {
+export function startTracing(
+  { protocol }: TracingConfig,
+  { version, onWarning, onFailure }: Reports,
+): Tracing {
   const warn = (...parts: unknown[]) => onWarning(parts.filter((part) => typeof part === "string").join(" "));
   const silent = () => {};
   const logger = { error: warn, warn, info: silent, debug: silent, verbose: silent };

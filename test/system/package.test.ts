@@ -67,7 +67,7 @@ test("the package holds what was built, and no source, test, token or data", () 
   const paths = packed.files.filter(own).map(({ path }) => path);
   const rooms = new Set(paths.map((path) => path.split("/")[0]));
   expect([...rooms].sort()).toEqual([
-    ...["LICENSE", "README.md", "SECURITY.md", "dist", "package.json", "schema.graphql"],
+    ...["LICENSE", "README.md", "SECURITY.md", "dist", "docs", "package.json", "schema.graphql"],
   ]);
   const kinds = new Set(paths.map((path) => /\.\w+$/.exec(path)?.[0]));
   expect([...kinds].sort()).toEqual(

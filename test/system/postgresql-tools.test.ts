@@ -8,10 +8,11 @@ import { fullToken, ROOT, startGateway, temporaryFolder, tidyUp } from "./suppor
 
 afterEach(tidyUp);
 
-/** The line of the README that begins with this command. */
-function readmeLine(command: string): string {
-  const [line] = new RegExp(`^${command} .*$`, "m").exec(readFileSync(join(ROOT, "README.md"), "utf8")) ?? [];
-  if (!line) throw new Error(`the README has no line with ${command}`);
+/** The line of docs/operations.md that begins with this command. */
+function documentedLine(command: string): string {
+  const [line] =
+    new RegExp(`^${command} .*$`, "m").exec(readFileSync(join(ROOT, "docs/operations.md"), "utf8")) ?? [];
+  if (!line) throw new Error(`docs/operations.md has no line with ${command}`);
   return line;
 }
 
@@ -39,10 +40,10 @@ test("a gateway on Debian's PostgreSQL answers, and what pg_dump saves of it pg_
   const cwd = await temporaryFolder();
   const restored = databaseUrl(server.url, "restored");
   const env = { DATABASE_URL: original, EMPTY_DATABASE_URL: restored };
-  await server.run(readmeLine("pg_dump"), { cwd, env });
+  await server.run(documentedLine("pg_dump"), { cwd, env });
   await client.form("POST", "/v1/kyc", kycFields("customer-4", "later"));
-  await server.run(readmeLine("pg_restore"), { cwd, env });
-  await server.run(readmeLine("vacuumdb"), { cwd, env });
+  await server.run(documentedLine("pg_restore"), { cwd, env });
+  await server.run(documentedLine("vacuumdb"), { cwd, env });
 
   const again = createClient((await startGateway({ DATABASE_URL: restored, DATA_DIR })).url, token);
   expect((await again.send("GET", "/ready")).status).toBe(200);

@@ -110,9 +110,9 @@ test("an embedded database on a full disk says that the disk is full", async () 
   expect(failed.stderr).not.toMatch(/\[object|at .*node:/);
 });
 
-/** The statements of the README's section on roles, in their order: before the first migration, and after it. */
+/** The statements of the section on roles in docs/operations.md, in their order: before the first migration, and after it. */
 async function readGrants(): Promise<[before: string[], inside: string[], after: string[]]> {
-  const [, section = ""] = (await readFile(join(ROOT, "README.md"), "utf8")).split("### Roles\n");
+  const [, section = ""] = (await readFile(join(ROOT, "docs/operations.md"), "utf8")).split("### Roles\n");
   const [, sql = ""] = /```sql\n(.*?)```/s.exec(section) ?? [];
   const parts = sql.split(/^-- .*\n/m).slice(1);
   return parts.map((part) =>
@@ -123,7 +123,7 @@ async function readGrants(): Promise<[before: string[], inside: string[], after:
   ) as [string[], string[], string[]];
 }
 
-test("a role with the README's grants alone serves, and a role that owns the tables migrates", async () => {
+test("a role with the documented grants alone serves, and a role that owns the tables migrates", async () => {
   const { url } = await startDebianPostgres();
   const at = (user: string) => {
     const own = new URL(databaseUrl(url, "kyc"));

@@ -9,15 +9,17 @@ import type { RecordAnswered } from "../answered.ts";
 import type { AddressOf } from "../client-address.ts";
 import { commonHeaders, OF_NO_ORIGIN } from "../headers.ts";
 import { newRequestId } from "../refusals.ts";
+import type { Tracing } from "../tracing.ts";
 import type { Admission } from "./admission.ts";
 
 interface ShedParts {
   config: Pick<Config, "corsOrigins">;
   admission: Admission;
   metrics: Metrics;
-  isDeaf(): boolean;
+  isClosed(): boolean;
   record: RecordAnswered;
   addressOf: AddressOf;
+  tracing?: Tracing | undefined;
 }
 
 type Exchange = [request: IncomingMessage, response: ServerResponse];
@@ -80,7 +82,7 @@ export function shedEarly(app: FastifyInstance, parts: ShedParts): void {
 function routeOf({ method = "", url = "", headers }: IncomingMessage, parts: ShedParts): string | undefined {
   // What CORS answers to a page of another origin is its plugin's to say.
   const isOfPage = headers.origin !== undefined && parts.config.corsOrigins.length > 0;
-  if (isOfPage || parts.isDeaf() || !METHODS.has(method)) return undefined;
+  if (isOfPage || parts.isClosed() || !METHODS.has(method)) return undefined;
   const [path] = url.split("?", 1);
   if (path === "/graphql" || path === "/v1/kyc" || path === "/v1/kyc/search") return path;
   return path?.startsWith("/v1/kyc/") ? "/v1/kyc/:id" : undefined;
@@ -89,7 +91,7 @@ function routeOf({ method = "", url = "", headers }: IncomingMessage, parts: She
 function refuse(
   [request, response]: Exchange,
   route: string,
-  { config, record, addressOf }: ShedParts,
+  { config, record, addressOf, tracing }: ShedParts,
 ): void {
   const came = performance.now();
   const requestId = newRequestId();
@@ -105,5 +107,6 @@ function refuse(
   record({
     ...{ requestId, address: addressOf(request), method: request.method as string, route, status },
     ...{ elapsed: performance.now() - came, context: undefined, observed: null },
+    ...{ failureCode: FAILURE.code, span: tracing?.begin(request.headers) },
   });
 }
