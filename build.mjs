@@ -24,7 +24,8 @@ import { rolldown } from "rolldown";
 const at = (path) => new URL(path, import.meta.url);
 
 /** Libraries that become part of the gateway's own files: of hundreds of small files each start would read every one. */
-const BUNDLED = /^(zod|drizzle-orm|postgres|prom-client|graphql-scalars|@pothos\/[\w-]+|@opentelemetry\/[\w-]+)(\/|$)/;
+const BUNDLED =
+  /^(zod|drizzle-orm|postgres|prom-client|graphql-scalars|@pothos\/[\w-]+|@opentelemetry\/[\w-]+)(\/|$)/;
 
 /** What these libraries load is bundled with them; but there may be one graphql-js alone. */
 function staysOutside(id, importer = "") {

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { Logger } from "pino";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import { startSweep } from "../idempotency/sweep.ts";
 import { endPlainNumbers, sealPlainNumbers } from "../kyc/number/sealed-numbers.ts";
@@ -48,7 +48,7 @@ export function startBackground(background: Background): () => Promise<void> {
         log.error({ milestone }, "somebody has removed a milestone from the database: it still holds here"),
       onFailure: (err) => log.warn({ err }, "the milestones of the database could not be read"),
     }),
-    startSweep({ db, log, now: Date.now }),
+    startSweep({ db, log }),
   ];
   return async () => {
     await Promise.all(stops.map((stop) => stop()));

@@ -25,7 +25,7 @@ import {
   resourceFromAttributes,
 } from "@opentelemetry/resources";
 import { BasicTracerProvider, BatchSpanProcessor, type SpanExporter } from "@opentelemetry/sdk-trace-base";
-import type { TracingConfig } from "../config.ts";
+import type { TracingConfig } from "../config/tracing-settings.ts";
 import type { EndedStatement } from "../db/client.ts";
 import { kindOf } from "../db/statement-kind.ts";
 import { currentScope, type RequestSpan } from "../lib/span-scope.ts";
