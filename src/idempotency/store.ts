@@ -1,10 +1,12 @@
 import { type SQL, sql } from "drizzle-orm";
 import type { Executor } from "../db/client.ts";
-import { toTimestamptz } from "../db/schema.ts";
 import { statement, withFirst } from "../db/statement.ts";
 
-/** How long a key is kept after its first use. Milliseconds. */
-const KEPT_FOR = 24 * 60 * 60 * 1000;
+/**
+ * A key is kept for a day after its first use, by the database's clock alone: a replica whose own clock is wrong must
+ * neither take a key for old that another one has just used, nor write a time that makes it old for others.
+ */
+const expired = sql`now() - interval '24 hours'`;
 
 /** A key, and what is written under it where it is new. */
 export interface Claim {
@@ -48,7 +50,6 @@ export const claimingKeys: SQL = (() => {
     sql`, `,
   );
   const account = given(bindingOf("accountId"));
-  const expired = sql`${given(bindingOf("expired"))}::timestamptz`;
   return sql`
     wanted as (
       select * from unnest(${lists}) with ordinality
@@ -67,8 +68,7 @@ export const claimingKeys: SQL = (() => {
     ),
     claimed as (
       insert into idempotency_keys as old (account_id, key_hash, kyc_id, request_digest, sealed_result, created_at)
-      select ${account}, key_hash, kyc_id, request_digest, sealed_result, ${given(bindingOf("now"))}::timestamptz
-      from free
+      select ${account}, key_hash, kyc_id, request_digest, sealed_result, now() from free
       on conflict (account_id, key_hash) do update
         set kyc_id = excluded.kyc_id, request_digest = excluded.request_digest,
           sealed_result = excluded.sealed_result, created_at = excluded.created_at
@@ -96,17 +96,9 @@ export function toFinding([claimedFor, free, known, requestDigest, sealedResult]
   return { claimedFor, free, first: known ? { requestDigest, sealedResult } : null };
 }
 
-/** The values of an account's claims, at `now` epoch milliseconds, for a statement with `claimingKeys`. */
-export function claimValues(
-  accountId: string,
-  claims: readonly Claim[],
-  now: number,
-): Record<string, unknown> {
-  const values: Record<string, unknown> = {
-    [bindingOf("accountId")]: accountId,
-    [bindingOf("now")]: toTimestamptz(now),
-    [bindingOf("expired")]: toTimestamptz(now - KEPT_FOR),
-  };
+/** The values of an account's claims, for a statement with `claimingKeys`. */
+export function claimValues(accountId: string, claims: readonly Claim[]): Record<string, unknown> {
+  const values: Record<string, unknown> = { [bindingOf("accountId")]: accountId };
   for (const column of COLUMNS) values[bindingOf(column)] = claims.map((claim) => claim[column]);
   return values;
 }
@@ -114,13 +106,8 @@ export function claimValues(
 const claim = statement(() => withFirst(claimingKeys, selectFindings), toFinding);
 
 /** Claims a key for the transaction: where that works, nobody else has the key until it ends. */
-export async function claimKey(
-  tx: Executor,
-  accountId: string,
-  wanted: Claim,
-  now: number,
-): Promise<Finding> {
-  const [finding] = await claim(tx, claimValues(accountId, [wanted], now));
+export async function claimKey(tx: Executor, accountId: string, wanted: Claim): Promise<Finding> {
+  const [finding] = await claim(tx, claimValues(accountId, [wanted]));
   return finding as Finding;
 }
 
@@ -158,7 +145,7 @@ const removeExpired = statement(
   () =>
     sql`
       with expired as (
-        select account_id, key_hash from idempotency_keys where created_at <= ${given("expired")}::timestamptz
+        select account_id, key_hash from idempotency_keys where created_at <= ${expired}
         order by created_at limit ${given("limit")} for update skip locked
       )
       delete from idempotency_keys stored
@@ -171,9 +158,9 @@ const removeExpired = statement(
 );
 
 /**
- * Removes up to `limit` keys that are no longer kept at `now` epoch milliseconds, the oldest first, and answers how
- * many. What another replica is removing is left to it.
+ * Removes up to `limit` keys that are no longer kept, the oldest first, and returns how many. What another replica is
+ * removing is left to it.
  */
-export async function removeExpiredKeys(db: Executor, now: number, limit: number): Promise<number> {
-  return (await removeExpired(db, { expired: toTimestamptz(now - KEPT_FOR), limit })).length;
+export async function removeExpiredKeys(db: Executor, limit: number): Promise<number> {
+  return (await removeExpired(db, { limit })).length;
 }

@@ -12,17 +12,9 @@ const BATCH = 1000;
  * Removes the keys that are no longer kept, now and then every hour, give or take a quarter, so that replicas that
  * started together do not meet. The function that comes back ends it, once the statement under way has ended.
  */
-export function startSweep({
-  db,
-  log,
-  now,
-}: {
-  db: Database;
-  log: FailureLog;
-  now: () => number;
-}): () => Promise<void> {
+export function startSweep({ db, log }: { db: Database; log: FailureLog }): () => Promise<void> {
   return startRecurring({
-    work: (isStopped) => sweep(db, now, isStopped),
+    work: (isStopped) => sweep(db, isStopped),
     pause: () => INTERVAL * (0.75 + Math.random() / 2),
     // What is left is found the next time: until then it is only space.
     onFailure: (err) => log.warn({ err }, "old idempotency keys could not be removed"),
@@ -30,6 +22,6 @@ export function startSweep({
 }
 
 /** Removes every key that is no longer kept, in batches, until `isStopped`. */
-export async function sweep(db: Database, now: () => number, isStopped: () => boolean): Promise<void> {
-  while (!isStopped() && (await removeExpiredKeys(db, now(), BATCH)) === BATCH);
+export async function sweep(db: Database, isStopped: () => boolean): Promise<void> {
+  while (!isStopped() && (await removeExpiredKeys(db, BATCH)) === BATCH);
 }

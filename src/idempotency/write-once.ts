@@ -20,8 +20,6 @@ const LASTING: ReadonlySet<ErrorCode> = new Set(["NOT_FOUND", "VERSION_CONFLICT"
 /** A write under an `Idempotency-Key`: what the ledger is to hold of it, or holds of the first such request. */
 export class KeyedWrite<Result> {
   readonly accountId: string;
-  /** Epoch milliseconds. */
-  readonly now: number;
   readonly #keys: Keyring;
   readonly #request: IdempotencyRequest;
   readonly #key: { keyHash: string; lock: string };
@@ -34,7 +32,7 @@ export class KeyedWrite<Result> {
    * `maskedOperation` is it as a viewer without `kyc:pii` would see it.
    */
   constructor(
-    { keys, now }: OperationContext,
+    { keys }: OperationContext,
     request: IdempotencyRequest,
     viewer: Viewer,
     operation: string,
@@ -42,7 +40,6 @@ export class KeyedWrite<Result> {
   ) {
     const { accountId } = viewer;
     this.accountId = accountId;
-    this.now = now();
     this.#keys = keys;
     this.#request = request;
     this.#key = hashKey(accountId, request);
@@ -141,7 +138,7 @@ export async function writeOnce<Result>(
   const outcome = await db.transaction(async (tx): Promise<Outcome<Result>> => {
     const wanted = keyed.claim(kycId);
     for (;;) {
-      const finding = await claimKey(tx, keyed.accountId, wanted, keyed.now);
+      const finding = await claimKey(tx, keyed.accountId, wanted);
       if (finding.claimedFor !== null) break;
       const first = keyed.replay(finding);
       if (first) return first;

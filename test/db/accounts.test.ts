@@ -151,8 +151,8 @@ describe("on tables that are partitioned on the account", () => {
       select 'account' || n, 'hash', 'record', now() - case when n % 2 = 0 then interval '1 day' else '0' end
       from generate_series(1, 40) n`);
     const before = sent.length;
-    expect(await removeExpiredKeys(gateway.db, Date.now(), 15)).toBe(15);
-    expect(await removeExpiredKeys(gateway.db, Date.now(), 15)).toBe(5);
+    expect(await removeExpiredKeys(gateway.db, 15)).toBe(15);
+    expect(await removeExpiredKeys(gateway.db, 15)).toBe(5);
     const left = await gateway.db.execute("select account_id from idempotency_keys");
     expect(left.map(({ account_id }) => account_id).sort()).toEqual(
       Array.from({ length: 20 }, (_, n) => `account${2 * n + 1}`).sort(),

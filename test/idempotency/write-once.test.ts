@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { sweep } from "../../src/idempotency/sweep.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { aCreate, SURFACES, type SurfaceName, type Write, write } from "../support/once.ts";
 import { createRecord, goodInput } from "../support/records.ts";
 
-const DAY = 24 * 60 * 60 * 1000;
 const START = Date.parse("2026-03-01T12:00:00Z");
 
 let gateway: TestApp;
@@ -40,6 +40,13 @@ const readLedger = () =>
     "select * from idempotency_keys where account_id = $1 order by created_at, key_hash",
     [account],
   );
+
+/** Makes this account's keys so old, by the database's clock. */
+const ageKeys = (age: string) =>
+  gateway.db.execute("update idempotency_keys set created_at = now() - $2::interval where account_id = $1", [
+    account,
+    age,
+  ]);
 
 const ways = SURFACES.flatMap((first) => SURFACES.map((again) => [first, again] as const));
 
@@ -188,18 +195,38 @@ describe.each(ways)("a write over %s that is sent again over %s with its key", (
 
   test("is new again a day after its first use, also where nothing was swept", async () => {
     const made = await ask(first, aCreate("P-1"), "key");
-    gateway.clock.now = START + DAY - 1;
+    await ageKeys("23 hours 59 minutes");
     expect(await ask(again, aCreate("P-1"), "key")).toEqual({ ...made, replayed: true });
-    gateway.clock.now = START + DAY;
+    await ageKeys("24 hours");
     const other = await ask(again, aCreate("P-2"), "key");
     expect(other).toMatchObject({ code: "OK", replayed: false });
-    gateway.clock.now = START + DAY + 1;
     expect(await ask(first, aCreate("P-2"), "key")).toEqual({ ...other, replayed: true });
     const change: Write = { operation: "update", id: made.id, input: { documentType: "VISA" } };
-    gateway.clock.now = START + 2 * DAY;
+    await ageKeys("24 hours");
     expect(await ask(again, change, "key")).toMatchObject({ code: "OK", replayed: false });
     expect(await ask(first, change, "key")).toMatchObject({ code: "OK", replayed: true });
     expect(await readLedger()).toHaveLength(1);
+  });
+
+  test.each([
+    ["a day ahead", 25],
+    ["a day behind", -25],
+    ["years ahead", 24 * 365 * 10],
+  ])("is done once if the clock of one replica is %s", async (_name, hours) => {
+    const now = Date.now();
+    const clocks = [now, now + hours * 60 * 60 * 1000];
+    for (const [key, [earlier, later]] of [clocks, clocks.toReversed()].entries()) {
+      gateway.clock.now = earlier;
+      const made = await ask(first, aCreate("P-1"), `key-${key}`);
+      gateway.clock.now = later;
+      await sweep(gateway.db, () => false);
+      expect(await ask(again, aCreate("P-1"), `key-${key}`)).toEqual({ ...made, replayed: true });
+      const change: Write = { operation: "update", id: made.id, input: { documentType: "VISA" } };
+      const changed = await ask(first, change, `change-${key}`);
+      gateway.clock.now = earlier;
+      expect(await ask(again, change, `change-${key}`)).toEqual({ ...changed, replayed: true });
+    }
+    expect(await countRecords()).toBe(2);
   });
 });
 

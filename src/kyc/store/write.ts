@@ -98,9 +98,9 @@ const insertOneOnce = batched<NewEntry & { claim: Claim }, Finding>(
   ({ accountId }) => accountId,
   ({ claim }) => claim.keyHash,
   (db, keys) => {
-    const [{ accountId, kyc }] = keys;
+    const [{ accountId }] = keys;
     const claims = keys.map(({ claim }) => claim);
-    return insertClaimed(db, { ...toLists(keys), ...claimValues(accountId, claims, kyc.createdAt) });
+    return insertClaimed(db, { ...toLists(keys), ...claimValues(accountId, claims) });
   },
 );
 
