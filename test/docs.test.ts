@@ -2,7 +2,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { buildSchema, parse, validate } from "graphql";
 import { describe, expect, test } from "vitest";
-import { ConfigError, parseConfig, VARIABLES } from "../src/config.ts";
+import { parseConfig, VARIABLES } from "../src/config/config.ts";
+import { ConfigError } from "../src/lib/settings.ts";
 import { blocksOf, DOCUMENTS } from "./support/documents.ts";
 
 const read = (path: string) => readFileSync(path, "utf8");

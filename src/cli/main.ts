@@ -6,6 +6,7 @@ import { readVersion } from "../version.ts";
 import { backupCommands } from "./backup-commands.ts";
 import { readConfig } from "./command.ts";
 import { demoCommand } from "./demo-command.ts";
+import { doctorCommand } from "./doctor/doctor-command.ts";
 import { keysCommands } from "./keys-commands.ts";
 import { linkCommand } from "./link-command.ts";
 import { migrateCommand } from "./migrate-command.ts";
@@ -44,6 +45,7 @@ function createProgram(): Command {
       print(printSdl().trimEnd());
     });
   program.addCommand(migrateCommand());
+  program.addCommand(doctorCommand());
   program.addCommand(demoCommand());
   program.addCommand(tokenCommands());
   program.addCommand(linkCommand());

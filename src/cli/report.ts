@@ -1,5 +1,4 @@
 import { CommanderError } from "commander";
-import { ConfigError } from "../config.ts";
 import { explainRefusal, findRefusal } from "../db/advice.ts";
 import { BackupError } from "../db/embedded/backup.ts";
 import { DataDirError } from "../db/embedded/data-dir.ts";
@@ -8,6 +7,7 @@ import { DataDirInUseError } from "../db/embedded/folder-lock.ts";
 import { EncodingError } from "../db/encoding.ts";
 import { MigrationBlockedError } from "../db/migrating/migrate.ts";
 import { AppError } from "../errors.ts";
+import { ConfigError } from "../lib/settings.ts";
 import { CommandFailure } from "./command.ts";
 import { OutputError, say } from "./print.ts";
 

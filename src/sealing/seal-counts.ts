@@ -5,10 +5,12 @@ import { startRecurring } from "../lib/recurring.ts";
 import type { Keyring } from "./keyring.ts";
 
 /**
- * Half of the 2^32 texts that one key may seal. Up to that limit, the probability that two of its random nonces are equal
- * is below 2^-32 (NIST SP 800-38D).
+ * The number of texts that one key may seal. Up to this limit, the probability that two of its random nonces are equal is
+ * below 2^-32 (NIST SP 800-38D).
  */
-export const MANY_SEALS = 2 ** 31;
+export const MOST_SEALS = 2 ** 32;
+/** Half of it: it is time to change to a new key. */
+export const MANY_SEALS = MOST_SEALS / 2;
 /** Milliseconds. */
 const ADD_EVERY_MS = 60_000;
 

@@ -3,27 +3,27 @@ import type { OperationContext, UnreadableNumber } from "../context.ts";
 import type { Observed } from "../graphql/observed.ts";
 import type { Metrics } from "../metrics.ts";
 
-/** What is told of a request that was answered. */
+/** The data about an answered request for metrics and log. */
 interface Answered {
   requestId: string;
   /** Of the client. */
   address: string;
   method: string;
-  /** The pattern of the route, never the path or the query: those can hold anything. */
+  /** The pattern of the route, never the path or query, because those can contain anything. */
   route: string;
   status: number;
   /** From the request's headers to the end of its answer. Milliseconds. */
   elapsed: number;
-  /** Undefined if no operation could know the request. */
+  /** Undefined if the request did not reach a surface. */
   context: OperationContext | undefined;
-  /** Null where it was not for GraphQL's answer. */
+  /** Null if it was not a request for a GraphQL operation. */
   observed: Observed | null;
 }
 export type RecordAnswered = (answered: Answered) => void;
 
 /**
- * Counts each request that was answered, and writes its line in the log, and another one if document numbers that the
- * answer needed can't be decrypted: it names their records.
+ * Counts each answered request and writes its log line. If document numbers that the answer needed can't be decrypted,
+ * another line names their records.
  */
 export function createAnswerRecord(log: Logger, metrics: Metrics): RecordAnswered {
   return ({ requestId, address, method, route, status, elapsed, context, observed }) => {

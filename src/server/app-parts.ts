@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Authenticate } from "../auth/authenticate.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Keyring } from "../sealing/keyring.ts";

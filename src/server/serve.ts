@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import { createAuthenticator } from "../auth/authenticate.ts";
 import type { VerifyJwt } from "../auth/jwt.ts";
 import { openSignInNames } from "../auth/sign-in-name.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import { openDataDir } from "../db/embedded/data-dir.ts";
 import { hasDatabase } from "../db/embedded/embedded.ts";
