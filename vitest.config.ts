@@ -18,7 +18,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/system/**", "**/node_modules/**"],
+          exclude: ["test/system/**", "test/matrix/**", "**/node_modules/**"],
         },
       },
       {
@@ -28,6 +28,16 @@ export default defineConfig({
           globalSetup: "test/system/support/global-setup.ts",
           include: ["test/system/**/*.test.ts"],
           testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "matrix",
+          globalSetup: "test/matrix/support/global-setup.ts",
+          include: ["test/matrix/**/*.test.ts"],
+          testTimeout: 300_000,
           hookTimeout: 120_000,
         },
       },

@@ -5,7 +5,8 @@ import type { Config } from "../config.ts";
 import { backUp, KEYS } from "../db/embedded/backup.ts";
 import { hasDatabase } from "../db/embedded/embedded.ts";
 import { restore } from "../db/embedded/restore.ts";
-import { CommandFailure, readConfig, say, withOpenDatabase } from "./command.ts";
+import { CommandFailure, readConfig, withOpenDatabase } from "./command.ts";
+import { say } from "./print.ts";
 
 /** The settings of a gateway with the embedded database; another one has tools of its own, which `instead` tells. */
 function embeddedConfig(instead: string): Config {

@@ -2,7 +2,9 @@ import { Command, InvalidArgumentError } from "commander";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
 import { addSealCounts } from "../sealing/seal-counts.ts";
-import { CommandFailure, nameDatabase, say, withDatabase } from "./command.ts";
+import { CommandFailure, nameDatabase, withDatabase } from "./command.ts";
+import { ACCOUNT_NAME } from "./names.ts";
+import { say } from "./print.ts";
 
 const MOST_RECORDS = 100_000;
 
@@ -18,11 +20,11 @@ interface Options {
   again: boolean;
 }
 
-/** The command that fills an account; `parseAccount` refuses what can't be the name of one. */
-export function demoCommand(parseAccount: (text: string) => string): Command {
+/** The command that fills an account. */
+export function demoCommand(): Command {
   return new Command("demo")
     .description("fill an account with made-up records, to look around in")
-    .option("--account <account>", "which account", parseAccount, "demo")
+    .option("--account <account>", "which account", ACCOUNT_NAME, "demo")
     .option("--records <count>", "how many records", parseCount, 200)
     .option("--again", "add them also to records that are there", false)
     .action(fill);

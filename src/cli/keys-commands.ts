@@ -8,8 +8,9 @@ import { findKeyring, keyFileOf, openKeyring, requireKeySource } from "../sealin
 import type { Unreadable } from "../sealing/place.ts";
 import { isUsed } from "../sealing/registry.ts";
 import { MANY_SEALS } from "../sealing/seal-counts.ts";
-import { CommandFailure, type CommandScene, print, printTable, say, withKnownDatabase } from "./command.ts";
+import { CommandFailure, type CommandScene, withKnownDatabase } from "./command.ts";
 import { countTexts, showProgress } from "./keys-progress.ts";
+import { print, printTable, say } from "./print.ts";
 import { rotate } from "./rotate-keys.ts";
 
 /** `keys list`, `keys check` and `keys rotate`. */

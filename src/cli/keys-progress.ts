@@ -1,7 +1,7 @@
 import { SingleBar } from "cli-progress";
 import type { Database } from "../db/client.ts";
 import type { SealedPlace } from "../sealing/place.ts";
-import { say } from "./command.ts";
+import { say } from "./print.ts";
 
 /** Between two lines that tell how far it is, without a terminal. Milliseconds. */
 const SAY_EVERY = 5000;

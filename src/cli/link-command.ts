@@ -5,7 +5,8 @@ import { PAGE_KEY_LIFETIME_MS } from "../auth/page-keys.ts";
 import type { Config } from "../config.ts";
 import { isLoopbackHost } from "../server/development-token.ts";
 import { linkTo, pagesWithToken, toUrl } from "../server/welcome.ts";
-import { CommandFailure, print, readConfig, say } from "./command.ts";
+import { CommandFailure, readConfig } from "./command.ts";
+import { print, say } from "./print.ts";
 
 function parseUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;

@@ -2,7 +2,8 @@ import { Command, Option } from "commander";
 import { hasDatabase } from "../db/embedded/embedded.ts";
 import { ownMigrations } from "../db/migrating/migration-files.ts";
 import { findPending, isNothing } from "../db/migrating/pending.ts";
-import { print, readConfig, say, withDatabase, withOpenDatabase } from "./command.ts";
+import { readConfig, withDatabase, withOpenDatabase } from "./command.ts";
+import { print, say } from "./print.ts";
 
 /** The exit code of a check that finds something. */
 const PENDING = 1;

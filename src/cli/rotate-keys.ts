@@ -11,8 +11,9 @@ import { keyFileOf } from "../sealing/open-keyring.ts";
 import { nameOf, type SealedPlace, type Unreadable } from "../sealing/place.ts";
 import { forgetUnusedKeys } from "../sealing/registry.ts";
 import { addSealCounts } from "../sealing/seal-counts.ts";
-import { CommandFailure, type CommandScene, say } from "./command.ts";
+import { CommandFailure, type CommandScene } from "./command.ts";
 import { countTexts, showProgress } from "./keys-progress.ts";
+import { say } from "./print.ts";
 
 /** Ways through a place until nothing is found any more: what a gateway has sealed meanwhile lies behind the first. */
 const MOST_WAYS = 3;

@@ -6,7 +6,7 @@ const OWN_DATABASE =
   "The database has tables or types with the gateway's names, but not the schema drizzle, in which the gateway records " +
   "its migrations: give the gateway a database of its own, or restore a dump of the whole one (pg_dump without -n)";
 
-/** What to do about what PostgreSQL refuses, by its SQLSTATE or the class of it. */
+/** What to do if PostgreSQL refuses something, by SQLSTATE or its first two characters. */
 const ADVICE: Record<string, string> = {
   "28P01": "Set the right user and password in DATABASE_URL",
   "28": "pg_hba.conf decides who may sign in from where, and whether with sslmode=require; a role needs LOGIN",
@@ -28,26 +28,24 @@ const ADVICE: Record<string, string> = {
   "57P03": "The server is starting or stopping: try again",
 };
 
-/** The refusal that an error is, or comes from; undefined if PostgreSQL has refused nothing. */
-export function findRefusal(error: unknown): DatabaseError | undefined {
+/** The DatabaseError that an error is or was caused by; undefined if PostgreSQL has not refused anything. */
+function findRefusal(error: unknown): DatabaseError | undefined {
   if (error instanceof DatabaseError) return error;
   if (error instanceof AppError && error.cause instanceof DatabaseError) return error.cause;
   return undefined;
 }
 
-/** A line on any failure: what the database has refused, why it can't be reached, or the error's own message. */
-export function explainFailure(error: unknown): string {
+/** One line on what the database has refused, or why it can't be reached; undefined for any other error. */
+export function explainDatabase(error: unknown): string | undefined {
   const refusal = findRefusal(error);
   if (refusal) return explainRefusal(refusal);
-  if (error instanceof AppError && error.code === "UNAVAILABLE") {
-    const { code, message } = (error.cause ?? {}) as { code?: string; message?: string };
-    return `the database can't be reached: ${message || code || "no answer"}`;
-  }
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof AppError && error.code === "UNAVAILABLE")) return undefined;
+  const { code, message } = (error.cause ?? {}) as { code?: string; message?: string };
+  return `the database can't be reached: ${message || code || "no answer"}`;
 }
 
-/** A line on what PostgreSQL has refused, in its own words, and what to do about it. */
-export function explainRefusal({ code, message }: DatabaseError): string {
+/** One line with PostgreSQL's own message and what to do about it. */
+function explainRefusal({ code, message }: DatabaseError): string {
   const advice = ADVICE[code] ?? ADVICE[code.slice(0, 2)];
   return `the database refuses: ${message}.${advice ? ` ${advice}.` : ""}`;
 }

@@ -1,49 +1,49 @@
 import type { StatementQueue } from "./pool/statement-queue.ts";
 
 /**
- * What a statement runs on: the pool, or one transaction on one of its connections. What fails here fails with a
- * DatabaseError or with UNAVAILABLE, and never with the values of a statement.
+ * Runs statements: on the pool, or in one transaction on one of its connections. Its errors are a DatabaseError or
+ * UNAVAILABLE and never contain the values of a statement.
  */
 export interface Executor {
-  /** Sends a statement that each connection prepares once. Rows hold their values in the order of the columns. */
+  /** Sends a statement, which each connection prepares once. Rows are lists of values in the order of the columns. */
   send(text: string, values: readonly unknown[]): Promise<unknown[][]>;
-  /** Sends a statement, or several where there are no values, without preparing it. Rows have the names of columns. */
+  /** Sends an unprepared statement, or several if there are no values. Rows are objects. */
   execute<Row extends object = Record<string, unknown>>(
     text: string,
     values?: readonly unknown[],
   ): Promise<Row[]>;
 }
 
-/** What a pool's connections do at this moment. */
+/** The present state of a pool. */
 export interface PoolUsage {
-  /** Connections that the database owes an answer. */
+  /** Connections that wait for the database. */
   inUse: number;
   idle: number;
-  /** Connections that did not answer in time, and whose places others have taken. */
+  /** Connections that have been replaced, for example because they did not answer in time, and are not closed yet. */
   retired: number;
-  /** Statements and transactions behind others on their connections. */
+  /** Statements and transactions that wait for others on their connections. */
   waiting: number;
-  /** Statements and transactions that found no place in the queue so far. */
+  /** Statements and transactions that were refused because the queue was full. */
   refused: number;
 }
 
 export interface Database extends Executor {
-  /** Where its statements have their places, and where whoever holds one back takes a place for it. */
+  /** Limits the statements in progress. Code that delays a statement takes a place for it. */
   readonly queue: StatementQueue;
-  /** As the database itself, and also where its queue is full: for the few statements that tell how it is. */
+  /** Runs statements even if the queue is full. Only for the few statements that check the database's state. */
   readonly urgent: Executor;
   usage(): PoolUsage;
-  /** As an Executor's; `deadline` is how long it may take. Milliseconds. */
+  /** As in Executor. `deadline` is its time limit in milliseconds. */
   execute<Row extends object = Record<string, unknown>>(
     text: string,
     values?: readonly unknown[],
     deadline?: number,
   ): Promise<Row[]>;
   /**
-   * One transaction: committed when `work` resolves, rolled back when it fails. Fails with UNAVAILABLE where it takes
-   * longer than `deadline` milliseconds: whether it was committed is unknown then.
+   * Runs a transaction: it is committed if `work` resolves, and rolled back if `work` fails. Fails with UNAVAILABLE if
+   * it takes longer than `deadline` milliseconds; then it may or may not have been committed.
    */
   transaction<T>(work: (tx: Executor) => Promise<T>, deadline?: number): Promise<T>;
-  /** Ends the pool: statements under way may finish for some seconds, then their connections are cut. */
+  /** Closes the pool. Running statements have some seconds to finish; then their connections are cut. */
   close(): Promise<void>;
 }

@@ -1,10 +1,10 @@
 import { AppError, unavailable } from "../errors.ts";
 
-/** A statement, or a connection, that the server refused. Its message has nothing that a record holds. */
+/** The server refused a statement or a connection. The message contains no values of records. */
 export class DatabaseError extends Error {
   readonly code: string;
   readonly constraint: string | undefined;
-  /** PostgreSQL's own message, if messages of this kind quote no values: one line. */
+  /** PostgreSQL's own message on one line, if messages of this kind never contain values. */
   readonly said: string | undefined;
 
   constructor(code: string, constraint?: string, said?: string) {
@@ -17,20 +17,20 @@ export class DatabaseError extends Error {
   }
 }
 
-// Their messages name parts of the schema, users, databases, files or limits, and never what a statement carries.
+// Classes of SQLSTATE whose messages name schema objects, users, databases, files or limits, but never bound values.
 const WITHOUT_VALUES = /^(08|25|28|3D|3F|42|53|55|57|58)/;
 
-// Each has a digit, which EPIPE has not.
+// A SQLSTATE contains a digit; this tells it from codes such as EPIPE.
 const SQLSTATE = /^(?=.*\d)[0-9A-Z]{5}$/;
-// Connection, authorization, no such database, resources, operator intervention, the system below, rolled back for
-// others, a lock not had in time, a transaction that took too long, read-only after a failover: the request may be
-// right, and the database can't serve it now.
+// The request may be valid, but the database can't serve it now: connection, authorization, missing database, resources,
+// operator intervention, system errors, rollback because of a conflict, lock timeout, transaction timeout, or read-only
+// after a failover.
 const PASSING_SQLSTATE = /^(08|28|3D|40|53|57|58)|^(25006|25P03|25P04|55P03)$/;
-// The codes of the system, those of looking up names among them; the driver's for a connection or a sign-in that fails;
-// and Node's for a socket or its encryption.
+// Error codes of the operating system (including DNS), of the driver for failed connections and authentication, and of
+// Node for sockets and TLS.
 const BROKEN_CONNECTION = /^(CONNECT|SASL_|AUTH_TYPE_|E(AI_)?[A-Z]+$|ERR_(SSL|TLS|SOCKET|STREAM)_)/;
 
-/** What a failed statement may be known by: no text of the driver's or the server's that may quote bound values. */
+/** Replaces a driver's error by one without any text of the driver or server that could contain bound values. */
 export function withoutValues(error: unknown): unknown {
   const { code, constraint_name, message } = (error ?? {}) as Record<
     "code" | "constraint_name" | "message",

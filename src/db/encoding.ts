@@ -1,11 +1,11 @@
 import type { Executor } from "./client.ts";
 
-/** The database can't keep every text: the message says what to do. */
+/** The database's encoding can't store every text. The message says what to do. */
 export class EncodingError extends Error {
   override readonly name = "EncodingError";
 }
 
-/** Fails with EncodingError unless the database keeps every text of Unicode. */
+/** Fails with an EncodingError unless the database can store all of Unicode. */
 export async function requireUtf8(db: Executor): Promise<void> {
   const [row] = await db.execute<{ encoding: string; name: string }>(
     "select current_setting('server_encoding') as encoding, current_database() as name",

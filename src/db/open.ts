@@ -2,35 +2,36 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import type { Database } from "./client.ts";
 import { DatabaseError } from "./database-error.ts";
-import { DataDirInUseError, openEmbedded, socketPathOf } from "./embedded/embedded.ts";
+import { openEmbedded, socketPathOf } from "./embedded/embedded.ts";
+import { DataDirInUseError } from "./embedded/folder-lock.ts";
 import { startUpkeep } from "./embedded/upkeep.ts";
 import { connect, type DatabaseAddress } from "./pool/pool.ts";
 import { FIND_DEVIATIONS } from "./pool/session.ts";
 
-/** A database that is open until it is closed. */
+/** An open database. */
 export interface OpenDatabase {
   db: Database;
   /** Whether another process runs the embedded engine, and this one joined it. */
   isGuest: boolean;
-  /** Where it can be reached as long as it is open. */
+  /** Its address while it is open. */
   address: DatabaseAddress;
-  /** Ends the pool, and the embedded engine where this process runs it. */
+  /** Closes the pool, and the embedded engine if this process runs it. */
   close(): Promise<void>;
 }
 
-/** More connections would only wait for one another: the embedded engine serves one at a time. */
+/** The embedded engine serves one connection at a time, so more of them would only wait. */
 const EMBEDDED_POOL_SIZE = 2;
-/** How long a command waits for a holder of the embedded database that is only starting or ending. Milliseconds. */
+/** How long a command waits for another process that is just opening or closing the embedded database. Milliseconds. */
 const HANDOVER_TIMEOUT = 30_000;
-/** How long a command that opened the embedded database itself lets others finish that joined it. Milliseconds. */
+/** How long a command that opened the embedded database waits at its end for others that joined. Milliseconds. */
 const GUESTS_TIMEOUT = 10_000;
 
 type Settings = Pick<Config, "databaseUrl" | "databasePoolSize" | "databasePrepare" | "dataDir"> &
   Pick<Config, "databaseQueueLimit" | "requestTimeout" | "statementTimeout">;
 
 /**
- * Opens the configured database for a gateway. Fails with DataDirInUseError where the embedded one is held. At the
- * end, those who joined the embedded one may stay for `guestsMs` milliseconds.
+ * Opens the configured database for a gateway. Fails with a DataDirInUseError if another process has the embedded
+ * database open. When it is closed, other processes that joined it get `guestsMs` milliseconds to finish.
  */
 export async function openDatabase(
   config: Settings,
@@ -55,7 +56,7 @@ export async function openDatabase(
   };
 }
 
-/** As `openDatabase`, for a command: where a gateway holds the embedded database, it is used through the gateway. */
+/** As `openDatabase`, for a command. If a gateway has the embedded database open, the command joins it. */
 export async function borrowDatabase(
   config: Settings,
   onWarning: (message: string) => void,
@@ -78,7 +79,7 @@ function limitsOf(config: Settings) {
   return {
     queueLimit: config.databaseQueueLimit,
     statementTimeout: config.statementTimeout,
-    // A request that is over needs nothing committed any more.
+    // After the request's time limit its client has an error, so its transaction need not commit.
     transactionTimeout: config.requestTimeout,
   };
 }
@@ -99,12 +100,12 @@ async function connectTo(
   return { db, address, isGuest: false, close: () => db.close() };
 }
 
-/** How a server or pooler refuses a connection that asks for what it does not know. */
+/** The SQLSTATE with which a pooler refuses startup parameters that it does not support. */
 const PROTOCOL_VIOLATION = "08P01";
 
 /**
- * How sessions get their settings. A pooler that shares connections between clients refuses those that come with
- * settings of their own: then transactions set them, if the defaults are others.
+ * Decides how sessions get their settings. A pooler that shares connections between clients refuses settings at the
+ * start of a session. Then each transaction sets them, unless the defaults are right.
  */
 async function howToSet(url: string, onWarning: (message: string) => void) {
   const direct = connect({ address: { url }, poolSize: 1, prepare: false, settings: "at the start" });
@@ -114,7 +115,7 @@ async function howToSet(url: string, onWarning: (message: string) => void) {
   } catch (error) {
     const { cause } = error as { cause?: unknown };
     const isPooler = cause instanceof DatabaseError && cause.code === PROTOCOL_VIOLATION;
-    // What else fails is for the first statement to say.
+    // The first statement reports other failures.
     if (!isPooler) return "at the start";
   } finally {
     await direct.close();

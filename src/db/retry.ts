@@ -1,15 +1,14 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { AppError } from "../errors.ts";
 
-/** In all. */
+/** Including the first. */
 const TRIES = 5;
-/** The longest one before the second try; it grows with each. Milliseconds. */
+/** The longest pause before the second try. It grows with each try. Milliseconds. */
 const PAUSE = 100;
 
 /**
- * Does the work, and does it again a few times where the database could not for the moment: it was the one that a
- * deadlock cost its locks, or waited too long for them. It must be safe to repeat, also where it has happened. Once
- * `signal` is aborted there is no further try.
+ * Does the work, and repeats it a few times if the database is temporarily unavailable, for example after a deadlock or
+ * a lock timeout. The work must be safe to repeat even if it has been done. After `signal` is aborted it is not repeated.
  */
 export async function withRetries<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   for (let tries = 1; ; tries++) {
@@ -18,7 +17,7 @@ export async function withRetries<T>(work: () => Promise<T>, signal?: AbortSigna
     } catch (error) {
       const passes = error instanceof AppError && error.code === "UNAVAILABLE";
       if (!passes || tries === TRIES || signal?.aborted) throw error;
-      // Of different length, so that those who met do not meet again.
+      // A random pause, so that two transactions in conflict do not repeat at the same time.
       await wait(PAUSE * tries * Math.random());
     }
   }

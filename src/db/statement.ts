@@ -3,17 +3,17 @@ import { PgDialect } from "drizzle-orm/pg-core";
 import { drizzle } from "drizzle-orm/postgres-js";
 import type { Executor } from "./client.ts";
 
-/** Writes SQL, and sends none. */
+/** Builds SQL without a connection. */
 const writer = drizzle.mock();
 const dialect = new PgDialect();
 
 /**
- * A statement of a store: its SQL, with placeholders, is written once by `build`; each call costs one round trip.
- * `read` makes a row of the values, which come in the order of the columns.
+ * A statement of a store. `build` writes its SQL with placeholders once; each call is one round trip. `read` makes a
+ * row from the values, which are in the order of the columns.
  */
 export function statement<Values extends Record<string, unknown>, Row = never>(
   build: (sql: typeof writer) => SQL | { toSQL(): { sql: string; params: unknown[] } },
-  // biome-ignore lint/suspicious/noExplicitAny: what the columns hold is known to the one who names them.
+  // biome-ignore lint/suspicious/noExplicitAny: only the caller, who selects the columns, knows their types.
   read: (values: any) => Row = neverRead,
 ): (executor: Executor, values: Values) => Promise<Row[]> {
   let written: { sql: string; params: Bind[] } | undefined;
@@ -29,7 +29,7 @@ export function statement<Values extends Record<string, unknown>, Row = never>(
   };
 }
 
-/** A query with common table expressions before it; they may write, and do so whether the query reads them or not. */
+/** A query after common table expressions. Those that write are executed even if the query does not read them. */
 export function withFirst(expressions: SQL, query: { getSQL(): SQL }): SQL {
   return sql`with ${expressions} ${query.getSQL()}`;
 }

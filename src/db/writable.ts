@@ -1,12 +1,12 @@
 import { AppError } from "../errors.ts";
 import type { Executor } from "./client.ts";
 
-/** It writes nothing: a server that takes no writes refuses it before it looks for rows. */
+/** Inserts nothing. A read-only server refuses it before it looks for rows. */
 const TRY_TO_WRITE = "insert into kycs (account_id) select account_id from kycs where false";
 
 /**
- * Whether the database takes writes, from this role too. A server that does not, as after a failover, is left by the
- * connection that has asked. Fails if the database can't be reached.
+ * Whether the database accepts writes from this role. If the server is read-only, as after a failover, the pool leaves
+ * it. Fails if the database can't be reached.
  */
 export async function isWritable(db: Executor): Promise<boolean> {
   try {

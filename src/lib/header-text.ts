@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from "node:http";
 
 const ASCII = /^[\x20-\x7e]*$/;
 
-/** The text of a header. Node takes each byte for a character: they are UTF-8 where they can be, else Latin-1. */
+/** The text of a header. Node decodes headers as Latin-1; if the bytes are valid UTF-8, this decodes them as UTF-8. */
 export function headerText(header: string): string {
   if (ASCII.test(header)) return header;
   try {
@@ -12,8 +12,6 @@ export function headerText(header: string): string {
   }
 }
 
-/**
- * Whether the client's own connection is encrypted, as a proxy says: each proxy adds its own word at the end of the list.
- */
+/** Whether the connection to the last proxy is encrypted, according to `X-Forwarded-Proto`. */
 export const cameOverTls = (headers: IncomingHttpHeaders): boolean =>
   /^\s*https\s*(,|$)/i.test(String(headers["x-forwarded-proto"] ?? ""));

@@ -17,7 +17,7 @@ const STICKY = 0o1000;
 const WRITABLE_BY_GROUP = 0o020;
 const WRITABLE_BY_ALL = 0o002;
 
-/** What a file system answers that can't write a folder's names to the disk, or that does not let this user ask for it. */
+/** Error codes of file systems that can't sync a folder, or don't allow this user to. */
 const CANNOT_SYNC = ["EINVAL", "ENOTSUP", "ENOSYS", "EPERM", "EACCES", "EBADF"];
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? "";
@@ -26,8 +26,8 @@ const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? "";
 export const currentUser = (): number | undefined => process.geteuid?.();
 
 /**
- * Afterwards there is a new file with this text, on the disk, for this user alone. Fails with EEXIST if the name is
- * taken, also by a symbolic link that leads nowhere. If it fails later, it leaves no file.
+ * Creates a file with this text, synced to disk, that only this user can access. Fails with EEXIST if the name is taken,
+ * even by a broken symbolic link. If it fails later, no file remains.
  */
 export async function createFile(path: string, text: string): Promise<void> {
   const file = await open(path, NEW_FILE, FILE_MODE);
@@ -43,17 +43,14 @@ export async function createFile(path: string, text: string): Promise<void> {
 }
 
 /**
- * Afterwards the file has this text instead of its own, for this user alone. It is complete at every moment, also after
- * a power cut. A symbolic link of this name is replaced, not followed. If it fails, everything is as before.
+ * Replaces the file's contents; only this user can access the result. The file is complete at every moment, even after a
+ * power cut. A symbolic link is replaced, not followed. If it fails, nothing has changed.
  */
 export async function replaceFile(path: string, text: string): Promise<void> {
   await writeAside(path, text, (aside) => rename(aside, path));
 }
 
-/**
- * As `createFile`, but nobody ever reads a part of the text: the file is empty for an instant at most, and complete
- * from then on.
- */
+/** As `createFile`, but a reader never sees a part of the text: the file is briefly empty and then complete. */
 export async function createWholeFile(path: string, text: string): Promise<void> {
   await writeAside(path, text, (aside) => moveToNew(aside, path));
 }
@@ -71,9 +68,9 @@ async function writeAside(path: string, text: string, move: (aside: string) => P
 }
 
 /**
- * Renames a file to a name that must be free, in a folder of the same file system. Fails with EEXIST if the name is
- * taken. A rename alone would replace what is there, and many file systems have no hard links: so an empty file
- * reserves the name first. If this fails, the name is free again.
+ * Renames a file to a free name on the same file system. Fails with EEXIST if the name is taken. A rename alone would
+ * replace an existing file, and some file systems have no hard links, so an empty file reserves the name first. If it
+ * fails, the name is free again.
  */
 export async function moveToNew(from: string, to: string): Promise<void> {
   await (await open(to, NEW_FILE, FILE_MODE)).close();
@@ -85,15 +82,15 @@ export async function moveToNew(from: string, to: string): Promise<void> {
   }
 }
 
-/** Between a path and the random characters that `mkdtemp` puts last. */
+/** Separates the path from the random characters that `mkdtemp` appends. */
 const ASIDE_SUFFIX = ".unfinished-";
 
-/** Makes a folder beside `path`, for this user alone, under a name that nobody can guess: it comes back. */
+/** Makes a folder next to `path` with an unguessable name, which only this user can access. Returns its path. */
 export function makeFolderAside(path: string): Promise<string> {
   return mkdtemp(`${path}${ASIDE_SUFFIX}`);
 }
 
-/** The folders that `makeFolderAside(path)` has made for this user; none if this user can't list what is there. */
+/** The folders that `makeFolderAside(path)` has made for this user; none if this user can't list the parent folder. */
 export async function findFoldersAside(path: string): Promise<string[]> {
   const prefix = `${basename(path)}${ASIDE_SUFFIX}`;
   const entries = await readdir(dirname(path)).catch(() => []);
@@ -107,27 +104,26 @@ export async function findFoldersAside(path: string): Promise<string[]> {
   return folders;
 }
 
-/** Whether others than this user and root can replace what this user puts into the folder. */
+/** Whether users other than this one and root can replace files that this user creates in the folder. */
 export async function letsOthersReplace(folder: string): Promise<boolean> {
   const user = currentUser();
   if (user === undefined) return false;
   const { uid, gid, mode } = await stat(folder);
   if (uid !== user && uid !== 0) return true;
   if ((mode & STICKY) !== 0) return false;
-  // A group of the user's own, as many systems give to each user, lets nobody else in.
+  // Many systems give each user their own group, which has no other members.
   const hasOthersInGroup = gid !== process.getegid?.();
   return (mode & WRITABLE_BY_ALL) !== 0 || ((mode & WRITABLE_BY_GROUP) !== 0 && hasOthersInGroup);
 }
 
-/** Whether the group or everybody else may do anything with it. False on a system without user ids. */
+/** Whether the group or others have any permission. False on a system without user ids. */
 export async function isOpenToOthers(path: string): Promise<boolean> {
   return currentUser() !== undefined && ((await stat(path)).mode & OF_OTHERS) !== 0;
 }
 
 /**
- * Takes away what others may do with a file of this user, and what everybody may do with one of another user: that
- * one is readable for this user through its group. Fails if that can't be changed; a file that is private enough is
- * not touched.
+ * Removes other users' permissions on a file. If the file belongs to another user, the group keeps read permission,
+ * because this user reads it through the group. Fails if the mode can't be changed. A private file is not touched.
  */
 export async function makePrivate(path: string): Promise<void> {
   const user = currentUser();
@@ -137,7 +133,7 @@ export async function makePrivate(path: string): Promise<void> {
   if ((mode & tooMuch) !== 0) await chmod(path, mode & 0o777 & ~tooMuch);
 }
 
-/** Afterwards the names in a folder survive a power cut, if its file system can do that. */
+/** Syncs a folder, so that its file names survive a power cut, if the file system supports it. */
 export async function syncFolder(path: string): Promise<void> {
   try {
     const folder = await open(path, constants.O_RDONLY);

@@ -1,18 +1,18 @@
-/** A recurring job: what it does, when, and who hears of its failures. */
+/** A recurring job. */
 interface Recurring {
-  /** `isStopped` tells it to come to an end between two steps. */
+  /** If `isStopped` returns true, the work should end at its next step. */
   work(isStopped: () => boolean): Promise<unknown>;
-  /** From the end of one run to the next: asked anew each time. Milliseconds. */
+  /** The time from the end of one run to the next; called after each run. Milliseconds. */
   pause(): number;
-  /** Before the first run. Default 0: at once. Milliseconds. */
+  /** The time before the first run. Default 0. Milliseconds. */
   delay?: number;
-  /** The next run comes as if nothing had happened. Not told of what fails once it is to end. */
+  /** Called if a run fails. The next run follows as usual. Failures after the stop are not reported. */
   onFailure(error: unknown): void;
 }
 
 /**
- * Runs the work again and again, never twice at once, and keeps no process alive. The function that comes back ends
- * it, once the run under way has ended.
+ * Runs the work repeatedly, never twice at once. Its timer does not keep the process alive. The returned function stops
+ * it and resolves when the current run has ended.
  */
 export function startRecurring({ work, pause, delay = 0, onFailure }: Recurring): () => Promise<void> {
   let stopped = false;

@@ -1,6 +1,6 @@
 /**
- * For how long work may be started in one turn of the event loop. Milliseconds. The last job may take longer by itself,
- * and what reads sockets and answers comes on top: a turn stays well below 100 ms.
+ * How long jobs may be started in one turn of the event loop. Milliseconds. The last job can run past this, and reading
+ * sockets and sending answers come in addition; the whole turn stays well below 100 ms.
  */
 const BUDGET_MS = 20;
 
@@ -8,7 +8,7 @@ type Job = () => void;
 
 let waiting: Job[] = [];
 let begun = 0;
-/** When the first job of this turn began; undefined: none has. Milliseconds, of `performance.now()`. */
+/** Start of this turn's first job in milliseconds of `performance.now()`; undefined if there was none. */
 let startedAt: number | undefined;
 
 /**
@@ -22,7 +22,7 @@ export function runInTurn(job: Job): void {
   else job();
 }
 
-/** Undefined if this turn has time left for work, otherwise what resolves when it is this caller's turn. */
+/** Returns undefined if this turn has time left, otherwise a promise that resolves when this caller may go on. */
 export function untilTurn(): Promise<void> | undefined {
   return mustWait() ? new Promise((resolve) => waiting.push(resolve)) : undefined;
 }

@@ -3,45 +3,45 @@ import { batched } from "../db/batch.ts";
 import type { Database, Executor } from "../db/client.ts";
 import { statement } from "../db/statement.ts";
 
-/** Where the value of a condition comes from: a placeholder, or a row of the wanted pages. */
+/** Provides the SQL for a condition's value: a placeholder, or a column of the list of requested pages. */
 export type Source = (name: string) => SQL;
 
-/** What the statements of a list are written from. `Selection` has a key for each condition that can be set. */
+/** The parts from which a list's statements are built. `Selection` has a key for each possible condition. */
 export interface ListSource<Selection extends object, Row> {
   columns: Record<string, Column | SQL.Aliased>;
-  /** Makes a row of the values, which come in the order of the columns. */
+  /** Makes a row from the values, which are in the order of the columns. */
   toRow(values: unknown[]): Row;
   from(selection: Selection): SQL;
   accountId(selection: Selection): Column;
   /** The paging key. It ends every index that a selection uses. */
   key(selection: Selection): Column[];
   conditions: { [Name in keyof Selection]-?: (source: Source, selection: Selection) => SQL };
-  /** The texts that a condition compares with, by the names that it takes from its source. */
+  /** The texts that a condition compares with, under the names that it requests from its source. */
   bind<Name extends keyof Selection>(name: Name, value: NonNullable<Selection[Name]>): Record<string, string>;
-  /** Below zero where `a` is older than `b`, above where it is newer. */
+  /** Negative if `a` is older than `b`, positive if it is newer. */
   compare(a: Row, b: Row): number;
 }
 
-/** Which end of a selection is read, and how much of it. */
+/** Which end of a selection is read, and how many rows. */
 export interface Stretch {
   from: "newest" | "oldest";
   limit: number;
 }
 
 export interface ListStore<Selection, Row> {
-  /** Up to `limit` rows of the selection, from its newest or its oldest end, at whatever depth it starts. */
+  /** Up to `limit` rows from the newest or oldest end of the selection. The cost does not depend on its depth. */
   list(db: Database, accountId: string, selection: Selection, stretch: Stretch): Promise<Row[]>;
-  /** How many rows the selection has. It reads them all: its cost grows with their number. */
+  /** The number of rows of the selection. It reads all of them, so its cost grows with their number. */
   count(db: Database, accountId: string, selection: Selection): Promise<number>;
 }
 
-/** Rows of one statement, unless a single page has more: what is made of them keeps all others waiting. */
+/** Maximum rows of one statement, unless a single page has more. Processing them blocks the event loop. */
 const MOST_ROWS = 1100;
 
 interface CountRequest<Selection> {
   accountId: string;
   selection: Selection;
-  /** The values of the selection's conditions, as statements take them. */
+  /** The values of the selection's conditions as bound texts. */
   values: Record<string, string>;
 }
 
@@ -53,9 +53,9 @@ const given: Source = (name) => sql`${sql.placeholder(name)}`;
 const listOf = <T>(parts: readonly T[], write: (part: T) => SQL) => sql.join(parts.map(write), sql`, `);
 
 /**
- * The statements of a list. There is one for each set of conditions that occurs, so that the planner sees just those
- * conditions. Pages that are asked for in one moment, and differ in the values of their conditions alone, are read
- * by one statement, and so are equal counts.
+ * Builds the statements of a list. Each combination of conditions has its own statement, so that the planner sees only
+ * those conditions. Pages that are requested at the same time and differ only in the values of their conditions are read
+ * by one statement. Equal counts are read once.
  */
 export function createListStore<Selection extends object, Row>(
   source: ListSource<Selection, Row>,
@@ -66,7 +66,7 @@ export function createListStore<Selection extends object, Row>(
   const columns = listOf(Object.values(source.columns), (column) =>
     is(column, SQL.Aliased) ? sql`${column.sql} as ${sql.identifier(column.fieldAlias)}` : sql`${column}`,
   );
-  /** Behind the columns of a row. */
+  /** The index of the `place` column, which follows the columns of a row. */
   const place = Object.keys(source.columns).length;
 
   function where(selection: Selection, from: Source): SQL {
@@ -120,7 +120,7 @@ export function createListStore<Selection extends object, Row>(
     return bound;
   }
 
-  /** Pages of one account that differ in the values of their conditions alone, in the order of the requests. */
+  /** Reads pages of one account that differ only in the values of their conditions, in the order of the requests. */
   async function readPages(
     db: Executor,
     { accountId, selection, from, limit, values }: PageRequest<Selection>,
@@ -131,7 +131,7 @@ export function createListStore<Selection extends object, Row>(
     const pages: Row[][] = requests.map(() => []);
     const found = await selectPages(selection, from)(db, { accountId, limit, ...lists });
     for (const { row, place } of found) pages[place - 1]?.push(row);
-    // They come in order, each page from its index; but a statement without an order promises none.
+    // Each page comes from its index in order, but PostgreSQL guarantees no order without an outer ORDER BY.
     const sign = from === "newest" ? -1 : 1;
     for (const page of pages) page.sort((a, b) => sign * source.compare(a, b));
     return pages;
@@ -139,7 +139,7 @@ export function createListStore<Selection extends object, Row>(
 
   const findPage = batched<PageRequest<Selection>, Row[]>(
     ({ accountId, from, limit, selection }) => `${accountId} ${from} ${limit} ${shapeOf(selection)}`,
-    // No value has a NUL.
+    // No value contains a NUL.
     ({ values }) => Object.values(values).join("\0"),
     async (db, requests) => {
       const [{ accountId, selection, values, from, limit }] = requests;
@@ -149,7 +149,7 @@ export function createListStore<Selection extends object, Row>(
     ({ limit }) => Math.max(1, Math.floor(MOST_ROWS / limit)),
   );
 
-  // Each lane has one question alone: who asks it before it is sent shares its answer.
+  // Each lane has only one question. Callers that ask it before it is sent share its answer.
   const findCount = batched<CountRequest<Selection>, number>(
     ({ accountId, selection, values }) =>
       [`${accountId} ${shapeOf(selection)}`, ...Object.values(values)].join("\0"),

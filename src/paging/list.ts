@@ -4,44 +4,44 @@ import type { Stretch } from "./list-store.ts";
 /** Items of a list, newest first. */
 interface Page<Item> {
   items: Item[];
-  /** Whether there are more of the range in the direction of travel. */
+  /** Whether the range has more items in the paging direction. */
   more: boolean;
 }
 
-/** A list that was asked for. Each part is read when it is called for, and once; what was read is there at once. */
+/** A requested list. Each part is read when it is first called for, and only once. Afterwards it returns synchronously. */
 export interface PagedList<Item> {
   page(): Page<Item> | Promise<Page<Item>>;
-  /** Whether the list goes on, with older items, behind the page. */
+  /** Whether there are older items after the page. */
   hasNextPage(): boolean | Promise<boolean>;
-  /** Whether newer items stand before the page. */
+  /** Whether there are newer items before the page. */
   hasPreviousPage(): boolean | Promise<boolean>;
-  /** How many items the filter has, on whatever page. */
+  /** The number of items that match the filter, on all pages. */
   totalCount(): number | Promise<number>;
   /** The opaque cursor of an item. */
   cursorOf(item: Item): string;
 }
 
-/** Which part of a list is meant, by places in it. */
+/** A part of a list, bounded by positions. */
 export interface Bounds<Position> {
-  /** Newer than this place in the list, itself excluded. */
+  /** Exclusive. */
   newerThan?: Position | undefined;
   olderThan?: Position | undefined;
-  /** This place in the list, and what is newer. */
+  /** Inclusive. */
   fromHereNewer?: Position | undefined;
   fromHereOlder?: Position | undefined;
 }
 
-/** How a list is read. */
+/** Reads a list. */
 export interface ListReader<Item, Position, Selection> {
   select(selection: Selection, stretch: Stretch): Promise<Item[]>;
   count(selection: Selection): Promise<number>;
   positionOf(item: Item): Position;
-  /** Below zero where `a` is older than `b`, above where it is newer. */
+  /** Negative if `a` is older than `b`, positive if it is newer. */
   compare(a: Position, b: Position): number;
   cursorOf(item: Item): string;
 }
 
-/** Which page of a list is asked for. */
+/** The requested page. */
 export interface Ask<Position, Selection> {
   filtered: Selection;
   first?: number | null | undefined;
@@ -51,9 +51,9 @@ export interface Ask<Position, Selection> {
 }
 
 /**
- * The list's items that the filter selects, newest first: `first` of them from the newest end of what lies between
- * `after` and `before`, or `last` of them from its oldest end; ten where neither is given. It reads one more than
- * asked for, and what a cursor stands on, so that it knows whether the list goes on.
+ * Opens the list of items that match the filter, newest first: the `first` items between `after` and `before`, or the
+ * `last` items; ten if neither is given. It reads one more item than requested, and the cursor's own item, to find out
+ * whether there are more items in both directions.
  */
 export function openList<Item, Position, Selection extends Bounds<Position>>(
   reader: ListReader<Item, Position, Selection>,
@@ -120,8 +120,8 @@ function between<Position, Selection extends Bounds<Position>>(
 }
 
 /**
- * The range with the item that it starts behind, where a cursor is its bound: that this item still stands tells that
- * the list goes on to that side, and saves asking.
+ * Includes the cursor's own item in the range if the cursor is its bound. If that item still exists, the list continues
+ * on that side, and no other statement is needed to find out.
  */
 function fromItsStart<Position, Selection extends Bounds<Position>>(
   range: Selection,
@@ -136,7 +136,7 @@ function fromItsStart<Position, Selection extends Bounds<Position>>(
   return { selection: range, inclusive: false };
 }
 
-/** Goes on with what was read: at once where it is there. */
+/** Calls `next` with the value that was read, synchronously if it is available. */
 export function whenRead<T, U>(read: T | Promise<T>, next: (value: T) => U | Promise<U>): U | Promise<U> {
   return read instanceof Promise ? read.then(next) : next(read);
 }

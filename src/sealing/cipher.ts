@@ -3,14 +3,14 @@ import { createCipheriv, createDecipheriv, createSecretKey, randomFillSync } fro
 const ALGORITHM = "aes-256-gcm";
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
-/** Drawn from the system at once: a draw costs as much as an encryption. */
+/** Nonces are drawn from the system in batches of this size, because one draw costs as much as an encryption. */
 const NONCES_DRAWN = 256;
 
 /** AES-256-GCM under one key. */
 export interface Cipher {
-  /** Nonce, ciphertext and tag in base64url. `place` is bound to it as associated data. */
+  /** Returns nonce, ciphertext and tag in base64url. `place` is the associated data. */
   encrypt(text: string, place: string): string;
-  /** Fails, without values, unless it was encrypted under this key with the same `place`. */
+  /** Fails, with an error that contains no values, unless it was encrypted under this key with the same `place`. */
   decrypt(encrypted: string, place: string): string;
 }
 
@@ -34,7 +34,7 @@ export function createCipher(key: Buffer): Cipher {
       });
       decipher.setAAD(Buffer.from(place)).setAuthTag(bytes.subarray(tagAt));
       try {
-        // As bytes: a decipher that is asked for text makes a decoder of streams for it, which costs a fifth of all.
+        // Decipher to bytes. If asked for text, Node creates a stream decoder, which takes a fifth of the total time.
         const text = decipher.update(bytes.subarray(NONCE_BYTES, tagAt));
         decipher.final();
         return text.toString();
@@ -55,7 +55,7 @@ function nextNonce(): Buffer {
     randomFillSync(drawn);
     used = 0;
   }
-  // A copy: the bytes are drawn over.
+  // A copy, because the buffer is refilled.
   const nonce = Buffer.from(drawn.subarray(used, used + NONCE_BYTES));
   used += NONCE_BYTES;
   return nonce;

@@ -8,20 +8,20 @@ import { createWholeFile, currentUser, makePrivate, replaceFile } from "../lib/p
 import { formatKey, parseKeys } from "./key-list.ts";
 import type { EncryptionKey } from "./keyring.ts";
 
-/** How long a file may stay empty that another process is just making: far longer than that takes. Milliseconds. */
+/** How long we wait for another process that has created the file and not filled it yet. It takes far less. Milliseconds. */
 const EMPTY_FOR = 1000;
 const LOOK_AGAIN_AFTER = 50;
 
-/** A new key, with the day in its id. `now` is in epoch milliseconds. */
+/** Creates a key whose id begins with the date. `now` is in epoch milliseconds. */
 export function mintKey(now: number): EncryptionKey {
   const day = new Date(now).toISOString().slice(0, 10);
   return { id: `${day}-${randomBytes(4).toString("hex")}`, secret: randomBytes(32) };
 }
 
 /**
- * The keys in the file, newest first, or null if there is no such file. What others than its owner, or than the group
- * through which this user reads it, may do with it is taken away; `onWarning` is told if that fails, as with a
- * read-only volume. Fails with a ConfigError if the file can't be read or holds something else.
+ * The keys in the file, newest first, or null if there is no such file. Permissions of other users are removed, except
+ * those of the group through which this user reads it. If that fails, as on a read-only volume, `onWarning` is called.
+ * Fails with a ConfigError if the file can't be read or contains something else.
  */
 export async function readKeyFile(
   path: string,
@@ -74,8 +74,8 @@ async function readText(path: string): Promise<string | null> {
 }
 
 /**
- * Afterwards the file holds keys, which come back: these, or those of another process that was faster. Fails with a
- * ConfigError if it can't be written, or its folder is not this user's alone, and leaves nothing then.
+ * Creates the file with these keys, unless another process has just created it, and returns the keys in it. Fails with a
+ * ConfigError, and leaves nothing, if the file can't be written or other users can access its folder.
  */
 export async function createKeyFile(path: string, keys: readonly EncryptionKey[]): Promise<EncryptionKey[]> {
   try {
@@ -90,7 +90,7 @@ export async function createKeyFile(path: string, keys: readonly EncryptionKey[]
   return [...keys];
 }
 
-/** Afterwards the file holds these keys instead of its own: at every moment it is complete, also after a power cut. */
+/** Replaces the keys in the file. The file is complete at every moment, even after a power cut. */
 export async function replaceKeyFile(path: string, keys: readonly EncryptionKey[]): Promise<void> {
   await replaceFile(path, format(keys));
 }

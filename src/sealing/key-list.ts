@@ -1,12 +1,12 @@
 import type { EncryptionKey } from "./keyring.ts";
 
 const ID = /^[\w-]{1,32}$/;
-/** 32 bytes, in the common alphabet or the one for URLs. */
+/** 32 bytes in base64 or base64url. */
 const SECRET = /^[A-Za-z0-9+/_-]{43}=?$/;
 
 /**
- * The keys of a list of `id:base64` entries, and what is wrong with it: entries are named by their places, never by
- * what stands there.
+ * Parses a list of `id:base64` entries. Returns the keys and all faults. A fault names an entry by its number and never
+ * repeats its contents.
  */
 export function parseKeys(entries: readonly string[]): { keys: EncryptionKey[]; faults: string[] } {
   const keys: EncryptionKey[] = [];
@@ -26,7 +26,7 @@ export function parseKeys(entries: readonly string[]): { keys: EncryptionKey[]; 
   return { keys, faults };
 }
 
-/** An entry of a list of keys. */
+/** Formats a key as an entry of a list of keys. */
 export function formatKey({ id, secret }: EncryptionKey): string {
   return `${id}:${secret.toString("base64")}`;
 }

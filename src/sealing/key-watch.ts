@@ -2,14 +2,14 @@ import { unwatchFile, watchFile } from "node:fs";
 import { readKeyFile } from "./key-file.ts";
 import type { Keyring } from "./keyring.ts";
 
-/** How often the file is looked at. Milliseconds. */
+/** How often the file is checked. Milliseconds. */
 const LOOK_EVERY = 500;
-/** By when whoever watches the file has seen a change. Milliseconds. */
+/** Within this time every process that watches the file has seen a change. Milliseconds. */
 export const SEEN_WITHIN = 4 * LOOK_EVERY;
 
 /**
- * Gives the keyring the keys of the file each time that another process has changed it, until the function that comes
- * back is called. What the file has no more stays known until the next start.
+ * Adds the keys of the file to the keyring whenever the file changes, until the returned function is called. Keys that
+ * were removed from the file stay in the keyring until the next start.
  */
 export function watchKeyFile(
   file: string,

@@ -3,16 +3,16 @@ import { LRUCache } from "lru-cache";
 import { type Cipher, createCipher } from "./cipher.ts";
 import type { Milestone } from "./milestones.ts";
 
-/** A key as it is configured: its id, and 32 secret bytes. */
+/** A configured key: its id and 32 secret bytes. */
 export interface EncryptionKey {
   id: string;
   secret: Buffer;
 }
 
-/** What a digest stands for: each purpose has a key of its own, so that equal texts can't be matched across them. */
+/** The purpose of a digest. Each purpose has its own key, so that equal texts can't be matched across purposes. */
 export type DigestPurpose = "document_number" | "idempotent_request";
 
-/** A text that is sealed under a key that the gateway was not given. */
+/** A text is sealed under a key that the gateway does not have. */
 export class MissingKeyError extends Error {
   readonly keyId: string;
 
@@ -23,7 +23,7 @@ export class MissingKeyError extends Error {
   }
 }
 
-/** Between the id of the key and what it sealed: no id of a key may have it. */
+/** Separates a key's id from the sealed text. No key id contains it. */
 const SEPARATOR = ".";
 
 /** The id of the key under which a text is sealed. */
@@ -31,18 +31,18 @@ export function keyIdOf(sealed: string): string {
   return sealed.slice(0, sealed.indexOf(SEPARATOR));
 }
 
-/** Derived account keys that are kept. */
+/** The maximum number of derived account keys in the cache. */
 const CACHED_ACCOUNTS = 10_000;
 
 /**
- * Seals, authenticates and digests under the newest of its keys, and opens what any of them sealed. From each key it
- * derives others with HKDF-SHA-256: one that encrypts, one that authenticates, and for digests one for each purpose and
- * account.
+ * Seals, authenticates and digests texts under its newest key, and opens texts sealed under any of its keys. It derives
+ * further keys from each key with HKDF-SHA-256: one for encryption, one for authentication, and one for digests of each
+ * purpose and account.
  */
 export class Keyring {
-  /** What the database of these keys has reached: this decides how numbers are sealed, and which are opened. */
+  /** The milestones of the database. They decide how numbers are sealed and which are opened. */
   readonly reached = new Set<Milestone>();
-  /** How many texts each key has sealed since that was added to the database's count, by the key's id. */
+  /** For each key id, the number of texts sealed since the count in the database was updated. */
   readonly sealCounts = new Map<string, number>();
   #keyIds: readonly string[] = [];
   readonly #ciphers = new Map<string, Cipher>();
@@ -50,7 +50,7 @@ export class Keyring {
   readonly #macKeys = new Map<string, Buffer>();
   readonly #digestKeys = new LRUCache<string, Buffer>({ max: CACHED_ACCOUNTS });
 
-  /** The newest key first; at least one, with ids that differ. */
+  /** `keys` has at least one key, newest first, with different ids. */
   constructor(keys: readonly EncryptionKey[]) {
     if (keys.length === 0) throw new Error("a keyring needs a key");
     this.adopt(keys);
@@ -65,7 +65,7 @@ export class Keyring {
     return this.#keyIds[0] as string;
   }
 
-  /** Takes these keys, the newest first, before those that it has already, none of which it loses. */
+  /** Adds these keys, newest first, before the existing ones. No existing key is removed. */
   adopt(keys: readonly EncryptionKey[]): void {
     for (const { id, secret } of keys) {
       if (this.#secrets.has(id)) continue;
@@ -76,8 +76,8 @@ export class Keyring {
   }
 
   /**
-   * The text, encrypted and authenticated under the newest key, with that key's id before it. It can be opened with
-   * the same `place` only: what names where it lies, account and record included.
+   * Encrypts and authenticates the text under the newest key and prefixes the key's id. The result can be opened only
+   * with the same `place`, which identifies where it is stored, including account and record.
    */
   seal(text: string, place: string): string {
     const keyId = this.newestId;
@@ -86,8 +86,8 @@ export class Keyring {
   }
 
   /**
-   * The text that was sealed at the place. Fails with a MissingKeyError if its key is not among these, and with an
-   * Error without values if it was sealed elsewhere or changed since.
+   * Opens a sealed text. Fails with a MissingKeyError if the keyring does not have its key, and with an Error that
+   * contains no values if it was changed or was sealed for another place.
    */
   open(sealed: string, place: string): string {
     const at = sealed.indexOf(SEPARATOR);
@@ -95,12 +95,12 @@ export class Keyring {
     return this.#cipher(sealed.slice(0, at)).decrypt(sealed.slice(at + 1), place);
   }
 
-  /** The keyed HMAC-SHA-256 of the text under the newest key, with that key's id before it. */
+  /** The HMAC-SHA-256 of the text under the newest key, prefixed with the key's id. */
   authenticate(text: string): string {
     return this.newestId + SEPARATOR + this.#mac(this.newestId, text).toString("base64url");
   }
 
-  /** Whether the MAC was made of this text. Fails with a MissingKeyError if its key is not among these. */
+  /** Whether the MAC is valid for this text. Fails with a MissingKeyError if the keyring does not have its key. */
   isAuthentic(mac: string, text: string): boolean {
     const at = mac.indexOf(SEPARATOR);
     if (at < 0) return false;
@@ -131,8 +131,8 @@ export class Keyring {
   }
 
   /**
-   * The keyed HMAC-SHA-256 of the text in base64url: equal for equal texts of one account and purpose, and of no use
-   * without the key. `keyId` says under which of the keys; the newest unless told.
+   * The HMAC-SHA-256 of the text in base64url under the key `keyId` (default: the newest). Equal texts of one account and
+   * purpose have equal digests. Without the key a digest reveals nothing.
    */
   digest(purpose: DigestPurpose, accountId: string, text: string, keyId: string = this.newestId): string {
     return createHmac("sha256", this.#digestKey(keyId, purpose, accountId))
@@ -140,7 +140,7 @@ export class Keyring {
       .digest("base64url");
   }
 
-  /** What tells the key of this id from any other: of no use without it. */
+  /** Identifies the key with this id. It reveals nothing about the key. */
   fingerprint(keyId: string): string {
     return derive(this.#secret(keyId), "fingerprint").toString("base64url");
   }

@@ -6,19 +6,19 @@ import { startRecurring } from "../lib/recurring.ts";
 import type { Keyring } from "./keyring.ts";
 
 /**
- * What a database has reached for good. A new one has all of these from its first start; one that an earlier release
- * made reaches them one after the other.
+ * States that a database reaches once and never leaves. A new database has all of them from its first start; one from an
+ * earlier release reaches them one after another.
  *
- * `numbers_sealed`: no document number is plain any more. A plain one is neither shown nor sealed.
- * `numbers_bind`: each document number that is written is sealed for one version of its record.
- * `numbers_bound`: all of them are. One that is not is not shown.
- * `tokens_authentic`: every token has its MAC.
+ * `numbers_sealed`: no document number is plain. From now on a plain number is neither shown nor sealed.
+ * `numbers_bind`: each new document number is sealed for one version of its record.
+ * `numbers_bound`: all document numbers are. From now on a number that is not bound is not shown.
+ * `tokens_authentic`: every token has a MAC.
  */
 export type Milestone = "numbers_sealed" | "numbers_bind" | "numbers_bound" | "tokens_authentic";
 
-/** How often a gateway looks. Milliseconds. */
+/** How often a gateway reads them. Milliseconds. */
 const LOOK_EVERY_MS = 2000;
-/** How long after it was recorded every gateway that reaches the database knows a milestone. Milliseconds. */
+/** Within this time every gateway that can reach the database knows a new milestone. Milliseconds. */
 export const KNOWN_WITHIN_MS = 3 * LOOK_EVERY_MS;
 
 const given = sql.placeholder;
@@ -28,7 +28,7 @@ const selectNames = statement(
   ([name]: [Milestone]) => name,
 );
 
-/** Afterwards the keys follow what the database has reached. Returns what was reached before and is missing now. */
+/** Adds the database's milestones to the keyring. Returns those that the keyring knows and the database no longer has. */
 export async function readMilestones(db: Executor, keys: Keyring): Promise<Milestone[]> {
   const reached = new Set(await selectNames(db, {}));
   const missing = [...keys.reached].filter((name) => !reached.has(name));
@@ -43,7 +43,7 @@ const insert = statement((db) =>
     .onConflictDoNothing(),
 );
 
-/** Afterwards the database has reached it, and the keys follow it. Repeating is safe. `now` is in epoch milliseconds. */
+/** Records a milestone in the database and the keyring. It is safe to repeat. `now` is in epoch milliseconds. */
 export async function recordMilestone(
   db: Executor,
   keys: Keyring,
@@ -55,8 +55,8 @@ export async function recordMilestone(
 }
 
 /**
- * Lets the keys follow what the database reaches, until the returned function is called. What was reached stays so,
- * also if somebody removes it from the database: `onMissing` gets each of those once.
+ * Keeps the keyring's milestones up to date until the returned function is called. A milestone that somebody removes from
+ * the database still holds in this process; `onMissing` is called once for each.
  */
 export function watchMilestones(
   db: Executor,

@@ -12,7 +12,7 @@ type Settings = Pick<Config, "databaseUrl" | "dataDir" | "encryptionKeys" | "enc
 
 const HOW_TO_MAKE_ONE = "ENCRYPTION_KEYS=2026:$(openssl rand -base64 32)";
 
-/** The file with the keys that are not in the environment. */
+/** The path of the key file, which is used if the environment has no keys. */
 export function keyFileOf(config: Pick<Config, "dataDir" | "encryptionKeysFile">): string {
   return config.encryptionKeysFile
     ? resolve(config.encryptionKeysFile)
@@ -20,8 +20,8 @@ export function keyFileOf(config: Pick<Config, "dataDir" | "encryptionKeysFile">
 }
 
 /**
- * Fails with a ConfigError where this database needs keys from the environment and there are none: a file on one
- * machine is no place for the keys of a database on another.
+ * Fails with a ConfigError if keys must be configured for this database and are not: the keys of a database on another
+ * machine should not be only in a local file.
  */
 export function requireKeySource({ encryptionKeys, encryptionKeysFile, databaseUrl }: Settings): void {
   if (
@@ -36,7 +36,7 @@ export function requireKeySource({ encryptionKeys, encryptionKeysFile, databaseU
   ]);
 }
 
-/** The configured keys, and what the database knows of keys. */
+/** The configured keys and the keys that are registered in the database. */
 interface FoundKeys {
   /** Null: there are none yet. */
   keys: Keyring | null;
@@ -44,9 +44,9 @@ interface FoundKeys {
 }
 
 /**
- * The keys for what this migrated database holds: those of the environment, of the file that it names or, for a
- * database on this machine, of a file in the data folder. They know what the database has reached. Nothing is written.
- * Fails with a ConfigError that names each key that is missing, or is another one than it was.
+ * Reads the keys of this migrated database, with its milestones: from the environment, from the file that the environment
+ * names or, for a database on this machine, from a file in the data folder. Writes nothing. Fails with a ConfigError that
+ * names each key that is missing or differs from the registered one.
  */
 export async function findKeyring(
   config: Settings,
@@ -54,7 +54,7 @@ export async function findKeyring(
   places: readonly SealedPlace[],
 ): Promise<FoundKeys> {
   requireKeySource(config);
-  // Before the keys: another start registers what it has written to the file.
+  // Read these before the keys: another gateway that starts now writes its key to the file first and then registers it.
   const registered = await listRegisteredKeys(db);
   const keys = await readKeys(config);
   refuse(config, await findKeyFaults(db, keys, registered, places));
@@ -63,9 +63,9 @@ export async function findKeyring(
 }
 
 /**
- * The same keys, the newest registered in the database from then on. The file is made if there is none and the database
- * knows no key yet. Of first starts at the same time with different keys, one goes on and the others fail. Afterwards
- * the database is prepared for this release, and the keys know what it has reached.
+ * As `findKeyring`, and afterwards the newest key is registered and the database is prepared for this release. The key
+ * file is created if there is none and the database has no registered key. If several gateways start for the first time
+ * with different keys, one succeeds and the others fail.
  */
 export async function openKeyring(
   config: Settings,
@@ -73,7 +73,7 @@ export async function openKeyring(
   places: readonly SealedPlace[],
   onWarning: (message: string) => void,
 ): Promise<Keyring> {
-  // All records may be read for it, for which no other start should wait.
+  // Check first, outside the lock: this can read all records, and no other start should wait for that.
   await findKeyring(config, db, places);
   const file = keyFileOf(config);
   const now = Date.now();
@@ -93,11 +93,11 @@ export async function openKeyring(
   return keys;
 }
 
-/** The configured keys; null: none, and there is no key file yet. */
+/** The configured keys; null if none are configured and there is no key file. */
 async function readKeys(config: Settings, onWarning?: (message: string) => void): Promise<Keyring | null> {
   if (config.encryptionKeys) return new Keyring(config.encryptionKeys);
   const file = keyFileOf(config);
-  // The owner of one that the operator names can be anybody, such as a user outside of the container.
+  // A file that the operator names can belong to anybody, for example to a user outside the container.
   if (!config.encryptionKeysFile) await requireOwnKeyFile(file);
   const known = await readKeyFile(file, onWarning);
   if (!known && config.encryptionKeysFile)

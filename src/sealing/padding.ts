@@ -2,8 +2,8 @@
 const SHORTEST = 16;
 
 /**
- * The text with a one-byte `filler` repeated behind it, up to 16, 32, 64, 128 … bytes of UTF-8: once it is encrypted,
- * its length tells hardly anything.
+ * Appends the one-byte `filler` until the text has 16, 32, 64, 128 … bytes of UTF-8, so that the length of the encrypted
+ * text reveals little.
  */
 export function pad(text: string, filler: string): string {
   const bytes = Buffer.byteLength(text);
@@ -12,7 +12,7 @@ export function pad(text: string, filler: string): string {
   return text + filler.repeat(length - bytes);
 }
 
-/** The text without the fillers behind it. */
+/** Removes the fillers at the end. */
 export function unpad(padded: string, filler: string): string {
   let end = padded.length;
   while (end > 0 && padded[end - 1] === filler) end -= 1;

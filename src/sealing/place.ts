@@ -12,49 +12,49 @@ export interface Unreadable {
   why: string;
 }
 
-/** What a resealing came to. */
+/** The result of resealing. */
 export interface Resealing {
-  /** How many texts it sealed anew. */
+  /** How many texts were sealed again. */
   resealed: number;
   unreadable: Unreadable[];
 }
 
-/** How a gateway starts. */
+/** The circumstances of a start. */
 interface Start {
   /** Whether no gateway has started on this database before. */
   isFirst: boolean;
   /** Epoch milliseconds. */
   now: number;
-  /** Gets what an operator should know, in words. */
+  /** Called with messages for the operator. */
   onWarning(message: string): void;
 }
 
-/** Something in the database that is sealed, or authenticated, under the encryption keys. */
+/** One kind of data in the database that is sealed or authenticated under the encryption keys. */
 export interface SealedPlace {
-  /** What it contains, in words: the plural. */
+  /** Its name for messages, in the plural. */
   name: string;
-  /** Part of each start: prepares what this release needs. Only one start does this at a time. */
+  /** Runs at each start, under a lock, and prepares the database for this release. */
   settle?(tx: Executor, keys: Keyring, start: Start): Promise<void>;
-  /** How many texts each key seals there, by the id of the key; under `null` those that no key seals. */
+  /** The number of texts that each key seals, by key id. `null` counts texts that no key seals. */
   countByKey(db: Database): Promise<Map<string | null, number>>;
   isSealedUnder(db: Database, keyId: string): Promise<boolean>;
   /**
-   * Goes once through all of it, in small steps: afterwards each text that was there at the start is sealed under the
-   * newest key, as this release seals, and means what it meant. It may run while others write, and several at once; an
-   * interruption at any point does no harm. `onStep` gets the number of texts seen since the call before.
+   * Reseals everything in small steps. Afterwards each text that existed at the start is sealed under the newest key in
+   * this release's way, with its meaning unchanged. It can run during writes, several times at once, and can be
+   * interrupted at any point. `onStep` gets the number of texts seen since its last call.
    */
   reseal(db: Database, keys: Keyring, onStep: (seen: number) => void): Promise<Resealing>;
-  /** Opens all of it and writes nothing; returns what can't be opened. `onStep` as above. */
+  /** Opens everything without writing, and returns what can't be opened. `onStep` as above. */
   check(db: Database, keys: Keyring, onStep: (seen: number) => void): Promise<Unreadable[]>;
 }
 
-/** Why a text can't be opened, in words: those of the deepest cause. */
+/** Says why a text can't be opened: the message of the deepest cause. */
 export function describeFailure(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause === undefined ? error.message : describeFailure(error.cause);
 }
 
-/** The text in words, such as "the record 0Ab… of the account acme". */
+/** A description such as "the record 0Ab… of the account acme". */
 export function nameOf({ kind, account, id }: Unreadable): string {
   return account === null ? `the ${kind} ${id}` : `the ${kind} ${id} of the account ${account}`;
 }

@@ -7,13 +7,13 @@ import type { SealedPlace } from "./place.ts";
 
 const given = sql.placeholder;
 
-/** A key that has sealed something of this database. */
+/** A key that has been used with this database. */
 export interface RegisteredKey {
   id: string;
   fingerprint: string;
   /** When it was first used: epoch milliseconds. */
   createdAt: number;
-  /** About how many texts it has sealed so far: those are counted once a minute. */
+  /** Approximately how many texts it has sealed. The count is updated once a minute. */
   seals: number;
 }
 
@@ -33,7 +33,7 @@ const selectKeys = statement(
   }),
 );
 
-/** The keys that the database knows, in the order of their first use. */
+/** The registered keys in the order of their first use. */
 export function listRegisteredKeys(db: Executor): Promise<RegisteredKey[]> {
   return selectKeys(db, {});
 }
@@ -48,10 +48,9 @@ const insertKey = statement((db) =>
 const deleteKey = statement((db) => db.delete(encryptionKeys).where(eq(encryptionKeys.id, given("id"))));
 
 /**
- * What keeps a gateway with these keys from starting, a line for each key; null: there are none yet. Keys are changed
- * one beside the other: with none of the registered ones a gateway would seal what the others can't open, and they
- * what it can't. One that lacks besides is a fault where it seals something of the `places`, for which all records
- * may be read.
+ * Returns one line for each key that prevents a start; `keys` is null if there are none yet. At least one registered key
+ * must be present: otherwise this gateway would seal texts that others can't open, and vice versa. Any other missing key
+ * is a fault if something in `places` is sealed under it. Checking that can read all records.
  */
 export async function findKeyFaults(
   db: Database,
@@ -74,9 +73,8 @@ export async function findKeyFaults(
 }
 
 /**
- * Afterwards the database does not know keys any more that came before the newest, are not among these and seal
- * nothing; their ids come back. No start does this: another gateway may have one as its newest, and be about to seal
- * under it.
+ * Unregisters keys that are older than the newest, are not in the keyring, and seal nothing. Returns their ids. A start
+ * must not do this, because another gateway could have such a key as its newest and be about to use it.
  */
 export async function forgetUnusedKeys(
   db: Database,
@@ -93,7 +91,7 @@ export async function forgetUnusedKeys(
   return forgotten;
 }
 
-/** Whether the key seals anything. All records may be read for it. */
+/** Whether anything is sealed under the key. This can read all records. */
 export async function isUsed(db: Database, keyId: string, places: readonly SealedPlace[]): Promise<boolean> {
   for (const place of places) if (await place.isSealedUnder(db, keyId)) return true;
   return false;
@@ -106,8 +104,8 @@ const isUnknown = (id: string) =>
   `the key "${id}" is missing, with which this database was started before: a new key comes beside it first`;
 
 /**
- * The keys that `choose` returns when it gets the registered ones. Afterwards the newest of them is registered, too. No
- * other process registers keys meanwhile, nor sees what `choose` does in the transaction. If it fails, nothing happens.
+ * Calls `choose` with the registered keys, registers the newest of the keys that it returns, and returns them. It is one
+ * transaction, during which no other process registers keys. If it fails, nothing has changed.
  */
 export function registerNewestKey(
   db: Database,

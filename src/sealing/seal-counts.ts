@@ -5,8 +5,8 @@ import { startRecurring } from "../lib/recurring.ts";
 import type { Keyring } from "./keyring.ts";
 
 /**
- * The number of texts that a key may seal: up to there the chance that two of its random nonces are equal is below 2^-32
- * (NIST SP 800-38D).
+ * How many texts one key may seal. Up to that limit, the probability that two of its random nonces are equal is below
+ * 2^-32 (NIST SP 800-38D).
  */
 export const MOST_SEALS = 2 ** 32;
 /** Half of it: it is time to change to a new key. */
@@ -22,15 +22,15 @@ const add = statement(
 );
 
 /**
- * Adds what these keys have sealed in this process to the database's counts. Returns the new totals by the keys' ids: of
- * those that have sealed since the last call. What a process that is killed has not added is not counted.
+ * Adds this process's counts of sealed texts to those in the database. Returns the new totals, by key id, of the keys
+ * that have sealed something since the last call. A killed process loses the counts that it has not added.
  */
 export async function addSealCounts(db: Executor, keys: Keyring): Promise<Map<string, number>> {
   const totals = new Map<string, number>();
   for (const [id, count] of keys.sealCounts) {
     if (count === 0) continue;
     const [total] = await add(db, { id, count });
-    // A key that is not registered yet is counted later.
+    // The key is not registered yet: its count is added later.
     if (total === undefined) continue;
     keys.sealCounts.set(id, (keys.sealCounts.get(id) ?? 0) - count);
     totals.set(id, total);
@@ -39,8 +39,8 @@ export async function addSealCounts(db: Executor, keys: Keyring): Promise<Map<st
 }
 
 /**
- * Adds the counts every minute, and a last time when the returned function is called. `onMany` gets, once, each key that
- * has sealed so much that another one should take its place.
+ * Adds the counts every minute, and a last time when the returned function is called. `onMany` is called once for each key
+ * that has sealed so many texts that it should be replaced.
  */
 export function countSeals(
   db: Executor,

@@ -9,7 +9,7 @@ import { describeFailure, type Resealing, type SealedPlace } from "./place.ts";
 /** Bytes. */
 const LENGTH = 32;
 const given = sql.placeholder;
-/** What is authenticated with a secret: it opens as the one of this name alone. */
+/** The associated data: a sealed secret opens only under its own name. */
 const placeOf = (name: string) => `secrets ${name}`;
 
 const insert = statement((db) =>
@@ -28,9 +28,9 @@ const selectOne = statement(
 );
 
 /**
- * The secret of this name: 32 random bytes, the same for every gateway on the database, also under other encryption
- * keys. It is made at the first call, by one of several that call at once. Fails with a MissingKeyError if its key is
- * not among these, and with an Error if somebody has changed it.
+ * The secret with this name: 32 random bytes, the same for every gateway on the database and after key rotation. The
+ * first call creates it; concurrent first calls return the same secret. Fails with a MissingKeyError if the keyring does
+ * not have its key, and with an Error if somebody has changed it.
  */
 export async function openSecret(db: Database, keys: Keyring, name: string): Promise<Buffer> {
   let [sealed] = await selectOne(db, { name });

@@ -1,7 +1,12 @@
 import type { FastifyInstance } from "fastify";
 import type { Authenticate } from "../auth/authenticate.ts";
+import { devTokenFile, ensureDevToken } from "../auth/dev-token.ts";
 import { PageKeys } from "../auth/page-keys.ts";
+import type { Config } from "../config.ts";
+import type { Database } from "../db/client.ts";
 import { RequestRefusal } from "../errors.ts";
+import type { Keyring } from "../sealing/keyring.ts";
+import type { TokenHint } from "./welcome.ts";
 
 const LOOPBACK = /^(127(\.\d{1,3}){3}|::1|::ffff:127(\.\d{1,3}){3})$/;
 
@@ -33,4 +38,21 @@ export function registerDevelopmentToken(
     await authenticate(`Bearer ${token}`);
     return { token };
   });
+}
+
+/** The token for development, null if there is none, and what a start prints about tokens. */
+export async function openDevToken(
+  config: Config,
+  db: Database,
+  keys: Keyring,
+): Promise<{ token: string | null; hint: TokenHint }> {
+  const command = `npx kyc-gateway token create --account demo --name first --scopes kyc:read,kyc:write,kyc:pii`;
+  if (config.databaseUrl !== undefined) return { token: null, hint: { command } };
+  const file = devTokenFile(config.dataDir);
+  const token = await ensureDevToken(db, keys, file, Date.now());
+  if (token === null) return { token, hint: { command } };
+  return {
+    token,
+    hint: { header: `-H "Authorization: Bearer $(cat '${file.replaceAll("'", "'\\''")}')"` },
+  };
 }

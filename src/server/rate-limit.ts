@@ -18,7 +18,7 @@ declare module "fastify" {
   }
 }
 
-interface RateLimiter {
+export interface RateLimiter {
   /** Counts a request of a token, or without a good one. Fails with RATE_LIMITED if its window has none left. */
   count(request: FastifyRequest, reply: FastifyReply, tokenId?: string): Promise<void>;
 }

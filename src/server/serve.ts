@@ -1,9 +1,7 @@
-import { setTimeout as wait } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import { createAuthenticator } from "../auth/authenticate.ts";
-import { devTokenFile, ensureDevToken } from "../auth/dev-token.ts";
 import type { VerifyJwt } from "../auth/jwt.ts";
 import { openSignInNames } from "../auth/sign-in-name.ts";
 import type { Config } from "../config.ts";
@@ -14,36 +12,29 @@ import { migrate } from "../db/migrating/migrate.ts";
 import { isMigrated } from "../db/migrating/pending.ts";
 import { type OpenDatabase, openDatabase } from "../db/open.ts";
 import { isWritable } from "../db/writable.ts";
-import { startSweep } from "../idempotency/sweep.ts";
-import { endPlainNumbers, sealPlainNumbers } from "../kyc/number/sealed-numbers.ts";
 import { createLog, openOutput } from "../log.ts";
 import { createMetrics, type Metrics } from "../metrics.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
-import { watchKeyFile } from "../sealing/key-watch.ts";
 import type { Keyring } from "../sealing/keyring.ts";
-import { watchMilestones } from "../sealing/milestones.ts";
-import { keyFileOf, openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
-import { registerNewestKey } from "../sealing/registry.ts";
-import { countSeals } from "../sealing/seal-counts.ts";
+import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
 import { readVersion } from "../version.ts";
 import { createApp } from "./app.ts";
-import { isLoopbackHost } from "./development-token.ts";
+import { startBackground } from "./background.ts";
+import { isLoopbackHost, openDevToken } from "./development-token.ts";
 import { acceptMore } from "./load/acceptors.ts";
 import { openFilesLimit, roomForConnections } from "./load/open-files.ts";
 import { prepareDrain } from "./shutdown.ts";
 import { closeInTime, type Stop, StoppedAtStart, unlessStopped } from "./stop-signal.ts";
-import { type TokenHint, toUrl, welcome } from "./welcome.ts";
+import { toUrl, welcome } from "./welcome.ts";
 
 /**
- * Left to itself the heap grows to three times what lives in it before it is cleared: to grow by 40 % keeps a loaded
- * gateway below 160 MB, for some per cent of its rate. And where the first requests come all at once, V8 takes what is
- * made for a request to live long, and makes it in its old space ever after: that would cost a third of the rate.
+ * By default the heap grows to three times its live data before it is collected: growth by 40 % keeps a loaded gateway
+ * below 160 MB, and costs some per cent of its rate. And if the first requests come all at once, V8 concludes that objects
+ * made for a request live long, and allocates them in its old space from then on: that would cost a third of the rate.
  */
 const V8_FLAGS = ["--heap-growing-percent=40", "--no-allocation-site-pretenuring"];
-/** Milliseconds. */
-const SEAL_AGAIN_AFTER = 10_000;
 
-/** Tells whoever starts the gateway. Fails if that can't be read by anybody. */
+/** Prints lines for the person who starts the gateway. Fails if nobody can read them. */
 type Say = (...lines: string[]) => Promise<void>;
 
 /**
@@ -89,86 +80,53 @@ export async function serve(config: Config, say: Say, stop: Stop): Promise<numbe
   }
 }
 
+/** Starts everything in order, serves until `stop`, and stops everything in the reverse order. */
 async function run(
   config: Config,
   { db, address }: OpenDatabase,
   { log, metrics, say, stop }: { log: Logger; metrics: Metrics; say: Say; stop: Stop },
 ): Promise<number> {
-  let draining = false;
-  let deaf = false;
-  const ending = new AbortController();
+  const state = { draining: false, closed: false };
   await unlessStopped(stop, migrate(address));
   const keys = await unlessStopped(
     stop,
     openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message)),
   );
   for (const message of describeUnreached(keys)) log.warn(message);
-  // It takes a moment until there is more to say: whoever wants a line alone, as `head -1` does, has gone by then.
+  // Some time passes until the next line: a reader of one line, as `head -1`, has gone by then.
   await say(`KYC gateway ${readVersion()} is starting …`);
-  const unwatchKeys = config.encryptionKeys
-    ? () => {}
-    : watchKeyFile(keyFileOf(config), keys, {
-        onNewest: (key) => {
-          log.info({ key }, "a new encryption key is in use");
-          // A start without this key is refused from now on, as after a start with it.
-          registerNewestKey(db, Date.now(), async () => keys).catch((err) =>
-            log.warn({ err }, "the new encryption key could not be registered"),
-          );
-        },
-        onFailure: (err) => log.warn({ err }, "the key file could not be read again"),
-      });
-  const { token, hint } = await unlessStopped(stop, devToken(config, db, keys));
-  const devTokenOfPages = isLoopbackHost(config.host) ? token : null;
-  const app = await createApp({
-    config,
-    devToken: devTokenOfPages,
-    db,
-    keys,
-    authenticate: createAuthenticator(db, keys, Date.now, await jwtVerifier(config, db, keys, log)),
-    log,
-    metrics,
-    isReady: async () => (await isWritable(db.urgent)) && (await isMigrated(db.urgent)),
-    isDraining: () => draining,
-    isDeaf: () => deaf,
-    now: Date.now,
-  });
-  const drain = prepareDrain(app);
-  const sealing = sealWhatIsPlain(db, keys, log, ending.signal);
-  const stopCounting = countSeals(db, keys, {
-    onMany: (key, seals) =>
-      log.warn({ key, seals }, "an encryption key has sealed half of what it may: change to a new one"),
-    onFailure: (err) => log.warn({ err }, "what the encryption keys have sealed could not be counted"),
-  });
-  const stopMilestones = watchMilestones(db, keys, {
-    onMissing: (milestone) =>
-      log.error({ milestone }, "somebody has removed a milestone from the database: it still holds here"),
-    onFailure: (err) => log.warn({ err }, "the milestones of the database could not be read"),
-  });
-  // Left to Node, what comes while 511 wait is dropped by the system, and hangs in its retries.
-  await app.listen({ port: config.port, host: config.host, backlog: config.maxConnections });
-  await say(...welcome(baseUrl(app, config.host), config, { hint, devToken: devTokenOfPages })).catch(
-    async (error) => {
-      ending.abort();
-      unwatchKeys();
-      await Promise.all([app.close(), sealing, stopMilestones(), stopCounting()]);
-      throw error;
-    },
-  );
-  const acceptors = acceptMore(app.server, config.maxConnections);
-  const stopSweep = startSweep({ db, log });
-  const signal = await stop;
-  draining = true;
-  ending.abort();
-  unwatchKeys();
-  log.info({ signal }, "stopping");
-  const drained = drain(acceptors, () => {
-    deaf = true;
-  });
-  // All at once: each can wait for a database that does not answer, and an operator's stop allows ten seconds in all.
-  await Promise.all([drained, sealing, stopSweep(), stopMilestones(), stopCounting()]);
-  if (!(await drained)) log.warn("requests that did not end in time were cut");
-  log.info("stopped");
-  return 0;
+  const stopBackground = startBackground({ config, db, keys, log });
+  let app: FastifyInstance | undefined;
+  try {
+    const { token, hint } = await unlessStopped(stop, openDevToken(config, db, keys));
+    const devToken = isLoopbackHost(config.host) ? token : null;
+    const authenticate = createAuthenticator(db, keys, Date.now, await jwtVerifier(config, db, keys, log));
+    app = await createApp({
+      ...{ config, devToken, db, keys, authenticate, log, metrics, now: Date.now },
+      isReady: async () => (await isWritable(db.urgent)) && (await isMigrated(db.urgent)),
+      isDraining: () => state.draining,
+      isClosed: () => state.closed,
+    });
+    const drain = prepareDrain(app);
+    // With Node's default of 511, the system drops further connections, and their clients wait for their retries.
+    await app.listen({ port: config.port, host: config.host, backlog: config.maxConnections });
+    await say(...welcome(baseUrl(app, config.host), config, { hint, devToken }));
+    const acceptors = acceptMore(app.server, config.maxConnections);
+    const signal = await stop;
+    state.draining = true;
+    log.info({ signal }, "stopping");
+    const drained = drain(acceptors, () => {
+      state.closed = true;
+    });
+    await Promise.all([drained, stopBackground()]);
+    if (!(await drained)) log.warn("requests that did not end in time were cut");
+    log.info("stopped");
+    return 0;
+  } catch (error) {
+    // A start that is stopped ends the process at once, whatever the database does.
+    if (!(error instanceof StoppedAtStart)) await Promise.all([app?.close(), stopBackground()]);
+    throw error;
+  }
 }
 
 /** What the database of an earlier release still accepts, and until when, in words. */
@@ -185,20 +143,6 @@ function describeUnreached({ reached }: Keyring): string[] {
   return lines;
 }
 
-/** Seals what an earlier release has left plain, while the gateway serves, however often that takes. */
-async function sealWhatIsPlain(db: Database, keys: Keyring, log: Logger, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted && !keys.reached.has("numbers_sealed")) {
-    try {
-      const { resealed } = await sealPlainNumbers(db, keys, signal);
-      if (resealed > 0) log.info({ sealed: resealed }, "plain document numbers were encrypted");
-      if (signal.aborted || (await endPlainNumbers(db, keys, Date.now()))) return;
-    } catch (err) {
-      log.warn({ err }, "plain document numbers could not be encrypted yet");
-    }
-    await wait(SEAL_AGAIN_AFTER, undefined, { signal }).catch(() => {});
-  }
-}
-
 async function jwtVerifier(
   { jwt }: Config,
   db: Database,
@@ -206,28 +150,11 @@ async function jwtVerifier(
   log: Logger,
 ): Promise<VerifyJwt | undefined> {
   if (!jwt) return undefined;
-  // Loaded only where it is needed: every start would pay for it.
+  // Loaded only if it is needed: every start would pay for it.
   const { createJwtVerifier } = await import("../auth/jwt.ts");
   const onFailure = (err: unknown) => log.warn({ err }, "the identity provider's keys could not be fetched");
   const nameSignIn = await openSignInNames(db, keys);
   return createJwtVerifier(jwt, { nameSignIn, now: Date.now, onFailure });
-}
-
-/** The token for development where there is one, and what a start tells of tokens. */
-async function devToken(
-  config: Config,
-  db: Database,
-  keys: Keyring,
-): Promise<{ token: string | null; hint: TokenHint }> {
-  const command = `npx kyc-gateway token create --account demo --name first --scopes kyc:read,kyc:write,kyc:pii`;
-  if (config.databaseUrl !== undefined) return { token: null, hint: { command } };
-  const file = devTokenFile(config.dataDir);
-  const token = await ensureDevToken(db, keys, file, Date.now());
-  if (token === null) return { token, hint: { command } };
-  return {
-    token,
-    hint: { header: `-H "Authorization: Bearer $(cat '${file.replaceAll("'", "'\\''")}')"` },
-  };
 }
 
 function baseUrl(app: FastifyInstance, host: string): string {

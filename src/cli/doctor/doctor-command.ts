@@ -2,7 +2,7 @@ import { Command, Option } from "commander";
 import type { Config } from "../../config.ts";
 import { connect } from "../../db/pool/pool.ts";
 import type { Keyring } from "../../sealing/keyring.ts";
-import { isOnTerminal, print, printed, printTable } from "../command.ts";
+import { isOnTerminal, print, printed, printTable } from "../print.ts";
 import { checkClocks, clocks } from "./check-clock.ts";
 import { checkDocuments, readConfiguration } from "./check-configuration.ts";
 import { checkConnections, checkPooler, checkServer, checkSettings, database } from "./check-database.ts";

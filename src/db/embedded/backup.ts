@@ -15,24 +15,24 @@ import type { Database } from "../client.ts";
 import { pgdataOf } from "./embedded.ts";
 import { DataDirInUseError, lockFolder } from "./folder-lock.ts";
 
-/** A backup or a restoration is not possible: the message says why. */
+/** A backup or restore is not possible. The message says why. */
 export class BackupError extends Error {
   override readonly name = "BackupError";
 }
 
-/** What a backup holds: the engine's files, and the keys if they are asked for. */
+/** The contents of a backup: the engine's files, and the keys if they were requested. */
 export const PGDATA = "pgdata";
 export const KEYS = "encryption-keys";
 
-/** So often the transaction that keeps others out says that it lives. Milliseconds. */
+/** Interval of the statements that keep the backup's transaction from its idle timeout. Milliseconds. */
 const SIGN_OF_LIFE = 1000;
 
 /**
- * Afterwards `file`, which must not exist, holds the embedded database of `dataDir` as it stands now, with every write
- * that was acknowledged before: a gzipped tar, readable by its owner alone, and on the disk. `db` is that database,
- * whose other users wait while its files are copied, not while the copy is packed. Until it is complete the file is
- * not there. The work is done in a folder beside it with a random name, `<file>.unfinished-…`, which no other user
- * can open; what a killed backup leaves of it is removed by the next one. Fails with BackupError.
+ * Afterwards `file`, which must not exist before, is a gzipped tar of the embedded database in `dataDir` with every
+ * write that was acknowledged before the call. Only its owner can read it, and it is synced to disk. `db` is that
+ * database; its other users wait while its files are copied, but not while the copy is packed. `file` appears when it
+ * is complete. Until then the work is in a folder next to it, `<file>.unfinished-<random>`, which no other user can
+ * open; the next backup removes what a killed one left. Fails with a BackupError.
  */
 export async function backUp(
   db: Database,
@@ -65,7 +65,7 @@ export async function backUp(
   }
 }
 
-/** Fails if the backup would replace something, or other users could replace parts of it while it is made. */
+/** Fails if the backup would replace a file, or if other users could replace parts of it in the meantime. */
 async function requireSafePlace(target: string): Promise<void> {
   if (await lstat(target).catch(() => undefined)) throw isThere(target);
   const folder = dirname(target);
@@ -78,7 +78,7 @@ async function requireSafePlace(target: string): Promise<void> {
   );
 }
 
-/** Removes what killed backups to this file have left. Fails if one is running. */
+/** Removes the folders that killed backups to this file have left. Fails if a backup is running. */
 async function removeLeftovers(target: string): Promise<void> {
   for (const folder of await findFoldersAside(target)) {
     const unlock = await lockFolder(folder).catch((error) => {
@@ -91,7 +91,7 @@ async function removeLeftovers(target: string): Promise<void> {
   }
 }
 
-/** A file system without permissions, such as FAT, shows each user everything: keys are not put there. */
+/** On a file system without permissions, such as FAT, every user can read everything, so no keys may be stored there. */
 async function requireReadersKeptOut(
   folder: string,
   { withKeys, onWarning }: { withKeys: boolean; onWarning: (message: string) => void },
@@ -104,13 +104,13 @@ async function requireReadersKeptOut(
 
 const isThere = (file: string) => new BackupError(`${file} is there already, and a backup never overwrites`);
 
-/** Does `work` while nobody writes: a transaction has the engine to itself, and all before it is in the files. */
+/** Does `work` while nothing is written: a transaction holds the engine, and all earlier writes are in the files. */
 async function whileHeld(db: Database, work: () => Promise<void>): Promise<void> {
-  // What others wrote so far needs not be written while they wait.
+  // Most of the writing to disk happens here, before others have to wait.
   await db.execute("checkpoint", [], Number.POSITIVE_INFINITY);
   await db.transaction(async (tx) => {
     await tx.execute("checkpoint");
-    // One that is silent for long is rolled back; where that has happened, the next sign fails, and so does this.
+    // An idle transaction is rolled back. If that happens nevertheless, the next statement fails, and so does this.
     let signs: Promise<unknown> = Promise.resolve();
     const timer = setInterval(() => {
       signs = signs.then(() => tx.execute("select 1"));
@@ -130,7 +130,7 @@ async function copyFiles(dataDir: string, folder: string, withKeys: boolean): Pr
   await cp(pgdataOf(dataDir), join(folder, PGDATA), { recursive: true, mode: constants.COPYFILE_FICLONE });
   const keys = join(resolve(dataDir), KEYS);
   if (!withKeys || !existsSync(keys)) return;
-  // An operator may have put a link there.
+  // It can be a link that an operator made.
   await cp(keys, join(folder, KEYS), { dereference: true });
 }
 

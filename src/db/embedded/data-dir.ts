@@ -2,10 +2,10 @@ import { accessSync, constants, lstatSync, mkdirSync, readdirSync, type Stats, s
 import { dirname, join, resolve } from "node:path";
 import { currentUser, FOLDER_MODE, OF_OTHERS } from "../../lib/private-files.ts";
 
-/** DATA_DIR names a folder that can't be made, or that is not this user's alone. The message says what to do. */
+/** DATA_DIR can't be created, or other users can access it. The message says what to do. */
 export class DataDirError extends Error {
   override readonly name = "DataDirError";
-  /** What the operating system answered, if it was that. */
+  /** The operating system's error code, if there is one. */
   readonly code: string | undefined;
 
   constructor(message: string, code?: string) {
@@ -15,8 +15,8 @@ export class DataDirError extends Error {
 }
 
 /**
- * Afterwards the data folder exists, belongs to this user and is closed to all others: whoever can write in it could
- * replace keys and links in it. Its path comes back, absolute. Fails with DataDirError.
+ * Afterwards the data folder exists, belongs to this user, and no other user can access it: a user who can write to it
+ * could replace keys and links. Returns its absolute path. Fails with a DataDirError.
  */
 export function openDataDir(dataDir: string): string {
   const folder = resolve(dataDir);
@@ -65,7 +65,7 @@ const REASONS: Record<string, string> = {
   ENOSPC: "the disk is full",
 };
 
-/** Makes the missing folders of a path. Node's own recursive way never ends in a file system without new folders. */
+/** Makes the missing folders of a path. Node's recursive mkdir never returns on some file systems that refuse folders. */
 function makeFolders(folder: string): void {
   const missing: string[] = [];
   for (let path = folder; !isFolder(path); path = dirname(path)) missing.push(path);
@@ -91,7 +91,7 @@ function isFolder(path: string): boolean {
 function requireOwn(folder: string): void {
   const user = currentUser();
   if (user === undefined) return;
-  // Whoever made a link chose the folder.
+  // If it is a link, its owner decides which folder is used.
   const link = lstatSync(folder);
   if (link.uid !== user && link.uid !== 0) throw foreign(folder, link, user);
   const found = statSync(folder);
@@ -115,7 +115,7 @@ function foreign(path: string, { uid }: Stats, user: number): DataDirError {
   );
 }
 
-/** For volumes whose owner and mode somebody else decides. */
+/** Advice for volumes whose owner and mode can't be changed. */
 const orInside = (folder: string) =>
   `. Or set DATA_DIR to ${quote(join(folder, "kyc"))}, which the gateway makes for itself`;
 

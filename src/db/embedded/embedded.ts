@@ -10,53 +10,51 @@ import { lockFolder } from "./folder-lock.ts";
 import { Multiplexer, type MultiplexerOptions } from "./multiplexer.ts";
 import { query, readyStatus } from "./wire.ts";
 
-export { DataDirInUseError } from "./folder-lock.ts";
-
 /** A PostgreSQL that runs in a thread of this process and is served on a Unix socket. */
 export interface EmbeddedDatabase {
-  /** What `psql -h` takes. */
+  /** The folder for `psql -h`. */
   socketDir: string;
   socketPath: string;
   /**
-   * Lets nobody in any more. Connections may stay for `guestsMs` milliseconds (default 0) and transactions under way
-   * for some seconds; then everything is closed and the folder given back.
+   * Accepts no new connections. Existing ones get `guestsMs` milliseconds (default 0), and running transactions some
+   * seconds. Then everything is closed and the folder unlocked.
    */
   close(guestsMs?: number): Promise<void>;
 }
 
 const IDLE_TRANSACTION_MS = 10_000;
-/** Longer than any statement of a migration takes. */
+/** Longer than any statement of a migration takes. Milliseconds. */
 const LONGEST_CALL_MS = 300_000;
 const CLOSE_GRACE_MS = 2000;
 
-/** How the answer to a statement that fails begins. */
+/** The first byte of the answer to a statement that fails. */
 const ERROR_RESPONSE = "E".charCodeAt(0);
 
-/** The path of the socket in a data folder: absolute. */
+/** The absolute path of the socket in a data folder. */
 export function socketPathOf(dataDir: string): string {
   return join(resolve(dataDir), ".s.PGSQL.5432");
 }
 
-/** The folder of the engine's files in a data folder. */
+/** The absolute path of the engine's files in a data folder. */
 export function pgdataOf(dataDir: string): string {
   return join(resolve(dataDir), "pgdata");
 }
 
-/** Whether a data folder has a database already. */
+/** Whether a data folder contains a database. */
 export function hasDatabase(dataDir: string): boolean {
   return existsSync(join(pgdataOf(dataDir), "PG_VERSION"));
 }
 
 /**
- * Opens the database in `dataDir`, made if need be, for this user alone, and serves it on a socket there until it is
- * closed: any number of clients, one transaction at a time. `idleTransactionMs` bounds how long a client may do
- * nothing inside a transaction (default 10 s), `longestCallMs` how long it may keep the engine busy without a break
- * (default 5 minutes): that ends the connections of all. Whatever a client was told is committed survives the death of the
- * process, not that of the machine: nothing waits for the disk. Fails with DataDirInUseError while another process
- * has the folder, and with DataDirError if the folder can't be made or is open to other users.
+ * Opens the database in `dataDir`, creating it if necessary, and serves it on a socket there until it is closed. Only
+ * this user can connect. There can be any number of clients, with one transaction at a time. `idleTransactionMs` limits
+ * how long a client may be idle inside a transaction (default 10 s). `longestCallMs` limits how long it may keep the
+ * engine busy (default 5 minutes); beyond that, all connections end. An acknowledged commit survives the death of the
+ * process, but not of the machine, because nothing waits for the disk. Fails with a DataDirInUseError if another process
+ * has the folder open, and with a DataDirError if the folder can't be created or other users can access it.
  *
- * The clients share one session: what they SET lasts until another one has its turn, startup parameters have no
- * effect, temporary tables and advisory locks belong to all. There is no LISTEN, no COPY FROM STDIN and no cancelling.
+ * All clients share one session. SET lasts until another client has its turn, startup parameters have no effect, and
+ * temporary tables and advisory locks belong to all. LISTEN, COPY FROM STDIN and cancelling are not supported.
  */
 export async function openEmbedded(
   dataDir: string,
@@ -104,7 +102,7 @@ export async function openEmbedded(
   }
 }
 
-/** A longer path is cut by the operating system without a word, and the socket lies elsewhere. */
+/** The operating system silently cuts a longer path, so the socket would be somewhere else. */
 function requireShort(socketPath: string): void {
   const length = Buffer.byteLength(socketPath);
   const limit = process.platform === "darwin" ? 103 : 107;
@@ -116,8 +114,8 @@ function requireShort(socketPath: string): void {
 }
 
 /**
- * Makes a new database in a folder of another name and renames that: one that was interrupted would never open again.
- * If it fails, it leaves nothing.
+ * Creates a new database under another name and renames it when it is complete, because an incomplete one can never be
+ * opened. If it fails, nothing remains.
  */
 async function initialise(pgdata: string): Promise<void> {
   const unfinished = `${pgdata}.new`;
@@ -133,8 +131,8 @@ async function initialise(pgdata: string): Promise<void> {
 }
 
 /**
- * Opens the engine on its files, with nobody else in it, and closes it again. Fails where it can't be opened, or has
- * no migrated database. The caller holds the lock of the folder.
+ * Opens the engine on its files without serving it, and closes it again. Fails if it can't be opened or has no migrated
+ * database. The caller holds the folder's lock.
  */
 export async function checkEngineFiles(pgdata: string): Promise<void> {
   const engine = await openEngine(pgdata);
@@ -149,14 +147,14 @@ export async function checkEngineFiles(pgdata: string): Promise<void> {
   }
 }
 
-/** Listens where only this user can connect. A socket file that is there has lost its process: the lock says so. */
+/** Listens on a socket that only this user can open. An existing socket file is stale, because we hold the folder's lock. */
 function listen(multiplexer: Multiplexer, socketPath: string): Promise<Server> {
   rmSync(socketPath, { force: true });
   const server = createServer((socket) => multiplexer.accept(socket));
   return new Promise((resolve, reject) => {
     server.once("error", reject);
     server.once("listening", () => resolve(server));
-    // The file is made before `listen` returns: there is no moment in which it has other permissions.
+    // `listen` creates the file before it returns, so the file never has other permissions.
     const umask = process.umask(0o177);
     try {
       server.listen(socketPath);

@@ -1,9 +1,9 @@
-// The thread of the embedded engine: opens the database in the folder that it is given, and runs what it is sent.
+// The thread of the embedded engine: it opens the database in the given folder and runs the messages that it receives.
 import { parentPort, workerData } from "node:worker_threads";
 import { PGlite } from "@electric-sql/pglite";
 import type { FromEngine, ToEngine } from "./engine.ts";
 
-/** What a server reports to each client that connects. */
+/** Settings that a server reports to each client at connection. */
 const REPORTED_SETTINGS = [
   ...["server_version", "server_encoding", "client_encoding", "DateStyle", "IntervalStyle", "TimeZone"],
   ...["integer_datetimes", "standard_conforming_strings", "is_superuser", "in_hot_standby"],
@@ -11,23 +11,23 @@ const REPORTED_SETTINGS = [
 ];
 
 /**
- * The least that PostgreSQL allows. Its calls also take the stack of JavaScript, which ends sooner than what the
- * default of 2 MB guards: there deep recursion would crash the engine instead of failing with an error.
+ * The minimum that PostgreSQL allows. Its calls also use JavaScript's stack, which is smaller than the default of 2 MB:
+ * with the default, deep recursion would crash the engine instead of failing with an error.
  */
 const STACK_DEPTH = ["-c", "max_stack_depth=100kB"];
 
 /**
- * An eighth of the default: the engine fills them before it opens, which takes half a second, and what it evicts is
- * still in the memory of the operating system.
+ * One eighth of the default. The engine fills its buffers before it opens, which takes half a second for the default,
+ * and evicted pages are still in the operating system's cache.
  */
 const BUFFERS = ["-c", "shared_buffers=16MB"];
 
-/** The exit status with which the engine leaves a statement that fails. Any other throw is a crash. */
+/** The exit status that the engine throws if a statement fails. Anything else that it throws is a crash. */
 const STATEMENT_FAILED = 100;
 
 /**
- * PGlite swallows whatever its engine throws and goes on: a crash is answered with silence, or by an endless loop
- * over input that nobody reads any more. After this, a crash rejects the call in which it happens and all later ones.
+ * Makes a crash reject the call in which it happens and all later calls. PGlite ignores what its engine throws: after a
+ * crash it would return nothing, or loop endlessly over input that the engine no longer reads.
  */
 function throwCrashes(database: PGlite): void {
   const engine = database.Module;
@@ -44,7 +44,7 @@ function throwCrashes(database: PGlite): void {
     }
     if (crash) throw crash;
   };
-  // What PGlite's loop calls after each throw, and the only way out of it.
+  // PGlite's loop calls this after each throw, and throwing here is the only way out of the loop.
   engine.stackRestore = (pointer) => {
     if (crash) throw crash;
     return stackRestore(pointer);
@@ -53,7 +53,7 @@ function throwCrashes(database: PGlite): void {
 
 async function run(database: PGlite, messages: Uint8Array): Promise<Uint8Array<ArrayBuffer>[]> {
   const answer: Uint8Array<ArrayBuffer>[] = [];
-  // The variant that streams: the plain one also keeps every answer, parsed, for as long as the process lives.
+  // We use the streaming variant because the other one also keeps every parsed answer in memory forever.
   await database.execProtocolRawStream(messages, {
     onRawData: (bytes) => answer.push(new Uint8Array(bytes)),
   });
@@ -73,7 +73,7 @@ async function serve(database: PGlite, messages: ToEngine): Promise<void> {
   }
 }
 
-/** What the engine throws is not always an error: where a file can't be written, it has nothing but a number. */
+/** Describes what the engine threw. It is not always an Error: if a file can't be written, it has only an error number. */
 function describe(error: unknown): string {
   const { message, errno } = (error ?? {}) as { message?: string; errno?: number };
   return message || (errno === undefined ? String(error) : `system error ${errno}`);
@@ -89,7 +89,7 @@ function tell(words: FromEngine, transferred: Uint8Array<ArrayBuffer>[] = []): v
 const database = await PGlite.create(workerData, {
   startParams: [...PGlite.defaultStartParams, ...STACK_DEPTH, ...BUFFERS],
 }).catch((error) => {
-  // Cloned for the other thread, what is thrown here would have lost its name and message.
+  // An error is cloned for the main thread, and the engine's own errors would lose their name and message.
   throw new Error(describe(error));
 });
 throwCrashes(database);

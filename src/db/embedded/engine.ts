@@ -4,21 +4,21 @@ import { Worker } from "node:worker_threads";
 import { packageFile } from "../../package-file.ts";
 import type { Engine } from "./multiplexer.ts";
 
-/** Messages to run, or null: nothing more comes. */
+/** Messages to run, or null to close the engine. */
 export type ToEngine = Uint8Array | null;
 
-/** What it says when it is open, and then to each message. */
+/** The thread's messages: `parameters` when the engine is open, then one of the others for each call. */
 export type FromEngine =
   | { parameters: Record<string, string> }
   | { answer: Uint8Array<ArrayBuffer>[] }
   | { crash: string };
 
-/** The engine can't open its files. The message says why, as far as that is known. */
+/** The engine can't open its files. The message says why, if that is known. */
 export class EngineError extends Error {
   override readonly name = "EngineError";
 }
 
-/** A new database takes 40 MB; one that is there needs less to be opened. Bytes. */
+/** A new database takes 40 MB; opening an existing one needs less. Bytes. */
 const LITTLE_SPACE = 48 * 1024 * 1024;
 
 function asEngineError(pgdata: string, cause: unknown): EngineError {
@@ -31,16 +31,16 @@ function asEngineError(pgdata: string, cause: unknown): EngineError {
   return new EngineError(`the embedded database in ${pgdata} can't be opened: ${reason}`, { cause });
 }
 
-/** A thread runs no TypeScript: from the sources it is the compiled one, too. */
+/** A thread can't run TypeScript, so the compiled file is used even if we run from the sources. */
 const WORKER = packageFile("../dist/engine-worker.js");
 
 /**
- * Opens the engine on its files, made if there are none, in a thread of its own: what it runs holds up nothing else.
- * Nobody else may have the files open. Fails with EngineError if they can't be opened.
+ * Opens the engine on its files, creating them if necessary, in its own thread, so that it does not block the event
+ * loop. Nothing else may have the files open. Fails with an EngineError if they can't be opened.
  */
 export async function openEngine(pgdata: string): Promise<Engine> {
   const worker = new Worker(WORKER, { workerData: pgdata });
-  /** Who waits for the next word. */
+  /** The caller that waits for the thread's next message. */
   let waiting: { resolve(words: FromEngine): void; reject(error: Error): void } | undefined;
   let ended: Error | undefined;
   const end = (error: Error) => {
@@ -71,7 +71,7 @@ export async function openEngine(pgdata: string): Promise<Engine> {
   return {
     parameters: "parameters" in opened ? opened.parameters : {},
     run: async (messages) => {
-      // A copy, to be given away: short messages share their memory with others.
+      // Transfer a copy: small buffers share their memory with others.
       const bytes = new Uint8Array(messages);
       worker.postMessage(bytes, [bytes.buffer]);
       const words = await next();

@@ -11,22 +11,22 @@ import {
 import { join, resolve } from "node:path";
 import { DataDirError } from "./data-dir.ts";
 
-/** Another process holds the data folder. */
+/** Another process has the data folder open. */
 export class DataDirInUseError extends Error {
   override readonly name = "DataDirInUseError";
 }
 
 /**
- * Takes the exclusive lock of a folder, which must exist and be this user's alone, and returns the function that
- * gives it back. Until then nobody else gets it, in this process or another; the operating system gives it back when
- * this process dies. Fails with DataDirInUseError if somebody holds it, and with DataDirError if what has the lock's
- * name is no file.
+ * Takes the exclusive lock of a folder and returns the function that releases it. The folder must exist, and only this
+ * user may have access. Until the release nothing else gets the lock, in this process or another; the operating system
+ * releases it if this process dies. Fails with a DataDirInUseError if the lock is taken, and with a DataDirError if the
+ * lock's name belongs to something other than a file.
  */
 export async function lockFolder(folder: string): Promise<() => void> {
   // @ts-expect-error: the package has no type declarations
   const { tryLock } = (await import("fs-native-extensions")) as { tryLock(fd: number): boolean };
-  // The lock lives as long as this file is open, so a plain descriptor holds it: nothing collects that. The file
-  // stays when the lock is given back: deleting it would let two processes lock two files of one name.
+  // The lock lasts while this file is open. A plain descriptor is not garbage-collected. The file is never deleted:
+  // otherwise two processes could lock two files of the same name.
   const file = join(folder, "lock");
   const fd = openLockFile(file);
   try {
@@ -57,7 +57,7 @@ export async function findLockHolder(folder: string): Promise<string | undefined
 
 function openLockFile(file: string, create: number = constants.O_CREAT): number {
   try {
-    // Without O_NONBLOCK a pipe of this name could hold the start up.
+    // Without O_NONBLOCK, a pipe of this name could block the start.
     const flags = constants.O_RDWR | create | constants.O_NOFOLLOW | constants.O_NONBLOCK;
     return openSync(file, flags, 0o600);
   } catch (error) {

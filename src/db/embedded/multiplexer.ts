@@ -3,57 +3,57 @@ import { setImmediate as nextRound, setTimeout as wait } from "node:timers/promi
 import { ClientConnection } from "./client-connection.ts";
 import { message, query, readyStatus } from "./wire.ts";
 
-/** A PostgreSQL backend without a server: one session, one call at a time. */
+/** A PostgreSQL backend without a server. It has one session and runs one call at a time. */
 export interface Engine {
-  /** What a client is told of the server's settings when it connects. */
+  /** The settings that clients are told when they connect. */
   readonly parameters: Record<string, string>;
-  /** Runs messages and returns the answer to all of them. Rejects where the engine has crashed: it can't go on. */
+  /** Runs messages and returns the answer to all of them. Rejects if the engine has crashed; it can't be used then. */
   run(messages: Buffer): Promise<Buffer[]>;
-  /** Shuts the engine down in good order. */
+  /** Shuts the engine down normally. */
   close(): Promise<void>;
-  /** Ends it wherever it is, without another word to it: a call under way rejects. Afterwards its files are free. */
+  /** Ends the engine immediately; a running call rejects. Afterwards another engine can open its files. */
   abandon(): Promise<void>;
 }
 
 export interface MultiplexerOptions {
-  /** How long a connection may do nothing while it keeps the engine from others. Milliseconds. */
+  /** How long a connection may be idle while it holds the engine. Milliseconds. */
   idleTransactionMs: number;
-  /** How long one batch may run until the engine is ended, and opened again without what it did. Milliseconds. */
+  /** How long one batch may run. After that, the engine is ended and reopened without the batch's effects. Milliseconds. */
   longestCallMs: number;
   onWarning(message: string): void;
 }
 
-/** Opening the engine takes a while. Milliseconds. */
+/** Minimum interval between two attempts to reopen the engine, because opening is slow. Milliseconds. */
 const REOPEN_AT_MOST_EVERY = 1000;
 
 const SYNC = message("S");
 const SHUTTING_DOWN = ["57P01", "the embedded database is shutting down"] as const;
 
-/** What a session setting, a role or a cursor of the last connection would otherwise do to the next. */
+/** Removes settings, roles and cursors of the previous connection. */
 const RESET_SESSION = query("set session authorization default; reset all; close all");
 
 /**
- * Ends any transaction, implicit or explicit, without committing it. A bare Sync would commit what an unfinished
- * batch did; after an error inside a batch all but Sync is skipped, and the second ROLLBACK is the one that counts.
+ * Ends any transaction, implicit or explicit, without committing it. Sync alone would commit an unfinished batch. After
+ * an error inside a batch, everything up to Sync is skipped, and the second ROLLBACK takes effect.
  */
 const ROLL_BACK = Buffer.concat([query("rollback"), SYNC, query("rollback")]);
 
 /**
- * Shares one engine between connections. A connection has the engine to itself from the first message of a batch
- * until the engine is outside a transaction again; the others wait in the order in which they came. A connection
- * that goes away or idles in that time is rolled back. Session settings last until another connection has its turn;
- * prepared statements belong to their connection. A crash of the engine ends all connections and opens it anew; where
- * that fails it is tried again when somebody asks for something, and fails until then.
+ * Shares one engine between connections. A connection holds the engine from the first message of a batch until the
+ * engine is outside a transaction again; the others wait in order of arrival. A connection that closes or is idle in
+ * that time is rolled back. Session settings last until another connection has its turn; prepared statements belong to
+ * their connection. If the engine crashes, all connections end and it is reopened. If reopening fails, it is tried again
+ * at the next request.
  */
 export class Multiplexer {
   readonly #connections = new Set<ClientConnection>();
-  /** Connections with something to run and the departed ones whose remains are to be cleared, in order. */
+  /** In order: connections that have messages to run, and closed ones that must be cleaned up. */
   readonly #queue = new Set<ClientConnection>();
   readonly #reopen: () => Promise<Engine>;
   readonly #options: MultiplexerOptions;
-  /** Undefined while it has crashed and can't be opened again. */
+  /** Undefined after a crash until it is reopened. */
   #engine: Engine | undefined;
-  /** When it was tried last to open it again. Milliseconds. */
+  /** Time of the last attempt to reopen it. Milliseconds since the process started. */
   #reopenedAt = Number.NEGATIVE_INFINITY;
   #parameters: Record<string, string>;
   #holder: ClientConnection | undefined;
@@ -62,7 +62,7 @@ export class Multiplexer {
   #closing = false;
   #accepted = 0;
 
-  /** `reopen` is called after a crash of the engine. */
+  /** `reopen` is called after the engine has crashed. */
   constructor(engine: Engine, reopen: () => Promise<Engine>, options: MultiplexerOptions) {
     this.#engine = engine;
     this.#parameters = engine.parameters;
@@ -83,8 +83,8 @@ export class Multiplexer {
   }
 
   /**
-   * Ends every connection, those with a batch or transaction under way when it is finished, at the latest after
-   * `graceMs` milliseconds, and closes the engine. One that is busy for as long again is ended as it is.
+   * Ends every connection and closes the engine. Connections with a running batch or transaction get up to `graceMs`
+   * milliseconds to finish it. If the engine is still busy after as long again, it is ended immediately.
    */
   async close(graceMs: number): Promise<void> {
     this.#closing = true;
@@ -124,7 +124,7 @@ export class Multiplexer {
     connection.dismiss("25P03", "terminating connection due to idle-in-transaction timeout");
   }
 
-  /** The one place that runs the engine: turn by turn, until nobody has anything to run. */
+  /** Serves the connections one after another until none has anything to run. Nothing else runs the engine. */
   async #work(): Promise<void> {
     if (this.#working) return;
     this.#working = true;
@@ -137,7 +137,7 @@ export class Multiplexer {
       } catch (crash) {
         await this.#restart(crash);
       }
-      // What has come meanwhile goes first, also that somebody has left.
+      // Let sockets report new messages and closed connections first.
       await nextRound();
     }
     this.#working = false;
@@ -191,7 +191,7 @@ export class Multiplexer {
     if (names.length > 0) await engine.run(Buffer.concat(names.map((name) => message("C", `S${name}`))));
   }
 
-  /** Leaves nothing of a departed connection in the engine: no transaction, no prepared statement. */
+  /** Removes the transaction and prepared statements of a closed connection from the engine. */
   async #clearUp(connection: ClientConnection, engine: Engine): Promise<void> {
     const remains: Buffer[] = [];
     if (connection === this.#holder) remains.push(ROLL_BACK);
@@ -229,7 +229,7 @@ export class Multiplexer {
   }
 }
 
-/** SQL that closes all statements whose name begins with `prefix`, which holds no quotes. */
+/** SQL that closes all prepared statements whose name begins with `prefix`, which must not contain quotes. */
 function dropStatements(prefix: string): Buffer {
   return query(`do $$ declare statement text; begin
     for statement in select name from pg_prepared_statements where starts_with(name, '${prefix}') loop

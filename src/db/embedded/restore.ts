@@ -9,10 +9,10 @@ import { checkEngineFiles, hasDatabase, pgdataOf } from "./embedded.ts";
 import { lockFolder } from "./folder-lock.ts";
 
 /**
- * Afterwards `dataDir`, which must not have a database, has the one of the backup, and its keys if the backup has any.
- * It is unpacked and opened in a folder of its own in there: until it is found to work, and if this is interrupted,
- * `dataDir` has no database. Fails with BackupError, with DataDirInUseError while another process has the folder, and
- * with DataDirError if other users can open it.
+ * Afterwards `dataDir`, which must not contain a database before, contains the database of the backup, and its keys if
+ * the backup has any. The backup is unpacked and opened in a separate folder inside `dataDir` first: until it is known to
+ * work, and if the restore is interrupted, `dataDir` has no database. Fails with a BackupError, with a DataDirInUseError
+ * if another process has the folder open, and with a DataDirError if other users can access it.
  */
 export async function restore(dataDir: string, file: string): Promise<void> {
   await access(file).catch(() => {
@@ -31,7 +31,7 @@ export async function restore(dataDir: string, file: string): Promise<void> {
     await checkEngineFiles(join(unpacked, PGDATA)).catch((error) => {
       throw notABackup(file, error);
     });
-    // The database last: as long as it is not there, nothing is restored.
+    // Move the database last: until it is there, nothing counts as restored.
     const takeBackKeys = await moveKeys(unpacked, folder);
     await rename(join(unpacked, PGDATA), pgdataOf(folder)).catch(async (error) => {
       await takeBackKeys();
@@ -43,7 +43,7 @@ export async function restore(dataDir: string, file: string): Promise<void> {
   }
 }
 
-/** Takes nothing from a file but what a backup holds: plain files and folders under its two names. */
+/** Unpacks only what a backup contains: plain files and folders under its two names. */
 function unpack(file: string, folder: string): void {
   const isOurs = (path: string) => path === KEYS || path.split("/")[0] === PGDATA;
   const isPlain = (entry: object) => "type" in entry && ["File", "Directory"].includes(String(entry.type));
@@ -51,7 +51,7 @@ function unpack(file: string, folder: string): void {
     extract({
       file,
       cwd: folder,
-      // One that fails later than this returns would still be writing.
+      // If it ran asynchronously and failed, it could still be writing after this function returns.
       sync: true,
       strict: true,
       preserveOwner: false,
@@ -64,7 +64,7 @@ function unpack(file: string, folder: string): void {
   if (!existsSync(join(folder, PGDATA, "PG_VERSION"))) throw notABackup(file);
 }
 
-/** Afterwards the backup's keys, if it has any, are in the folder. What takes them back again comes back. */
+/** Moves the backup's keys, if it has any, to the folder. Returns the function that undoes it. */
 async function moveKeys(from: string, to: string): Promise<() => Promise<void>> {
   const [restored, present] = [join(from, KEYS), join(to, KEYS)];
   const nothingToUndo = async () => {};

@@ -1,16 +1,15 @@
 import { startRecurring } from "../../lib/recurring.ts";
 import type { Database } from "../client.ts";
 
-/** As PostgreSQL's autovacuum has it. Milliseconds. */
+/** The default interval of PostgreSQL's autovacuum. Milliseconds. */
 const INTERVAL = 60_000;
-/** What runs a command is gone by then, and a gateway has started. Milliseconds. */
+/** By then a short command has ended and a gateway has started. Milliseconds. */
 const DELAY = 2000;
-/** What a start after a crash would have to do once more, at most, beside that of one interval. Bytes. */
+/** Above this size of the write-ahead log, a checkpoint is made. It limits the work of a start after a crash. Bytes. */
 const LARGEST_LOG = 64 * 1024 * 1024;
 
 /**
- * Does from time to time, until the function that comes back is called, what `keepUp` does once. The function resolves
- * when the statement under way has ended.
+ * Calls `keepUp` at an interval. The returned function stops this and resolves when the running statement has ended.
  */
 export function startUpkeep(db: Database, onWarning: (message: string) => void): () => Promise<void> {
   return startRecurring({
@@ -22,13 +21,12 @@ export function startUpkeep(db: Database, onWarning: (message: string) => void):
 }
 
 /**
- * Does what PostgreSQL leaves to processes of its own, which the embedded engine has none of: afterwards the planner
- * knows the tables that have changed much, the space of their dead rows is used again, and the log that a start after
- * a crash goes through is short. Without it, a record would be looked for in all of its account, and the log would
- * grow for as long as the engine is open.
+ * Does the work of PostgreSQL's background processes, which the embedded engine does not have. Afterwards the planner has
+ * statistics of tables that have changed much, the space of their dead rows can be reused, and the write-ahead log is
+ * short. Without this, a search for a record would scan its whole account, and the log would grow without limit.
  */
 export async function keepUp(db: Database, isStopped: () => boolean): Promise<void> {
-  // Changes of the last moments are not counted otherwise.
+  // Otherwise the most recent changes are not counted.
   await db.execute("select pg_stat_force_next_flush()");
   for (const { name } of await db.execute<{ name: string }>(CHANGED_TABLES)) {
     if (isStopped()) return;
@@ -39,8 +37,8 @@ export async function keepUp(db: Database, isStopped: () => boolean): Promise<vo
 }
 
 /**
- * By more than fifty rows and a fifth, as autovacuum has it. What an earlier opening of the engine has counted is
- * lost: so much growth tells as well.
+ * Tables with more changes than 50 rows plus 20 %, the default threshold of autovacuum. The counts are lost when the
+ * engine is closed, so a table's growth counts, too.
  */
 const CHANGED_TABLES = `
   select format('%I.%I', schemaname, stat.relname) as name
@@ -50,7 +48,7 @@ const CHANGED_TABLES = `
 
 const LOG_SIZE = "select (pg_current_wal_lsn() - redo_lsn)::float8 as size from pg_control_checkpoint()";
 
-/** Nobody waits for it who could be told that it takes long; the engine ends what takes longer than any call may. */
+/** Runs a statement without the pool's time limit, because no client waits for it. The engine's own limit still applies. */
 function unhurried(db: Database, statement: string): Promise<unknown> {
   return db.execute(statement, undefined, Number.POSITIVE_INFINITY);
 }

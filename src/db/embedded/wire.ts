@@ -1,14 +1,14 @@
-/** The PostgreSQL wire protocol, version 3: taking a byte stream apart into messages, and building the few we send. */
+/** PostgreSQL's wire protocol, version 3: splits a byte stream into messages, and builds the few that we send. */
 
-/** The client sends something that is not the protocol: its connection can't go on. */
+/** The client violates the protocol. Its connection must be closed. */
 export class ProtocolError extends Error {}
 
 const LARGEST_MESSAGE = 64 * 1024 * 1024;
 const LARGEST_STARTUP = 10_000;
-/** Everything a client may send after its startup. The engine never returns from a type that it doesn't know. */
+/** All message types that a client may send after its startup. The engine hangs on an unknown type. */
 const CLIENT_TYPES = new Set(Buffer.from("BCDEFHPQSXcdf"));
 
-/** Cuts a byte stream into messages, however it was cut into chunks. Copies a byte at most twice. */
+/** Splits a byte stream into messages, regardless of its chunks. Copies each byte at most twice. */
 export class MessageReader {
   #chunks: Buffer[] = [];
   #size = 0;
@@ -26,7 +26,7 @@ export class MessageReader {
     return this.#take(length);
   }
 
-  /** The next message: type, length, body; undefined until it is complete. Fails on what can't be a message. */
+  /** The next message: type, length, body; undefined until it is complete. Fails if it can't be a message. */
   next(): Buffer | undefined {
     const head = this.#peek(5);
     if (!head) return undefined;
@@ -56,7 +56,7 @@ export class MessageReader {
   }
 }
 
-/** One message, from its type and the parts of its body. */
+/** Builds a message from its type and the parts of its body. */
 export function message(type: string, ...body: (Buffer | string)[]): Buffer {
   const parts = body.map((part) => (typeof part === "string" ? Buffer.from(`${part}\0`) : part));
   const head = Buffer.alloc(5);
@@ -73,12 +73,12 @@ export function query(sql: string): Buffer {
   return message("Q", sql);
 }
 
-/** The error after which the server closes the connection. */
+/** An error after which the server closes the connection. */
 export function fatalError(sqlstate: string, text: string): Buffer {
   return message("E", "SFATAL", "VFATAL", `C${sqlstate}`, `M${text}`, Buffer.alloc(1));
 }
 
-/** What a server says to a client that it lets in, with nothing left to negotiate: the client may begin. */
+/** The server's messages after a successful startup: authenticated, settings, backend key, ready. */
 export function welcome(backendId: number, parameters: Record<string, string>): Buffer {
   const key = Buffer.alloc(8);
   key.writeInt32BE(backendId, 0);
@@ -90,7 +90,7 @@ export function welcome(backendId: number, parameters: Record<string, string>): 
   ]);
 }
 
-/** Parse, Bind, Describe and Close with the name of their prepared statement replaced; anything else as it is. */
+/** Replaces the name of the prepared statement in Parse, Bind, Describe and Close. Other messages stay as they are. */
 export function renameStatement(source: Buffer, rename: (name: string) => string): Buffer {
   const start = nameOffset(source);
   if (start === undefined) return source;
@@ -100,7 +100,7 @@ export function renameStatement(source: Buffer, rename: (name: string) => string
   return message(type, source.subarray(5, start), name, source.subarray(end + 1));
 }
 
-/** The transaction status in the ReadyForQuery that ends an answer; undefined where the answer ends otherwise. */
+/** The transaction status in the ReadyForQuery that ends an answer; undefined if the answer ends otherwise. */
 export function readyStatus(answer: Buffer[]): "I" | "T" | "E" | undefined {
   const tail = Buffer.concat(answer.slice(-2).map((chunk) => chunk.subarray(-6))).subarray(-6);
   if (tail.length < 6 || tail.readUInt8(0) !== 0x5a || tail.readInt32BE(1) !== 5) return undefined;

@@ -7,23 +7,23 @@ import { connect, type DatabaseAddress } from "../pool/pool.ts";
 import { type Migration, ownMigrations } from "./migration-files.ts";
 import { findPending, isNothing, lastApplied } from "./pending.ts";
 
-/** A migration did not get its locks, however often it tried. */
+/** A migration could not get its locks after all its attempts. */
 export class MigrationBlockedError extends Error {
   override readonly name = "MigrationBlockedError";
 }
 
 const LOCK_KEY = 5_492_311_080;
-/** How long to wait before another look whether the replica that migrates is done. Milliseconds. */
+/** Interval at which we check whether another replica has finished migrating. Milliseconds. */
 const LOOK_AGAIN = 100;
-/** Tries of a step that does not get its locks, and the pauses between them, which grow: together below a minute. */
+/** Attempts of a step that does not get its locks. The pauses between them grow and stay below a minute in total. */
 const TRIES = 10;
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 5000;
 
 /**
- * Read committed: between two statements the transaction holds no snapshot, and a concurrent index, which waits for
- * every older snapshot, does not wait for it. Behind a lock that a migration waits for, every later statement of the
- * serving gateways queues up: it may wait a second. The rest undoes what a role may be bounded by.
+ * Under read committed, a transaction holds no snapshot between two statements, so building a concurrent index, which
+ * waits for all older snapshots, does not wait for this transaction. While a migration waits for a lock, later statements
+ * of serving gateways wait behind it, so it waits for at most one second. The other settings override limits of the role.
  */
 const SETTINGS = `
   set transaction isolation level read committed;
@@ -36,16 +36,16 @@ const CREATE_REGISTRY = `
   create table if not exists drizzle.__drizzle_migrations (id serial primary key, hash text not null, created_at bigint)`;
 
 /**
- * Afterwards the database has all of these migrations, this release's own unless told, and their indexes are valid.
- * The gateways that serve it meanwhile go on: no statement of theirs waits for one of these longer than a second.
- * Several may call it at once: one does a step, the others wait for it. What was cut short is mended by the next call.
- * Fails with EncodingError unless the database is in UTF8, and with MigrationBlockedError where others keep a lock for most of a minute.
+ * Afterwards the database has all given migrations (default: this release's own), and their indexes are valid. Gateways
+ * keep serving meanwhile; none of their statements waits for a migration longer than a second. Several processes can call
+ * this at once: one does a step, the others wait. A later call completes an interrupted one. Fails with an EncodingError
+ * unless the database's encoding is UTF8, and with a MigrationBlockedError if others hold a lock for most of a minute.
  */
 export async function migrate(
   address: DatabaseAddress,
   migrations: readonly Migration[] = ownMigrations(),
 ): Promise<void> {
-  // Two connections of its own: one holds the lock while the other builds an index.
+  // It needs two connections: one holds the lock while the other builds an index.
   const db = connect({ address, poolSize: 2, prepare: false });
   try {
     await requireUtf8(db);
@@ -72,24 +72,24 @@ async function apply(tx: Executor, { createdAt, hash, statements }: Migration): 
 }
 
 /**
- * Builds what is missing, on a connection beside the transaction that keeps others from it, which sends nothing more:
+ * Builds the missing indexes on a second connection. The transaction that holds the lock sends nothing in the meantime:
  * even a finished statement with parameters would keep its snapshot until the next one.
  */
 async function buildBeside(db: Database, migrations: readonly Migration[]): Promise<void> {
   const forever = Number.POSITIVE_INFINITY;
-  // To build waits for transactions of others, and makes nobody wait. What a role is bounded by would cut it.
+  // Building waits for other transactions but blocks none. Limits of the role would interrupt it.
   await db.execute(
     `select set_config(name, '0', false) from pg_settings
      where name in ('lock_timeout', 'statement_timeout') and setting <> '0'`,
   );
   for (const { name, statement } of (await findPending(db, migrations)).indexes) {
-    // What an interrupted building left never becomes valid.
+    // An index that an interrupted build left never becomes valid.
     await db.execute(`drop index concurrently if exists "${name}"`, [], forever);
     await db.execute(statement, [], forever);
   }
 }
 
-/** In the embedded database a transaction keeps all others out: nobody would see the difference. */
+/** In the embedded database a transaction excludes all others, so building concurrently would gain nothing. */
 async function buildInside(tx: Executor, migrations: readonly Migration[]): Promise<void> {
   for (const { name, statement } of (await findPending(tx, migrations)).indexes) {
     await tx.execute(`drop index if exists "${name}"`);
@@ -98,9 +98,8 @@ async function buildInside(tx: Executor, migrations: readonly Migration[]): Prom
 }
 
 /**
- * Does `work` in a transaction that no other migrator has its like of at the same time, in any process, behind a
- * transaction pooler too. It polls for the lock: a statement that waits holds a snapshot, and the building of an index
- * by the one who has the lock would wait for that in turn.
+ * Does `work` in a transaction while no other process migrates; this also holds behind a transaction pooler. It polls for
+ * the lock, because a statement that waits holds a snapshot, and the holder's index build would wait for that snapshot.
  */
 async function underLock(db: Database, step: string, work: (tx: Executor) => Promise<void>): Promise<void> {
   const tryOnce = async (tx: Executor) => {
@@ -125,7 +124,7 @@ async function underLock(db: Database, step: string, work: (tx: Executor) => Pro
   }
 }
 
-// A lock that was not had in time, and a deadlock.
+// Lock timeout and deadlock.
 const FOR_LOCKS = ["55P03", "40P01"];
 
 function isForLocks(error: unknown): boolean {

@@ -3,19 +3,19 @@ import { fileURLToPath } from "node:url";
 import { readMigrationFiles } from "drizzle-orm/migrator";
 import { packageFile } from "../../package-file.ts";
 
-/** One file of migrations, as drizzle-kit writes it. */
+/** One migration file, as written by drizzle-kit. */
 export interface Migration {
   name: string;
-  /** Its place among the others: epoch milliseconds, rising. */
+  /** Epoch milliseconds. Migrations are applied in this order. */
   createdAt: number;
   hash: string;
-  /** What changes the schema inside one transaction. */
+  /** The statements that run in one transaction. */
   statements: string[];
-  /** Indexes on tables that are in use. */
+  /** Indexes on existing tables, which are built while the tables are in use. */
   concurrentIndexes: ConcurrentIndex[];
 }
 
-/** An index that is built while its table is read and written, which no transaction can do. */
+/** An index that is built while its table is read and written. PostgreSQL can't do this inside a transaction. */
 export interface ConcurrentIndex {
   name: string;
   /** The statement that builds it. */
@@ -24,7 +24,7 @@ export interface ConcurrentIndex {
 
 const CONCURRENT_INDEX = /^\s*create (?:unique )?index concurrently (?:if not exists )?"(\w+)"/i;
 
-/** The migrations in a folder, in their order. */
+/** The migrations in a folder, in order. */
 function readMigrations(folder: string): Migration[] {
   const journal = JSON.parse(readFileSync(`${folder}/meta/_journal.json`, "utf8"));
   return readMigrationFiles({ migrationsFolder: folder }).map(({ sql, hash, folderMillis }, index) => {
@@ -45,7 +45,7 @@ function readMigrations(folder: string): Migration[] {
 const FOLDER = fileURLToPath(packageFile("db/migrations"));
 let own: Migration[] | undefined;
 
-/** This release's own, read once: a build that goes on meanwhile does not change what runs. */
+/** This release's migrations. They are read once, so a build at the same time does not change them. */
 export function ownMigrations(): Migration[] {
   own ??= readMigrations(FOLDER);
   return own;

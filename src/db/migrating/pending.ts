@@ -1,14 +1,14 @@
 import type { Executor } from "../client.ts";
 import { type ConcurrentIndex, type Migration, ownMigrations } from "./migration-files.ts";
 
-/** What a database lacks of a release. */
+/** The migrations and indexes of a release that a database does not have. */
 export interface Pending {
   migrations: Migration[];
-  /** Indexes that are to be built: invalid is one whose building goes on, or was cut short. */
+  /** Indexes to build. An invalid one is being built, or its build was interrupted. */
   indexes: (ConcurrentIndex & { state: "missing" | "invalid" })[];
 }
 
-/** What the database lacks of these migrations. Fails when it can't be reached. */
+/** Finds which of these migrations and their indexes the database does not have. Fails if it can't be reached. */
 export async function findPending(
   db: Executor,
   migrations: readonly Migration[] = ownMigrations(),
@@ -24,12 +24,12 @@ export function isNothing({ migrations, indexes }: Pending): boolean {
   return migrations.length === 0 && indexes.length === 0;
 }
 
-/** Whether the database has all of this release. Fails when it can't be reached. */
+/** Whether the database has all migrations and indexes of this release. Fails if it can't be reached. */
 export async function isMigrated(db: Executor): Promise<boolean> {
   return isNothing(await findPending(db));
 }
 
-/** When the newest migration that the database has was made: epoch milliseconds, 0 where it has none. */
+/** `createdAt` of the newest applied migration, in epoch milliseconds; 0 if there is none. */
 export async function lastApplied(db: Executor): Promise<number> {
   const [found] = await db.execute<{ exists: boolean }>(
     "select to_regclass('drizzle.__drizzle_migrations') is not null as exists",

@@ -1,11 +1,11 @@
-/** Types of arrays by PostgreSQL's numbers, which are the same everywhere. */
+/** PostgreSQL's numbers of array types. They are the same on every server. */
 const TEXTS = 1009;
 const INTEGERS = 1007;
 const BIG_INTEGERS = 1016;
 
 /**
- * The arrays of the statements, for the driver. It would ask each new connection for all types of arrays instead, and
- * a connection that ends while it does so would end the process.
+ * The array types that our statements use, declared for the driver. Without them the driver asks every new connection
+ * for all array types, and if the connection ends during that query, the driver's error ends the process.
  */
 export const ARRAY_TYPES = {
   texts: { to: TEXTS, from: [TEXTS], serialize: writeArray, parse: readTexts },
@@ -13,7 +13,7 @@ export const ARRAY_TYPES = {
   bigIntegers: { to: BIG_INTEGERS, from: [], serialize: writeArray, parse: readTexts },
 };
 
-/** A list as PostgreSQL reads it; what is none is written by somebody else already. */
+/** The text form of a list in PostgreSQL's array syntax. Other values have been written as text already. */
 function writeArray(list: unknown): unknown {
   if (!Array.isArray(list)) return list;
   return `{${list.map(quote).join(",")}}`;
@@ -22,13 +22,13 @@ function writeArray(list: unknown): unknown {
 function quote(item: unknown): string {
   if (item === null) return "null";
   const text = String(item);
-  // To look first takes a third of the time: hardly any text has one of them.
+  // Testing first takes a third of the time, because hardly any text contains these characters.
   return `"${/["\\]/.test(text) ? text.replace(/["\\]/g, "\\$&") : text}"`;
 }
 
 const ITEM = /"((?:[^"\\]|\\.)*)"|[^{},]+/gs;
 
-/** The list that PostgreSQL has written: of texts and nulls, of one dimension. */
+/** Parses an array that PostgreSQL wrote. It must have one dimension and contain only texts and nulls. */
 function readTexts(array: string): (string | null)[] {
   return Array.from(array.matchAll(ITEM), ([plain, quoted]) => {
     if (quoted !== undefined) return quoted.replace(/\\(.)/gs, "$1");

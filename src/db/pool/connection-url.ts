@@ -1,4 +1,4 @@
-/** What a connection URL says, by libpq's names of its parameters. Hosts and ports are lists with commas between. */
+/** The parameters of a connection URL under libpq's names. Hosts and ports are comma-separated lists. */
 export type ConnectionParameters = Partial<Record<string, string>>;
 
 /** A database URL can't be used. The message says why, and never repeats a user, a password or a value. */
@@ -7,8 +7,8 @@ export class DatabaseUrlError extends Error {
 }
 
 /**
- * The parameters of a URL, read as libpq reads it, which is not how the web reads URLs: it may name several hosts, a
- * `+` is a plus, and a host may be the path of a folder. Fails with DatabaseUrlError.
+ * Parses a URL as libpq does. This differs from web URLs: there can be several hosts, a `+` is a plus sign, and a host
+ * can be the path of a folder. Fails with a DatabaseUrlError.
  */
 export function parseConnectionUrl(url: string): ConnectionParameters {
   const scheme = /^postgres(?:ql)?:\/\//.exec(url)?.[0];
@@ -19,7 +19,7 @@ export function parseConnectionUrl(url: string): ConnectionParameters {
   if (query?.includes("@") && !beforeQuery.includes("@")) {
     throw new DatabaseUrlError("has an @ after its first ?: a ? in a user or password is written %3F");
   }
-  // Up to the first @ that comes before any slash, as libpq has it.
+  // libpq ends the credentials at the first @ before any slash.
   const [, credentials, place] = /^(?:([^@/]*)@)?(.*)$/s.exec(beforeQuery) as unknown as string[];
   const [authority, path] = splitAt(place ?? "", "/");
   const [user, password] = splitAt(credentials ?? "", ":");
@@ -55,12 +55,15 @@ function parseOption(pair: string): ConnectionParameters {
   if (value === undefined || value.includes("=")) {
     throw new DatabaseUrlError("has a parameter that is not of the form name=value");
   }
-  // As the drivers of Java write it.
+  // Java drivers write it this way.
   if (name === "ssl" && value === "true") return { sslmode: "require" };
   return { [name]: decode(value, `parameter ${quoteName(name)}`) };
 }
 
-/** A parameter's name, for people. Where an @ or a ? in a password was not encoded, a part of it looks like a name. */
+/**
+ * A parameter's name for a message. If an @ or ? in a password was not encoded, a part of the password looks like a
+ * parameter's name, so names with unusual characters are not repeated.
+ */
 export function quoteName(name: string): string {
   return /^\w{1,40}$/.test(name) ? name : "with an odd name (is a character of the password not encoded?)";
 }
@@ -75,7 +78,7 @@ function decode(text: string, what: string): string {
     const decoded = decodeURIComponent(text);
     if (!decoded.includes("\0")) return decoded;
   } catch {
-    // Said below, without the text.
+    // The error below reports it without repeating the text.
   }
   throw new DatabaseUrlError(`has a ${what} that is not percent-encoded rightly`);
 }

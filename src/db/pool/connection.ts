@@ -6,59 +6,59 @@ import type { Hosts } from "./hosts.ts";
 import { failedSocket, openSocket } from "./open-socket.ts";
 import type { ServerAddress } from "./server-address.ts";
 
-/** One statement or transaction on its way. */
+/** One statement or transaction in progress. */
 export interface Run {
-  /** The caller was told that it did not succeed in time. */
+  /** The caller has already received an error because the time limit passed. */
   late: boolean;
-  /** What the driver was asked for last. */
+  /** The driver's query that was sent last. */
   query: Cancellable | undefined;
 }
 
 /**
- * A client of the driver with one connection, which is opened when it is needed. The driver's pool of several keeps a
- * hole in its queue for each statement that it has moved on, looks through all of them for the next, and so grows
- * slower while it runs.
+ * A driver client with one connection, which opens when it is first needed. We do not use the driver's own pool: its
+ * queue keeps an empty slot for each statement that it has moved to a connection and scans all of them for the next
+ * one, so it gets slower the longer it runs.
  */
 export interface Connection {
   readonly client: postgres.Sql;
-  /** The last that was opened for it, without its encryption. */
+  /** The TCP or Unix socket that was opened last, below TLS. */
   socket: Socket | undefined;
-  /** Which of the hosts that was. */
+  /** The index of the host that `socket` leads to. */
   host: number;
-  /** When it first did what was asked: milliseconds since the start of the process. Undefined: not yet. */
+  /** When it first completed a statement, in milliseconds since the process started. Undefined: not yet. */
   servedAt: number | undefined;
-  /** How often its socket was closed so far. */
+  /** How often its socket has been closed. */
   closes: number;
-  /** Statements and transactions that it has not finished. */
+  /** Number of unfinished statements; a transaction counts as `TRANSACTION_LOAD`. */
   load: number;
-  /** The same one by one, the oldest first. */
+  /** The unfinished statements and transactions, oldest first. */
   readonly runs: Set<Run>;
-  /** Whether it has led to nothing: the server has no place for it, or takes no writes. What waits for it was not sent. */
+  /** Whether the server refused the connection: too many connections, or read-only. Waiting statements were not sent. */
   wasRefused: boolean;
-  /** Whether it was given up: nothing comes of it any more. */
+  /** Whether it was closed for good. */
   isCut: boolean;
-  /** Whether the socket that is opened now only carries the wish to stop a statement. */
+  /** Whether the socket being opened only carries a cancel request. */
   isCancelling: boolean;
 }
 
-/** As much load as a transaction makes, behind which nothing else moves on. */
+/** The load of one transaction. It is high because no other statement can proceed on the connection during one. */
 export const TRANSACTION_LOAD = 1000;
 
 /** Default of `connect_timeout`. Milliseconds. */
 const CONNECT_TIMEOUT = 2000;
-/** A request that comes meanwhile waits for it, and then for its own attempt. */
+/** Pause before reconnecting. A request that arrives during the pause waits for its end and then for its own attempt. */
 const RECONNECT_AFTER_SECONDS = 0.2;
 
 export interface ConnectionEvents {
-  /** Its socket was closed, also by us. */
+  /** Its socket was closed, by either side. */
   closed(connection: Connection): void;
-  /** It is new, and there is another host, which may take writes. */
+  /** It is new and its server is read-only, and another host may accept writes. */
   refused(connection: Connection): void;
-  /** Its server, which it has used for a while, takes no writes any more. */
+  /** Its server, which it has already used, has become read-only. */
   readOnly(connection: Connection): void;
 }
 
-/** A connection to the first of the hosts that will do. Nothing is sent before the first statement. */
+/** Creates a connection to the first suitable host. Nothing is sent before the first statement. */
 export function openConnection(
   address: ServerAddress,
   hosts: Hosts,
@@ -68,14 +68,14 @@ export function openConnection(
   const timeout = address.connectTimeout ?? CONNECT_TIMEOUT;
   const client = withoutTargetOfEnv(() =>
     postgres({
-      // All that the driver would take from the environment otherwise. Our own sockets make the rest of no effect.
+      // Settings that the driver would otherwise read from the environment. We open the sockets, so host and TLS have no effect.
       ...{ host: "localhost", port: 5432, ssl: false, sslnegotiation: null, idle_timeout: 0, debug: false },
       ...{ max: 1, max_lifetime: null, max_pipeline: 100, fetch_types: false, types: TYPES, prepare },
       ...{ user: address.user, pass: address.password, database: address.database },
       connect_timeout: timeout / 1000,
       keep_alive: address.keepAlive || null,
       backoff: () => RECONNECT_AFTER_SECONDS,
-      // Server notices can quote values of records, and the default prints them.
+      // The default prints server notices, and they can contain values of records.
       onnotice: () => {},
       connection: session,
       onclose: () => {
@@ -86,7 +86,7 @@ export function openConnection(
         if (!READ_ONLY_PARAMETERS.has(name) || value !== "on") return;
         if (connection.servedAt !== undefined) events.readOnly(connection);
         else if (hosts.mayLeave(connection.host)) {
-          // The driver is about to send what waits for it.
+          // Destroy the socket now: next the driver would send the waiting statements.
           connection.socket?.destroy();
           connection.wasRefused = true;
           events.refused(connection);
@@ -102,14 +102,17 @@ export function openConnection(
   return connection;
 }
 
-/** By which a server says at the start of a session, and when it changes, that it takes no writes. */
+/** A server reports these at the start of a session and whenever they change. `on` means that it is read-only. */
 const READ_ONLY_PARAMETERS = new Set(["in_hot_standby", "default_transaction_read_only"]);
 
-/** The driver's socket: it always gets one, since it would wait for ever for what fails otherwise. */
+/**
+ * Opens the driver's socket. If no host can be reached, it returns a stream that fails on its first write: if this
+ * function failed instead, the driver would wait forever.
+ */
 async function openFor(connection: Connection, hosts: Hosts, { tls }: ServerAddress, timeout: number) {
   const { isCancelling } = connection;
   const lost = () => connection.isCut && !isCancelling;
-  // The driver tells of changes, and this is another server.
+  // The driver reports only changed parameters, and the new socket can lead to another server.
   for (const name of READ_ONLY_PARAMETERS) delete connection.client.parameters[name];
   let failure: Error = unavailable(new Error("the connection was lost"));
   for (const index of isCancelling ? [connection.host] : hosts.inTurn()) {
@@ -130,7 +133,7 @@ async function openFor(connection: Connection, hosts: Hosts, { tls }: ServerAddr
   return failedSocket(failure);
 }
 
-/** The driver takes some values of this variable, though it has nothing to do with our sockets, and fails on others. */
+/** Hides PGTARGETSESSIONATTRS from the driver, which fails on some values although we choose the hosts ourselves. */
 function withoutTargetOfEnv<T>(make: () => T): T {
   const { PGTARGETSESSIONATTRS: target } = process.env;
   delete process.env.PGTARGETSESSIONATTRS;
@@ -141,17 +144,17 @@ function withoutTargetOfEnv<T>(make: () => T): T {
   }
 }
 
-/** Ends a connection at once, and asks its server to stop what it does for it. Resolves when it is closed. */
+/** Closes a connection immediately and asks its server to cancel the running statement. Resolves when it is closed. */
 export async function cutConnection(connection: Connection): Promise<void> {
   const { client, socket } = connection;
   const [oldest] = connection.runs;
   connection.isCancelling = true;
-  // On a socket of its own, and the last one.
+  // The cancel request uses a new socket, the last one that this connection opens.
   if (oldest?.query) cancel(oldest.query);
   connection.isCancelling = false;
   connection.isCut = true;
-  // A socket that is only ended takes answers until the other side ends it, too: the server would work on. And once
-  // the driver has ended it, it can't be reset any more: Node would leave it open for ever.
+  // Reset rather than end the socket: an ended socket still receives, so the server would go on working. It must happen
+  // before the driver ends the socket, because Node can't reset an ended socket and would leave it open forever.
   if (socket?.remoteFamily) socket.resetAndDestroy();
   else socket?.destroy();
   await client.end({ timeout: 0 });

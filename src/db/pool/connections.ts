@@ -4,31 +4,34 @@ import type { Hosts } from "./hosts.ts";
 type Open = (events: Parameters<typeof openConnection>[3]) => Connection;
 
 interface Options {
-  /** Connections at most; there are fewer while the server lets no more in. */
+  /** The maximum number of connections. There are fewer while the server accepts no more. */
   size: number;
   open: Open;
   hosts: Hosts;
-  /** How long what is silent is waited for, and then again until its place is given to others. Milliseconds. */
+  /**
+   * How long a silent connection may finish its work before it is cut, and how long it counts as retired after that.
+   * Milliseconds.
+   */
   patience: number;
-  /** How long a connection is used. Milliseconds; undefined: 30 to 60 minutes. */
+  /** How long a connection is used. Milliseconds; undefined: a random time from 30 to 60 minutes. */
   maxLifetime: number | undefined;
 }
 
-/** How often it is tried to have as many connections again as there may be, and to replace an old one. Milliseconds. */
+/** Interval of attempts to open missing connections and to replace old ones. Milliseconds. */
 const TRY_AGAIN_AFTER = 5000;
-/** A pool whose server takes no writes is replaced this often at most. Milliseconds. */
+/** Minimum age at which a connection is replaced because a server became read-only. Milliseconds. */
 const RENEW_AT_MOST_EVERY = 1000;
 
 /**
- * The connections of a pool. One that is silent, too old or led to the wrong server makes room for another one at
- * once, and ends when it has finished what it had begun.
+ * The connections of a pool. A connection that is silent, too old, or connected to the wrong server is replaced
+ * immediately. It closes when it has finished its statements.
  */
 export class Connections {
   readonly #options: Options;
   readonly #active: Connection[];
-  /** Those that take nothing more: each ends when it has nothing under way, or is cut when it stays silent. */
+  /** They get no new statements. Each closes when it has finished its statements, or is cut if it stays silent. */
   readonly #retired = new Set<Connection>();
-  /** Those that are being tried before they are used. */
+  /** Connections that are being tested before they are used. */
   readonly #tried = new Set<Connection>();
   #growing: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -52,7 +55,7 @@ export class Connections {
     return least;
   }
 
-  /** A connection did what it was asked. */
+  /** Records that a connection has completed a statement. */
   served(connection: Connection): void {
     if (connection.servedAt !== undefined) return;
     connection.servedAt = performance.now();
@@ -60,14 +63,14 @@ export class Connections {
     setTimeout(() => this.#replaceOld(connection), maxLifetime).unref();
   }
 
-  /** A connection has nothing more under way. */
+  /** Records that a connection has no unfinished statement. */
   idle(connection: Connection): void {
     if (this.#retired.has(connection)) void this.discard(connection);
   }
 
   /**
-   * Nothing more waits for this connection, which is silent or of no use. Its server may still be at work on what it
-   * has begun: as many as the pool has can be so, and no more.
+   * Replaces a connection that is silent or unusable, so that no new statement waits for it. Its server may still be
+   * working on its statements, so at most as many connections can be retired as the pool has; beyond that it stays.
    */
   retire(connection: Connection): void {
     if (this.#retired.size < this.#active.length && this.#replace(connection, this.#open))
@@ -75,8 +78,8 @@ export class Connections {
   }
 
   /**
-   * A server takes no writes, as after a failover: its connections, and those that were made before it was known, are
-   * replaced. The next ones may lead to the server that took over.
+   * Replaces the connections after a server has become read-only, as after a failover, including those opened before
+   * that was known. The new ones may lead to the server that took over.
    */
   renew(refused: Connection): void {
     this.#options.hosts.avoid(refused.host);
@@ -90,8 +93,8 @@ export class Connections {
   }
 
   /**
-   * The server lets no more connections in than there are: afterwards the pool has one less, for a while. False if
-   * that was the last.
+   * Makes the pool smaller by this connection, because the server accepts no more connections. The pool grows again
+   * later. Returns false, and keeps the connection, if it is the last.
    */
   drop(connection: Connection): boolean {
     const index = this.#active.indexOf(connection);
@@ -105,7 +108,7 @@ export class Connections {
     return true;
   }
 
-  /** Ends a connection and all that is under way on it. */
+  /** Closes a connection and ends all its unfinished statements. */
   async discard(connection: Connection): Promise<void> {
     if (connection.isCut || this.#isClosed) return;
     connection.isCut = true;
@@ -123,8 +126,8 @@ export class Connections {
 
   readonly #open = (): Connection =>
     this.#options.open({
-      // What its transaction still sends must meet no one else's statements on a connection made anew. And the driver
-      // keeps what it was about to write: on its next socket it would write that first, or nothing any more.
+      // A used connection is never reopened. The rest of an interrupted transaction would run among other statements on
+      // the new socket, and the driver would first write its old buffer there, or write nothing at all.
       closed: (connection) => {
         if (connection.servedAt !== undefined || connection.load >= TRANSACTION_LOAD)
           void this.discard(connection);
@@ -133,7 +136,7 @@ export class Connections {
       readOnly: (connection) => this.renew(connection),
     });
 
-  /** The new one is there before the old one goes: nobody waits, and nothing fails where there is no new one now. */
+  /** Opens the new connection before it retires the old one, so no statement waits or fails if none can be opened now. */
   async #replaceOld(connection: Connection): Promise<void> {
     if (connection.isCut || !this.#active.includes(connection)) return;
     const fresh = await this.#tryNew();
@@ -158,7 +161,7 @@ export class Connections {
     }
   }
 
-  /** A connection that has answered; undefined if there is none now. */
+  /** Opens and tests a connection. Returns undefined if none can be opened now. */
   async #tryNew(): Promise<Connection | undefined> {
     const fresh = this.#open();
     this.#tried.add(fresh);
@@ -177,7 +180,7 @@ export class Connections {
     }
   }
 
-  /** Sees a connection that takes nothing more to its end. */
+  /** Retires a connection: closes it now if it is idle, otherwise when it is idle or stays silent for too long. */
   #see(connection: Connection): void {
     this.#retired.add(connection);
     if (connection.load === 0) void this.discard(connection);
@@ -185,13 +188,13 @@ export class Connections {
   }
 
   /**
-   * Ends what stays silent: it may do so for as long as TCP has patience, and so would all that waits for it. It keeps
-   * its place until the server has given up as well, of which it is told.
+   * Cuts a connection that stays silent. Otherwise its statements would wait until TCP gives up, which takes minutes. It
+   * counts as retired for another `patience`, because the server may still be working on the cancelled statement.
    */
   async #cut(connection: Connection): Promise<void> {
     if (!this.#retired.has(connection)) return;
     const { patience } = this.#options;
-    // Others have more time, or all there is.
+    // Some of its statements still have time left.
     if ([...connection.runs].some(({ late }) => !late)) {
       this.#later(() => this.#cut(connection), patience);
       return;
@@ -200,7 +203,7 @@ export class Connections {
     this.#later(() => this.#leave(connection), patience);
   }
 
-  /** Gives the place among the retired to one that is silent and found none. */
+  /** Removes a retired connection. A silent one that could not be retired for lack of room is retired now. */
   #leave(connection: Connection): void {
     if (!this.#retired.delete(connection)) return;
     const silent = this.#active.find(({ runs }) => [...runs].some(({ late }) => late));
@@ -211,7 +214,7 @@ export class Connections {
     setTimeout(work, after).unref();
   }
 
-  /** False if something else has its place already. */
+  /** Returns false if the connection has been replaced already. */
   #replace(connection: Connection, next: () => Connection): boolean {
     const index = this.#active.indexOf(connection);
     if (index === -1) return false;

@@ -1,27 +1,27 @@
 import type postgres from "postgres";
 import { ARRAY_TYPES } from "./array-types.ts";
 
-/** Times as PostgreSQL spells them: a Date has no infinity, and costs more. The numbers are those of its types. */
+/** Times stay PostgreSQL's text, because a Date has no infinity and costs more. The numbers are PostgreSQL's type numbers. */
 const AS_WRITTEN = { to: 1184, from: [1082, 1114, 1184], serialize: asWritten, parse: asWritten };
 
-/** The types whose values are neither texts nor numbers. */
+/** Types whose values are neither text nor number. */
 export const TYPES = { date: AS_WRITTEN, ...ARRAY_TYPES };
 
-/** What the driver makes of a statement. It hides this from TypeScript, and its `cancel` from whoever must catch. */
+/** The driver's query object. Its types hide `canceller`, and its public `cancel` returns no promise whose error we could catch. */
 export interface Cancellable {
   canceller?: ((query: unknown) => Promise<void> | undefined) | null;
 }
 
-/** Asks the server, on a connection of its own, to stop a statement. Whether it hears of it is unknown. */
+/** Asks the server over a separate connection to cancel a statement. Whether the request arrives is not known. */
 export function cancel(query: Cancellable): void {
   query.canceller?.(query)?.catch(() => {});
 }
 
-/** Where a statement goes: a connection, or its transaction. */
+/** What runs a statement: a connection, or a transaction on it. */
 export type Client = Pick<postgres.Sql, "unsafe">;
 type Values = Parameters<postgres.Sql["unsafe"]>[1];
 
-/** Sends a statement, prepared unless told; rows hold values in the order of the columns. `run` knows it from then on. */
+/** Sends one statement. Rows are lists of values in the order of the columns. Afterwards `run.query` is this statement. */
 export function sendOn(
   client: Client,
   run: { query: Cancellable | undefined },
@@ -34,7 +34,7 @@ export function sendOn(
   return query.values() as Promise<unknown[][]>;
 }
 
-/** Sends a statement, or several without values, unprepared; rows have the names of columns. `run` knows it from then on. */
+/** Sends one unprepared statement, or several without values. Rows are objects. Afterwards `run.query` is this statement. */
 export function executeOn<Row extends object>(
   client: Client,
   run: { query: Cancellable | undefined },

@@ -1,13 +1,13 @@
 import type { Host } from "./server-address.ts";
 
-/** How long a host that could not be used counts as one that can't be. Milliseconds. */
+/** How long a host counts as unusable after a failed attempt. Milliseconds. */
 const UNFIT_FOR = 1000;
 
-/** The hosts of a pool, and which of them its next connections try first. */
+/** The hosts of a pool, and the order in which new connections try them. */
 export class Hosts {
   readonly #hosts: readonly [Host, ...Host[]];
   readonly #writableOnly: boolean;
-  /** When each was found to be of no use. Milliseconds. */
+  /** When each host was last found unusable. Milliseconds since the process started. */
   readonly #unfitAt: number[];
   #first = 0;
 
@@ -25,22 +25,22 @@ export class Hosts {
     return this.#hosts[index % this.count] as Host;
   }
 
-  /** The numbers of all hosts, in the order in which a connection tries them. */
+  /** The indexes of all hosts in the order in which a connection tries them. */
   inTurn(): number[] {
     return this.#hosts.map((_, offset) => (this.#first + offset) % this.count);
   }
 
-  /** A host can't be reached, or takes no writes: afterwards no new connection tries it first, if there are others. */
+  /** Marks a host as unreachable or read-only. If there are others, new connections no longer try it first. */
   avoid(index: number): void {
     this.#unfitAt[index] = performance.now();
     if (index === this.#first) this.#first = (index + 1) % this.count;
   }
 
-  /** Whether a new connection should leave this host, which takes no writes, for one that is not known to be unfit. */
+  /** Whether a new connection should leave this read-only host and try another that is not known to be unusable. */
   mayLeave(index: number): boolean {
     this.avoid(index);
     const longAgo = performance.now() - UNFIT_FOR;
-    // Once all are, one of them has to do: it can still answer reads.
+    // If all hosts are unusable, stay: a read-only server can still answer reads.
     return this.#writableOnly && this.#unfitAt.some((at) => at < longAgo);
   }
 }

@@ -4,19 +4,19 @@ import { connect as openTls } from "node:tls";
 import type { Host } from "./server-address.ts";
 import type { TlsSettings } from "./tls-settings.ts";
 
-/** The code of a connection that does not come about, and of one that is not answered in time. */
+/** Error codes: the connection failed, or the server did not answer in time. */
 const CONNECT_FAILED = "CONNECT_FAILED";
 const CONNECT_TIMEOUT = "CONNECT_TIMEOUT";
 
-/** What a client asks a server first that may or may not speak TLS. */
+/** PostgreSQL's SSLRequest message: it asks whether the server supports TLS. */
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
 const YES = "S".charCodeAt(0);
 const NO = "N".charCodeAt(0);
 
 /**
- * A connection to a server, encrypted as asked: what is written there next is PostgreSQL's own protocol. `onSocket`
- * hears of it before it is open, so that it can be cut. Fails with an error whose code begins with CONNECT_, after
- * `timeout` milliseconds at the latest; nothing stays open then.
+ * Opens a connection to a server, with TLS as configured. The caller writes PostgreSQL's protocol to it next. `onSocket`
+ * receives the socket before it is open, so that it can be closed early. Fails within `timeout` milliseconds with an
+ * error whose code begins with CONNECT_; then nothing stays open.
  */
 export async function openSocket(
   host: Host,
@@ -25,7 +25,7 @@ export async function openSocket(
   onSocket: (socket: Socket) => void,
 ): Promise<Socket> {
   const socket = "path" in host ? openTcp(host.path) : openTcp({ host: host.address, port: host.port });
-  // Under TLS nobody else listens to it, and an error without a listener ends the process.
+  // Below TLS nothing else listens for its errors, and an error without a listener ends the process.
   socket.on("error", () => {});
   onSocket(socket);
   let open = socket;
@@ -40,7 +40,7 @@ export async function openSocket(
       ...tls.options(),
       socket,
       ...(tls.namesServer && isIP(host.host) === 0 && { servername: host.host }),
-      // The name that the certificate must be for.
+      // The certificate must be valid for this name.
       host: host.host,
       ...(tls.isDirect && { ALPNProtocols: ["postgresql"] }),
     });
@@ -56,8 +56,8 @@ export async function openSocket(
 }
 
 /**
- * A stream that fails with `error` at the first that is written: what the driver gets instead of a socket. Given none,
- * it would wait for ever; given one that is closed, it would write what it was about to on the next one first.
+ * A stream whose first write fails with `error`. The driver gets it if no socket could be opened: without a socket the
+ * driver would wait forever, and with a closed one it would write its old buffer to the next socket.
  */
 export function failedSocket(error: Error): Duplex {
   return new Duplex({ read() {}, write: (_chunk, _encoding, done) => done(error) });
@@ -66,7 +66,7 @@ export function failedSocket(error: Error): Duplex {
 async function agreesToTls(socket: Socket, tls: TlsSettings): Promise<boolean> {
   socket.write(SSL_REQUEST);
   const answer = await happened<Buffer>(socket, "data");
-  // Anything more was put there by someone in between, and would count as encrypted.
+  // More than one byte means that somebody in between injected data, which would later be taken for encrypted data.
   if (answer.length === 1 && answer[0] === YES) return true;
   if (answer.length === 1 && answer[0] === NO && tls.mode === "prefer") return false;
   const isRefusal = answer[0] === NO;
@@ -77,7 +77,7 @@ async function agreesToTls(socket: Socket, tls: TlsSettings): Promise<boolean> {
   );
 }
 
-/** Resolves with the first event of the name; fails if the socket does, or if it is closed before. */
+/** Resolves with the event's value when it occurs. Fails if the socket fails or closes first. */
 function happened<T>(socket: Socket, event: string): Promise<T> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void) => {
@@ -94,7 +94,7 @@ function happened<T>(socket: Socket, event: string): Promise<T> {
 function asFailure(error: unknown, host: Host): Error {
   const { code, message } = error as { code?: string; message: string };
   if (code === CONNECT_TIMEOUT) return error as Error;
-  // Where several addresses of a name fail, Node tells of them in a list.
+  // If several addresses of a host name failed, Node reports them as a list.
   const [first] = (error as AggregateError).errors ?? [];
   const said = message || (first as Error | undefined)?.message || code || "no connection";
   return failure(CONNECT_FAILED, said.includes(placeOf(host)) ? said : `${said} (${placeOf(host)})`);

@@ -11,30 +11,30 @@ import { readTls, type TlsSettings } from "./tls-settings.ts";
 
 export type Env = Record<string, string | undefined>;
 
-/** One server: its name or address and port, or the socket of one on this machine. */
+/** One server: its name or address and its port, or the socket of a server on this machine. */
 export type Host = { host: string; address: string; port: number } | { path: string };
 
 /** How a database is reached, and as whom. */
 export interface ServerAddress {
-  /** Tried in their order. */
+  /** In the order in which they are tried. */
   hosts: [Host, ...Host[]];
   user: string;
   password: string;
   database: string;
   tls: TlsSettings;
-  /** Whether only a server that takes writes will do, so that the next host is tried. */
+  /** Whether a read-only server is left for the next host. */
   writableOnly: boolean;
-  /** Of one attempt with one host. Milliseconds; undefined: not told. */
+  /** Time limit of one attempt with one host. Milliseconds; undefined: not specified. */
   connectTimeout: number | undefined;
   /** Seconds of silence after which the connection is probed; false: never. */
   keepAlive: number | false;
-  /** How long a connection may be used. Milliseconds; undefined: not told. */
+  /** How long a connection may be used. Milliseconds; undefined: not specified. */
   maxLifetime: number | undefined;
-  /** What the server is told at the start of a session. */
+  /** Settings that the server gets at the start of a session. */
   session: Record<string, string>;
 }
 
-/** The environment's names of what a URL may leave out. */
+/** The environment variables for parameters that a URL may omit. */
 const FROM_ENV: Record<string, string> = {
   ...{ host: "PGHOST", hostaddr: "PGHOSTADDR", port: "PGPORT", dbname: "PGDATABASE", user: "PGUSER" },
   ...{ password: "PGPASSWORD", passfile: "PGPASSFILE", options: "PGOPTIONS", service: "PGSERVICE" },
@@ -67,7 +67,7 @@ const KNOWN = new Set([
   ...["replication", "max_lifetime"],
 ]);
 
-/** Values that a parameter may have. Of the others, a gateway has no use, or its driver no way. */
+/** The supported values of parameters. The gateway has no use for the others, or the driver does not support them. */
 const CHOICES: Record<string, { values: readonly string[]; otherwise?: string }> = {
   sslmode: { values: ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] },
   sslnegotiation: { values: ["postgres", "direct"] },
@@ -84,7 +84,7 @@ const CHOICES: Record<string, { values: readonly string[]; otherwise?: string }>
   sslsni: { values: ["0", "1"] },
 };
 
-/** What the gateway can't do, and must not pretend to. */
+/** Parameters that the gateway does not support. It refuses them rather than ignore them. */
 const UNSUPPORTED = ["service", "requirepeer", "require_auth"];
 const NUMBERS = [
   "connect_timeout",
@@ -98,8 +98,8 @@ const DEFAULT_PORT = 5432;
 const KEEP_ALIVE_SECONDS = 60;
 
 /**
- * How the database of a URL is reached. What the URL leaves out comes from the environment's PG variables, and the
- * password from the password file, as with psql. Fails with DatabaseUrlError, whose message has no value of either.
+ * The address of the database, from its URL. As with psql, what the URL omits comes from the PG* environment variables,
+ * and the password from the password file. Fails with a DatabaseUrlError, whose message contains no value of either.
  */
 export function readServerAddress(url: string, env: Env): ServerAddress {
   const given = parseConnectionUrl(url);
@@ -121,7 +121,7 @@ export function readServerAddress(url: string, env: Env): ServerAddress {
     password: normalize(password ?? ""),
     tls: readTls(all),
     writableOnly: hosts.length > 1 || (all.target_session_attrs ?? "any") !== "any",
-    // Zero is for ever; libpq takes one second for two.
+    // Zero means no limit; libpq treats one second as two.
     connectTimeout: seconds("connect_timeout")
       ? Math.max(2, seconds("connect_timeout") ?? 0) * 1000
       : undefined,
@@ -134,7 +134,7 @@ export function readServerAddress(url: string, env: Env): ServerAddress {
   };
 }
 
-/** A password as SCRAM has it, RFC 4013 in the main: the server has done the same, and the driver does not. */
+/** Normalises a password for SCRAM (most of RFC 4013), as the server has done. The driver does not. */
 function normalize(password: string): string {
   return password
     .replace(/[\u00a0\u2000-\u200a\u202f\u205f\u3000]/g, " ")
@@ -142,7 +142,7 @@ function normalize(password: string): string {
     .normalize("NFKC");
 }
 
-/** Where a database is, for people: without user and password. */
+/** The address of a database for messages, without user and password. */
 export function describeAddress({ hosts, database }: ServerAddress): string {
   const places = hosts.map((one) =>
     "path" in one ? one.path : `${one.host.includes(":") ? `[${one.host}]` : one.host}:${one.port}`,
@@ -150,7 +150,7 @@ export function describeAddress({ hosts, database }: ServerAddress): string {
   return `${places.join(",")}/${database}`;
 }
 
-/** Whether nothing on the way to the database leaves this machine. */
+/** Whether traffic to the database stays on this machine. */
 export function isLoopback({ hosts }: ServerAddress): boolean {
   return hosts.every((one) => "path" in one || /^(localhost|::1|127(\.\d+){3})$/.test(one.address));
 }
@@ -206,7 +206,7 @@ function readHosts(all: ConnectionParameters): [Host, ...Host[]] {
     const address = addresses[index] || name;
     if (address === "") return localHost(port);
     if (address.startsWith("/")) return { path: `${address}/.s.PGSQL.${port}` };
-    // A name in the abstract namespace of Linux.
+    // A socket in Linux's abstract namespace.
     if (address.startsWith("@")) return { path: `\0${address.slice(1)}/.s.PGSQL.${port}` };
     return { host: name || address, address, port };
   });
@@ -221,17 +221,17 @@ function readPort(text: string): number {
   throw new DatabaseUrlError("has a port that is not a number from 1 to 65535");
 }
 
-/** Where PostgreSQL's programs put the socket: Debian's and Red Hat's, and those built without a change. */
+/** Default socket folders: of Debian and Red Hat, and of PostgreSQL built with its own defaults. */
 const SOCKET_FOLDERS = ["/var/run/postgresql", "/tmp"];
 
-/** The server of this machine: by its socket if there is one, as psql has it. */
+/** The server on this machine, through its socket if there is one, as in psql. */
 function localHost(port: number): Host {
   const paths = SOCKET_FOLDERS.map((folder) => `${folder}/.s.PGSQL.${port}`);
   const path = paths.find((one) => statSync(one, { throwIfNoEntry: false })?.isSocket());
   return path === undefined ? { host: "localhost", address: "localhost", port } : { path };
 }
 
-/** The password of the first line that fits, in a file of libpq's form that nobody else can read. */
+/** The password of the first matching line in a libpq password file. Files that other users can read are ignored. */
 function findPassword(file: string, host: Host, database: string, user: string): string | undefined {
   const found = statSync(file, { throwIfNoEntry: false });
   if (!found?.isFile() || (found.mode & 0o077) !== 0) return undefined;

@@ -1,6 +1,6 @@
 /**
- * What a session must be like, whatever the defaults of the server, the database or the role are: texts of times and
- * numbers have one form, lists may hold nulls, and writes that meet wait for each other instead of failing.
+ * Settings that every session needs, regardless of the defaults of the server, the database or the role. They fix the
+ * text form of times and numbers, allow nulls in arrays, and make concurrent writes wait for each other instead of fail.
  */
 export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
   DateStyle: "ISO, MDY",
@@ -17,19 +17,19 @@ export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
   transform_null_equals: "off",
 };
 
-/** Those that a transaction can set for itself where a pooler refuses them at the start of a session. */
+/** The settings that a transaction can set for itself if a pooler refuses them at the start of a session. */
 const LOCAL_SETTINGS = Object.keys(SESSION_SETTINGS).filter(
   (name) => !name.startsWith("default_transaction_") && name !== "idle_session_timeout",
 );
 
-/** Finds which of the settings a session lacks: their names. */
+/** Selects the names of the settings that have another value in this session. */
 export const FIND_DEVIATIONS = `
   select name from pg_settings join (values ${Object.entries(SESSION_SETTINGS)
     .map(([name, value]) => `('${name}', '${value}')`)
     .join(", ")}) as wanted(name, value) using (name)
   where setting <> value`;
 
-/** Gives a transaction the settings; its isolation comes with its beginning. */
+/** Sets the settings for one transaction. BEGIN sets its isolation level. */
 export const SET_LOCAL = LOCAL_SETTINGS.map((name) => `set local ${name} = '${SESSION_SETTINGS[name]}'`).join(
   ";",
 );

@@ -1,12 +1,12 @@
 import { overloaded } from "../../errors.ts";
 
-/** The places of the statements and transactions that may be under way or wait at once. */
+/** Limits how many statements and transactions may run or wait at once. */
 export class StatementQueue {
   readonly #places: number;
-  /** How long a statement that others keep from being sent may wait. Milliseconds. */
+  /** How long a statement may wait before it is sent. Milliseconds. */
   readonly patience: number;
   #taken = 0;
-  /** How often there was no place so far. */
+  /** How often a statement was refused because the queue was full. */
   refused = 0;
 
   constructor(places = Number.POSITIVE_INFINITY, patience = 5000) {
@@ -14,7 +14,7 @@ export class StatementQueue {
     this.patience = patience;
   }
 
-  /** Takes a place, to be given back by `leave`. Fails with UNAVAILABLE where there is none, unless it is urgent. */
+  /** Takes a place in the queue; `leave` returns it. Fails with UNAVAILABLE if the queue is full, unless it is urgent. */
   enter(urgent = false): void {
     if (this.#taken >= this.#places && !urgent) {
       this.refused += 1;

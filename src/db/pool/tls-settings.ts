@@ -4,15 +4,15 @@ import { join } from "node:path";
 import type { ConnectionOptions, SecureVersion } from "node:tls";
 import { type ConnectionParameters, DatabaseUrlError } from "./connection-url.ts";
 
-/** How a connection is encrypted. */
+/** The TLS settings of a connection. */
 export interface TlsSettings {
-  /** Whether it may, should or must be. */
+  /** `prefer`: use TLS if the server supports it. */
   mode: "disable" | "prefer" | "require";
-  /** Whether the server is not asked first. */
+  /** Whether TLS starts without asking the server first. */
   isDirect: boolean;
-  /** Whether the server is told its name before it shows a certificate. */
+  /** Whether the server's name is sent (SNI). */
   namesServer: boolean;
-  /** Read when a connection is made: files may have been replaced. Fails where one can't be read. */
+  /** Reads the files anew for each connection, because they may have been replaced. Fails if one can't be read. */
   options(): ConnectionOptions;
 }
 
@@ -23,7 +23,7 @@ const VERSIONS: Record<string, SecureVersion> = {
   "tlsv1.3": "TLSv1.3",
 };
 
-/** The encryption that these parameters ask for, as libpq understands them. Fails with DatabaseUrlError. */
+/** The TLS settings that these parameters specify, as libpq interprets them. Fails with a DatabaseUrlError. */
 export function readTls(all: ConnectionParameters): TlsSettings {
   const home = (name: string) => {
     const path = join(homedir(), ".postgresql", name);
@@ -33,7 +33,7 @@ export function readTls(all: ConnectionParameters): TlsSettings {
   const usesSystem = all.sslrootcert === "system";
   const sslmode = all.sslmode ?? (usesSystem ? "verify-full" : isDirect ? "require" : "prefer");
   const root = usesSystem ? undefined : (all.sslrootcert ?? home("root.crt"));
-  // The driver has no channel binding. A certificate that is verified keeps out the same attackers.
+  // The driver does not support channel binding. Verifying the certificate stops the same attackers.
   const bindsChannel = all.channel_binding === "require";
   const mode = sslmode === "disable" ? "disable" : /^(allow|prefer)$/.test(sslmode) ? "prefer" : "require";
   if (mode !== "require" && (isDirect || bindsChannel || usesSystem)) {

@@ -15,7 +15,7 @@ interface ShedParts {
   config: Pick<Config, "corsOrigins">;
   admission: Admission;
   metrics: Metrics;
-  isDeaf(): boolean;
+  isClosed(): boolean;
   record: RecordAnswered;
   addressOf: AddressOf;
 }
@@ -80,7 +80,7 @@ export function shedEarly(app: FastifyInstance, parts: ShedParts): void {
 function routeOf({ method = "", url = "", headers }: IncomingMessage, parts: ShedParts): string | undefined {
   // What CORS answers to a page of another origin is its plugin's to say.
   const isOfPage = headers.origin !== undefined && parts.config.corsOrigins.length > 0;
-  if (isOfPage || parts.isDeaf() || !METHODS.has(method)) return undefined;
+  if (isOfPage || parts.isClosed() || !METHODS.has(method)) return undefined;
   const [path] = url.split("?", 1);
   if (path === "/graphql" || path === "/v1/kyc" || path === "/v1/kyc/search") return path;
   return path?.startsWith("/v1/kyc/") ? "/v1/kyc/:id" : undefined;

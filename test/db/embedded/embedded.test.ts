@@ -6,12 +6,8 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import postgres from "postgres";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import {
-  DataDirInUseError,
-  type EmbeddedDatabase,
-  openEmbedded,
-  socketPathOf,
-} from "../../../src/db/embedded/embedded.ts";
+import { type EmbeddedDatabase, openEmbedded, socketPathOf } from "../../../src/db/embedded/embedded.ts";
+import { DataDirInUseError } from "../../../src/db/embedded/folder-lock.ts";
 import { query } from "../../../src/db/embedded/wire.ts";
 import { migrate } from "../../../src/db/migrating/migrate.ts";
 import { FUTURE_INDEX, futureMigrations } from "../../support/future-migration.ts";

@@ -27,7 +27,7 @@ function fullServer() {
     });
   });
   const metrics = { countShed: () => {} } as unknown as Metrics;
-  const parts = { config: { corsOrigins: [] }, admission, metrics, isDeaf: () => false };
+  const parts = { config: { corsOrigins: [] }, admission, metrics, isClosed: () => false };
   shedEarly({ server } as unknown as FastifyInstance, { ...parts, record: () => {}, addressOf: () => "" });
   const send = (name: string) =>
     inject(

@@ -197,11 +197,14 @@ export async function freshEnv(engine: Engine): Promise<Env> {
 export const readDevToken = async (env: Env): Promise<string> =>
   (await readFile(join(env.DATA_DIR ?? "", "dev-token"), "utf8")).trim();
 
-/** A token with every scope for a gateway that runs with this environment. */
-export async function fullToken(env: Env): Promise<string> {
+/** A token with every scope for a gateway that runs with this environment; on the embedded database of `demo` only. */
+export async function fullToken(env: Env, account = "demo"): Promise<string> {
   if (env.DATABASE_URL === undefined) return readDevToken(env);
   const scopes = "kyc:read,kyc:write,kyc:delete,kyc:pii,audit:read";
-  const made = await runCli(["token", "create", "--account=demo", "--name=test", `--scopes=${scopes}`], env);
+  const made = await runCli(
+    ["token", "create", `--account=${account}`, "--name=test", `--scopes=${scopes}`],
+    env,
+  );
   if (made.code !== 0) throw new Error(`no token was made:\n${made.stderr}`);
   return made.stdout.trim();
 }

@@ -1,0 +1,48 @@
+import { CommanderError } from "commander";
+import { ConfigError } from "../config.ts";
+import { explainDatabase } from "../db/advice.ts";
+import { BackupError } from "../db/embedded/backup.ts";
+import { DataDirError } from "../db/embedded/data-dir.ts";
+import { EngineError } from "../db/embedded/engine.ts";
+import { DataDirInUseError } from "../db/embedded/folder-lock.ts";
+import { EncodingError } from "../db/encoding.ts";
+import { MigrationBlockedError } from "../db/migrating/migrate.ts";
+import { CommandFailure } from "./command.ts";
+import { OutputError, say } from "./print.ts";
+
+const EXIT_FAILURE = 1;
+const EXIT_USAGE = 2;
+/** The exit code that a shell reports for a program that SIGPIPE has ended: nobody reads its output any more. */
+const EXIT_UNREAD = 141;
+
+/** Says what failed, and returns the exit code. */
+export function report(error: unknown): number {
+  // Commander has said what is wrong with the usage, or has printed the help that was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+  if (error instanceof ConfigError) {
+    for (const fault of error.faults) say(`configuration: ${fault}`);
+    return EXIT_USAGE;
+  }
+  if (error instanceof DataDirError) {
+    say(`configuration: ${error.message}`);
+    return EXIT_USAGE;
+  }
+  if (error instanceof OutputError && error.isUnread) return EXIT_UNREAD;
+  for (const line of explain(error)) say(`error: ${line}`);
+  return EXIT_FAILURE;
+}
+
+/** Failures whose message alone tells the user what to do. */
+const FAILURES_IN_WORDS = [
+  ...[BackupError, CommandFailure, DataDirInUseError, EncodingError, EngineError],
+  ...[MigrationBlockedError, OutputError],
+];
+
+function explain(error: unknown): string[] {
+  const line = explainDatabase(error);
+  if (line !== undefined) return [line];
+  if (FAILURES_IN_WORDS.some((kind) => error instanceof kind)) return [(error as Error).message];
+  if (!(error instanceof Error)) return [String(error)];
+  // A failure of the system, such as a port in use, says all in its message.
+  return ["syscall" in error ? error.message : (error.stack ?? error.message)];
+}

@@ -1,0 +1,33 @@
+import type { Logger } from "pino";
+import type { Authenticate } from "../auth/authenticate.ts";
+import type { Config } from "../config.ts";
+import type { Database } from "../db/client.ts";
+import type { Metrics } from "../metrics.ts";
+import type { Keyring } from "../sealing/keyring.ts";
+
+/** What the server is made of. The caller passes everything in; nothing is read from the environment. */
+export interface AppParts {
+  config: Pick<
+    Config,
+    "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryLimits"
+  > &
+    Pick<Config, "databaseUrl" | "docs" | "trustedProxies"> &
+    Pick<Config, "unsentMemoryLimit" | "uploadMemoryLimit"> &
+    Pick<Config, "keepAliveTimeout" | "maxConnections" | "rateLimit" | "receiveTimeout" | "sendTimeout"> &
+    Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout" | "persistedOperations">;
+  db: Database;
+  keys: Keyring;
+  authenticate: Authenticate;
+  log: Logger;
+  metrics: Metrics;
+  /** The token that GraphiQL and `/docs` get for a page key; null: none. */
+  devToken: string | null;
+  /** Whether the database is reachable and migrated. */
+  isReady: () => Promise<boolean>;
+  /** Whether the gateway is stopping. */
+  isDraining: () => boolean;
+  /** Whether the server accepts no new connections any more. */
+  isClosed: () => boolean;
+  /** Epoch milliseconds. */
+  now: () => number;
+}

@@ -1,0 +1,86 @@
+import { setTimeout as wait } from "node:timers/promises";
+import type { Logger } from "pino";
+import type { Config } from "../config.ts";
+import type { Database } from "../db/client.ts";
+import { startSweep } from "../idempotency/sweep.ts";
+import { endPlainNumbers, sealPlainNumbers } from "../kyc/number/sealed-numbers.ts";
+import { watchKeyFile } from "../sealing/key-watch.ts";
+import type { Keyring } from "../sealing/keyring.ts";
+import { watchMilestones } from "../sealing/milestones.ts";
+import { keyFileOf } from "../sealing/open-keyring.ts";
+import { registerNewestKey } from "../sealing/registry.ts";
+import { countSeals } from "../sealing/seal-counts.ts";
+
+/** Milliseconds. */
+const SEAL_AGAIN_AFTER = 10_000;
+
+interface Background {
+  config: Config;
+  db: Database;
+  keys: Keyring;
+  log: Logger;
+}
+
+/**
+ * Starts everything that runs beside the requests. The returned function stops all of it at once: each job can wait for a
+ * database that does not answer, and an operator's stop allows ten seconds in total.
+ */
+export function startBackground(background: Background): () => Promise<void> {
+  const { db, keys, log } = background;
+  const stops = [
+    followKeyFile(background),
+    sealWhatIsPlain(background),
+    countSeals(db, keys, {
+      onMany: (key, seals) =>
+        log.warn({ key, seals }, "an encryption key has sealed half of what it may: change to a new one"),
+      onFailure: (err) => log.warn({ err }, "what the encryption keys have sealed could not be counted"),
+    }),
+    watchMilestones(db, keys, {
+      onMissing: (milestone) =>
+        log.error({ milestone }, "somebody has removed a milestone from the database: it still holds here"),
+      onFailure: (err) => log.warn({ err }, "the milestones of the database could not be read"),
+    }),
+    startSweep({ db, log }),
+  ];
+  return async () => {
+    await Promise.all(stops.map((stop) => stop()));
+  };
+}
+
+/** Takes over new keys from the key file. Without a file, keys change only with a start. */
+function followKeyFile({ config, db, keys, log }: Background): () => void {
+  if (config.encryptionKeys) return () => {};
+  return watchKeyFile(keyFileOf(config), keys, {
+    onNewest: (key) => {
+      log.info({ key }, "a new encryption key is in use");
+      // A start without this key is refused from now on, as after a start with it.
+      registerNewestKey(db, Date.now(), async () => keys).catch((err) =>
+        log.warn({ err }, "the new encryption key could not be registered"),
+      );
+    },
+    onFailure: (err) => log.warn({ err }, "the key file could not be read again"),
+  });
+}
+
+/** Encrypts what an earlier release has left plain, and tries again until nothing is plain and nothing plain is accepted. */
+function sealWhatIsPlain({ db, keys, log }: Background): () => Promise<void> {
+  const ending = new AbortController();
+  const { signal } = ending;
+  const run = async () => {
+    while (!signal.aborted && !keys.reached.has("numbers_sealed")) {
+      try {
+        const { resealed } = await sealPlainNumbers(db, keys, signal);
+        if (resealed > 0) log.info({ sealed: resealed }, "plain document numbers were encrypted");
+        if (signal.aborted || (await endPlainNumbers(db, keys, Date.now()))) return;
+      } catch (err) {
+        log.warn({ err }, "plain document numbers could not be encrypted yet");
+      }
+      await wait(SEAL_AGAIN_AFTER, undefined, { signal }).catch(() => {});
+    }
+  };
+  const done = run();
+  return () => {
+    ending.abort();
+    return done;
+  };
+}

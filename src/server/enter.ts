@@ -1,0 +1,72 @@
+import type { IncomingHttpHeaders } from "node:http";
+import type { FastifyReply, onRequestHookHandler, preHandlerHookHandler } from "fastify";
+import type { Surface } from "../audit/event.ts";
+import type { OperationContext } from "../context.ts";
+import { toIdempotencyRequest } from "../idempotency/key.ts";
+import { runInTurn } from "../lib/turns.ts";
+import type { AppParts } from "./app-parts.ts";
+import type { Admission } from "./load/admission.ts";
+import { countFailed, type RateLimiter } from "./rate-limit.ts";
+
+/** How long a token that was good counts as good. With the time that a look-up counts this is less than a second. Milliseconds. */
+const MOMENT = 50;
+
+/** The hooks by which a request enters a surface. */
+export interface Entrance {
+  /** Before the body: requires a token that is good or absent, counts the request, and sets its `operationContext`. */
+  enterBy(surface: Surface): onRequestHookHandler;
+  /** After the body, which can take its time: the token must be good when the work begins. */
+  reenter: preHandlerHookHandler;
+}
+
+/** The hooks by which requests enter the surfaces. Without a limiter, requests are not counted. */
+export function createEntrance(
+  parts: AppParts,
+  admission: Admission,
+  limiter: RateLimiter | undefined,
+): Entrance {
+  const { authenticate, config, db, keys, log, now } = parts;
+  const enter = async (
+    headers: IncomingHttpHeaders,
+    surface: Surface,
+    requestId: string,
+  ): Promise<OperationContext> => {
+    const { authorization } = headers;
+    const enteredAt = performance.now();
+    const viewer = await authenticate(authorization);
+    const confirmViewer = async () => {
+      if (performance.now() - enteredAt > MOMENT) await authenticate(authorization);
+    };
+    const reads = config.auditReads ? { shown: new Set<string>(), confirmed: new Set<string>() } : null;
+    const idempotency = toIdempotencyRequest(headers["idempotency-key"]);
+    return {
+      ...{ db, keys, viewer, confirmViewer, surface, requestId, idempotency, reads, log, now },
+      ...{ unreadable: [], fieldErrors: [] },
+    };
+  };
+  const enterBy =
+    (surface: Surface): onRequestHookHandler =>
+    (request, reply, done) => {
+      enter(request.headers, surface, request.id).then(
+        (context) => {
+          request.operationContext = context;
+          admission.pause(reply);
+          if (limiter) limiter.count(request, reply, context.viewer?.tokenId).then(() => done(), done);
+          else done();
+        },
+        limiter ? (failure) => countFailed(limiter, request, reply, failure).catch(done) : done,
+      );
+    };
+  const reenter: preHandlerHookHandler = (request, reply, done) => {
+    admission.resume(reply);
+    const start = () => runInTurn(() => isWanted(reply) && done());
+    if (reply.elapsedTime <= MOMENT) start();
+    else authenticate(request.headers.authorization).then(start, done);
+  };
+  return { enterBy, reenter };
+}
+
+/** Whether a client still waits for this answer. */
+function isWanted(reply: FastifyReply): boolean {
+  return !reply.raw.destroyed && !reply.sent;
+}

@@ -1,0 +1,67 @@
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from "fastify";
+import type { OperationContext } from "../context.ts";
+import type { AppParts } from "./app-parts.ts";
+import { sendRestFailure } from "./failures.ts";
+import { commonHeaders } from "./headers.ts";
+import { Upload } from "./load/upload.ts";
+import { answerConnect, newRequestId, refuseConnection } from "./refusals.ts";
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Set on the routes of both surfaces, once the request's token is known to be good or absent. */
+    operationContext: OperationContext;
+    /** Of the client, behind the proxies that are trusted. */
+    clientAddress: string;
+  }
+}
+
+/** How long a client may take to send the headers of a request, at most. Milliseconds. */
+const HEADERS_TIMEOUT = 10_000;
+/** How often Node looks for connections that are slower. Milliseconds. */
+const SLOW_SWEEP = 1000;
+/** Of the request line and the headers together. Bytes. */
+export const MAX_HEADER_SIZE = 16 * 1024;
+
+/** The Fastify instance, without hooks and routes: it limits headers and times, and reads bodies as bytes. */
+export function createHttpServer({ config, log }: Pick<AppParts, "config" | "log">): FastifyInstance {
+  const app: FastifyInstance = Fastify({
+    loggerInstance: log as FastifyBaseLogger,
+    bodyLimit: config.bodyLimit,
+    requestTimeout: config.receiveTimeout,
+    keepAliveTimeout: config.keepAliveTimeout,
+    genReqId: newRequestId,
+    // Every request would pay for a logger of its own, and few write more than a line: lines name the request's id.
+    childLoggerFactory: (logger) => logger,
+    // Fastify's own lines hold the URL, and a URL can hold anything.
+    logController: new LogController({ disableRequestLogging: true }),
+    // Longer than any URL that Node takes: an id of whatever length is an id that nobody has.
+    routerOptions: { maxParamLength: MAX_HEADER_SIZE },
+    // No hook runs for these.
+    frameworkErrors: (error, request, reply) =>
+      sendRestFailure(error, request, reply.headers(commonHeaders(request.headers, request.id))),
+    clientErrorHandler: (error, socket) => refuseConnection(error, socket, config.sendTimeout),
+    http: {
+      maxHeaderSize: MAX_HEADER_SIZE,
+      headersTimeout: Math.min(HEADERS_TIMEOUT, config.receiveTimeout),
+      connectionsCheckingInterval: SLOW_SWEEP,
+      // Node's own refusal has neither a body nor the security headers.
+      requireHostHeader: false,
+    },
+  });
+  // For the same reason; a server may pass over what it does not know.
+  app.server.on("checkExpectation", (...exchange) => app.server.emit("request", ...exchange));
+  answerConnect(app.server, config.sendTimeout);
+  app.server.maxConnections = config.maxConnections;
+  // Beyond a number of headers Node would leave out the rest, and with it a second Host.
+  app.server.maxHeadersCount = 0;
+  // Bodies reach the adapters as bytes: each surface reads its own content types.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", ({ raw }, _payload, done) =>
+    (raw.upload ?? new Upload(raw, config.bodyLimit, () => {})).take(done),
+  );
+  app.decorateRequest("operationContext");
+  app.decorateRequest("clientAddress", "");
+  app.decorateRequest("rateLimit", null);
+  app.decorateRequest("observed", null);
+  return app;
+}

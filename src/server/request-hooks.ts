@@ -1,0 +1,53 @@
+import type { FastifyInstance } from "fastify";
+import type { RecordAnswered } from "./answered.ts";
+import type { AppParts } from "./app-parts.ts";
+import type { AddressOf } from "./client-address.ts";
+import { commonHeaders } from "./headers.ts";
+import type { Connections } from "./load/connections.ts";
+import { cutSlowReader, findHeaderFault } from "./refusals.ts";
+
+/** Adds the hooks of every request. They take callbacks: what waits for nothing needs no promise. */
+export function addRequestHooks(
+  app: FastifyInstance,
+  { config, isClosed }: AppParts,
+  {
+    record,
+    connections,
+    addressOf,
+  }: { record: RecordAnswered; connections: Connections; addressOf: AddressOf },
+): void {
+  app.addHook("onRequest", (request, reply, done) => {
+    // Now: later the connection may have ended, and a socket that is closed has no address.
+    request.clientAddress = addressOf(request.raw);
+    reply.headers(commonHeaders(request.headers, request.id));
+    done(findHeaderFault(request.raw));
+  });
+  app.addHook("onSend", (request, reply, payload, done) => {
+    if (request.operationContext?.idempotency?.replayed) reply.header("idempotent-replayed", "true");
+    connections.holdAnswer(request.raw, sizeOf(payload));
+    cutSlowReader(reply.raw, config.sendTimeout);
+    // Once the server accepts no connections, each connection ends after the answer that it waits for.
+    if (isClosed()) reply.header("connection", "close");
+    done(null, payload);
+  });
+  app.addHook("onResponse", (request, reply, done) => {
+    const { id, method, observed } = request;
+    record({
+      ...{ requestId: id, address: request.clientAddress, method, status: reply.statusCode, observed },
+      route: request.routeOptions.url ?? "unmatched",
+      elapsed: reply.elapsedTime,
+      context: request.operationContext,
+    });
+    done();
+  });
+}
+
+/** Of an answer that is read from a file while it is sent: what its streams hold at a time. Bytes. */
+const STREAM_BYTES = 192 * 1024;
+
+/** What an answer takes until it is sent. Bytes. */
+function sizeOf(payload: unknown): number {
+  if (typeof payload === "string") return Buffer.byteLength(payload);
+  if (Buffer.isBuffer(payload)) return payload.length;
+  return payload === null || payload === undefined ? 0 : STREAM_BYTES;
+}

@@ -1,0 +1,74 @@
+import type { FastifyInstance, onSendHookHandler } from "fastify";
+import { hasReads, recordReads } from "../audit/record-reads.ts";
+import { requireViewer } from "../auth/scopes.ts";
+import { registerGraphiql } from "../graphql/graphiql/graphiql.ts";
+import { registerGraphql, sendGraphqlFailure } from "../graphql/route.ts";
+import { serveOwnAssets } from "../pages/assets.ts";
+import { registerDocs } from "../pages/docs.ts";
+import { registerLanding } from "../pages/landing.ts";
+import { registerKycRoutes } from "../rest/kyc.ts";
+import { registerOpenapi } from "../rest/openapi/openapi.ts";
+import type { AppParts } from "./app-parts.ts";
+import { registerDevelopmentToken } from "./development-token.ts";
+import { createEntrance } from "./enter.ts";
+import { giveUp } from "./failures.ts";
+import type { Admission } from "./load/admission.ts";
+import { createRateLimiter } from "./rate-limit.ts";
+import { findUpgradeFault } from "./refusals.ts";
+
+/** Adds both surfaces and, if they are switched on, their pages. */
+export async function registerSurfaces(
+  app: FastifyInstance,
+  parts: AppParts,
+  admission: Admission,
+): Promise<void> {
+  const { authenticate, config, devToken, now } = parts;
+  const limiter =
+    config.rateLimit > 0 ? await createRateLimiter(app, config.rateLimit, parts.metrics) : undefined;
+  const { enterBy, reenter } = createEntrance(parts, admission, limiter);
+  const own = await serveOwnAssets(app);
+  if (devToken !== null) registerDevelopmentToken(app, { token: devToken, authenticate, now });
+  const sendGraphiql = config.graphiql ? await registerGraphiql(app, own) : undefined;
+  await app.register(async (graphql) => {
+    graphql.addHook("onRequest", ({ headers }, _reply, done) => done(findUpgradeFault(headers)));
+    graphql.addHook("onRequest", enterBy("graphql"));
+    graphql.addHook("preHandler", reenter);
+    graphql.setErrorHandler((error, request, reply) =>
+      sendGraphqlFailure(giveUp(error, request, reply), request, reply),
+    );
+    if (config.auditReads) graphql.addHook("onSend", holdUntilAudited);
+    await registerGraphql(graphql, { ...config, sendGraphiql });
+  });
+  await app.register(
+    async (rest) => {
+      rest.addHook("onRequest", enterBy("rest"));
+      rest.addHook("preHandler", reenter);
+      rest.addHook("onRequest", (request, _reply, done) => {
+        requireViewer(request.operationContext.viewer);
+        done();
+      });
+      if (config.auditReads) rest.addHook("onSend", holdUntilAudited);
+      registerKycRoutes(rest);
+    },
+    { prefix: "/v1/kyc" },
+  );
+  if (config.docs) {
+    registerOpenapi(app);
+    await registerDocs(app, config, own);
+    registerLanding(app, config, own);
+  }
+}
+
+/**
+ * Sends an answer that shows or confirms document numbers once the trail has the event. One without a body shows none,
+ * but its length can confirm one.
+ */
+const holdUntilAudited: onSendHookHandler = ({ operationContext, method }, reply, payload, done) => {
+  if (method === "HEAD") operationContext?.reads?.shown.clear();
+  if (!operationContext || !hasReads(operationContext)) return done(null, payload);
+  // If the request was answered as late meanwhile, this answer goes nowhere.
+  recordReads(operationContext).then(
+    () => reply.sent || done(null, payload),
+    (error) => reply.sent || done(error),
+  );
+};
