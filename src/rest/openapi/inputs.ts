@@ -1,5 +1,5 @@
-import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../../kyc/input.ts";
-import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../../kyc/kyc.ts";
+import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../../paging/page-input.ts";
+import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../../vocabulary.ts";
 import { CREATE_PARAMS, UPDATE_PARAMS } from "../kyc.ts";
 import type { KycBody } from "../kyc-body.ts";
 import { LIST_PARAMS } from "../list-params.ts";

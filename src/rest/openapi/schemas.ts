@@ -1,7 +1,9 @@
 import { z } from "zod";
-import { createKycInput, MAX_PAGE_SIZE } from "../../kyc/input.ts";
-import { ID_SHAPE } from "../../kyc/kyc.ts";
+import { createKycInput } from "../../kyc/input.ts";
 import { numberUnreadable } from "../../kyc/show-kyc.ts";
+import { ID_SHAPE } from "../../kyc-id.ts";
+import { MAX_PAGE_SIZE } from "../../paging/page-input.ts";
+import { STATUSES } from "../../vocabulary.ts";
 import { renderFailure, toWireName } from "../errors.ts";
 import type { KycBody } from "../kyc-body.ts";
 import { type JsonSchema, reference } from "./components.ts";
@@ -18,13 +20,12 @@ export const checked = Object.fromEntries(
 export const idSchema: JsonSchema = { type: "string", pattern: ID_SHAPE.source };
 const time = { type: "integer", format: "int64" };
 
-const STATUS_MEANINGS = `How far the verification is.
-
-- \`pending\`: nobody has looked at it yet.
-- \`in_review\`: someone is looking at it.
-- \`verified\`: the identity is proven.
-- \`failed\`: the identity could not be proven.
-- \`expired\`: it was proven once, and has to be proven again.`;
+/** A sentence as part of a list. */
+const uncapitalized = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);
+const STATUS_MEANINGS = [
+  "How far the verification is.\n",
+  ...Object.entries(STATUSES).map(([status, meaning]) => `- \`${status}\`: ${uncapitalized(meaning)}`),
+].join("\n");
 
 /** The fields of a record. A field that is added to the wire has to be described here. */
 export const FIELDS: Record<keyof KycBody, JsonSchema> = {
