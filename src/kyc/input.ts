@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { badUserInput, type FieldFault } from "../errors.ts";
 import { isKycId } from "../kyc-id.ts";
 import { MAX_PAGE_SIZE, pageInput, timeRange } from "../paging/page-input.ts";
 import type { Raw } from "../parse-input.ts";

@@ -28,7 +28,7 @@ const STATUS_MEANINGS = [
 ].join("\n");
 
 /** The fields of a record. A field that is added to the wire has to be described here. */
-export const FIELDS: Record<keyof KycBody, JsonSchema> = {
+export const RECORD_FIELDS: Record<keyof KycBody, JsonSchema> = {
   id: {
     ...idSchema,
     description: "Unique identifier for the KYC record. Ids of new records sort by the time of creation.",
@@ -70,7 +70,7 @@ export const FIELDS: Record<keyof KycBody, JsonSchema> = {
 
 /** The record of every example. */
 export const RECORD = Object.fromEntries(
-  Object.entries(FIELDS).map(([name, { examples }]) => [name, (examples as unknown[])[0]]),
+  Object.entries(RECORD_FIELDS).map(([name, { examples }]) => [name, (examples as unknown[])[0]]),
 );
 
 /** The `components.schemas` of answers, but for those of errors. */
@@ -85,8 +85,8 @@ export const recordSchemas: Record<string, JsonSchema> = {
     type: "object",
     title: "KYC record",
     description: "A customer, a document, and how far its verification is.",
-    properties: FIELDS,
-    required: Object.keys(FIELDS),
+    properties: RECORD_FIELDS,
+    required: Object.keys(RECORD_FIELDS),
     additionalProperties: false,
     examples: [RECORD],
   },
@@ -113,7 +113,7 @@ export const recordSchemas: Record<string, JsonSchema> = {
     title: "KYC record without its document number",
     description: "A record whose document number can't be decrypted, in a page or after an update.",
     properties: {
-      ...FIELDS,
+      ...RECORD_FIELDS,
       document_number: { type: "null", description: "Always null." },
       error: {
         ...errorObject,
@@ -121,7 +121,7 @@ export const recordSchemas: Record<string, JsonSchema> = {
           "In a page: why there is no number. An update with the document number repairs the record.",
       },
     },
-    required: Object.keys(FIELDS),
+    required: Object.keys(RECORD_FIELDS),
     additionalProperties: false,
     examples: [{ ...RECORD, document_number: null, ...renderFailure(numberUnreadable()) }],
   },
