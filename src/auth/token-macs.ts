@@ -21,11 +21,11 @@ export interface StoredToken {
   createdAt: number;
   expiresAt: number | null;
   revokedAt: number | null;
-  /** Null: an earlier release, or somebody else, wrote it. */
+  /** Null if an earlier release, or somebody else, wrote the row. */
   mac: string | null;
 }
 
-/** Everything that the gateway believes of a token: to change any of it takes an encryption key. */
+/** The text that the MAC covers: everything that the gateway relies on. */
 function textOf({ accountId, id, name, hash, scopes, createdAt, expiresAt, revokedAt }: StoredToken): string {
   return JSON.stringify(["tokens", accountId, id, name, hash, scopes, createdAt, expiresAt, revokedAt]);
 }
@@ -36,8 +36,8 @@ export function macOf(keys: Keyring, token: StoredToken): string {
 }
 
 /**
- * Fails with an Error without values unless this gateway, or another one with its keys, wrote the token as it is; with a
- * MissingKeyError if the key of its MAC is not among these.
+ * Fails with an Error without values unless a gateway with these keys wrote the token exactly like this, and with a
+ * MissingKeyError if the keyring does not have the key of its MAC.
  */
 export function requireAuthentic(keys: Keyring, token: StoredToken): void {
   if (token.mac === null) throw new Error("it has no MAC: a gateway of this release did not write it");

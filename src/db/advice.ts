@@ -35,6 +35,17 @@ export function findRefusal(error: unknown): DatabaseError | undefined {
   return undefined;
 }
 
+/** One line for any failure: what the database refused, why it can't be reached, or the error's own message. */
+export function explainFailure(error: unknown): string {
+  const refusal = findRefusal(error);
+  if (refusal) return explainRefusal(refusal);
+  if (error instanceof AppError && error.code === "UNAVAILABLE") {
+    const { code, message } = (error.cause ?? {}) as { code?: string; message?: string };
+    return `the database can't be reached: ${message || code || "no answer"}`;
+  }
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** One line with PostgreSQL's own message and what to do about it. */
 export function explainRefusal({ code, message }: DatabaseError): string {
   const advice = ADVICE[code] ?? ADVICE[code.slice(0, 2)];

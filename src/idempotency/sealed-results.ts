@@ -14,18 +14,18 @@ import {
 /** Results of one step: what others may have to wait for, in the database and in this process. */
 const STEP = 200;
 
-/** What is authenticated with a sealed result: it opens as the result of this key alone. No account's name has a space. */
+/** The associated data: a sealed result opens only for this key. Account ids contain no space. */
 const placeOf = (accountId: string, keyHash: string) => `idempotency_keys ${accountId} ${keyHash}`;
 
-/** JSON means the same with blanks behind it. */
+/** Trailing blanks don't change the meaning of JSON. */
 const FILLER = " ";
 
-/** The JSON text, padded, so that its length does not tell that of the number in it. */
+/** Seals the JSON text, padded, so that its length does not reveal the length of the number in it. */
 export function sealResult(keys: Keyring, accountId: string, keyHash: string, json: string): string {
   return keys.seal(pad(json, FILLER), placeOf(accountId, keyHash));
 }
 
-/** The JSON text. Fails as `Keyring.open` does. */
+/** Opens the JSON text. Fails as `Keyring.open` does. */
 export function openResult(keys: Keyring, accountId: string, keyHash: string, sealed: string): string {
   return keys.open(sealed, placeOf(accountId, keyHash)).trimEnd();
 }

@@ -34,6 +34,17 @@ export async function readKeyFile(
       `other users may read or change the key file ${path}, and its mode can't be changed: ${codeOf(error)}`,
     );
   });
+  return parseText(path, text);
+}
+
+/** The keys in the file, newest first, which stays as it is. Fails as `readKeyFile`, and if there is no such file. */
+export async function readKeyList(path: string): Promise<EncryptionKey[]> {
+  const text = await readText(path);
+  if (text === null) throw new ConfigError([`there is no file ${path}`]);
+  return parseText(path, text);
+}
+
+function parseText(path: string, text: string): EncryptionKey[] {
   const { keys, faults } = parseKeys(text.trim().split("\n"));
   if (faults.length > 0) throw new ConfigError(faults.map((fault) => `the file ${path} ${fault}`));
   return keys;

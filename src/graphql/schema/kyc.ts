@@ -4,7 +4,7 @@ import type { ListKycsInput } from "../../kyc/input.ts";
 import { listKycs } from "../../kyc/list-kycs.ts";
 import type { ShownKyc } from "../../kyc/show-kyc.ts";
 import { DOCUMENTS, STATUSES, wordsOf } from "../../vocabulary.ts";
-import { PAGE_COST } from "../documents/cost.ts";
+import { IDS_COST, PAGE_COST } from "../documents/cost.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
 import { showNumber } from "./field-errors.ts";
@@ -28,10 +28,22 @@ export const DocumentTypeEnum = builder.enumType("DocumentType", {
   values: enumValues(DOCUMENTS),
 });
 
-export const KycType = builder.node(builder.objectRef<ShownKyc>("Kyc"), {
+// We don't use Pothos' Relay plugin: it returns a promise for each id, and graphql-js then makes more promises for every
+// record, edge and list around it. A page of ten took 495 µs of CPU time in GraphQL with it, and takes 254 µs without.
+const Node = builder.interfaceRef<ShownKyc>("Node").implement({
+  description: "An object that can be fetched again by its id alone.",
+  resolveType: () => "Kyc",
+  fields: (t) => ({
+    // A record has one id on both surfaces: its own.
+    id: t.exposeID("id", {
+      description: "The object's id. It is the same on GraphQL and REST, and never changes.",
+    }),
+  }),
+});
+
+export const KycType = builder.objectRef<ShownKyc>("Kyc").implement({
   description: "One Know-Your-Customer record: a customer, a document, and how far its verification is.",
-  id: { resolve: (kyc) => kyc.id },
-  loadManyWithoutCache: (ids, ctx) => getKycs(ctx, ids),
+  interfaces: [Node],
   fields: (t) =>
     ({
       customerId: t.exposeString("customerId", { description: "Your own identifier of the customer." }),
@@ -112,6 +124,23 @@ builder.queryFields((t) => ({
     description: "The record with this id, or null where your account has none. Needs the scope `kyc:read`.",
     args: { id: t.arg.id({ required: true, description: "The id of the record." }) },
     resolve: (_root, { id }, ctx) => getKyc(ctx, id),
+  }),
+  node: t.field({
+    type: Node,
+    nullable: true,
+    description:
+      "The object with this id, or null where your account has none. Relay clients use it to refetch. Needs the scope `kyc:read`.",
+    args: { id: t.arg.id({ required: true, description: "The id of the object." }) },
+    resolve: (_root, { id }, ctx) => getKyc(ctx, id),
+  }),
+  nodes: t.field({
+    type: [Node],
+    nullable: { list: false, items: true },
+    extensions: { cost: IDS_COST },
+    description:
+      "The objects with these ids, in their order: null for each that your account does not have. At most 100 at once. Needs the scope `kyc:read`.",
+    args: { ids: t.arg.idList({ required: true, description: "The ids of the objects, at most 100." }) },
+    resolve: (_root, { ids }, ctx) => getKycs(ctx, ids),
   }),
   kycs: t.field({
     type: KycConnection,

@@ -7,9 +7,9 @@ import { deletedKycs, kycs, toTimestamptz } from "../../db/schema.ts";
 import { statement, withFirst } from "../../db/statement.ts";
 import {
   type Claim,
+  type ClaimFinding,
   claimingKeys,
   claimValues,
-  type Finding,
   selectFindings,
   spendingKeys,
   toFinding,
@@ -108,7 +108,7 @@ const insertClaimed = statement((db) => {
   return withFirst(sql`${claimingKeys}, written as (${insert.getSQL()}), ${events}`, selectFindings);
 }, toFinding);
 
-const insertOneOnce = batched<NewEntry & { claim: Claim }, Finding>(
+const insertOneOnce = batched<NewEntry & { claim: Claim }, ClaimFinding>(
   ({ accountId }) => accountId,
   ({ claim }) => claim.keyHash,
   (db, keys) => {
@@ -129,7 +129,7 @@ export function insertKycOnce(
   kyc: NewKyc,
   event: NewAuditEvent,
   claim: Claim,
-): Promise<Finding> {
+): Promise<ClaimFinding> {
   return insertOneOnce(db, { accountId, kyc, event, claim });
 }
 
