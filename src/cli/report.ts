@@ -1,5 +1,4 @@
 import { CommanderError } from "commander";
-import { ConfigError } from "../config.ts";
 import { explainDatabase } from "../db/advice.ts";
 import { BackupError } from "../db/embedded/backup.ts";
 import { DataDirError } from "../db/embedded/data-dir.ts";
@@ -7,6 +6,7 @@ import { EngineError } from "../db/embedded/engine.ts";
 import { DataDirInUseError } from "../db/embedded/folder-lock.ts";
 import { EncodingError } from "../db/encoding.ts";
 import { MigrationBlockedError } from "../db/migrating/migrate.ts";
+import { ConfigError } from "../lib/settings.ts";
 import { CommandFailure } from "./command.ts";
 import { OutputError, say } from "./print.ts";
 

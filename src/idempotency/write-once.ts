@@ -8,16 +8,16 @@ import { hashKey, type IdempotencyRequest } from "./key.ts";
 import { openResult, sealResult } from "./sealed-results.ts";
 import { type Claim, claimKey, completeKey, type Finding } from "./store.ts";
 
-/** A row's own key of digests: sealed with the result, it is rotated with it, and gone with it. Bytes. */
+/** Each row has its own digest key, which is sealed together with the result. Bytes. */
 const SECRET_BYTES = 32;
 
-/** What the first request under a key came to: what it did, or why nothing could be done. */
+/** The outcome of the first request under a key: its result, or why it failed. */
 type Outcome<Result> = { result: Result; failure?: undefined } | { result?: undefined; failure: AppError };
 
-/** What records were like decides on these, and they would answer another time otherwise: they use the key up. */
+/** These failures depend on the state of records and could differ another time, so they use up the key. */
 const LASTING: ReadonlySet<ErrorCode> = new Set(["NOT_FOUND", "VERSION_CONFLICT"]);
 
-/** A write under an `Idempotency-Key`: what the ledger is to hold of it, or holds of the first such request. */
+/** A write under an `Idempotency-Key`: makes the row to store, and reads the stored row of the first request. */
 export class KeyedWrite<Result> {
   readonly accountId: string;
   readonly #keys: Keyring;

@@ -2,9 +2,9 @@ import { randomBytes } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { ConfigError } from "../config.ts";
 import { DataDirError, openDataDir } from "../db/embedded/data-dir.ts";
 import { createWholeFile, currentUser, makePrivate, replaceFile } from "../lib/private-files.ts";
+import { ConfigError } from "../lib/settings.ts";
 import { formatKey, parseKeys } from "./key-list.ts";
 import type { EncryptionKey } from "./keyring.ts";
 

@@ -1,5 +1,6 @@
-import { type Config, ConfigError, parseConfig, VARIABLES } from "../../config.ts";
-import { findConfigHints } from "../../config-hints.ts";
+import { type Config, parseConfig, VARIABLES } from "../../config/config.ts";
+import { findConfigHints } from "../../config/hints.ts";
+import { ConfigError } from "../../lib/settings.ts";
 import { Area, type Finding } from "./finding.ts";
 
 type Env = Record<string, string | undefined>;

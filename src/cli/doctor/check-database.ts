@@ -1,4 +1,4 @@
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import { FIND_DEVIATIONS } from "../../db/pool/session.ts";
 import { isWritable } from "../../db/writable.ts";
 import type { Stage } from "./check-migrations.ts";

@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { tokenMacs } from "../../auth/token-macs.ts";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import type { Database } from "../../db/client.ts";
 import { isOpenToOthers } from "../../lib/private-files.ts";
 import { SEALED_PLACES } from "../../sealed-places.ts";

@@ -2,7 +2,7 @@ import { existsSync, fstatSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { dirname, resolve } from "node:path";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import { hasDatabase } from "../../db/embedded/embedded.ts";
 import { openFilesLimit, roomForConnections } from "../../server/load/open-files.ts";
 import { Area, type Finding } from "./finding.ts";

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import { DataDirError, inspectDataDir } from "../../db/embedded/data-dir.ts";
 import { findLockHolder } from "../../db/embedded/folder-lock.ts";
 import { describeAddress, isLoopback, readServerAddress } from "../../db/pool/server-address.ts";

@@ -1,5 +1,5 @@
 import { Command, Option } from "commander";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import { connect } from "../../db/pool/pool.ts";
 import type { Keyring } from "../../sealing/keyring.ts";
 import { isOnTerminal, print, printed, printTable } from "../print.ts";

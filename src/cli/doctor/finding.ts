@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
-import { ConfigError } from "../../config.ts";
 import { explainDatabase } from "../../db/advice.ts";
+import { ConfigError } from "../../lib/settings.ts";
 
 /** Problem: it would keep the gateway from starting, or harm it. Warning: it deserves a look, or could not be checked. */
 type State = "ok" | "warning" | "problem";

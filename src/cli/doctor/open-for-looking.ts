@@ -2,12 +2,13 @@ import { constants as files, rmSync } from "node:fs";
 import { cp, mkdtemp, readdir, rm, stat, statfs } from "node:fs/promises";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import type { Database } from "../../db/client.ts";
 import { DatabaseError } from "../../db/database-error.ts";
 import { hasDatabase, openEmbedded, pgdataOf, socketPathOf } from "../../db/embedded/embedded.ts";
 import { findLockHolder } from "../../db/embedded/folder-lock.ts";
-import { connect, type DatabaseAddress } from "../../db/pool/pool.ts";
+import type { DatabaseAddress } from "../../db/pool/address.ts";
+import { connect } from "../../db/pool/pool.ts";
 
 /** A database that was opened without changing anything in it. */
 export interface Look {
