@@ -4,7 +4,7 @@ import { DatabaseError } from "./database-error.ts";
 const ROLES = "docs/operations.md has the grants, under Roles";
 const OWN_DATABASE =
   "The database has tables or types with the gateway's names, but not the schema drizzle, in which the gateway records " +
-  "its migrations: give the gateway a database of its own, or restore a dump of the whole one (pg_dump without -n)";
+  "its migrations: give the gateway a database of its own, or restore the rest of its dump (pg_dump without -n, or also with -n drizzle)";
 
 /** What to do if PostgreSQL refuses something, by SQLSTATE or its first two characters. */
 const ADVICE: Record<string, string> = {
