@@ -4,7 +4,8 @@ import { DatabaseError } from "./database-error.ts";
 import { openEmbedded, socketPathOf } from "./embedded/embedded.ts";
 import { DataDirInUseError } from "./embedded/folder-lock.ts";
 import { startUpkeep } from "./embedded/upkeep.ts";
-import { connect, type DatabaseAddress } from "./pool/pool.ts";
+import type { DatabaseAddress } from "./pool/address.ts";
+import { connect } from "./pool/pool.ts";
 import { FIND_DEVIATIONS } from "./pool/session.ts";
 import type { DatabaseConfig } from "./settings.ts";
 

@@ -3,7 +3,7 @@ import { hasScope, requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import { DatabaseError } from "../db/database-error.ts";
 import type { FieldFault } from "../errors.ts";
-import { findKeyFaults } from "../idempotency/key.ts";
+import { findIdempotencyKeyFaults } from "../idempotency/key.ts";
 import { toKeyedWrite } from "../idempotency/write-once.ts";
 import { type CreateKycInput, createKycInput, parseInput } from "./input.ts";
 import { type Kyc, newKycId } from "./kyc.ts";
@@ -11,7 +11,7 @@ import { fromSnapshot, maskInput, sealNumber, toSnapshot } from "./number/docume
 import { toAuditReason } from "./reason.ts";
 import { ShownKyc } from "./show-kyc.ts";
 import { insertKyc, insertKycOnce, type NewKyc } from "./store/write.ts";
-import { requireVersion } from "./update-kyc.ts";
+import { requireVersion } from "./version-condition.ts";
 
 const ID_IS_UNIQUE = "kycs_account_id_id_pk";
 
@@ -28,7 +28,7 @@ export async function createKyc(
 ): Promise<ShownKyc> {
   const viewer = requireScope(ctx.viewer, "kyc:write");
   const { accountId } = viewer;
-  const value = parseInput(createKycInput, input, [...found, ...findKeyFaults(ctx.idempotency)]);
+  const value = parseInput(createKycInput, input, [...found, ...findIdempotencyKeyFaults(ctx.idempotency)]);
   const { documentNumber, reason } = value;
   requireVersion(undefined, value);
   const auditReason = toAuditReason(viewer, reason, documentNumber);

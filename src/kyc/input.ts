@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { badUserInput, type FieldFault } from "../errors.ts";
-import { fromCursor } from "./cursor.ts";
+import { fromKycCursor } from "./cursor.ts";
 import { DOCUMENT_TYPES, isKycId, VERIFICATION_STATUSES } from "./kyc.ts";
 import { MASK } from "./number/document-number.ts";
 
@@ -45,7 +45,7 @@ const pageSize = z
   });
 const cursor = z
   .string("must be a cursor")
-  .refine((text) => isKycId(text) || fromCursor(text) !== null, "is no cursor of this list");
+  .refine((text) => isKycId(text) || fromKycCursor(text) !== null, "is no cursor of this list");
 const instant = z.number("must be a time");
 export const timeRange = z.object({ from: instant.nullish(), to: instant.nullish() });
 

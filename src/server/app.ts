@@ -7,7 +7,7 @@ import { nothingHere, sendRestFailure } from "./failures.ts";
 import { registerHealth } from "./health.ts";
 import { createHttpServer, MAX_HEADER_SIZE } from "./http-server.ts";
 import { limitLoad } from "./load/admission.ts";
-import { Connections } from "./load/connections.ts";
+import { HttpConnections } from "./load/connections.ts";
 import { shedEarly } from "./load/shed-early.ts";
 import { watchMethods } from "./methods.ts";
 import { addRequestHooks } from "./request-hooks.ts";
@@ -20,7 +20,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   observeStatements(parts);
   const record = createAnswerRecord(log, metrics, parts.tracing);
   const addressOf = createAddressOf(config.trustedProxies);
-  const connections = new Connections({ ...config, maxHeaderSize: MAX_HEADER_SIZE }, metrics);
+  const connections = new HttpConnections({ ...config, maxHeaderSize: MAX_HEADER_SIZE }, metrics);
   addRequestHooks(app, parts, { record, connections, addressOf });
   app.setErrorHandler(sendRestFailure);
   app.setNotFoundHandler(() => {

@@ -4,7 +4,7 @@ import type { RecordAnswered } from "./answered.ts";
 import type { AppParts } from "./app-parts.ts";
 import type { AddressOf } from "./client-address.ts";
 import { commonHeaders } from "./headers.ts";
-import type { Connections } from "./load/connections.ts";
+import type { HttpConnections } from "./load/connections.ts";
 import { cutSlowReader, findHeaderFault } from "./refusals.ts";
 
 /** Adds the hooks of every request. They take callbacks: what waits for nothing needs no promise. */
@@ -15,7 +15,7 @@ export function addRequestHooks(
     record,
     connections,
     addressOf,
-  }: { record: RecordAnswered; connections: Connections; addressOf: AddressOf },
+  }: { record: RecordAnswered; connections: HttpConnections; addressOf: AddressOf },
 ): void {
   app.addHook("onRequest", (request, reply, done) => {
     // Now: later the connection may have ended, and a socket that is closed has no address.

@@ -1,17 +1,15 @@
-import { lateAnswer, unavailable } from "../../errors.ts";
+import { lateAnswer } from "../../errors.ts";
 import type { Database, Executor, PoolUsage, StatementObserver } from "../client.ts";
 import { withoutValues } from "../database-error.ts";
+import { type DatabaseAddress, serverAt } from "./address.ts";
 import { type Connection, openConnection, type Run, TRANSACTION_LOAD } from "./connection.ts";
 import { Connections } from "./connections.ts";
-import { type Client, executeOn, sendOn } from "./driver.ts";
+import { executeOn, sendOn } from "./driver.ts";
 import { Hosts } from "./hosts.ts";
 import { Observation } from "./observation.ts";
-import { readServerAddress, type ServerAddress } from "./server-address.ts";
 import { SESSION_SETTINGS, SET_LOCAL } from "./session.ts";
 import { StatementQueue } from "./statement-queue.ts";
-
-/** Where the database is: a server's URL, or the socket of the embedded one. */
-export type DatabaseAddress = { url: string } | { socketPath: string };
+import { runInside } from "./transaction.ts";
 
 interface PoolOptions {
   address: DatabaseAddress;
@@ -76,8 +74,7 @@ class Pool implements Database {
     this.#transactionTimeout = limits.transactionTimeout ?? 10_000;
     this.#prepare = prepare;
     this.#setsLocally = settings === "in each transaction";
-    const server =
-      "url" in address ? readServerAddress(address.url, process.env) : embedded(address.socketPath);
+    const server = serverAt(address);
     const session = {
       ...server.session,
       ...(settings === "at the start" && {
@@ -131,52 +128,14 @@ class Pool implements Database {
         }
       : work;
     const begin = (connection: Connection, run: Run) =>
-      this.#observation.transaction(connection, (tx) => this.#runInside(connection, run, tx, inside));
+      this.#observation.transaction(connection, (tx) =>
+        runInside({ connection, run, tx, prepare: this.#prepare, observation: this.#observation }, inside),
+      );
     return this.#run(begin, { load: TRANSACTION_LOAD, deadline, urgent });
   }
 
   observe(observer: StatementObserver): void {
     this.#observation.observer = observer;
-  }
-
-  /**
-   * Lets nothing more of a transaction reach the driver once its connection is gone: the driver would run it outside
-   * of any transaction, or write COMMIT or ROLLBACK to a socket that is no more, which ends the process. One that is
-   * late is rolled back.
-   */
-  async #runInside<T>(
-    connection: Connection,
-    run: Run,
-    tx: Client,
-    work: (tx: Executor) => Promise<T>,
-  ): Promise<T> {
-    const { closes } = connection;
-    const requireConnection = () => {
-      if (connection.closes !== closes) throw unavailable(new Error("the connection was lost"));
-      if (run.late) throw lateAnswer();
-    };
-    try {
-      requireConnection();
-      const value = await work({
-        send: async (text, values) => {
-          requireConnection();
-          return await this.#observation.inside(
-            connection,
-            text,
-            sendOn(tx, run, text, values, this.#prepare),
-          );
-        },
-        execute: async <Row extends object>(text: string, values?: readonly unknown[]) => {
-          requireConnection();
-          return await this.#observation.inside(connection, text, executeOn<Row>(tx, run, text, values));
-        },
-      });
-      requireConnection();
-      return value;
-    } catch (error) {
-      if (connection.closes !== closes) await connection.client.end({ timeout: 0 });
-      throw error;
-    }
   }
 
   usage(): PoolUsage {
@@ -277,14 +236,4 @@ class Pool implements Database {
 function codeOf(error: unknown): string | undefined {
   const { code, cause } = (error ?? {}) as { code?: string; cause?: { code?: string } };
   return code === "UNAVAILABLE" ? cause?.code : code;
-}
-
-/** The embedded database: it is on this machine, and belongs to whoever can open its socket. */
-function embedded(path: string): ServerAddress {
-  return {
-    ...{ hosts: [{ path }], user: "postgres", password: "", database: "postgres", writableOnly: false },
-    ...{ connectTimeout: undefined, keepAlive: false, maxLifetime: undefined },
-    tls: { mode: "disable", isDirect: false, namesServer: false, options: () => ({}) },
-    session: { application_name: "kyc-gateway" },
-  };
 }

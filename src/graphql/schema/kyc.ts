@@ -1,6 +1,6 @@
 import { getKyc, getKycs } from "../../kyc/get-kyc.ts";
 import type { ListKycsInput } from "../../kyc/input.ts";
-import type { VerificationStatus as Status } from "../../kyc/kyc.ts";
+import type { VerificationStatus } from "../../kyc/kyc.ts";
 import { listKycs } from "../../kyc/list-kycs.ts";
 import type { ShownKyc } from "../../kyc/show-kyc.ts";
 import { IDS_COST, PAGE_COST } from "../documents/cost.ts";
@@ -8,7 +8,7 @@ import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
 import { showNumber } from "./field-errors.ts";
 
-export const VerificationStatus = builder.enumType("VerificationStatus", {
+export const VerificationStatusEnum = builder.enumType("VerificationStatus", {
   description: "How far a verification is. Any status may follow any other.",
   values: {
     PENDING: { value: "pending", description: "Nobody has looked at it yet." },
@@ -16,10 +16,10 @@ export const VerificationStatus = builder.enumType("VerificationStatus", {
     VERIFIED: { value: "verified", description: "The identity is proven." },
     FAILED: { value: "failed", description: "The identity could not be proven." },
     EXPIRED: { value: "expired", description: "It was proven once, and has to be proven again." },
-  } as const satisfies Record<string, { value: Status; description: string }>,
+  } as const satisfies Record<string, { value: VerificationStatus; description: string }>,
 });
 
-export const DocumentType = builder.enumType("DocumentType", {
+export const DocumentTypeEnum = builder.enumType("DocumentType", {
   description: "The kind of document that the verification is based on.",
   values: {
     PASSPORT: { value: "passport", description: "A passport." },
@@ -50,10 +50,10 @@ export const KycType = builder.objectRef<ShownKyc>("Kyc").implement({
   fields: (t) => ({
     customerId: t.exposeString("customerId", { description: "Your own identifier of the customer." }),
     verificationStatus: t.expose("verificationStatus", {
-      type: VerificationStatus,
+      type: VerificationStatusEnum,
       description: "How far the verification is.",
     }),
-    documentType: t.expose("documentType", { type: DocumentType, description: "The kind of document." }),
+    documentType: t.expose("documentType", { type: DocumentTypeEnum, description: "The kind of document." }),
     documentNumber: t.string({
       description:
         "The number of the document. Personal data: don't log it, and don't put it in URLs. A token without the scope `kyc:pii` sees it masked, such as `•••••6789`. If it can't be decrypted it is `••••`, and the answer has an error for the field.",
@@ -89,8 +89,14 @@ const KycFilter = builder.inputType("KycFilter", {
   description: "Which records to list: those that match every field given. Null means the same as absent.",
   fields: (t) => ({
     customerId: t.string({ description: "Only records of this customer." }),
-    verificationStatus: t.field({ type: VerificationStatus, description: "Only records with this status." }),
-    documentType: t.field({ type: DocumentType, description: "Only records with this kind of document." }),
+    verificationStatus: t.field({
+      type: VerificationStatusEnum,
+      description: "Only records with this status.",
+    }),
+    documentType: t.field({
+      type: DocumentTypeEnum,
+      description: "Only records with this kind of document.",
+    }),
     documentNumber: t.string({
       description:
         "Only records whose document has exactly this number. Needs the scope `kyc:pii`. Send it as a variable: it is personal data.",

@@ -189,7 +189,7 @@ function writeChanges(db: Executor, accountId: string, changes: readonly KycChan
 }
 
 /** Writes what can change of a record that the transaction holds locked, its number where there is a new one, and the event. */
-export async function updateLocked(tx: Executor, accountId: string, change: KycChange): Promise<void> {
+export async function updateLockedKyc(tx: Executor, accountId: string, change: KycChange): Promise<void> {
   await writeChanges(tx, accountId, [change]);
 }
 
@@ -210,7 +210,7 @@ const updateOne = batched<{ accountId: string; change: KycChange }, boolean>(
  * record is still at the version before and nobody holds it. Otherwise false: nothing has happened. Changes are grouped
  * and fail as the records of `insertKyc`.
  */
-export function updateKyc(db: Database, accountId: string, change: KycChange): Promise<boolean> {
+export function updateKycAtVersion(db: Database, accountId: string, change: KycChange): Promise<boolean> {
   return updateOne(db, { accountId, change });
 }
 
@@ -226,7 +226,7 @@ const remove = statement((db) => {
  * Removes a record that the transaction holds locked, and all that the ledger of idempotency keys holds of it; keeps
  * its place in the list, and writes the event.
  */
-export async function deleteKyc(
+export async function deleteLockedKyc(
   tx: Executor,
   accountId: string,
   kyc: Kyc,
