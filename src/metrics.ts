@@ -50,6 +50,9 @@ export interface Sources {
 export function createMetrics({ usage, droppedLines }: Sources): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  // Sums that are not counters, whatever their names say: the same figures are there by type.
+  for (const name of ["handles", "resources", "requests"])
+    registry.removeSingleMetric(`nodejs_active_${name}_total`);
   const database = addDatabase(registry, usage);
   new Counter({
     name: "log_lines_dropped_total",

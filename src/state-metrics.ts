@@ -15,7 +15,9 @@ export interface StateMetrics {
   setCensus(census: RecordCensus): void;
   /** How many texts each encryption key has sealed, by the keys' ids. */
   setSeals(totals: ReadonlyMap<string, number>): void;
-  /** Where the counts of spans come from, if there are any. */
+  /** Whether the gateway can serve, as of now. */
+  setReady(isReady: boolean): void;
+  /** Where the counts of spans come from; without it, there are none. */
   watchSpans(read: () => SpanCounts): void;
 }
 
@@ -31,6 +33,11 @@ export function addState(registry: Registry, version: string): StateMetrics {
     registers: [registry],
   });
   build.set({ version, node: process.version }, 1);
+  const ready = new Gauge({
+    name: "kyc_gateway_ready",
+    help: "Whether the gateway can serve, as /ready says: 1 or 0.",
+    registers: [registry],
+  });
   const seals = new Gauge({
     name: "encryption_key_seals",
     help: "Texts that were encrypted under each key so far, on all replicas; read once a minute.",
@@ -49,7 +56,8 @@ export function addState(registry: Registry, version: string): StateMetrics {
       seals.reset();
       for (const [key, count] of totals) seals.set({ key }, count);
     },
-    watchSpans: (read) => addSpans(registry, read),
+    watchSpans: addSpans(registry),
+    setReady: (isReady) => ready.set(isReady ? 1 : 0),
   };
 }
 
@@ -102,7 +110,8 @@ function toBuckets(name: string, { byStatus }: RecordCensus) {
   });
 }
 
-function addSpans(registry: Registry, read: () => SpanCounts): void {
+function addSpans(registry: Registry): (read: () => SpanCounts) => void {
+  let read = (): SpanCounts => ({ ended: 0, exported: 0, failed: 0 });
   new Counter({
     name: "trace_spans_total",
     help: "Sampled spans: ended, exported, or failed because the collector did not take them. What ended and is neither waits, or found the queue full.",
@@ -113,4 +122,7 @@ function addSpans(registry: Registry, read: () => SpanCounts): void {
       for (const [state, count] of Object.entries(read())) this.inc({ state }, count);
     },
   });
+  return (source) => {
+    read = source;
+  };
 }

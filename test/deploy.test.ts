@@ -136,7 +136,14 @@ interface Manifest {
 }
 
 type Kinds = Record<
-  "Deployment" | "Job" | "Service" | "PodDisruptionBudget" | "NetworkPolicy" | "ServiceMonitor",
+  | "Deployment"
+  | "Job"
+  | "Service"
+  | "PodDisruptionBudget"
+  | "NetworkPolicy"
+  | "ServiceMonitor"
+  | "PrometheusRule"
+  | "ConfigMap",
   Manifest
 >;
 
@@ -151,6 +158,8 @@ describe("the chart", () => {
   };
   const every = {
     serviceMonitor: { enabled: true, labels: { release: "prometheus" } },
+    prometheusRule: { enabled: true, labels: { release: "prometheus" } },
+    dashboard: { enabled: true },
     networkPolicy: { from: [{ namespaceSelector: {} }], metricsFrom: [{ podSelector: {} }] },
     config: { RATE_LIMIT: "600", AUDIT_READS: true },
     podAnnotations: { team: "kyc" },
@@ -171,7 +180,10 @@ describe("the chart", () => {
 
   test("renders to one manifest of each kind, and leaves out what is switched off", () => {
     expect(Object.keys(render(every)).sort()).toEqual(
-      ["Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "Service", "ServiceMonitor"].sort(),
+      [
+        ...["ConfigMap", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "PrometheusRule"],
+        ...["Service", "ServiceMonitor"],
+      ].sort(),
     );
     const off = { enabled: false };
     expect(
@@ -245,6 +257,13 @@ describe("the chart", () => {
     expect(Service.metadata).toMatchObject({ labels: ServiceMonitor.spec.selector.matchLabels });
     expect(ServiceMonitor.spec.endpoints[0]).toMatchObject({ port: "http", path: "/metrics" });
     expect(NetworkPolicy.spec.ingress[0].from).toEqual([{ namespaceSelector: {} }, { podSelector: {} }]);
+  });
+
+  test("has the alerts and the dashboard as they are in its files", () => {
+    const { PrometheusRule, ConfigMap } = render(every);
+    expect(PrometheusRule.spec).toEqual(parse(read(`${CHART}/files/alerts.yaml`)));
+    const { data } = ConfigMap as unknown as { data: Record<string, string> };
+    expect(data["kyc-gateway.json"]?.trim()).toBe(read(`${CHART}/files/dashboard.json`).trim());
   });
 
   test("reads no value that values.yaml does not document", () => {

@@ -69,7 +69,7 @@ export function createAnswerRecord(
         account: viewer?.accountId,
         token: viewer?.tokenId,
         operation: observed?.operation,
-        outcome: observed?.outcome ?? failure,
+        outcome: failure ?? "OK",
       },
       "answered",
     );
