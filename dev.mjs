@@ -2,7 +2,8 @@
 // build fails, its errors are shown and the gateway keeps running as it is.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { watch } from "node:fs";
+import { readdirSync, watch } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 
 /** Editors write several files at once. Milliseconds. */
@@ -28,13 +29,27 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
 
 let isChanged = false;
 let onChange = () => {};
-watch("src", { recursive: true }, () => {
-  isChanged = true;
-  onChange();
-});
+const watched = new Set();
+
+/** Watches each folder by itself: Node 20 loses files that editors replace if it watches a tree. */
+function watchFolders() {
+  const inside = readdirSync("src", { recursive: true, withFileTypes: true });
+  const folders = inside
+    .filter((one) => one.isDirectory())
+    .map(({ parentPath, name }) => join(parentPath, name));
+  for (const folder of ["src", ...folders]) {
+    if (watched.has(folder)) continue;
+    watched.add(folder);
+    watch(folder, () => {
+      isChanged = true;
+      onChange();
+    }).on("error", () => watched.delete(folder));
+  }
+}
 
 for (;;) {
   isChanged = false;
+  watchFolders();
   const [code] = await once(run("build.mjs"), "exit");
   if (code === 0) {
     await stop("SIGTERM");

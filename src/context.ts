@@ -18,6 +18,8 @@ export interface OperationContext {
   /** Null: the request has no `Idempotency-Key`. Only writes look at it. */
   idempotency: IdempotencyRequest | null;
   requestId: string;
+  /** Undefined: the request is not traced. */
+  traceId?: string | undefined;
   /** The reads of document numbers that the audit trail must have before the answer leaves; null if reads are not audited. */
   reads: AuditedReads | null;
   /** The document numbers that the answer needed and that can't be decrypted. */

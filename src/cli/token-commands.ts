@@ -24,6 +24,15 @@ function parseScopes(list: string): Scope[] {
   throw new InvalidArgumentError(`Known are ${SCOPES.join(", ")}.`);
 }
 
+/** The values that `--scopes` can have once this has been typed of it: one scope more. */
+export function completeScopes(typed: string): string[] {
+  const given = typed
+    .replace(/^--scopes=/, "")
+    .split(",")
+    .slice(0, -1);
+  return SCOPES.filter((scope) => !given.includes(scope)).map((scope) => [...given, scope].join(","));
+}
+
 function parseDuration(text: string): number {
   const duration = parseTimeSpan(text);
   if (duration && Number.isFinite(new Date(Date.now() + duration).getTime())) return duration;

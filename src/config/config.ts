@@ -6,6 +6,7 @@ import { graphqlSettings } from "../graphql/settings.ts";
 import { ConfigError, readSettings, type ValuesOf, variablesOf } from "../lib/settings.ts";
 import { sealingSettings } from "../sealing/settings.ts";
 import { serverSettings } from "./server-settings.ts";
+import { type TracingConfig, toTracingConfig, tracingSettings } from "./tracing-settings.ts";
 
 /** Everything that can be set. A setting is added to the table of the module that reads it, and nowhere else. */
 const settings = {
@@ -14,6 +15,7 @@ const settings = {
   ...sealingSettings,
   ...graphqlSettings,
   jwt: jwtSettings,
+  tracing: tracingSettings,
 };
 type Settings = ValuesOf<typeof settings>;
 
@@ -21,9 +23,11 @@ type Settings = ValuesOf<typeof settings>;
 export const VARIABLES: readonly string[] = variablesOf(settings);
 
 /** Everything that can be set, read once at the start. */
-export interface Config extends Omit<Settings, "jwt"> {
+export interface Config extends Omit<Settings, "jwt" | "tracing"> {
   /** Undefined: only tokens of the gateway's own open anything. */
   jwt: JwtConfig | undefined;
+  /** Undefined: nothing is traced. */
+  tracing: TracingConfig | undefined;
 }
 
 /** The memory that a request's headers and buffers need at most, in addition to its body. Bytes. */
@@ -46,6 +50,7 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
     // Every query typed there would be refused.
     graphiql: values.graphiql && values.persistedOperations.mode !== "only",
     jwt: toJwtConfig(values.jwt),
+    tracing: toTracingConfig(values.tracing),
   };
 }
 

@@ -26,6 +26,14 @@ export const origins = z
     "must be origins such as https://app.example.com, with commas between",
   );
 
+/** Of a server that this process sends to. */
+export const httpUrl = z
+  .string()
+  .refine(
+    (text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol),
+    "must be a URL such as http://127.0.0.1:4318",
+  );
+
 const UNITS: Record<string, number> = { "": 1, kib: 1024, mib: 1024 ** 2 };
 export const bytes = z
   .string()

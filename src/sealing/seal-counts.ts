@@ -38,14 +38,28 @@ export async function addSealCounts(db: Executor, keys: Keyring): Promise<Map<st
   return totals;
 }
 
+const selectTotals = statement(
+  () => sql`select id, seals::float8 from encryption_keys`,
+  ([id, seals]: [string, number]) => [id, seals] as const,
+);
+
 /**
  * Adds the counts every minute, and a last time when the returned function is called. `onMany` is called once for each key
- * that has sealed so many texts that it should be replaced.
+ * that has sealed so many texts that it should be replaced. `onTotals` gets what each key of the database has
+ * sealed, at the start and every minute.
  */
 export function countSeals(
   db: Executor,
   keys: Keyring,
-  { onMany, onFailure }: { onMany(keyId: string, seals: number): void; onFailure(error: unknown): void },
+  {
+    onMany,
+    onTotals = () => {},
+    onFailure,
+  }: {
+    onMany(keyId: string, seals: number): void;
+    onTotals?(totals: ReadonlyMap<string, number>): void;
+    onFailure(error: unknown): void;
+  },
 ): () => Promise<void> {
   const reported = new Set<string>();
   const work = async () => {
@@ -55,7 +69,11 @@ export function countSeals(
       onMany(id, seals);
     }
   };
-  const stop = startRecurring({ work, pause: () => ADD_EVERY_MS, delay: ADD_EVERY_MS, onFailure });
+  const tell = async () => {
+    await work();
+    onTotals(new Map(await selectTotals(db, {})));
+  };
+  const stop = startRecurring({ work: tell, pause: () => ADD_EVERY_MS, onFailure });
   return async () => {
     await stop();
     await work().catch(onFailure);

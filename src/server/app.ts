@@ -17,7 +17,8 @@ import { registerSurfaces } from "./surfaces.ts";
 export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   const { config, log, metrics } = parts;
   const app = createHttpServer(parts);
-  const record = createAnswerRecord(log, metrics);
+  observeStatements(parts);
+  const record = createAnswerRecord(log, metrics, parts.tracing);
   const addressOf = createAddressOf(config.trustedProxies);
   const connections = new HttpConnections({ ...config, maxHeaderSize: MAX_HEADER_SIZE }, metrics);
   addRequestHooks(app, parts, { record, connections, addressOf });
@@ -39,4 +40,14 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   shedEarly(app, { ...parts, admission, record, addressOf });
   connections.guard(app);
   return app;
+}
+
+function observeStatements({ db, metrics, tracing }: AppParts): void {
+  db.observe({
+    waited: metrics.observeWait,
+    statementEnded: (statement) => {
+      metrics.observeStatement(statement);
+      tracing?.statementEnded(statement);
+    },
+  });
 }

@@ -1,4 +1,4 @@
-import { cp, readFile, symlink, writeFile } from "node:fs/promises";
+import { cp, readFile, rename, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { listening, ROOT, start, temporaryFolder, tidyUp } from "./support/gateway.ts";
@@ -20,7 +20,9 @@ test("npm run dev rebuilds and restarts on a change, and keeps the gateway if a 
 
   const file = join(folder, "src/server/welcome.ts");
   const source = await readFile(file, "utf8");
-  await writeFile(file, source.replace("Try it:", "Try this:"));
+  // As an editor does that writes a file aside and gives it the name.
+  await writeFile(`${file}.new`, source.replace("Try it:", "Try this:"));
+  await rename(`${file}.new`, file);
   const [, url = ""] = await run.printed(/ (http:\S+)\/metrics\n\n {2}Try this:/);
   expect(await health(url)).toBe(200);
   expect(await health(first.url)).toBeUndefined();

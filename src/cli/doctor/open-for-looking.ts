@@ -7,7 +7,8 @@ import type { Database } from "../../db/client.ts";
 import { DatabaseError } from "../../db/database-error.ts";
 import { hasDatabase, openEmbedded, pgdataOf, socketPathOf } from "../../db/embedded/embedded.ts";
 import { findLockHolder } from "../../db/embedded/folder-lock.ts";
-import { connect, type DatabaseAddress } from "../../db/pool/pool.ts";
+import type { DatabaseAddress } from "../../db/pool/address.ts";
+import { connect } from "../../db/pool/pool.ts";
 
 /** A database that was opened without changing anything in it. */
 export interface Look {

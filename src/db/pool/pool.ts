@@ -1,11 +1,12 @@
 import { lateAnswer } from "../../errors.ts";
-import type { Database, Executor, PoolUsage } from "../client.ts";
+import type { Database, Executor, PoolUsage, StatementObserver } from "../client.ts";
 import { withoutValues } from "../database-error.ts";
 import { type DatabaseAddress, serverAt } from "./address.ts";
 import { type Connection, openConnection, type Run, TRANSACTION_LOAD } from "./connection.ts";
 import { Connections } from "./connections.ts";
 import { executeOn, sendOn } from "./driver.ts";
 import { Hosts } from "./hosts.ts";
+import { Observation } from "./observation.ts";
 import { SESSION_SETTINGS, SET_LOCAL } from "./session.ts";
 import { StatementQueue } from "./statement-queue.ts";
 import { runInside } from "./transaction.ts";
@@ -65,6 +66,7 @@ class Pool implements Database {
   readonly #setsLocally: boolean;
   readonly #statementTimeout: number;
   readonly #transactionTimeout: number;
+  readonly #observation = new Observation();
 
   constructor({ address, poolSize, prepare, settings, ...limits }: PoolOptions) {
     this.#statementTimeout = limits.statementTimeout ?? 5000;
@@ -95,7 +97,7 @@ class Pool implements Database {
   send(text: string, values: readonly unknown[], urgent = false): Promise<unknown[][]> {
     if (this.#setsLocally) return this.#alone((tx) => tx.send(text, values), this.#statementTimeout, urgent);
     const work = ({ client }: Connection, run: Run) => sendOn(client, run, text, values, this.#prepare);
-    return this.#run(work, 1, this.#statementTimeout, urgent);
+    return this.#run(work, { text, load: 1, deadline: this.#statementTimeout, urgent });
   }
 
   execute<Row extends object>(
@@ -105,7 +107,8 @@ class Pool implements Database {
     urgent = false,
   ): Promise<Row[]> {
     if (this.#setsLocally) return this.#alone((tx) => tx.execute<Row>(text, values), deadline, urgent);
-    return this.#run(({ client }, run) => executeOn<Row>(client, run, text, values), 1, deadline, urgent);
+    const work = ({ client }: Connection, run: Run) => executeOn<Row>(client, run, text, values);
+    return this.#run(work, { text, load: 1, deadline, urgent });
   }
 
   transaction<T>(work: (tx: Executor) => Promise<T>, deadline = this.#transactionTimeout): Promise<T> {
@@ -125,10 +128,14 @@ class Pool implements Database {
         }
       : work;
     const begin = (connection: Connection, run: Run) =>
-      connection.client.begin("isolation level read committed", (tx) =>
-        runInside(connection, run, tx, this.#prepare, inside),
-      ) as Promise<T>;
-    return this.#run(begin, TRANSACTION_LOAD, deadline, urgent);
+      this.#observation.transaction(connection, (tx) =>
+        runInside({ connection, run, tx, prepare: this.#prepare, observation: this.#observation }, inside),
+      );
+    return this.#run(begin, { load: TRANSACTION_LOAD, deadline, urgent });
+  }
+
+  observe(observer: StatementObserver): void {
+    this.#observation.observer = observer;
   }
 
   usage(): PoolUsage {
@@ -150,12 +157,11 @@ class Pool implements Database {
 
   #run<T>(
     work: (connection: Connection, run: Run) => Promise<T>,
-    load: number,
-    deadline: number,
-    urgent: boolean,
+    { text, load, deadline, urgent }: { text?: string; load: number; deadline: number; urgent: boolean },
   ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.queue.enter(urgent);
+      let sentAt = 0;
       const run: Run = { late: false, query: undefined };
       let connection = this.#connections.leastLoaded();
       let tries = 0;
@@ -165,7 +171,9 @@ class Pool implements Database {
         reject(lateAnswer());
       };
       const timer = deadline === Number.POSITIVE_INFINITY ? undefined : setTimeout(onLate, deadline);
-      const leave = () => {
+      const leave = (failure?: unknown) => {
+        if (text !== undefined) this.#observation.ended(connection, text, sentAt, failure);
+        this.#observation.left(connection, sentAt);
         connection.load -= load;
         connection.runs.delete(run);
         if (connection.load === 0) this.#connections.idle(connection);
@@ -181,7 +189,7 @@ class Pool implements Database {
         resolve(value);
       };
       const onError = (error: unknown) => {
-        leave();
+        leave(error);
         tries += 1;
         const next = run.late ? undefined : this.#nextFor(connection, error, tries);
         if (next) {
@@ -194,6 +202,7 @@ class Pool implements Database {
         reject(withoutValues(error));
       };
       const start = () => {
+        sentAt = performance.now();
         connection.load += load;
         connection.runs.add(run);
         work(connection, run).then(onValue, onError);

@@ -1,19 +1,24 @@
 import { lateAnswer, unavailable } from "../../errors.ts";
 import type { Executor } from "../client.ts";
-import { withoutValues } from "../database-error.ts";
 import type { Connection, Run } from "./connection.ts";
 import { type Client, executeOn, sendOn } from "./driver.ts";
+import type { Observation } from "./observation.ts";
+
+interface OpenTransaction {
+  connection: Connection;
+  run: Run;
+  tx: Client;
+  prepare: boolean;
+  observation: Observation;
+}
 
 /**
- * Lets nothing more of a transaction reach the driver once its connection is gone: the driver would run it outside
- * of any transaction, or write COMMIT or ROLLBACK to a socket that is no more, which ends the process. One that is
- * late is rolled back.
+ * Does the work of an open transaction. If the connection is lost, or the time limit has passed, the rest of the work
+ * fails before anything reaches the driver: after a lost connection, the driver would run statements outside any
+ * transaction, and would write COMMIT or ROLLBACK to a closed socket, which ends the process.
  */
 export async function runInside<T>(
-  connection: Connection,
-  run: Run,
-  tx: Client,
-  prepare: boolean,
+  { connection, run, tx, prepare, observation }: OpenTransaction,
   work: (tx: Executor) => Promise<T>,
 ): Promise<T> {
   const { closes } = connection;
@@ -26,11 +31,11 @@ export async function runInside<T>(
     const value = await work({
       send: async (text, values) => {
         requireConnection();
-        return await sendOn(tx, run, text, values, prepare).catch(rethrowWithoutValues);
+        return await observation.inside(connection, text, sendOn(tx, run, text, values, prepare));
       },
       execute: async <Row extends object>(text: string, values?: readonly unknown[]) => {
         requireConnection();
-        return await executeOn<Row>(tx, run, text, values).catch(rethrowWithoutValues);
+        return await observation.inside(connection, text, executeOn<Row>(tx, run, text, values));
       },
     });
     requireConnection();
@@ -39,8 +44,4 @@ export async function runInside<T>(
     if (connection.closes !== closes) await connection.client.end({ timeout: 0 });
     throw error;
   }
-}
-
-function rethrowWithoutValues(error: unknown): never {
-  throw withoutValues(error);
 }
