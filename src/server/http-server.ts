@@ -44,6 +44,8 @@ export function createHttpServer({ config, log }: Pick<AppParts, "config" | "log
     // No hook runs for these.
     frameworkErrors: (error, request, reply) =>
       sendRestFailure(error, request, reply.headers(commonHeaders(request.headers, request.id))),
+    // Otherwise Fastify loads its own compilers, which takes 7 % of the time of a start.
+    schemaController: { compilersFactory: { buildValidator: refuseSchemas, buildSerializer: refuseSchemas } },
     clientErrorHandler: (error, socket) => refuseConnection(error, socket, config.sendTimeout),
     http: {
       maxHeaderSize: MAX_HEADER_SIZE,
@@ -71,4 +73,9 @@ export function createHttpServer({ config, log }: Pick<AppParts, "config" | "log
   app.decorateRequest("span", undefined);
   app.decorateRequest("failureCode", undefined);
   return app;
+}
+
+/** No route has a JSON schema: the adapters read requests and write answers themselves. */
+function refuseSchemas(): never {
+  throw new Error("a route has a JSON schema, and there is no compiler for it");
 }

@@ -9,8 +9,11 @@ beforeAll(async () => {
   token = await gateway.token("acme");
   const input = { verificationStatus: "PENDING", documentType: "VISA", documentNumber: "A1" };
   const create = "mutation ($input: CreateKycInput!) { createKyc(input: $input) { kyc { id } } }";
-  for (let index = 0; index < 30; index += 1)
-    await gateway.graphql(token, create, { input: { ...input, customerId: `c${index}` } });
+  await Promise.all(
+    Array.from({ length: 30 }, (_, index) =>
+      gateway.graphql(token, create, { input: { ...input, customerId: `c${index}` } }),
+    ),
+  );
 });
 afterAll(() => gateway.close());
 
