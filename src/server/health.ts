@@ -1,6 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
 import { toHttp, unavailable } from "../errors.ts";
+import { untilTurn } from "../lib/turns.ts";
 import type { Metrics } from "../metrics.ts";
 
 /** How long a probe of the database may take before it counts as failed. Milliseconds. */
@@ -25,9 +26,11 @@ export function registerHealth(
     if (status !== "ready") reply.code(503).headers(toHttp(unavailable()).headers);
     return reply.send({ status });
   });
-  app.get("/metrics", ALWAYS, async (_request, reply) =>
-    reply.type(parts.metrics.contentType).send(await parts.metrics.render()),
-  );
+  app.get("/metrics", ALWAYS, async (_request, reply) => {
+    // It takes some milliseconds.
+    await untilTurn();
+    return reply.type(parts.metrics.contentType).send(await parts.metrics.render());
+  });
 }
 
 /** Those who ask while a probe is under way, or shortly after it began, have its answer. */

@@ -90,8 +90,20 @@ const ONCE = new Map(
   ]),
 );
 
+/**
+ * Header lines of a request. Apache allows half as many. Without a limit, the smallest lines take thirty times their
+ * size in memory.
+ */
+export const MAX_HEADERS = 200;
+const TOO_MANY_HEADERS = new RequestRefusal(
+  431,
+  "headers_too_large",
+  `The request has more than ${MAX_HEADERS} headers.`,
+);
+
 /** Why a request with these headers can't be served, whatever it asks for. */
 export function findHeaderFault(request: IncomingMessage): RequestRefusal | undefined {
+  if (request.rawHeaders.length > 2 * MAX_HEADERS) return TOO_MANY_HEADERS;
   const { headers, httpVersion } = request;
   const malformed = (message: string) => new RequestRefusal(400, "request_malformed", message);
   const repeated = findRepeated(request.rawHeaders);
