@@ -77,7 +77,8 @@ export function cutSlowReader(response: ServerResponse, sendTimeout: number): vo
 
 const cut = (socket?: Socket) => socket?.destroy();
 
-const COMPRESSED = /\b(gzip|deflate|br|zstd|compress)\b/i;
+/** No coding at all, however often it is written. A list may have empty elements. */
+const UNCODED = /^[\s,]*(?:identity(?:[\s,]+|$))*$/i;
 
 /**
  * Headers that a request may have once. Of two, a proxy on the way may have read the other one; Node joins some, and
@@ -110,8 +111,13 @@ export function findHeaderFault(request: IncomingMessage): RequestRefusal | unde
   if (repeated !== undefined) return malformed(`The header ${repeated} is there more than once.`);
   if (headers.host === undefined && httpVersion === "1.1") return malformed("The request has no Host.");
   if (headers.host !== undefined && !isHost(headers.host)) return malformed("The Host is malformed.");
-  if (COMPRESSED.test(headers["content-encoding"] ?? ""))
-    return new RequestRefusal(415, "content_encoding_unsupported", "The body must not be compressed.");
+  if (!UNCODED.test(headers["content-encoding"] ?? ""))
+    return new RequestRefusal(
+      415,
+      "content_encoding_unsupported",
+      "The body must not be compressed or otherwise coded.",
+      { "accept-encoding": "identity" },
+    );
   return undefined;
 }
 
