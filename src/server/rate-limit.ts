@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { AppError } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
+import { networkOf } from "./client-address.ts";
 
 /** What a client is told of its limit, in headers and in GraphQL's extensions. */
 interface RateLimit {
@@ -28,7 +29,7 @@ const WINDOW = 60_000;
 const REMEMBERED = 10_000;
 
 /**
- * Limits the requests of each token to `limit` in a minute, and those without a good token of each address. A good token
+ * Limits the requests of each token to `limit` in a minute, and those without a good token of each address (of IPv6, each /64 network). A good token
  * is served whatever else comes from its address. This process counts for itself: several replicas allow so many each.
  */
 export async function createRateLimiter(
@@ -42,7 +43,10 @@ export async function createRateLimiter(
   const window = { max: limit, timeWindow: WINDOW, cache: REMEMBERED };
   const keys = new WeakMap<FastifyRequest, string>();
   const ofToken = app.createRateLimit({ ...window, keyGenerator: (request) => keys.get(request) as string });
-  const ofAddress = app.createRateLimit({ ...window, keyGenerator: ({ clientAddress }) => clientAddress });
+  const ofAddress = app.createRateLimit({
+    ...window,
+    keyGenerator: ({ clientAddress }) => networkOf(clientAddress),
+  });
 
   const count: RateLimiter["count"] = async (request, reply, tokenId) => {
     if (tokenId !== undefined) keys.set(request, tokenId);
