@@ -1,58 +1,75 @@
 /**
- * How long jobs may be started in one turn of the event loop. Milliseconds. The last job can run past this, and reading
- * sockets and sending answers come in addition; the whole turn stays well below 100 ms.
+ * For how long jobs of one kind may be started in one turn of the event loop. Milliseconds. The last job may take longer
+ * by itself, and what reads sockets and answers comes on top: a turn stays well below 100 ms.
  */
 const BUDGET_MS = 20;
 
 type Job = () => void;
 
-let waiting: Job[] = [];
-let begun = 0;
-/** Start of this turn's first job in milliseconds of `performance.now()`; undefined if there was none. */
-let startedAt: number | undefined;
+/** Jobs of one kind: those that do not fit into a turn of the event loop wait for later turns, in their order. */
+export class Turns {
+  #waiting: Job[] = [];
+  #begun = 0;
+  /** When the first job of this turn began; undefined: none has. Milliseconds, of `performance.now()`. */
+  #startedAt: number | undefined;
+
+  /**
+   * Runs a job at once if this turn has time left, and in a later turn otherwise, behind the jobs that wait already. A
+   * job that has waited must find out itself whether anyone still wants its result.
+   */
+  run(job: Job): void {
+    if (this.#mustWait()) this.#waiting.push(job);
+    else job();
+  }
+
+  /** Undefined if this turn has time left, otherwise what resolves when it is this caller's turn. */
+  until(): Promise<void> | undefined {
+    return this.#mustWait() ? new Promise((resolve) => this.#waiting.push(resolve)) : undefined;
+  }
+
+  #mustWait(): boolean {
+    return this.#waiting.length > 0 || this.#isSpent();
+  }
+
+  /** Whether this turn has no time left. The first caller of a turn starts its clock. */
+  #isSpent(): boolean {
+    if (this.#startedAt !== undefined) return performance.now() - this.#startedAt > BUDGET_MS;
+    this.#startedAt = performance.now();
+    setImmediate(this.#beginTurn);
+    return false;
+  }
+
+  readonly #beginTurn = (): void => {
+    this.#startedAt = undefined;
+    this.#runNext();
+  };
+
+  readonly #runNext = (): void => {
+    const job = this.#waiting[this.#begun];
+    if (!job || this.#isSpent()) {
+      this.#waiting = this.#waiting.slice(this.#begun);
+      this.#begun = 0;
+      return;
+    }
+    this.#begun += 1;
+    job();
+    // A tick that is asked for by a microtask comes when no microtask is left: the time of what this job resolves counts.
+    queueMicrotask(() => process.nextTick(this.#runNext));
+  };
+}
 
 /**
- * Runs a job at once if this turn of the event loop has time left, and in a later turn otherwise, behind the jobs that
- * wait already. Node reads up to a thousand sockets in one turn: if each of them started its work at once, probes, new
- * connections and timers would wait for all of it. A job that has waited must find out itself whether anyone still
- * wants its result.
+ * The work of requests. Node reads up to a thousand sockets in one turn: if each of them started its work at once,
+ * probes, new connections and timers would wait for all of it.
  */
+const work = new Turns();
+
+/** Runs a request's work in its turn. */
 export function runInTurn(job: Job): void {
-  if (mustWait()) waiting.push(job);
-  else job();
+  work.run(job);
 }
 
-/** Returns undefined if this turn has time left, otherwise a promise that resolves when this caller may go on. */
+/** Undefined if there is time for a request's work in this turn, otherwise what resolves when there is. */
 export function untilTurn(): Promise<void> | undefined {
-  return mustWait() ? new Promise((resolve) => waiting.push(resolve)) : undefined;
-}
-
-function mustWait(): boolean {
-  return waiting.length > 0 || isSpent();
-}
-
-/** Whether this turn has no time left. The first caller of a turn starts its clock. */
-function isSpent(): boolean {
-  if (startedAt !== undefined) return performance.now() - startedAt > BUDGET_MS;
-  startedAt = performance.now();
-  setImmediate(beginTurn);
-  return false;
-}
-
-function beginTurn(): void {
-  startedAt = undefined;
-  runNext();
-}
-
-function runNext(): void {
-  const job = waiting[begun];
-  if (!job || isSpent()) {
-    waiting = waiting.slice(begun);
-    begun = 0;
-    return;
-  }
-  begun += 1;
-  job();
-  // A tick that is asked for by a microtask comes when no microtask is left: the time of what this job resolves counts.
-  queueMicrotask(() => process.nextTick(runNext));
+  return work.until();
 }

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { isIP } from "node:net";
+import { isIP, isIPv6 } from "node:net";
 import proxyAddr from "@fastify/proxy-addr";
 
 /** The address of the client that sent a request, as IPv4 or IPv6 text. */
@@ -32,3 +32,22 @@ const toPlain = (address: string) => address.replace(/^::ffff:(?=[\d.]+$)/i, "")
 /** Some proxies add the client's port: `192.0.2.1:5678`, `[2001:db8::1]:5678`. */
 const withoutPort = (address: string) =>
   address.replace(/^\[(.*)\](:\d+)?$/, "$1").replace(/^([\d.]+):\d+$/, "$1");
+
+const GROUPS = 8;
+const GROUPS_OF_A_NETWORK = 4;
+
+/**
+ * Whose requests count together: those of one IPv4 address, or of one /64 network of IPv6, in which a single client can
+ * have as many addresses as it likes.
+ */
+export function networkOf(address: string): string {
+  const [plain = ""] = address.split("%", 1);
+  if (!isIPv6(plain)) return address;
+  // A URL has only one way to write an address.
+  const [before = [], after = []] = new URL(`http://[${plain}]`).hostname
+    .slice(1, -1)
+    .split("::")
+    .map((part) => part.split(":").filter(Boolean));
+  const zeros = Array<string>(GROUPS - before.length - after.length).fill("0");
+  return [...before, ...zeros, ...after].slice(0, GROUPS_OF_A_NETWORK).join(":");
+}

@@ -1,6 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
 import { toHttp, unavailable } from "../errors.ts";
+import { untilTurn } from "../lib/turns.ts";
 import type { Metrics } from "../metrics.ts";
 
 /** Time limit of a probe of the database. Milliseconds. */
@@ -32,6 +33,8 @@ export function registerHealth(
     const probe = isReady().then((ready) => parts.metrics.setReady(ready && !parts.isDraining()));
     // With a silent database the answer has the state of an earlier probe: nobody should wait for it.
     await Promise.race([probe, wait(SCRAPE_WAITS, undefined, { ref: false })]);
+    // Rendering takes some milliseconds.
+    await untilTurn();
     return reply.type(parts.metrics.contentType).send(await parts.metrics.render());
   });
 }

@@ -5,7 +5,7 @@ import type { AppParts } from "./app-parts.ts";
 import { sendRestFailure } from "./failures.ts";
 import { commonHeaders } from "./headers.ts";
 import { Upload } from "./load/upload.ts";
-import { answerConnect, newRequestId, refuseConnection } from "./refusals.ts";
+import { answerConnect, MAX_HEADERS, newRequestId, refuseConnection } from "./refusals.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -59,8 +59,8 @@ export function createHttpServer({ config, log }: Pick<AppParts, "config" | "log
   app.server.on("checkExpectation", (...exchange) => app.server.emit("request", ...exchange));
   answerConnect(app.server, config.sendTimeout);
   app.server.maxConnections = config.maxConnections;
-  // Beyond a number of headers Node would leave out the rest, and with it a second Host.
-  app.server.maxHeadersCount = 0;
+  // Node leaves out the rest, and with it perhaps a second Host: a request with more than `MAX_HEADERS` is refused.
+  app.server.maxHeadersCount = MAX_HEADERS + 1;
   // Bodies reach the adapters as bytes: each surface reads its own content types.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", ({ raw }, _payload, done) =>

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { AppError } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
+import { networkOf } from "./client-address.ts";
 
 /** The state of a client's limit, for headers and GraphQL's extensions. */
 interface RateLimit {
@@ -28,8 +29,9 @@ const WINDOW = 60_000;
 const REMEMBERED = 10_000;
 
 /**
- * Limits each token to `limit` requests in a minute, and each address to as many without a valid token. A valid token is
- * served regardless of other requests from its address. Each process counts separately, so each replica allows this many.
+ * Limits each token to `limit` requests in a minute, and each address (of IPv6, each /64 network) to as many without a valid
+ * token. A valid token is served regardless of other requests from its address. Each process counts separately, so each
+ * replica allows this many.
  */
 export async function createRateLimiter(
   app: FastifyInstance,
@@ -42,7 +44,10 @@ export async function createRateLimiter(
   const window = { max: limit, timeWindow: WINDOW, cache: REMEMBERED };
   const keys = new WeakMap<FastifyRequest, string>();
   const ofToken = app.createRateLimit({ ...window, keyGenerator: (request) => keys.get(request) as string });
-  const ofAddress = app.createRateLimit({ ...window, keyGenerator: ({ clientAddress }) => clientAddress });
+  const ofAddress = app.createRateLimit({
+    ...window,
+    keyGenerator: ({ clientAddress }) => networkOf(clientAddress),
+  });
 
   const count: RateLimiter["count"] = async (request, reply, tokenId) => {
     if (tokenId !== undefined) keys.set(request, tokenId);

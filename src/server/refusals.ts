@@ -74,7 +74,8 @@ export function cutSlowReader(response: ServerResponse, sendTimeout: number): vo
 
 const cut = (socket?: Socket) => socket?.destroy();
 
-const COMPRESSED = /\b(gzip|deflate|br|zstd|compress)\b/i;
+/** No coding at all, however often it is written. A list may have empty elements. */
+const UNCODED = /^[\s,]*(?:identity(?:[\s,]+|$))*$/i;
 
 /**
  * Headers that a request may have only once. If there were two, a proxy could have used the other one; Node joins some of
@@ -87,16 +88,33 @@ const ONCE = new Map(
   ]),
 );
 
+/**
+ * Header lines of a request. Apache allows half as many. Without a limit, the smallest lines take thirty times their
+ * size in memory.
+ */
+export const MAX_HEADERS = 200;
+const TOO_MANY_HEADERS = new RequestRefusal(
+  431,
+  "headers_too_large",
+  `The request has more than ${MAX_HEADERS} headers.`,
+);
+
 /** Why a request with these headers can't be served, regardless of its route. */
 export function findHeaderFault(request: IncomingMessage): RequestRefusal | undefined {
+  if (request.rawHeaders.length > 2 * MAX_HEADERS) return TOO_MANY_HEADERS;
   const { headers, httpVersion } = request;
   const malformed = (message: string) => new RequestRefusal(400, "request_malformed", message);
   const repeated = findRepeated(request.rawHeaders);
   if (repeated !== undefined) return malformed(`The header ${repeated} is there more than once.`);
   if (headers.host === undefined && httpVersion === "1.1") return malformed("The request has no Host.");
   if (headers.host !== undefined && !isHost(headers.host)) return malformed("The Host is malformed.");
-  if (COMPRESSED.test(headers["content-encoding"] ?? ""))
-    return new RequestRefusal(415, "content_encoding_unsupported", "The body must not be compressed.");
+  if (!UNCODED.test(headers["content-encoding"] ?? ""))
+    return new RequestRefusal(
+      415,
+      "content_encoding_unsupported",
+      "The body must not be compressed or otherwise coded.",
+      { "accept-encoding": "identity" },
+    );
   return undefined;
 }
 

@@ -68,3 +68,15 @@ test("a line of the log names its level in words", async () => {
   expect(new Set(levels)).toContain("info");
   expect(levels.every((level) => typeof level === "string")).toBe(true);
 });
+
+test("IPv6 clients share the limit of their /64 network, however the address is written", async () => {
+  const from = async (client: string) => (await request("10.1.2.3", client)).status;
+  const spellings = ["2001:db8:5:6::1", "2001:DB8:5:6:ffff:ffff:0:1", "2001:0db8:0005:0006:0::9"];
+  for (const client of spellings) expect(await from(client)).toBe(401);
+  expect(await from("2001:db8:5:6::abcd")).toBe(429);
+  expect(await from("2001:db8:5:7::1")).toBe(401);
+  expect(await from("2001:db8:5::6")).toBe(401);
+  for (const client of ["::1", "::2", "fe80::1%eth0", "64:ff9b::192.0.2.1"])
+    expect(await from(client)).toBe(401);
+  expect(await from("203.0.113.66")).toBe(401);
+});

@@ -2,9 +2,10 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
 import type { Config } from "../../config/config.ts";
-import { runInTurn } from "../../lib/turns.ts";
+import { Turns } from "../../lib/turns.ts";
 import type { Metrics } from "../../metrics.ts";
 import { type Holder, MemoryBudget } from "./memory-budget.ts";
+import { Reading } from "./reading.ts";
 import { Upload } from "./upload.ts";
 
 declare module "node:http" {
@@ -23,8 +24,10 @@ interface Exchange {
 
 /** How often headers that are still arriving are counted. Milliseconds. */
 const SWEEP_MS = 500;
-/** Node's memory for a request besides the text of its headers. Bytes. */
+/** Node's memory for a request besides its headers. Bytes. */
 const REQUEST_BYTES = 4096;
+/** What Node makes of a header's name or value besides its text. Bytes. */
+const TEXT_BYTES = 64;
 
 interface Limits extends Pick<Config, "bodyLimit" | "uploadMemoryLimit" | "unsentMemoryLimit"> {
   /** Of the request line and the headers together. Bytes. */
@@ -45,7 +48,8 @@ export class HttpConnections {
     const uploads = new MemoryBudget(limits.uploadMemoryLimit);
     const unsent = new MemoryBudget(limits.unsentMemoryLimit);
     metrics.watchMemory(() => ({ uploads: uploads.total, unsent: unsent.total }));
-    this.#shared = { limits, uploads, unsent, metrics };
+    const reading = new Reading({ [Symbol.iterator]: () => this.#open.keys() });
+    this.#shared = { limits, uploads, unsent, metrics, reading, beginnings: new Turns() };
   }
 
   /** Counts an answer from when it is passed to its connection until the client has read it. */
@@ -89,6 +93,9 @@ interface Shared {
   uploads: MemoryBudget;
   unsent: MemoryBudget;
   metrics: Metrics;
+  reading: Reading;
+  /** Requests begin in turn: what is answered at once takes time, too. */
+  beginnings: Turns;
   next(request: IncomingMessage, response: ServerResponse): void;
 }
 
@@ -117,6 +124,7 @@ class Connection implements Holder {
   /** Begins a request, or queues it until the previous one is answered. */
   arrive(request: IncomingMessage, response: ServerResponse): void {
     const { headers } = request;
+    this.#shared.reading.onRequest(this.#socket);
     const hasBody = headers["transfer-encoding"] !== undefined || Number(headers["content-length"]) > 0;
     const waits = this.#current !== undefined;
     const exchange = { request, response, bytes: hasBody || waits ? costOf(request) : 0 };
@@ -124,7 +132,7 @@ class Connection implements Holder {
     this.#count(exchange.bytes);
     if (hasBody) this.#receive(request);
     if (waits) this.#waiting.push(exchange);
-    else this.#begin(exchange);
+    else this.#beginInTurn(exchange);
   }
 
   holdAnswer(bytes: number): void {
@@ -165,6 +173,8 @@ class Connection implements Holder {
 
   #receive(request: IncomingMessage): void {
     let size = 0;
+    // Also of what is discarded because nobody wants it any more.
+    request.on("data", () => this.#shared.reading.onPiece(this.#socket));
     request.upload = new Upload(request, this.#shared.limits.bodyLimit, (bytes) => {
       this.#count(bytes - size);
       size = bytes;
@@ -176,8 +186,12 @@ class Connection implements Holder {
     if (!this.#socket.destroyed) this.#shared.uploads.hold(this, this.#received);
   }
 
-  #begin(exchange: Exchange): void {
+  #beginInTurn(exchange: Exchange): void {
     this.#current = exchange;
+    this.#shared.beginnings.run(() => this.#socket.destroyed || this.#begin(exchange));
+  }
+
+  #begin(exchange: Exchange): void {
     exchange.response.once("close", () => this.#end(exchange));
     this.#shared.next(exchange.request, exchange.response);
   }
@@ -185,17 +199,20 @@ class Connection implements Holder {
   #end({ request, bytes }: Exchange): void {
     request.upload?.release();
     this.#shared.unsent.hold(this.#answers, 0);
-    this.#count(-bytes);
+    const letGo = () => this.#count(-bytes);
+    // A request that was answered early stays in memory until all of it has arrived.
+    if (request.complete) letGo();
+    else request.once("end", letGo);
     this.#readBefore = this.#socket.bytesRead;
+    this.#current = undefined;
     const following = this.#waiting.shift();
-    this.#current = following;
-    if (following) runInTurn(() => this.#socket.destroyed || this.#begin(following));
+    if (following) this.#beginInTurn(following);
   }
 }
 
 /** The memory of a request besides its body. Bytes. */
 function costOf({ rawHeaders }: IncomingMessage): number {
   let bytes = REQUEST_BYTES;
-  for (const text of rawHeaders) bytes += text.length;
+  for (const text of rawHeaders) bytes += text.length + TEXT_BYTES;
   return bytes;
 }

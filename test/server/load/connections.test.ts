@@ -74,7 +74,7 @@ describe("uploads", () => {
   test("in chunks of one byte take about as much as their contents", async () => {
     const length = 60_000;
     const { socket } = await open(startChunked() + "1\r\na\r\n".repeat(length));
-    await expect.poll(uploadBytes).toBeGreaterThanOrEqual(length);
+    await expect.poll(uploadBytes, { timeout: 10_000 }).toBeGreaterThanOrEqual(length);
     expect(await uploadBytes()).toBeLessThan(2.5 * length);
     socket.destroy();
     await expect.poll(uploadBytes).toBe(0);
@@ -214,5 +214,40 @@ describe("answers that are not taken", () => {
     await expect.poll(unsentBytes).toBeLessThanOrEqual(UNSENT);
     expect(await unsentBytes()).toBeGreaterThan(UNSENT / 2);
     expect((await fetch(`http://127.0.0.1:${port}/health`)).status).toBe(200);
+  });
+});
+
+describe("a request of many headers", () => {
+  const lines = (count: number) => "a:\r\n".repeat(count);
+
+  test("is refused beyond 200, also if a second Host is among those that Node leaves out", async () => {
+    const ask = async (text: string) => {
+      const { received } = await open(text);
+      await expect.poll(received).toMatch(/^HTTP\/1\.1 \d+ [\s\S]*\r\n\r\n/);
+      return received();
+    };
+    expect(await ask(`GET /health HTTP/1.1\r\nHost: x\r\n${lines(199)}\r\n`)).toMatch(/^HTTP\/1\.1 200 /);
+    for (const count of [200, 201, 230, 1000, 3000]) {
+      const text = `GET /health HTTP/1.1\r\nHost: x\r\n${lines(count)}Host: y\r\n\r\n`;
+      expect(await ask(text)).toMatch(/^HTTP\/1\.1 431 [\s\S]*"headers_too_large"/);
+    }
+  });
+
+  test("counts with what Node makes of them, and until its body has come, also if it was answered", async () => {
+    const head = `POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n${lines(100)}\r\n`;
+    const { socket, received } = await open(head);
+    await expect.poll(received).toMatch(/^HTTP\/1\.1 404 /);
+    expect(await uploadBytes()).toBeGreaterThan(10 * KIB);
+    socket.write("ab");
+    await expect.poll(uploadBytes).toBe(0);
+    socket.write(GET("/health"));
+    await expect.poll(received).toMatch(/HTTP\/1\.1 200 /);
+  });
+
+  test("is cut beyond the limit of all bodies while its own does not come, though it was answered", async () => {
+    const head = `POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n${lines(190)}\r\n`;
+    await Promise.all(Array.from({ length: 30 }, () => open(head)));
+    await expect.poll(() => figure('http_connections_cut_total{reason="uploads"}')).toBeGreaterThan(0);
+    expect(await uploadBytes()).toBeLessThanOrEqual(UPLOADS);
   });
 });

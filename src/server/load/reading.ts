@@ -1,0 +1,58 @@
+import type { Socket } from "node:net";
+
+/** What may be read in one turn of the event loop, in pieces of bodies. Each takes some 2 µs, however small it is. */
+const MOST_PIECES = 8000;
+/** A request takes as long as so many pieces. */
+const PIECES_OF_A_REQUEST = 10;
+
+/**
+ * Limits how much a turn of the event loop reads from sockets. In one turn Node reads all sockets that something has
+ * arrived on, and up to 2 MB of each: in the smallest chunks that is half a second of work for one socket. Beyond the
+ * limit no socket is read until the next turn, which begins with those that were not read in this one. What Node has read
+ * at once, 64 KiB, is finished, and it may resume a socket whose body is taken for two times as much.
+ */
+export class Reading {
+  readonly #open: Iterable<Socket>;
+  readonly #read = new Set<Socket>();
+  #pieces = 0;
+  #isPaused = false;
+
+  /** `open` gives the sockets that are open at the time. */
+  constructor(open: Iterable<Socket>) {
+    this.#open = open;
+  }
+
+  onRequest(socket: Socket): void {
+    this.#add(socket, PIECES_OF_A_REQUEST);
+  }
+
+  /** A piece of a body, also of one that nobody wants any more. */
+  onPiece(socket: Socket): void {
+    this.#add(socket, 1);
+  }
+
+  #add(socket: Socket, pieces: number): void {
+    if (this.#pieces === 0) setImmediate(this.#endTurn);
+    this.#pieces += pieces;
+    this.#read.add(socket);
+    if (this.#pieces > MOST_PIECES) this.#pause(socket);
+  }
+
+  #pause(socket: Socket): void {
+    // Whoever takes a body resumes its socket, after all of them were paused.
+    socket.pause();
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    for (const each of this.#open) each.pause();
+  }
+
+  readonly #endTurn = (): void => {
+    if (this.#isPaused) {
+      for (const each of this.#open) if (!this.#read.has(each)) each.resume();
+      for (const each of this.#read) each.resume();
+    }
+    this.#isPaused = false;
+    this.#pieces = 0;
+    this.#read.clear();
+  };
+}
