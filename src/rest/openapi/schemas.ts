@@ -18,13 +18,13 @@ export const checked = Object.fromEntries(
 export const idSchema: JsonSchema = { type: "string", pattern: ID_SHAPE.source };
 const time = { type: "integer", format: "int64" };
 
-const STATUS_MEANINGS = `How far the verification is.
+const STATUS_MEANINGS = `The status of the verification.
 
-- \`pending\`: nobody has looked at it yet.
-- \`in_review\`: someone is looking at it.
+- \`pending\`: nobody has started the verification.
+- \`in_review\`: the verification is in progress.
 - \`verified\`: the identity is proven.
 - \`failed\`: the identity could not be proven.
-- \`expired\`: it was proven once, and has to be proven again.`;
+- \`expired\`: the identity was proven once, and has to be proven again.`;
 
 /** The fields of a record. A field that is added to the wire has to be described here. */
 export const FIELDS: Record<keyof KycBody, JsonSchema> = {
@@ -83,7 +83,7 @@ export const recordSchemas: Record<string, JsonSchema> = {
   Kyc: {
     type: "object",
     title: "KYC record",
-    description: "A customer, a document, and how far its verification is.",
+    description: "A customer, a document, and the status of its verification.",
     properties: FIELDS,
     required: Object.keys(FIELDS),
     additionalProperties: false,
@@ -92,14 +92,14 @@ export const recordSchemas: Record<string, JsonSchema> = {
   KycReceipt: {
     type: "object",
     title: "Written KYC record",
-    description: "What a token without the scope `kyc:read` is told of the record that it wrote.",
+    description: "What a token without the scope `kyc:read` gets of the record that it wrote.",
     properties: {
       id: { ...idSchema, description: "Unique identifier for the KYC record.", examples: [RECORD.id] },
       version: {
         type: "integer",
         format: "int32",
         minimum: 1,
-        description: "1 for a new record, up by one with each change. The `ETag` has it, too.",
+        description: "1 for a new record, increased by one with each change. The `ETag` has it, too.",
         examples: [1],
       },
     },
@@ -110,7 +110,8 @@ export const recordSchemas: Record<string, JsonSchema> = {
   UnreadableKyc: {
     type: "object",
     title: "KYC record without its document number",
-    description: "A record whose document number can't be decrypted, in a page or after an update.",
+    description:
+      "A record whose document number can't be decrypted, in a page or after an update that changes nothing.",
     properties: {
       ...FIELDS,
       document_number: { type: "null", description: "Always null." },
@@ -127,11 +128,11 @@ export const recordSchemas: Record<string, JsonSchema> = {
   KycList: {
     type: "object",
     title: "Page of KYC records",
-    description: "Records, newest first, whichever way the list is walked.",
+    description: "Records, newest first in either direction of paging.",
     properties: {
       has_more: {
         type: "boolean",
-        description: "Whether there are more records in the direction of travel.",
+        description: "Whether there are more records in the direction of paging.",
       },
       data: {
         type: "array",
@@ -148,7 +149,7 @@ export const recordSchemas: Record<string, JsonSchema> = {
     type: "object",
     title: "Deleted KYC record",
     properties: {
-      id: { ...idSchema, description: "The id of the record that is gone.", examples: [RECORD.id] },
+      id: { ...idSchema, description: "The id of the deleted record.", examples: [RECORD.id] },
       deleted: { type: "boolean", const: true, description: "Always true." },
     },
     required: ["id", "deleted"],
