@@ -45,7 +45,7 @@ const pageSize = z
   });
 const cursor = z
   .string("must be a cursor")
-  .refine((text) => isKycId(text) || fromKycCursor(text) !== null, "is no cursor of this list");
+  .refine((text) => isKycId(text) || fromKycCursor(text) !== null, "is not a cursor of this list");
 const instant = z.number("must be a time");
 export const timeRange = z.object({ from: instant.nullish(), to: instant.nullish() });
 
