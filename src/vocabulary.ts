@@ -3,11 +3,11 @@
  * and by a migration: docs/architecture.md says how.
  */
 export const STATUSES = {
-  pending: "Nobody has looked at it yet.",
-  in_review: "Someone is looking at it.",
+  pending: "Nobody has started the verification.",
+  in_review: "The verification is in progress.",
   verified: "The identity is proven.",
   failed: "The identity could not be proven.",
-  expired: "It was proven once, and has to be proven again.",
+  expired: "The identity was proven once, and has to be proven again.",
 } as const;
 export type VerificationStatus = keyof typeof STATUSES;
 

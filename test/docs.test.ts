@@ -87,6 +87,8 @@ function samplesOf(kind: string): { good: string[]; bad: string[] } {
   if (kind.startsWith("`")) {
     return { good: [...kind.matchAll(/`(\w+)`/g)].map(([, word = ""]) => word), bad: ["other"] };
   }
+  if (kind === "http URL")
+    return { good: ["http://127.0.0.1:4318", "https://collector.example"], bad: ["4318"] };
   expect(["text", "list", "https URL"]).toContain(kind);
   return { good: [], bad: [] };
 }

@@ -12,7 +12,7 @@ import { type AuditSelection, auditList } from "./list-store.ts";
 
 const cursor = z
   .string("must be a cursor")
-  .refine((text) => fromAuditCursor(text) !== null, "is no cursor of this list");
+  .refine((text) => fromAuditCursor(text) !== null, "is not a cursor of this list");
 
 const listAuditEventsInput = pageInput(
   cursor,

@@ -81,7 +81,7 @@ function toViewer(
   nameSignIn: NameSignIn,
 ): Viewer {
   const { sub } = payload;
-  if (typeof sub !== "string" || sub === "") throw refused("has a claim sub that is no text");
+  if (typeof sub !== "string" || sub === "") throw refused("has a claim sub that is not a text");
   const accountId = account ?? findClaim(payload, accountClaim);
   if (!isAccountId(accountId)) throw refused(`has no account in its claim ${accountClaim}`);
   return {
@@ -116,13 +116,13 @@ function toRefusal(error: unknown): AppError {
     return refused(
       error.reason === "missing"
         ? `lacks the claim ${error.claim}`
-        : `has a claim ${error.claim} that is not taken here`,
+        : `has a claim ${error.claim} with a value that is not accepted here`,
     );
   }
   if (error instanceof errors.JOSEAlgNotAllowed)
-    return refused("is signed with an algorithm that is not taken");
+    return refused("is signed with an algorithm that is not accepted");
   if (error instanceof errors.JWKSNoMatchingKey)
-    return refused("is signed with a key that the provider has not");
+    return refused("is signed with a key that the provider does not have");
   return refused("is malformed or wrongly signed");
 }
 

@@ -18,9 +18,9 @@ function embeddedConfig(instead: string): Config {
 /** `backup` and `restore`. */
 export function backupCommands(): Command[] {
   const backup = new Command("backup")
-    .description("put the embedded database into a file, whether its gateway runs or not")
-    .argument("<file>", "which must not exist, such as kyc.tar.gz")
-    .option("--with-keys", "put the encryption keys of the data folder in, too")
+    .description("back up the embedded database to a file, whether its gateway runs or not")
+    .argument("<file>", "the new file, such as kyc.tar.gz; it must not exist")
+    .option("--with-keys", "include the encryption keys of the data folder")
     .action(async (file: string, { withKeys = false }: { withKeys?: boolean }) => {
       const config = embeddedConfig('pg_dump --format=custom --file=kyc.dump "$DATABASE_URL"');
       const { dataDir } = config;
@@ -34,8 +34,8 @@ export function backupCommands(): Command[] {
       }
     });
   const restoreCommand = new Command("restore")
-    .description("make the embedded database from a backup, where there is none")
-    .argument("<file>", "what `backup` wrote")
+    .description("restore the embedded database from a backup; there must be none yet")
+    .argument("<file>", "the file that `backup` wrote")
     .action(async (file: string) => {
       const config = embeddedConfig('pg_restore --no-owner --dbname="$DATABASE_URL" kyc.dump');
       await restore(config.dataDir, file);

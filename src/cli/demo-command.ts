@@ -23,10 +23,10 @@ interface Options {
 /** The command that fills an account. */
 export function demoCommand(): Command {
   return new Command("demo")
-    .description("fill an account with made-up records, to look around in")
+    .description("fill an account with made-up records to explore")
     .option("--account <account>", "which account", ACCOUNT_NAME, "demo")
     .option("--records <count>", "how many records", parseCount, 200)
-    .option("--again", "add them also to records that are there", false)
+    .option("--again", "add them even if the account has records", false)
     .action(fill);
 }
 

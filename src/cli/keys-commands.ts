@@ -16,11 +16,11 @@ import { rotate } from "./rotate-keys.ts";
 /** `keys list`, `keys check` and `keys rotate`. */
 export function keysCommands(): Command {
   const keys = new Command("keys").description(
-    "list the encryption keys, check what they seal, and change to a new one",
+    "list the encryption keys, check what is encrypted with them, and change to a new one",
   );
   keys
     .command("list")
-    .description("list the keys, and how much each of them seals")
+    .description("list the keys, and how much is encrypted with each")
     .addOption(new Option("--json", "print JSON").default(false))
     .action(async ({ json }: { json: boolean }) => {
       const rows = await withKnownDatabase(listKeys, requireKeySource);
@@ -29,9 +29,7 @@ export function keysCommands(): Command {
     });
   keys
     .command("check")
-    .description(
-      "open everything that is sealed, and list what can't be opened; exits with 1 if there is any",
-    )
+    .description("decrypt everything, and list what can't be decrypted; exits with 1 if there is anything")
     .addOption(new Option("--json", "print JSON").default(false))
     .action(({ json }: { json: boolean }) =>
       withKnownDatabase((scene) => check(scene, json), requireKeySource),
@@ -39,7 +37,7 @@ export function keysCommands(): Command {
   keys
     .command("rotate")
     .description(
-      "seal everything under the newest key, while gateways serve; it may be interrupted and repeated",
+      "encrypt everything with the newest key, while gateways serve; may be interrupted and repeated",
     )
     .addOption(
       new Option("--new", "first make a new key in the key file of the embedded database").default(false),

@@ -17,7 +17,7 @@ function parseUrl(text: string): string {
 /** `link`: links to GraphiQL and `/docs` that fill in the token for development, once each. */
 export function linkCommand(): Command {
   return new Command("link")
-    .description("print links that open GraphiQL and /docs with the development token, each of them once")
+    .description("print links that open GraphiQL and /docs with the development token; each works once")
     .option("--url <url>", "where the gateway listens (default: what HOST and PORT say)", parseUrl)
     .action(async ({ url }: { url?: string }) => {
       const config = readConfig();

@@ -17,7 +17,7 @@ import { completeScopes, tokenCommands } from "./token-commands.ts";
 function createProgram(): Command {
   const program = new Command("kyc-gateway")
     .description(
-      "The GraphQL front door to KYC records on PostgreSQL. Its configuration is in the environment: see the README.",
+      "A GraphQL and REST API for KYC records on PostgreSQL. Settings are environment variables: see docs/configuration.md.",
     )
     .version(readVersion(), "-V, --version", "print the release")
     .exitOverride()

@@ -115,14 +115,14 @@ const openKeys = ({ config, db }: CommandScene) => openKeyring(config, db, SEALE
 
 /** The commands below `token`. */
 export function tokenCommands(): Command {
-  const token = new Command("token").description("make, list and revoke tokens");
+  const token = new Command("token").description("create, list and revoke tokens");
   token
     .command("create")
-    .description("make a token, and print it: it can't be shown again")
-    .requiredOption("--account <account>", "whose records it opens", ACCOUNT_NAME)
+    .description("create a token and print it: it can't be shown again")
+    .requiredOption("--account <account>", "the account whose records it opens", ACCOUNT_NAME)
     .requiredOption(
       "--name <name>",
-      "what you will know it by",
+      "a name to recognise it by",
       parseName((name) => /^\P{C}{1,100}$/u.test(name), "It has 1 to 100 printable characters."),
     )
     .requiredOption("--scopes <scopes>", `what it may do: ${SCOPES.join(",")}`, parseScopes)
@@ -162,7 +162,7 @@ export function tokenCommands(): Command {
     });
   token
     .command("revoke")
-    .description("revoke a token: within a second no gateway takes it any more")
+    .description("revoke a token: within a second every gateway refuses it")
     .argument("<id>", "its id, as `token list` shows it")
     .action(async (id: string) => {
       const found = await withKnownDatabase(
@@ -179,7 +179,9 @@ export function tokenCommands(): Command {
 function addSignIn(token: Command): void {
   token
     .command("sign-in")
-    .description("print what the audit trail and the log call a subject of the identity provider")
+    .description(
+      "print the name that the audit trail and the log have for a subject of the identity provider",
+    )
     .argument("<sub>", "the claim sub of their tokens")
     .addOption(new Option("--issuer <iss>", "the claim iss").env("JWT_ISSUER").makeOptionMandatory())
     .action(async (sub: string, { issuer }: { issuer: string }) => {

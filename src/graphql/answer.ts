@@ -119,7 +119,7 @@ function costIn([error]: readonly GraphQLError[]): { cost?: number } {
 function undetermined({ operationName }: Params): GraphQLError {
   const message =
     operationName == null
-      ? "The document has not exactly one operation: name the one to run as operationName."
+      ? "The document does not have exactly one operation: name the one to run in operationName."
       : "The document has no operation of the name that operationName gives.";
   return new GraphQLError(message, { extensions: { code: "BAD_USER_INPUT" } });
 }

@@ -61,7 +61,7 @@ function readAddress(url: string): Record<string, unknown> {
     const [name = "", value = ""] = pair.split(/=(.*)/s, 2).map(decode);
     // Other parameters are for others, a proxy for example.
     if (!ALL_NAMES.has(name)) continue;
-    if (name in params) throw malformed(`The parameter ${name} is there more than once.`);
+    if (name in params) throw malformed(`The parameter ${name} is sent more than once.`);
     params[name] = name === "variables" || name === "extensions" ? parseJson(value) : value;
   }
   return params;

@@ -41,7 +41,7 @@ const expectedVersion = z.union([z.int(), z.array(z.int())]).optional();
 const unwantedVersion = z.union([z.literal("any"), z.array(z.int())]).optional();
 const cursor = z
   .string("must be a cursor")
-  .refine((text) => isKycId(text) || fromKycCursor(text) !== null, "is no cursor of this list");
+  .refine((text) => isKycId(text) || fromKycCursor(text) !== null, "is not a cursor of this list");
 /** A rule for each of these fields. */
 type Rules<Name extends FieldName> = { [Field in Name]: z.ZodType<ValueOf<Field> | undefined> };
 

@@ -83,7 +83,7 @@ async function findPositions(
     const isId = isKycId(cursor);
     const position = isId ? await findPosition(ctx.db, accountId, cursor) : fromKycCursor(cursor);
     if (position) positions[name] = position;
-    else if (isId) misses.push({ path: [name], kind: "invalid", message: "is no cursor of this list" });
+    else if (isId) misses.push({ path: [name], kind: "invalid", message: "is not a cursor of this list" });
   }
   return { positions, misses };
 }

@@ -77,7 +77,7 @@ ${embedded ? "" : "<pre>npx kyc-gateway token create --account demo --name first
 <h2>For operators</h2>
 <p><a href="/health">/health</a> the process is alive · <a href="/ready">/ready</a> it can serve ·
 <a href="/metrics">/metrics</a> figures for Prometheus</p>
-<p>How to configure and deploy it is in the README that came with it. This is release ${readVersion()}.</p>
+<p>The README that came with it leads to the documents about configuration and operation. This is release ${readVersion()}.</p>
 </section>
 </main>
 `;

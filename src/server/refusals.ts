@@ -105,7 +105,7 @@ export function findHeaderFault(request: IncomingMessage): RequestRefusal | unde
   const { headers, httpVersion } = request;
   const malformed = (message: string) => new RequestRefusal(400, "request_malformed", message);
   const repeated = findRepeated(request.rawHeaders);
-  if (repeated !== undefined) return malformed(`The header ${repeated} is there more than once.`);
+  if (repeated !== undefined) return malformed(`The header ${repeated} is sent more than once.`);
   if (headers.host === undefined && httpVersion === "1.1") return malformed("The request has no Host.");
   if (headers.host !== undefined && !isHost(headers.host)) return malformed("The Host is malformed.");
   if (!UNCODED.test(headers["content-encoding"] ?? ""))

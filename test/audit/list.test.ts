@@ -200,7 +200,7 @@ test("every fault of the arguments is named at once, and none repeats a value", 
   });
   expect(errors?.[0]?.extensions.fields).toEqual([
     { path: "first", message: "must be an integer from 0 to 100" },
-    { path: "after", message: "is no cursor of this list" },
+    { path: "after", message: "is not a cursor of this list" },
     { path: "filter.kycId", message: "must be the id of a record" },
     { path: "filter.tokenId", message: "must be the id of a token" },
     { path: "last", message: "can't be used together with first" },

@@ -315,7 +315,7 @@ describe("keys", () => {
       time += minutes * MINUTE;
       const verdicts = await Promise.allSettled([1, 2, 3].map(() => verify(leaked)));
       for (const verdict of verdicts) {
-        expect(verdict).toMatchObject({ reason: refusal(/a key that the provider has not/) });
+        expect(verdict).toMatchObject({ reason: refusal(/a key that the provider does not have/) });
       }
     },
   );

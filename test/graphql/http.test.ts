@@ -120,10 +120,10 @@ test.each([
   ["query={kyc(id:%22%ED%A0%80%22){id}}", "percent-encoded"],
   ["query={__typename}&x=%E0%A4", "percent-encoded"],
   ["%ZZ=1&query={__typename}", "percent-encoded"],
-  ["query={__typename}&query={__typename}", "query is there more than once"],
-  ["query={__typename}&%71uery={kycs{totalCount}}", "query is there more than once"],
-  ["query={__typename}&variables={}&variables={}", "variables is there more than once"],
-  ["documentId=a&documentId=b", "documentId is there more than once"],
+  ["query={__typename}&query={__typename}", "query is sent more than once"],
+  ["query={__typename}&%71uery={kycs{totalCount}}", "query is sent more than once"],
+  ["query={__typename}&variables={}&variables={}", "variables is sent more than once"],
+  ["documentId=a&documentId=b", "documentId is sent more than once"],
   ["query={__typename}&variables={%22a%22:%22%00%22}", "not JSON"],
 ])("an address that can be read in two ways, or in none, is refused: ?%s", async (search, words) => {
   const { statusCode, json } = await gateway.app.inject({ url: `/graphql?${search}` });

@@ -251,7 +251,7 @@ describe("every fault is named at once", () => {
   test("in a list whose cursor is of no record", async () => {
     const { message } = errorOf(await call("GET", `/v1/kyc?limit=0&starting_after=${NEVER}`), 400);
     expect(message).toContain("limit must be an integer");
-    expect(message).toContain("starting_after is no cursor");
+    expect(message).toContain("starting_after is not a cursor");
   });
 
   test("in a record that is created, in its query and its body", async () => {

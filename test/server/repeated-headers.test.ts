@@ -88,7 +88,7 @@ test.each(["Host", "Authorization", "Content-Type", "Content-Length", "Idempoten
         // Node itself refuses two lengths: nobody knows then what is asked for.
         if (name === "Content-Length") continue;
         const { message } = sent.path.startsWith("/graphql") ? body.errors[0] : body.error;
-        expect(message).toBe(`The header ${name} is there more than once.`);
+        expect(message).toBe(`The header ${name} is sent more than once.`);
       }
     }
     expect(await count()).toBe(before);

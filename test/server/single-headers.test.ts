@@ -62,7 +62,7 @@ test.each(CASES)(
     const repeated = [header, header.toUpperCase()].map((each) => each.replace(/TOKEN/i, token));
     const answer = await send([lines[0] as string, ...others, ...repeated], body);
     expect(answer).toMatch(/^HTTP\/1.1 400 /);
-    expect(answer).toContain(`The header ${title} is there more than once.`);
+    expect(answer).toContain(`The header ${title} is sent more than once.`);
     const [row] = await gateway.db.execute<{ count: string }>("select count(*) from kycs");
     expect(Number(row?.count)).toBe(0);
   },

@@ -14,7 +14,8 @@ const AuditAction = builder.enumType("AuditAction", {
     DELETED: { value: "deleted", description: "A record was deleted for good." },
     READ: {
       value: "read",
-      description: "An answer showed document numbers. Kept only where the gateway is told to.",
+      description:
+        "An answer showed document numbers. There are such events only if the operators set `AUDIT_READS`.",
     },
   } as const satisfies Record<Uppercase<(typeof AUDIT_ACTIONS)[number]>, unknown>,
 });
@@ -29,35 +30,36 @@ const Surface = builder.enumType("Surface", {
 
 const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implement({
   description:
-    "One entry of the audit trail: who did what to which records. It outlives the records, and is never changed.",
+    "One event of the audit trail: who did what to which records. It stays when the records are deleted, and never changes.",
   fields: (t) => ({
     // Not a node: one event can't be asked for, and the clients that know the id keep it once.
     id: t.id({
       description:
-        "The event's id, for clients that keep each object once. It is no record's, and `node` does not know it.",
+        "The event's id, for clients that cache each object once. It is not the id of a record, and `node` does not find it.",
       resolve: ({ sequence }) => `evt_${sequence}`,
     }),
     sequence: t.expose("sequence", {
       type: "SafeInt",
       description:
-        "The event's number. It rises with each event; numbers may be left out. Of two changes of one record the later one has the higher.",
+        "The event's number. It increases with each event; numbers may be missing. Of two changes of one record, the later one has the higher number.",
     }),
     at: t.expose("at", { type: "DateTime", description: "When it happened." }),
     tokenId: t.exposeID("tokenId", { description: "The id of the token that was used." }),
     tokenName: t.exposeString("tokenName", { description: "The name of that token." }),
     surface: t.expose("surface", { type: Surface, description: "The API that the request came through." }),
     requestId: t.exposeString("requestId", {
-      description: "The id of the request, as its answer and the gateway's log have it.",
+      description: "The id of the request, which its answer and the gateway's log have too.",
     }),
     action: t.expose("action", { type: AuditAction, description: "What was done." }),
     kycId: t.id({
       nullable: true,
-      description: "The id of the record that was created, updated or deleted; null where records were read.",
+      description: "The id of the record that was created, updated or deleted; null if records were read.",
       resolve: ({ action, kycIds }) => (action === "read" ? null : (kycIds[0] ?? null)),
     }),
     kycIds: t.exposeIDList("kycIds", {
       extensions: { cost: ID_LIST_COST },
-      description: "The ids of all records concerned: several where one answer showed several numbers.",
+      description:
+        "The ids of all records that the event is about: several if one answer showed several numbers.",
     }),
     changedFields: t.exposeStringList("changedFields", {
       description: "The fields of `Kyc` that an update changed, by name; empty for every other action.",
@@ -65,16 +67,16 @@ const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implement({
     statusBefore: t.expose("statusBefore", {
       type: VerificationStatusEnum,
       nullable: true,
-      description: "The record's status before the change; null where it was created or read.",
+      description: "The record's status before the change; null if it was created or read.",
     }),
     statusAfter: t.expose("statusAfter", {
       type: VerificationStatusEnum,
       nullable: true,
-      description: "The record's status after the change; null where it was deleted or read.",
+      description: "The record's status after the change; null if it was deleted or read.",
     }),
     reason: t.exposeString("reason", {
       nullable: true,
-      description: "Why the caller did it, where they said so.",
+      description: "Why the caller did it; null if they gave no reason.",
     }),
   }),
 });
@@ -82,12 +84,12 @@ const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implement({
 const { ConnectionType: AuditEventConnection } = connectionOf<AuditEvent>(AuditEventType, "event");
 
 const AuditEventFilter = builder.inputType("AuditEventFilter", {
-  description: "Which events to list: those that match every field given. Null means the same as absent.",
+  description: "Which events to list: those that match all given fields. Null means the same as absent.",
   fields: (t) => ({
-    kycId: t.id({ description: "Only events of the record with this id, whether it still is there or not." }),
-    tokenId: t.id({ description: "Only events that were caused with this token." }),
-    action: t.field({ type: AuditAction, description: "Only events of this kind." }),
-    at: t.field({ type: DateTimeRange, description: "Only events that happened in this span." }),
+    kycId: t.id({ description: "Only events of the record with this id, which may have been deleted." }),
+    tokenId: t.id({ description: "Only events that this token caused." }),
+    action: t.field({ type: AuditAction, description: "Only events with this action." }),
+    at: t.field({ type: DateTimeRange, description: "Only events in this span of time." }),
   }),
 });
 
@@ -96,7 +98,7 @@ builder.queryField("auditEvents", (t) =>
     type: AuditEventConnection,
     extensions: { cost: PAGE_COST },
     description:
-      "What was done to your account's records, newest first: the last ten events where neither `first` nor `last` is given. Needs the scope `audit:read`.",
+      "What was done to your account's records, newest first: the latest ten events if neither `first` nor `last` is given. Needs the scope `audit:read`.",
     args: {
       ...pageArgs(t),
       filter: t.arg({ type: AuditEventFilter, description: "Only events that match it." }),

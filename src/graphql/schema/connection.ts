@@ -25,24 +25,24 @@ const cursorAt = (list: PagedList<unknown>, index: 0 | -1) =>
   whenRead(list.page(), ({ items }) => (items.length === 0 ? null : list.cursorOf(items.at(index))));
 
 const PageInfo = builder.objectRef<PagedList<unknown>>("PageInfo").implement({
-  description: "Where a page stands in its list.",
+  description: "The position of a page in its list.",
   fields: (t) => ({
     hasNextPage: t.boolean({
-      description: "Whether the list goes on behind this page, with what is older.",
+      description: "Whether there are older items after this page.",
       resolve: (list) => list.hasNextPage(),
     }),
     hasPreviousPage: t.boolean({
-      description: "Whether something newer stands before the page.",
+      description: "Whether there are newer items before this page.",
       resolve: (list) => list.hasPreviousPage(),
     }),
     startCursor: t.string({
       nullable: true,
-      description: "The cursor of the page's first edge; null where the page is empty.",
+      description: "The cursor of the page's first edge; null if the page is empty.",
       resolve: (list) => cursorAt(list, 0),
     }),
     endCursor: t.string({
       nullable: true,
-      description: "The cursor of the page's last edge; null where the page is empty.",
+      description: "The cursor of the page's last edge; null if the page is empty.",
       resolve: (list) => cursorAt(list, -1),
     }),
   }),
@@ -51,10 +51,10 @@ const PageInfo = builder.objectRef<PagedList<unknown>>("PageInfo").implement({
 /** The connection and edge types of a list of `node`, an item of which is called `item` in their descriptions. */
 export function connectionOf<Item>(node: ObjectRef<SchemaTypes, Item>, item: string) {
   const EdgeType = builder.objectRef<Edge<Item>>(`${node.name}Edge`).implement({
-    description: `One ${item} and its place in the list.`,
+    description: `One ${item} and its position in the list.`,
     fields: (t) => ({
       cursor: t.exposeString("cursor", {
-        description: `The place, opaque: hand it back as \`after\` and \`before\`. It goes on working when the ${item} is gone.`,
+        description: `The position, as an opaque text for \`after\` and \`before\`. It keeps working when the ${item} is deleted.`,
       }),
       node: t.expose("node" as never, { type: node, description: `The ${item}.` }) as never,
     }),
@@ -74,12 +74,12 @@ export function connectionOf<Item>(node: ObjectRef<SchemaTypes, Item>, item: str
       }),
       pageInfo: t.field({
         type: PageInfo,
-        description: "Where the page stands in its list.",
+        description: "The position of the page in its list.",
         resolve: (list) => list as PagedList<unknown>,
       }),
       totalCount: t.int({
         extensions: { cost: COUNT_COST },
-        description: `How many ${item}s match the filter, on whatever page. It costs a query of its own, and only when selected.`,
+        description: `How many ${item}s match the filter, on all pages. It takes a query of its own, which only runs if this field is selected.`,
         resolve: (list) => list.totalCount(),
       }),
     }),
@@ -91,13 +91,13 @@ export function connectionOf<Item>(node: ObjectRef<SchemaTypes, Item>, item: str
 export function pageArgs({ arg }: { arg: ArgBuilder<SchemaTypes> }) {
   return {
     first: arg.int({
-      description: "So many from the start of the range, 0 to 100. Not together with `last`.",
+      description: "How many from the start of the range, 0 to 100. Not together with `last`.",
     }),
-    after: arg.string({ description: "Only what is behind this cursor, that is, older." }),
+    after: arg.string({ description: "Only items after this cursor, which are older." }),
     last: arg.int({
-      description: "So many from the end of the range, 0 to 100. Not together with `first`.",
+      description: "How many from the end of the range, 0 to 100. Not together with `first`.",
     }),
-    before: arg.string({ description: "Only what is before this cursor, that is, newer." }),
+    before: arg.string({ description: "Only items before this cursor, which are newer." }),
   };
 }
 

@@ -15,13 +15,13 @@ import { DocumentTypeEnum, KycEdge, KycType, VerificationStatusEnum } from "./ky
 import { selectsRecord } from "./written-selection.ts";
 
 const EXPECTED_VERSION =
-  "The version that you saw. If the record has changed since, nothing happens and the error is `VERSION_CONFLICT`, with the record's version in `extensions.currentVersion`.";
+  "The version that you saw. If the record has changed since then, nothing is written and the error is `VERSION_CONFLICT`, with the record's version in `extensions.currentVersion`.";
 
 const REASON =
   "Why you do this, 1 to 500 printable characters, for the audit trail alone. It must not contain the document number.";
 
 const NEEDS_READ =
-  "Without the scope `kyc:read` only `id` and `version` of the record can be selected. Null if it fails.";
+  "Without the scope `kyc:read`, only `id` and `version` of the record can be selected. Null if it fails.";
 
 const CreateKycInput = builder.inputType("CreateKycInput", {
   description: "A new record.",
@@ -34,19 +34,19 @@ const CreateKycInput = builder.inputType("CreateKycInput", {
       verificationStatus: t.field({
         type: VerificationStatusEnum,
         required: true,
-        description: "How far the verification is.",
+        description: "The status of the verification.",
       }),
       documentType: t.field({ type: DocumentTypeEnum, required: true, description: "The kind of document." }),
       documentNumber: t.string({
         required: true,
-        description: "The number of the document, 1 to 64 printable characters; space around it is removed.",
+        description: "The number of the document, 1 to 64 printable characters; spaces around it are removed.",
       }),
       reason: t.string({ description: REASON }),
     }) satisfies Record<GivenName | "reason", unknown>,
 });
 
 const UpdateKycInput = builder.inputType("UpdateKycInput", {
-  description: "Changes to a record. Fields that are absent stay as they are; null is an error.",
+  description: "Changes to a record. Absent fields stay as they are; null is an error.",
   fields: (t) =>
     ({
       id: t.id({ required: true, description: "The id of the record." }),
@@ -54,7 +54,7 @@ const UpdateKycInput = builder.inputType("UpdateKycInput", {
       documentType: t.field({ type: DocumentTypeEnum, description: "The new kind of document." }),
       documentNumber: t.string({
         description:
-          "The new number of the document, 1 to 64 printable characters; space around it is removed. The record's own number as it is shown masked leaves it as it is; any other is written, also if it is the same, unless the token has the scope `kyc:pii`.",
+          "The new number of the document, 1 to 64 printable characters; spaces around it are removed. The record's own masked number leaves it as it is. From a token without the scope `kyc:pii`, any other number is written as a new version, even if it is the same.",
       }),
       expectedVersion: t.int({ description: EXPECTED_VERSION }),
       reason: t.string({ description: REASON }),
@@ -77,7 +77,7 @@ const CreateKycPayload = builder.objectRef<{ kyc: ShownKyc }>("CreateKycPayload"
     kycEdge: t.field({
       type: KycEdge,
       description:
-        "The new record and its place in the list, to be put at the head of lists that a client keeps.",
+        "The new record and its position in the list: clients can put it at the head of the lists that they keep.",
       resolve: ({ kyc }) => new Edge<ShownKyc>(kyc, { cursorOf: toKycCursor }),
     }),
   }),
@@ -91,7 +91,7 @@ const UpdateKycPayload = builder.objectRef<{ kyc: ShownKyc }>("UpdateKycPayload"
 const DeleteKycPayload = builder.objectRef<{ deletedId: string }>("DeleteKycPayload").implement({
   description: "What `deleteKyc` did.",
   fields: (t) => ({
-    deletedId: t.exposeID("deletedId", { description: "The id of the record that is gone." }),
+    deletedId: t.exposeID("deletedId", { description: "The id of the deleted record." }),
   }),
 });
 
@@ -99,7 +99,7 @@ builder.mutationFields((t) => ({
   createKyc: t.field({
     type: CreateKycPayload,
     nullable: true,
-    description: `Adds a record to your account. Sending it again adds another, unless the request has an \`Idempotency-Key\`. Needs the scope \`kyc:write\`. ${NEEDS_READ}`,
+    description: `Adds a record to your account. Sending it again adds another one, unless the request has an \`Idempotency-Key\`. Needs the scope \`kyc:write\`. ${NEEDS_READ}`,
     args: { input: t.arg({ type: CreateKycInput, required: true, description: "The new record." }) },
     resolve: (_root, { input }, ctx, info) =>
       write(ctx, async () => {
@@ -110,7 +110,7 @@ builder.mutationFields((t) => ({
   updateKyc: t.field({
     type: UpdateKycPayload,
     nullable: true,
-    description: `Changes a record. A change of any value makes a new version; sending the same again changes nothing. An unmasked number from a token without \`kyc:pii\` always makes a new version, whether it is another one or not. Needs the scope \`kyc:write\`. ${NEEDS_READ}`,
+    description: `Changes a record. A change of any value makes a new version; sending the same again changes nothing. An unmasked number from a token without \`kyc:pii\` always makes a new version, even if it is the same. Needs the scope \`kyc:write\`. ${NEEDS_READ}`,
     args: { input: t.arg({ type: UpdateKycInput, required: true, description: "The changes." }) },
     resolve: (_root, { input }, ctx, info) =>
       write(ctx, async () => {

@@ -19,7 +19,7 @@ function enumValues<Word extends string>(table: Readonly<Record<Word, string>>) 
 }
 
 export const VerificationStatusEnum = builder.enumType("VerificationStatus", {
-  description: "How far a verification is. Any status may follow any other.",
+  description: "The status of a verification. Any status may follow any other.",
   values: enumValues(STATUSES),
 });
 
@@ -31,7 +31,7 @@ export const DocumentTypeEnum = builder.enumType("DocumentType", {
 // We don't use Pothos' Relay plugin: it returns a promise for each id, and graphql-js then makes more promises for every
 // record, edge and list around it. A page of ten took 495 µs of CPU time in GraphQL with it, and takes 254 µs without.
 const Node = builder.interfaceRef<ShownKyc>("Node").implement({
-  description: "An object that can be fetched again by its id alone.",
+  description: "An object that can be fetched by its id alone.",
   resolveType: () => "Kyc",
   fields: (t) => ({
     // A record has one id on both surfaces: its own.
@@ -42,14 +42,14 @@ const Node = builder.interfaceRef<ShownKyc>("Node").implement({
 });
 
 export const KycType = builder.objectRef<ShownKyc>("Kyc").implement({
-  description: "One Know-Your-Customer record: a customer, a document, and how far its verification is.",
+  description: "One Know-Your-Customer record: a customer, a document, and the status of its verification.",
   interfaces: [Node],
   fields: (t) =>
     ({
       customerId: t.exposeString("customerId", { description: "Your own identifier of the customer." }),
       verificationStatus: t.expose("verificationStatus", {
         type: VerificationStatusEnum,
-        description: "How far the verification is.",
+        description: "The status of the verification.",
       }),
       documentType: t.expose("documentType", {
         type: DocumentTypeEnum,
@@ -57,17 +57,17 @@ export const KycType = builder.objectRef<ShownKyc>("Kyc").implement({
       }),
       documentNumber: t.string({
         description:
-          "The number of the document. Personal data: don't log it, and don't put it in URLs. A token without the scope `kyc:pii` sees it masked, such as `•••••6789`. If it can't be decrypted it is `••••`, and the answer has an error for the field.",
+          "The number of the document. Personal data: don't log it, and don't put it in URLs. For a token without the scope `kyc:pii` it is masked, such as `•••••6789`. If it can't be decrypted, it is `••••`, and the answer has an error for the field.",
         resolve: (kyc, _args, ctx, info) => showNumber(kyc, ctx, info),
       }),
       createdAt: t.expose("createdAt", { type: "DateTime", description: "When the record was created." }),
       updatedAt: t.expose("updatedAt", {
         type: "DateTime",
-        description: "When a value of the record last changed. It never goes back.",
+        description: "When a value of the record last changed. It never goes backwards.",
       }),
       version: t.exposeInt("version", {
         description:
-          "1 for a new record, up by one with each change. Send it as `expectedVersion` to change only what you saw.",
+          "1 for a new record, increased by one with each change. Send it as `expectedVersion` to change the record only if it is still as you saw it.",
       }),
     }) satisfies Record<Exclude<FieldName, "id">, unknown>,
 });
@@ -80,14 +80,14 @@ export const DateTimeRange = builder.inputType("DateTimeRange", {
   fields: (t) => ({
     from: t.field({
       type: "DateTime",
-      description: "Its start, included. Without it the span has no start.",
+      description: "The start, included. Without it, the span has no start.",
     }),
-    to: t.field({ type: "DateTime", description: "Its end, excluded. Without it the span has no end." }),
+    to: t.field({ type: "DateTime", description: "The end, excluded. Without it, the span has no end." }),
   }),
 });
 
 const KycFilter = builder.inputType("KycFilter", {
-  description: "Which records to list: those that match every field given. Null means the same as absent.",
+  description: "Which records to list: those that match all given fields. Null means the same as absent.",
   fields: (t) => ({
     customerId: t.string({ description: "Only records of this customer." }),
     verificationStatus: t.field({
@@ -121,7 +121,7 @@ builder.queryFields((t) => ({
   kyc: t.field({
     type: KycType,
     nullable: true,
-    description: "The record with this id, or null where your account has none. Needs the scope `kyc:read`.",
+    description: "The record with this id, or null if your account has none. Needs the scope `kyc:read`.",
     args: { id: t.arg.id({ required: true, description: "The id of the record." }) },
     resolve: (_root, { id }, ctx) => getKyc(ctx, id),
   }),
@@ -129,7 +129,7 @@ builder.queryFields((t) => ({
     type: Node,
     nullable: true,
     description:
-      "The object with this id, or null where your account has none. Relay clients use it to refetch. Needs the scope `kyc:read`.",
+      "The object with this id, or null if your account has none. Relay clients use it to refetch. Needs the scope `kyc:read`.",
     args: { id: t.arg.id({ required: true, description: "The id of the object." }) },
     resolve: (_root, { id }, ctx) => getKyc(ctx, id),
   }),
@@ -146,7 +146,7 @@ builder.queryFields((t) => ({
     type: KycConnection,
     extensions: { cost: PAGE_COST },
     description:
-      "Your account's records, newest first: the first ten where neither `first` nor `last` is given. Needs the scope `kyc:read`.",
+      "Your account's records, newest first: the first ten if neither `first` nor `last` is given. Needs the scope `kyc:read`.",
     args: {
       ...pageArgs(t),
       filter: t.arg({ type: KycFilter, description: "Only records that match it." }),

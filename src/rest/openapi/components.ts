@@ -23,21 +23,22 @@ const rateFigure = (description: string, example: string): Header => ({
 /** `components.headers`: every header of an answer that a client may rely on. */
 export const responseHeaders = {
   "Request-Id": {
-    description: "Under this the log knows the request. Name it when you ask for help.",
+    description: "The id of the request, which the gateway's log has too. Include it when you ask for help.",
     schema: { type: "string", pattern: "^req_" },
     required: true,
     example: "req_7f9c24e8-3b12-4c1d-9d2e-5a6b7c8d9e0f",
   },
   ETag: {
     description:
-      "The version of the record, for `If-Match` and `If-None-Match`. A token that sees the number masked gets another " +
+      "The version of the record, for `If-Match` and `If-None-Match`. A token for which the number is masked gets another " +
       'tag, such as `"1-masked"`; `If-Match` takes either.',
     schema: { type: "string", pattern: '^"[1-9][0-9]*(-masked)?"$' },
     required: true,
     example: '"1"',
   },
   "Idempotent-Replayed": {
-    description: "There where an `Idempotency-Key` came again, and the answer is that of its first request.",
+    description:
+      "Present if an `Idempotency-Key` was sent again, and the answer is that of its first request.",
     schema: { type: "string", const: "true" },
     required: false,
     example: "true",
@@ -49,7 +50,7 @@ export const responseHeaders = {
     example: "/v1/kyc/xgQQXg3hrtjh7AvZ",
   },
   "Cache-Control": {
-    description: "Records are personal data: no cache may keep them.",
+    description: "Records are personal data: no cache may store them.",
     schema: { type: "string", const: "no-store" },
     required: true,
     example: "no-store",
@@ -64,17 +65,17 @@ export const responseHeaders = {
     example: 'Bearer error="invalid_token"',
   },
   "Retry-After": {
-    description: "Seconds after which it makes sense to send the request again.",
+    description: "Seconds to wait before sending the request again.",
     schema: { type: "string", pattern: "^[0-9]+$" },
     required: true,
     example: "1",
   },
   "RateLimit-Limit": rateFigure(
-    "Requests that the token may send within a minute, where there is a limit.",
+    "Requests that the token may send within a minute, if there is a limit.",
     "600",
   ),
   "RateLimit-Remaining": rateFigure("How many of them are left.", "588"),
-  "RateLimit-Reset": rateFigure("Seconds until all of them are there again.", "12"),
+  "RateLimit-Reset": rateFigure("Seconds until all of them are available again.", "12"),
 } satisfies Record<string, Header>;
 
 export const ON_EVERY_ANSWER = ["Request-Id", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"];

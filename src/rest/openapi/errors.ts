@@ -34,7 +34,7 @@ const fault = (kind: "missing" | "unknown" | "invalid", path: string, message: s
 /** Every way to fail that an operation has. A code that is added to the catalogue has to be described here. */
 const FAILURES: Record<ErrorCode, Failure> = {
   BAD_USER_INPUT: {
-    when: "Parameters lack, are unknown, or have values that are refused. The message names every fault at once.",
+    when: "Parameters are missing, unknown or invalid. The message names every error at once.",
     operations: ALL,
     examples: [
       fault("missing", "documentNumber", "is required"),
@@ -53,13 +53,13 @@ const FAILURES: Record<ErrorCode, Failure> = {
     examples: [new AppError("FORBIDDEN", "The token lacks the scope kyc:write.", { scope: "kyc:write" })],
   },
   NOT_FOUND: {
-    when: "Your account has no record with this id, or none any more that an `Idempotency-Key` made.",
+    when: "Your account has no record with this id, or the record that this `Idempotency-Key` wrote has been deleted.",
     operations: OF_ONE,
     examples: [new AppError("NOT_FOUND", "No record with this id.")],
     headers: ["Idempotent-Replayed"],
   },
   VERSION_CONFLICT: {
-    when: "The record is at none of the versions that `If-Match` lists, or a write is ruled out by `If-None-Match`.",
+    when: "The record is at none of the versions that `If-Match` lists, or `If-None-Match` rules out the write.",
     operations: ALL,
     examples: [
       new AppError("VERSION_CONFLICT", "The record has changed: it is at version 2 now.", {
@@ -88,7 +88,7 @@ const FAILURES: Record<ErrorCode, Failure> = {
     ],
   },
   QUERY_TOO_COMPLEX: {
-    when: "An answer would show more document numbers than one may while the trail has to have them all.",
+    when: "An answer would show more document numbers than one event of the audit trail can have.",
     // A page of this surface is smaller.
     operations: [],
     examples: [new AppError("QUERY_TOO_COMPLEX", "The answer shows too many document numbers.")],
@@ -108,7 +108,7 @@ const FAILURES: Record<ErrorCode, Failure> = {
 /** Requests that are refused before there is an operation. */
 const REFUSALS: Failure[] = [
   {
-    when: "The address can't be read, or a header is sent twice that may be sent once.",
+    when: "The address can't be read, or a header that may be sent once is sent twice.",
     operations: ALL,
     examples: [new RequestRefusal(400, "request_malformed", "The request is malformed.")],
   },
@@ -140,13 +140,13 @@ const ERROR_FIELDS: Record<keyof ErrorBody["error"], JsonSchema> = {
   code: { type: "string", description: "What failed, for programs." },
   message: {
     type: "string",
-    description: "What failed, for people. It never repeats a value that was sent.",
+    description: "What failed, for people. It never repeats a value from the request.",
   },
-  param: { type: "string", description: "The parameter at fault, or the first of several." },
+  param: { type: "string", description: "The invalid parameter, or the first of several." },
   current_version: {
     type: "integer",
     minimum: 1,
-    description: "With `version_conflict`: the version that the record is at, as in its `ETag`.",
+    description: "With `version_conflict`: the record's version, as in its `ETag`.",
   },
 };
 
@@ -228,7 +228,7 @@ function describeStatus(status: number) {
 export const errorResponses = {
   ...Object.fromEntries(statuses.map((status) => [nameOf(status), describeStatus(status)])),
   Failure: {
-    description: "Any other failure, such as that of a proxy on the way.",
+    description: "Any other failure, such as one of a proxy on the way.",
     content: { "application/json": { schema: reference("schemas", "ApiError") } },
   },
 };

@@ -27,7 +27,7 @@ const INPUT_FIELDS: Record<keyof KycBody, JsonSchema> = {
     // Characters are counted once the space around them is gone.
     pattern: `^\\s*\\S(?:.{0,${NUMBER_LENGTH - 2}}\\S)?\\s*$`,
     description:
-      `Number of the verification document: 1 to ${NUMBER_LENGTH} printable characters; space around it is removed. ` +
+      `Number of the verification document: 1 to ${NUMBER_LENGTH} printable characters; spaces around it are removed. ` +
       "Personal data: don't log it. A token without the scope `kyc:pii` may send the masked number back.",
     examples: ["123456789"],
   },
@@ -79,13 +79,13 @@ export const listParameters: Record<(typeof LIST_PARAMS)[number], ListParameter>
   },
   starting_after: {
     description:
-      "The id of a record: the page starts behind it, with older ones. It works also when the record has been " +
+      "The id of a record: the page starts after it, with older ones. It also works if the record has been " +
       "deleted since. Not together with `ending_before`.",
     schema: idSchema,
   },
   ending_before: {
     description:
-      "The id of a record: the page ends before it, with newer ones. It works also when the record has been " +
+      "The id of a record: the page ends before it, with newer ones. It also works if the record has been " +
       "deleted since. Not together with `starting_after`.",
     schema: idSchema,
   },
@@ -106,7 +106,7 @@ export const inputSchemas: Record<string, JsonSchema> = {
     title: "Verification status in a request",
     type: "string",
     pattern: STATUS_WORDS.pattern,
-    description: `${listOf(VERIFICATION_STATUSES)}, in any case, with spaces, hyphens or underscores. Answers have these very words.`,
+    description: `${listOf(VERIFICATION_STATUSES)}, in any case, with spaces, hyphens or underscores. Answers have exactly these words.`,
     examples: [...VERIFICATION_STATUSES],
   },
   DocumentTypeInput: {
@@ -138,7 +138,7 @@ export const inputSchemas: Record<string, JsonSchema> = {
     title: "Changes to a KYC record",
     description:
       "Fields that are absent stay as they are. A record may be sent back as it was fetched: `id`, `customer_id`, " +
-      "`created_at` and `updated_at` are taken if they equal the stored values, and refused if they don't. A token " +
+      "`created_at` and `updated_at` are accepted if they equal the stored values, and refused otherwise. A token " +
       "without the scope `kyc:read`, which can't have fetched it, sends neither these, but for `id`, nor a masked number.",
     properties: withoutExamples(pick(UPDATE_PARAMS)),
     additionalProperties: false,

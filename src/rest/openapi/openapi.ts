@@ -11,16 +11,17 @@ const INTRODUCTION = `
 **Requests.** Bodies are form-encoded, as \`curl -d\` sends them, or JSON. Every request needs a token in the header
 \`Authorization: Bearer <token>\`; a token opens the records of one account. A parameter that is not listed is an error.
 
-**Lists** are newest first, in pages of at most 100 records. To go on, send the id of the last record as
-\`starting_after\`; to go back, that of the first as \`ending_before\`.
+**Lists** are newest first, in pages of at most 100 records. For the next page, send the id of the last record
+as \`starting_after\`; for the previous page, the id of the first as \`ending_before\`.
 
-**Versions.** A record comes with an \`ETag\`. Send it as \`If-Match\` with an update or a deletion, and a record that
-has changed since is left alone. \`If-Match\` and \`If-None-Match\` work on every call as RFC 9110, section 13, says.
+**Versions.** A record comes with an \`ETag\`. Send it as \`If-Match\` with an update or a deletion: if the
+record has changed since then, nothing happens. \`If-Match\` and \`If-None-Match\` work on every call as RFC 9110,
+section 13, specifies.
 
 **Writing once.** A write that is sent again with its \`Idempotency-Key\` is done once.
 
 **Errors** are \`{"error": {"type", "code", "message", "param"?}}\`, and every answer has a \`Request-Id\`.
-\`HEAD\` answers as \`GET\` does, without the body.
+The answer to \`HEAD\` is that to \`GET\`, without the body.
 `.trim();
 
 function anyOf(names: readonly string[]): JsonSchema {
@@ -93,9 +94,9 @@ export function createOpenapi() {
     info: {
       title: "KYC records over REST",
       version: readVersion(),
-      summary: "Know-Your-Customer records: a customer, a document, and how far its verification is.",
+      summary: "Know-Your-Customer records: a customer, a document, and the status of its verification.",
       description: INTRODUCTION,
-      contact: { name: "Those who run this gateway" },
+      contact: { name: "The operators of this gateway" },
       license: { name: "MIT", identifier: "MIT" },
     },
     servers: [{ url: "/", description: "The gateway that serves this document." }],
@@ -108,7 +109,7 @@ export function createOpenapi() {
           scheme: "bearer",
           description:
             "A token of one account: one that `kyc-gateway token create` has made, or a JWT of your identity provider " +
-            "where the gateway is told of it. Its scopes say what it may do: `kyc:read`, `kyc:write`, `kyc:delete`, " +
+            "if the gateway is configured for it. Its scopes say what it may do: `kyc:read`, `kyc:write`, `kyc:delete`, " +
             "and `kyc:pii` to see document numbers in full.",
         },
       },

@@ -25,7 +25,7 @@ const ifMatch: Parameter = {
   name: "If-Match",
   in: "header",
   description:
-    'Do it only if the record is at one of these versions: `*`, or a list of entity tags such as `"1"`. Else 412.',
+    'Do it only if the record is at one of these versions: `*`, or a list of entity tags such as `"1"`. Otherwise 412.',
   schema: { type: "string" },
 };
 
@@ -41,8 +41,8 @@ export const idempotencyKey: Parameter = {
   name: "Idempotency-Key",
   in: "header",
   description:
-    "Printable characters of your choice. A request that comes again with its key within 24 hours is done once, and " +
-    "answered as it was the first time. What is refused for its input, its token or too many requests uses no key up.",
+    "Printable characters of your choice. A request that is sent again with its key within 24 hours is done once, and " +
+    "answered as it was the first time. A request that is refused for its input, its token or the rate limit leaves its key unused.",
   schema: textHeader(LONGEST_KEY),
 };
 
@@ -55,17 +55,16 @@ export const ifNoneMatch: Parameter = {
 
 const unlessMatch: Parameter = {
   ...ifNoneMatch,
-  description:
-    "Don't do it, but answer 412, if the record is at one of these versions: `*`, or a list of tags.",
+  description: "Answer 412 and do nothing if the record is at one of these versions: `*`, or a list of tags.",
 };
 
-const RECEIPT = " A token without the scope `kyc:read` is answered the record's id and version alone.";
+const RECEIPT = " A token without the scope `kyc:read` gets only the record's id and version.";
 
 /** What each call does. A route that is added must be described here. */
 export const DESCRIPTIONS: Record<RestOperation, Description> = {
   listKycs: {
     summary: "List KYC records",
-    description: "A page of your records, newest first, ten where no `limit` is given.",
+    description: "A page of your records, newest first; ten if no `limit` is given.",
     scope: "kyc:read",
     parameters: [
       ...Object.entries(listParameters).map(([name, parameter]) => ({
@@ -79,15 +78,15 @@ export const DESCRIPTIONS: Record<RestOperation, Description> = {
   searchKycs: {
     summary: "Search for KYC records",
     description:
-      "The page that the list has for the same parameters, which the body holds: addresses end up in the logs of " +
-      "proxies, and a document number must not.",
+      "The same page as the list for the same parameters, which are in the body: proxies log addresses, and " +
+      "a document number must not be in a log.",
     scope: "kyc:read",
     body: { schema: "KycSearch", required: false },
     success: { status: 200, description: "The page.", schemas: ["KycList"] },
   },
   createKyc: {
     summary: "Create a KYC record",
-    description: `Adds a record. Sending it again adds another, unless it has an \`Idempotency-Key\`.${RECEIPT}`,
+    description: `Adds a record. Sending it again adds another one, unless it has an \`Idempotency-Key\`.${RECEIPT}`,
     scope: "kyc:write",
     parameters: [idempotencyKey, reason],
     body: { schema: "KycCreation", required: true },
@@ -108,9 +107,9 @@ export const DESCRIPTIONS: Record<RestOperation, Description> = {
   updateKyc: {
     summary: "Update a KYC record",
     description:
-      "Changes what is given and keeps what is absent. A change of any value makes a new version; sending the same " +
-      "again changes nothing. An unmasked number from a token without `kyc:pii` always makes a new version, whether " +
-      "it is another one or not. `PUT`, `PATCH` and `POST` do the same." +
+      "Changes the given fields and keeps the absent ones. A change of any value makes a new version; sending the same " +
+      "again changes nothing. An unmasked number from a token without `kyc:pii` always makes a new version, even " +
+      "if it is the same. `PUT`, `PATCH` and `POST` do the same." +
       RECEIPT,
     scope: "kyc:write",
     parameters: [ifMatch, unlessMatch, idempotencyKey, reason],
@@ -127,6 +126,6 @@ export const DESCRIPTIONS: Record<RestOperation, Description> = {
     description: "Deletes the record and all its data for good. This can't be undone.",
     scope: "kyc:delete",
     parameters: [ifMatch, unlessMatch, idempotencyKey, reason],
-    success: { status: 200, description: "The record is gone.", schemas: ["KycDeletion"] },
+    success: { status: 200, description: "The record is deleted.", schemas: ["KycDeletion"] },
   },
 };

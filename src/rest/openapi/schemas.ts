@@ -23,7 +23,7 @@ const time = { type: "integer", format: "int64" };
 /** A sentence as part of a list. */
 const uncapitalized = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);
 const STATUS_MEANINGS = [
-  "How far the verification is.\n",
+  "The status of the verification.\n",
   ...Object.entries(STATUSES).map(([status, meaning]) => `- \`${status}\`: ${uncapitalized(meaning)}`),
 ].join("\n");
 
@@ -63,7 +63,7 @@ export const RECORD_FIELDS: Record<keyof KycBody, JsonSchema> = {
   },
   updated_at: {
     ...time,
-    description: "When a value of the record last changed, in Unix seconds. It never goes back.",
+    description: "When a value of the record last changed, in Unix seconds. It never goes backwards.",
     examples: [705103200],
   },
 };
@@ -84,7 +84,7 @@ export const recordSchemas: Record<string, JsonSchema> = {
   Kyc: {
     type: "object",
     title: "KYC record",
-    description: "A customer, a document, and how far its verification is.",
+    description: "A customer, a document, and the status of its verification.",
     properties: RECORD_FIELDS,
     required: Object.keys(RECORD_FIELDS),
     additionalProperties: false,
@@ -93,14 +93,14 @@ export const recordSchemas: Record<string, JsonSchema> = {
   KycReceipt: {
     type: "object",
     title: "Written KYC record",
-    description: "What a token without the scope `kyc:read` is told of the record that it wrote.",
+    description: "What a token without the scope `kyc:read` gets of the record that it wrote.",
     properties: {
       id: { ...idSchema, description: "Unique identifier for the KYC record.", examples: [RECORD.id] },
       version: {
         type: "integer",
         format: "int32",
         minimum: 1,
-        description: "1 for a new record, up by one with each change. The `ETag` has it, too.",
+        description: "1 for a new record, increased by one with each change. The `ETag` has it, too.",
         examples: [1],
       },
     },
@@ -111,7 +111,8 @@ export const recordSchemas: Record<string, JsonSchema> = {
   UnreadableKyc: {
     type: "object",
     title: "KYC record without its document number",
-    description: "A record whose document number can't be decrypted, in a page or after an update.",
+    description:
+      "A record whose document number can't be decrypted, in a page or after an update that changes nothing.",
     properties: {
       ...RECORD_FIELDS,
       document_number: { type: "null", description: "Always null." },
@@ -128,11 +129,11 @@ export const recordSchemas: Record<string, JsonSchema> = {
   KycList: {
     type: "object",
     title: "Page of KYC records",
-    description: "Records, newest first, whichever way the list is walked.",
+    description: "Records, newest first in either direction of paging.",
     properties: {
       has_more: {
         type: "boolean",
-        description: "Whether there are more records in the direction of travel.",
+        description: "Whether there are more records in the direction of paging.",
       },
       data: {
         type: "array",
@@ -149,7 +150,7 @@ export const recordSchemas: Record<string, JsonSchema> = {
     type: "object",
     title: "Deleted KYC record",
     properties: {
-      id: { ...idSchema, description: "The id of the record that is gone.", examples: [RECORD.id] },
+      id: { ...idSchema, description: "The id of the deleted record.", examples: [RECORD.id] },
       deleted: { type: "boolean", const: true, description: "Always true." },
     },
     required: ["id", "deleted"],
