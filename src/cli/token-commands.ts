@@ -172,6 +172,11 @@ export function tokenCommands(): Command {
       if (!found) throw new CommandFailure(`there is no token ${id}`);
       say(`${id} is revoked.`);
     });
+  addSignIn(token);
+  return token;
+}
+
+function addSignIn(token: Command): void {
   token
     .command("sign-in")
     .description("print what the audit trail and the log call a subject of the identity provider")
@@ -184,5 +189,4 @@ export function tokenCommands(): Command {
       );
       print(name);
     });
-  return token;
 }
