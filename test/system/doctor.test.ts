@@ -18,6 +18,7 @@ import {
   freshEnv,
   fullToken,
   later,
+  ROOT,
   start,
   startGateway,
   temporaryFolder,
@@ -407,4 +408,24 @@ test("people get a table, and a wrong option is a fault of usage", async () => {
   ]);
   const wrong = start(process.execPath, [CLI, "doctor", "--fix"], { env });
   expect(await wrong.exited).toMatchObject({ code: 2 });
+});
+
+test("the commands of docs/operations.md print the same findings, as a table and as JSON", async () => {
+  const document = await readFile(join(ROOT, "docs/operations.md"), "utf8");
+  const [, block = ""] = /### Checking an installation\n.*?```sh\n(.*?)```/s.exec(document) ?? [];
+  const env = await freshEnv("a real database");
+  const outputs: string[] = [];
+  for (const line of block.trim().split("\n")) {
+    const [, args = ""] = /^npx kyc-gateway (.*)$/.exec(line) ?? [];
+    const run = start(process.execPath, [CLI, ...args.split(" ")], { env });
+    expect(await run.exited).toMatchObject({ code: 0 });
+    outputs.push(run.stdout());
+  }
+  const [table = "", json = ""] = outputs;
+  const checks = table
+    .trimEnd()
+    .split("\n")
+    .slice(1)
+    .map((line) => line.split("\t").slice(0, 2));
+  expect(checks).toEqual(JSON.parse(json).map(({ area, check }: Finding) => [area, check]));
 });

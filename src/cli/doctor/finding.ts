@@ -62,7 +62,7 @@ export class Area {
     } catch (error) {
       const lines =
         error instanceof ConfigError ? error.faults : [explainDatabase(error) ?? (error as Error).message];
-      return lines.map((line) => this.problem(check, line, "See what was found"));
+      return lines.map((line) => this.problem(check, line.replace(/\s+/g, " "), "See what was found"));
     } finally {
       ending.abort();
     }
