@@ -4,7 +4,7 @@ import * as schema from "./schema.ts";
 
 /** What a statement does, in words of closed sets. */
 export interface StatementKind {
-  /** Of a statement that writes in a `with`: what it writes first. */
+  /** Of a statement with several writes: what it does with the records, otherwise the first. */
   operation: "select" | "insert" | "update" | "delete" | "begin" | "commit" | "rollback" | "other";
   /** The gateway's table that it does that with; undefined: with none of them. */
   table: string | undefined;
@@ -32,11 +32,12 @@ export function kindOf(text: string): StatementKind {
 }
 
 function findKind(text: string): StatementKind {
-  for (const [, verb = "", table = ""] of text.matchAll(WRITE)) {
-    // `for update` and `on conflict do update` name no table.
-    if (!TABLES.has(table)) continue;
+  // `for update` and `on conflict do update` name no table.
+  const writes = [...text.matchAll(WRITE)].filter(([, , table = ""]) => TABLES.has(table));
+  const [, verb = "", written] = writes.find(([, , table]) => table === "kycs") ?? writes[0] ?? [];
+  if (written !== undefined) {
     const [operation] = verb.toLowerCase().split(/\s/) as ["insert" | "update" | "delete"];
-    return { operation, table };
+    return { operation, table: written };
   }
   const [, word = ""] = FIRST_WORD.exec(text) ?? [];
   const first = word.toLowerCase() === "with" ? "select" : word.toLowerCase();

@@ -8,7 +8,7 @@ import { CENSUS_START, type CensusPlace, countNext } from "./store/census.ts";
 export const ACCOUNT_SIZES = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000];
 
 /** The records of one status. */
-export interface StatusCount {
+interface StatusCount {
   records: number;
   /** Accounts with at least one of them, by how many they have: one number for each of `ACCOUNT_SIZES`, and one for more. */
   accounts: number[];
