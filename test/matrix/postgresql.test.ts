@@ -67,7 +67,8 @@ describe.each(POSTGRES_SERVERS)("on PostgreSQL $version", ({ version, unpacked }
 
     expect(await runCli(["migrate"], env)).toMatchObject({ code: 0 });
     const gateway = await startGateway(env);
-    const client = createClient(gateway.url, await fullToken(env));
+    const token = await fullToken(env);
+    const client = createClient(gateway.url, token);
     const other = createClient(gateway.url, await fullToken(env, "seed"));
     await expectSeedRequests(other);
     const records = new Map([...plain, ...(await createOncePerSurface(client))]);
@@ -82,7 +83,7 @@ describe.each(POSTGRES_SERVERS)("on PostgreSQL $version", ({ version, unpacked }
       await sql`select id from kycs where document_number is not null or not starts_with(sealed_number, 'young.')`;
     expect(left).toEqual([]);
     const again = await startGateway({ ...env, ENCRYPTION_KEYS: youngKey });
-    await expectNumbers(createClient(again.url, await fullToken(env)), records);
+    await expectNumbers(createClient(again.url, token), records);
     expect(await again.stop()).toMatchObject({ code: 0 });
   });
 });
