@@ -44,13 +44,16 @@ const PROGRAMS = {
   "mercurius-duties": reference("mercurius-duties"),
 };
 
+// As in production: without it, graphql-js checks more at each type that it looks at. The gateway sets it itself.
+const NODE_ENV = "production";
+
 const VARIABLES = {
   gateway: { ENCRYPTION_KEYS },
   audited: { ENCRYPTION_KEYS, AUDIT_READS: "on" },
-  bare: { ACCOUNT },
-  mercurius: { ACCOUNT },
-  "bare-duties": { ENCRYPTION_KEYS },
-  "mercurius-duties": { ENCRYPTION_KEYS },
+  bare: { ACCOUNT, NODE_ENV },
+  mercurius: { ACCOUNT, NODE_ENV },
+  "bare-duties": { ENCRYPTION_KEYS, NODE_ENV },
+  "mercurius-duties": { ENCRYPTION_KEYS, NODE_ENV },
 };
 
 /**

@@ -46,7 +46,7 @@ const ON_TERMINAL: PrettyOptions = {
   customPrettifiers: { time: String },
   messageFormat: toWords,
   // Fields that are in the text, or that nobody needs on a terminal.
-  ignore: "requestId,address,method,route,operation,outcome,status,ms,account,token",
+  ignore: "requestId,traceId,address,method,route,operation,outcome,status,ms,account,token",
 };
 
 function toWords(line: Record<string, unknown>): string {
@@ -110,11 +110,11 @@ export type FailureLog = Pick<Logger, "error" | "warn">;
 /** Logs the cause of a failure, which the client does not see, with the request's id. */
 export function logFailure(
   failure: AppError,
-  { log, requestId }: { log: FailureLog; requestId: string },
+  { log, requestId, traceId }: { log: FailureLog; requestId: string; traceId?: string | undefined },
 ): void {
   if (failure.code === "INTERNAL" && failure.detail === undefined)
-    log.error({ requestId, err: failure.cause }, "unforeseen failure");
+    log.error({ requestId, traceId, err: failure.cause }, "unforeseen failure");
   // A request that was refused because of load has no cause. A line for each would add to the load.
   if (failure.code === "UNAVAILABLE" && failure.cause !== undefined)
-    log.warn({ requestId, err: failure.cause }, "unavailable");
+    log.warn({ requestId, traceId, err: failure.cause }, "unavailable");
 }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { satisfies } from "semver";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { VARIABLES } from "../src/config/config.ts";
 import { createTestApp, type TestApp } from "./support/app.ts";
 import { renderChart } from "./support/helm-templates.ts";
 
@@ -13,10 +14,7 @@ const read = (path: string) => readFileSync(path, "utf8");
 const manifest = JSON.parse(read("package.json"));
 
 /** What the gateway reads of its environment, and what Node does. */
-const KNOWN = new Set([
-  ...[...read("src/config.ts").matchAll(/^ {2}([A-Z][A-Z_]+): /gm)].map(([, name]) => name),
-  "NODE_ENV",
-]);
+const KNOWN = new Set([...VARIABLES, "NODE_ENV"]);
 /** Of other programs. */
 const FOREIGN = /^POSTGRES_/;
 
@@ -138,7 +136,14 @@ interface Manifest {
 }
 
 type Kinds = Record<
-  "Deployment" | "Job" | "Service" | "PodDisruptionBudget" | "NetworkPolicy" | "ServiceMonitor",
+  | "Deployment"
+  | "Job"
+  | "Service"
+  | "PodDisruptionBudget"
+  | "NetworkPolicy"
+  | "ServiceMonitor"
+  | "PrometheusRule"
+  | "ConfigMap",
   Manifest
 >;
 
@@ -153,6 +158,8 @@ describe("the chart", () => {
   };
   const every = {
     serviceMonitor: { enabled: true, labels: { release: "prometheus" } },
+    prometheusRule: { enabled: true, labels: { release: "prometheus" } },
+    dashboard: { enabled: true },
     networkPolicy: { from: [{ namespaceSelector: {} }], metricsFrom: [{ podSelector: {} }] },
     config: { RATE_LIMIT: "600", AUDIT_READS: true },
     podAnnotations: { team: "kyc" },
@@ -173,7 +180,10 @@ describe("the chart", () => {
 
   test("renders to one manifest of each kind, and leaves out what is switched off", () => {
     expect(Object.keys(render(every)).sort()).toEqual(
-      ["Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "Service", "ServiceMonitor"].sort(),
+      [
+        ...["ConfigMap", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "PrometheusRule"],
+        ...["Service", "ServiceMonitor"],
+      ].sort(),
     );
     const off = { enabled: false };
     expect(
@@ -247,6 +257,13 @@ describe("the chart", () => {
     expect(Service.metadata).toMatchObject({ labels: ServiceMonitor.spec.selector.matchLabels });
     expect(ServiceMonitor.spec.endpoints[0]).toMatchObject({ port: "http", path: "/metrics" });
     expect(NetworkPolicy.spec.ingress[0].from).toEqual([{ namespaceSelector: {} }, { podSelector: {} }]);
+  });
+
+  test("has the alerts and the dashboard as they are in its files", () => {
+    const { PrometheusRule, ConfigMap } = render(every);
+    expect(PrometheusRule.spec).toEqual(parse(read(`${CHART}/files/alerts.yaml`)));
+    const { data } = ConfigMap as unknown as { data: Record<string, string> };
+    expect(data["kyc-gateway.json"]?.trim()).toBe(read(`${CHART}/files/dashboard.json`).trim());
   });
 
   test("reads no value that values.yaml does not document", () => {

@@ -32,6 +32,7 @@ export function createAuthenticator(
   keys: Keyring,
   now: () => number,
   verifyJwt?: VerifyJwt,
+  onForged?: () => void,
 ): Authenticate {
   /** Keyed by the raw header, because hashing the token takes longer than this look-up. */
   const lookUps = new LRUCache<string, LookUp>({ max: CACHED_TOKENS });
@@ -43,7 +44,7 @@ export function createAuthenticator(
     const hash = hashToken(secret);
     const entry: LookUp = {
       startedAt: performance.now(),
-      token: findToken(db, keys, hash, good.has(hash)),
+      token: findToken(db, keys, hash, good.has(hash), onForged),
     };
     lookUps.set(header, entry);
     const forget = () => {

@@ -1,11 +1,11 @@
 import { hash } from "node:crypto";
 import { errors, type JWTPayload, jwtVerify } from "jose";
 import { LRUCache } from "lru-cache";
-import type { JwtConfig } from "../config.ts";
 import { AppError } from "../errors.ts";
 import { createKeySource } from "./jwks.ts";
 import { toScopes } from "./scope-map.ts";
 import { isAccountId, type Viewer } from "./scopes.ts";
+import type { JwtConfig } from "./settings.ts";
 import type { NameSignIn } from "./sign-in-name.ts";
 
 /** Only asymmetric signatures, so that nobody can create a token with the published keys. */

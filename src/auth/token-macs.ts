@@ -5,7 +5,8 @@ import { epochMillis, tokens } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
 import { type Keyring, keyIdOf } from "../sealing/keyring.ts";
 import { recordMilestone } from "../sealing/milestones.ts";
-import { describeFailure, type Resealing, type SealedPlace } from "../sealing/place.ts";
+import type { Resealing, SealedPlace } from "../sealing/place.ts";
+import { resealTexts } from "../sealing/reseal.ts";
 import type { Scope } from "./scopes.ts";
 
 const given = sql.placeholder;
@@ -158,25 +159,22 @@ export const tokenMacs: SealedPlace = {
 };
 
 /** Looks at the MACs of all tokens and, if it `writes`, renews good ones that are not under the newest key. */
-async function visit(
+function visit(
   db: Executor,
   keys: Keyring,
   { writes, onStep }: { writes: boolean; onStep: (seen: number) => void },
 ): Promise<Resealing> {
-  const total: Resealing = { resealed: 0, unreadable: [] };
-  for await (const some of listSteps(db)) {
-    const old: StoredToken[] = [];
-    for (const token of some) {
-      try {
-        requireAuthentic(keys, token);
-        if (token.mac !== null && keyIdOf(token.mac) !== keys.newestId) old.push(token);
-      } catch (error) {
-        const { accountId: account, id } = token;
-        total.unreadable.push({ kind: "token", account, id, why: describeFailure(error) });
-      }
-    }
-    if (writes) total.resealed += await withRetries(() => replaceMacs(db, keys, old));
-    onStep(some.length);
-  }
-  return total;
+  return resealTexts<StoredToken, true>({
+    steps: () => listSteps(db),
+    nameOf: ({ accountId, id }) => ({ kind: "token", account: accountId, id }),
+    renew: (token) => {
+      requireAuthentic(keys, token);
+      return writes && token.mac !== null && keyIdOf(token.mac) !== keys.newestId ? true : undefined;
+    },
+    replace: (replacements) => {
+      const old = replacements.map(({ from }) => from);
+      return withRetries(() => replaceMacs(db, keys, old));
+    },
+    onStep,
+  });
 }

@@ -182,13 +182,15 @@ const findGrouped = batched(
  * Finds the token with this hash, even if it is expired or revoked; undefined if there is none, or if somebody has added or
  * altered it in the database. At any time at most two statements run for tokens that were found before (`isInUse`), and
  * two for all others. Fails with UNAVAILABLE if the keyring does not have the key of its MAC, as while a new key is being
- * distributed to the replicas.
+ * distributed to the replicas. `onForged` is called for a token that was added
+ * or altered.
  */
 export async function findToken(
   db: Database,
   keys: Keyring,
   hash: string,
   isInUse = false,
+  onForged = () => {},
 ): Promise<TokenRecord | undefined> {
   const token = await findGrouped(db, { hash, isInUse });
   if (!token) return undefined;
@@ -196,6 +198,7 @@ export async function findToken(
     requireAuthentic(keys, token);
   } catch (error) {
     if (error instanceof MissingKeyError) throw unavailable(error);
+    onForged();
     return undefined;
   }
   return toRecord(token, true);

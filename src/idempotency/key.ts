@@ -22,7 +22,7 @@ export function toIdempotencyRequest(header: string | string[] | undefined): Ide
 }
 
 /** The faults of a request's key, if it has one. */
-export function findKeyFaults(request: IdempotencyRequest | null): FieldFault[] {
+export function findIdempotencyKeyFaults(request: IdempotencyRequest | null): FieldFault[] {
   if (!request || KEY.test(headerText(request.header))) return [];
   return [keyFault(`must have 1 to ${LONGEST_KEY} printable characters`)];
 }

@@ -9,6 +9,9 @@ const PROBE_TIMEOUT = 2000;
 /** How long the result of a probe is used, so that many requests cause few probes. Milliseconds. */
 const PROBE_SPEAKS_FOR = 500;
 
+/** How long `/metrics` waits for a probe, at most. Milliseconds. */
+const SCRAPE_WAITS = 300;
+
 const ALWAYS = { config: { alwaysAnswered: true } };
 
 /** Adds `/health` (the process is alive), `/ready` (it can serve) and `/metrics`. None of them needs a token. */
@@ -25,9 +28,12 @@ export function registerHealth(
     if (status !== "ready") reply.code(503).headers(toHttp(unavailable()).headers);
     return reply.send({ status });
   });
-  app.get("/metrics", ALWAYS, async (_request, reply) =>
-    reply.type(parts.metrics.contentType).send(await parts.metrics.render()),
-  );
+  app.get("/metrics", ALWAYS, async (_request, reply) => {
+    const probe = isReady().then((ready) => parts.metrics.setReady(ready && !parts.isDraining()));
+    // With a silent database the answer has the state of an earlier probe: nobody should wait for it.
+    await Promise.race([probe, wait(SCRAPE_WAITS, undefined, { ref: false })]);
+    return reply.type(parts.metrics.contentType).send(await parts.metrics.render());
+  });
 }
 
 /** Callers that ask while a probe is running, or shortly after it began, share its result. */

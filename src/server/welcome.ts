@@ -1,5 +1,5 @@
 import { makePageKey } from "../auth/page-keys.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 
 /** How to get a token: a curl header that reads the development token, or the command that creates one. */
 export type TokenHint = { header: string } | { command: string };

@@ -1,5 +1,5 @@
 // Renders what the chart under deploy/helm uses of Helm's template language, and fails at anything else: `define`,
-// `include`, `if`/`else`, `with`, `range $key, $value :=` or `range $value :=`, and pipelines of `toYaml`, `nindent`,
+// `include`, `.Files.Get`, `if`/`else`, `with`, `range $key, $value :=` or `range $value :=`, and pipelines of `toYaml`, `nindent`,
 // `quote` and `default`. Helm itself is not on the machines that run the tests.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -108,6 +108,7 @@ export function renderChart(
     const [name = "", ...rest] = words;
     const given = [...rest.map((word) => operand(word, scope)), ...piped];
     if (name === "include") return render(lookUpDefined(String(given[0])), { ...scope, dot: given[1] });
+    if (name === ".Files.Get") return readFileSync(join(chart, String(given[0])), "utf8");
     if (name === "toYaml") return stringify(given[0]).trimEnd();
     if (name === "quote") return JSON.stringify(String(given[0]));
     if (name === "default") return isEmpty(given[1]) ? given[0] : given[1];

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Client, CREATE_KYC, createClient, kycFields } from "./support/client.ts";
+import { type Collector, startCollector } from "./support/collector.ts";
 import { cuttableDatabase } from "./support/database-proxy.ts";
 import {
   ENGINES,
@@ -273,6 +274,8 @@ const BAD_HEADERS: Cases = {
     }),
   ),
   "Request-Id": get("/v1/kyc?limit=0", { "request-id": WORD, "x-request-id": WORD, traceparent: WORD }),
+  tracestate: get("/v1/kyc?limit=0", { traceparent: `00-${WORD}-${WORD}-01`, tracestate: `a=${WORD}` }),
+  baggage: get("/v1/kyc?limit=0", { baggage: `number=${WORD}` }),
   "Idempotency-Key": rest("POST", "/v1/kyc", "a=b", { ...formType, "idempotency-key": WORD }),
   "an unknown one": get("/v1/kyc?limit=0", { "document-number": WORD }),
 };
@@ -340,10 +343,15 @@ describe.each(ENGINES)("document numbers that a gateway on %s was sent", (engine
   let gateway: Gateway;
   let client: Client;
   let id: string;
+  let collector: Collector;
 
   beforeAll(async () => {
     env = await freshEnv(engine);
-    gateway = await startGateway({ ...env, LOG_LEVEL: "trace", CORS_ORIGINS: "https://app.example.com" });
+    collector = await startCollector();
+    gateway = await startGateway({
+      ...{ ...env, LOG_LEVEL: "trace", CORS_ORIGINS: "https://app.example.com" },
+      ...{ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_BSP_MAX_QUEUE_SIZE: "100000" },
+    });
     client = createClient(gateway.url, await fullToken(env));
     id = (await client.form("POST", "/v1/kyc", kycFields("c", "ok"))).json.id;
   });
@@ -402,6 +410,16 @@ describe.each(ENGINES)("document numbers that a gateway on %s was sent", (engine
     // The log was on, and had a line for each request.
     expect(lines.filter((line) => line.includes('"answered"')).length).toBeGreaterThan(100);
     expect(lines.filter((line) => CANARY.test(line))).toEqual([]);
+  });
+
+  test("are in no span, and neither are customers, addresses or the names of tokens", () => {
+    const spans = collector.spans();
+    expect(spans.filter(({ name }) => name === "POST /graphql").length).toBeGreaterThan(50);
+    expect(spans.filter(({ name }) => name === "insert kycs").length).toBeGreaterThan(0);
+    const bodies = collector.requests.map(({ body }) => body.toString()).join("\n");
+    expect(bodies).not.toMatch(CANARY);
+    // All that a span says comes from closed sets, or was made by the gateway: not even the path of a request.
+    expect(bodies).not.toMatch(/127\.0\.0\.1|Bearer|app\.example\.com|jane@example\.com/);
   });
 });
 

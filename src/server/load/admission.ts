@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, onRequestHookHandler } from "fastify";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import { withholdAnswer } from "../../context.ts";
 import { overloaded, unavailable } from "../../errors.ts";
 import type { Metrics } from "../../metrics.ts";

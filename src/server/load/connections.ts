@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import { runInTurn } from "../../lib/turns.ts";
 import type { Metrics } from "../../metrics.ts";
 import { type Holder, MemoryBudget } from "./memory-budget.ts";
@@ -37,7 +37,7 @@ interface Limits extends Pick<Config, "bodyLimit" | "uploadMemoryLimit" | "unsen
  * that clients have not read by `unsentMemoryLimit`. Beyond a limit, the connections that hold the most are cut off first:
  * an upload is refused with UNAVAILABLE, any other connection is closed.
  */
-export class Connections {
+export class HttpConnections {
   readonly #open = new Map<Socket, Connection>();
   readonly #shared: Omit<Shared, "next">;
 

@@ -1,4 +1,4 @@
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 
 /** File descriptors besides connections: 64 listening sockets, 64 connections that are closed immediately, and the rest. */
 const FILES_OF_GATEWAY = 192;

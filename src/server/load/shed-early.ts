@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { FastifyInstance } from "fastify";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import { overloaded, toHttp } from "../../errors.ts";
 import { renderGraphqlFailure } from "../../graphql/errors.ts";
 import type { Metrics } from "../../metrics.ts";
@@ -9,6 +9,7 @@ import type { RecordAnswered } from "../answered.ts";
 import type { AddressOf } from "../client-address.ts";
 import { commonHeaders, OF_NO_ORIGIN } from "../headers.ts";
 import { newRequestId } from "../refusals.ts";
+import type { Tracing } from "../tracing.ts";
 import type { Admission } from "./admission.ts";
 
 interface ShedParts {
@@ -18,6 +19,7 @@ interface ShedParts {
   isClosed(): boolean;
   record: RecordAnswered;
   addressOf: AddressOf;
+  tracing?: Tracing | undefined;
 }
 
 type Exchange = [request: IncomingMessage, response: ServerResponse];
@@ -89,7 +91,7 @@ function routeOf({ method = "", url = "", headers }: IncomingMessage, parts: She
 function refuse(
   [request, response]: Exchange,
   route: string,
-  { config, record, addressOf }: ShedParts,
+  { config, record, addressOf, tracing }: ShedParts,
 ): void {
   const came = performance.now();
   const requestId = newRequestId();
@@ -105,5 +107,6 @@ function refuse(
   record({
     ...{ requestId, address: addressOf(request), method: request.method as string, route, status },
     ...{ elapsed: performance.now() - came, context: undefined, observed: null },
+    ...{ failureCode: FAILURE.code, span: tracing?.begin(request.headers) },
   });
 }
