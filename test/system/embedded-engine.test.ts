@@ -11,7 +11,7 @@ import postgres from "postgres";
 import { afterEach, expect, inject, test } from "vitest";
 import { socketPathOf } from "../../src/db/embedded/embedded.ts";
 
-const ASKING_MS = 12_000;
+const ASKING_MS = 8_000;
 
 const children: ChildProcess[] = [];
 const folders: string[] = [];
@@ -34,7 +34,7 @@ test("twenty clients of two processes get their own answers, also when others ar
     const holder = start("hold-transaction", path);
     expect(await firstLine(holder)).toBe("holding");
     await end(holder, "SIGKILL");
-    await wait(2000);
+    await wait(1000);
   }
   for (const line of await Promise.all(asking)) {
     const { asked, wrong } = JSON.parse(line);

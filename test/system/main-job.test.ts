@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { createClient, kycFields } from "./support/client.ts";
 import {
+  freshEnv,
   type Gateway,
   launchGateway,
   listening,
@@ -104,8 +105,10 @@ describe("two gateways started at the same instant", () => {
   afterEach(tidyUp);
 
   test.each(["an empty folder", "a folder with data"])("on %s: exactly one comes up", async (folder) => {
-    const env = { DATA_DIR: join(await temporaryFolder(), "data") };
-    if (folder === "a folder with data") await (await startGateway(env)).stop();
+    const env =
+      folder === "a folder with data"
+        ? await freshEnv("the embedded database")
+        : { DATA_DIR: join(await temporaryFolder(), "data") };
 
     const runs = [launchGateway(env), launchGateway(env)];
     const starts = await Promise.allSettled(runs.map(listening));
@@ -127,7 +130,7 @@ describe("npm start", () => {
     listening(
       start("npm", ["start"], {
         cwd: ROOT,
-        env: { PORT: "0", DATA_DIR: join(await temporaryFolder(), "data") },
+        env: { PORT: "0", ...(await freshEnv("the embedded database")) },
         detached: true,
       }),
     );

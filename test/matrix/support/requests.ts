@@ -34,7 +34,8 @@ export async function createOncePerSurface(client: Client): Promise<Map<string, 
 
 /** Fails unless the account has exactly these records, with these document numbers. */
 export async function expectNumbers(client: Client, expected: ReadonlyMap<string, string>): Promise<void> {
-  const { json } = await client.send("GET", "/v1/kyc?limit=100");
+  const { status, text, json } = await client.send("GET", "/v1/kyc?limit=100");
+  expect(status, text).toBe(200);
   const found = json.data.map((row: { id: string; document_number: string }) => [
     row.id,
     row.document_number,
