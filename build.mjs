@@ -24,13 +24,26 @@ import { rolldown } from "rolldown";
 const at = (path) => new URL(path, import.meta.url);
 
 /** Libraries that become part of the gateway's own files: of hundreds of small files each start would read every one. */
-const BUNDLED = /^(zod|drizzle-orm|postgres|graphql-scalars|@pothos\/[\w-]+)(\/|$)/;
+const BUNDLED =
+  /^(zod|drizzle-orm|postgres|prom-client|graphql-scalars|@pothos\/[\w-]+|@opentelemetry\/[\w-]+)(\/|$)/;
 
 /** What these libraries load is bundled with them; but there may be one graphql-js alone. */
 function staysOutside(id, importer = "") {
   if (id.startsWith(".") || isAbsolute(id)) return false;
+  if (id.startsWith("\0")) return false;
   return id === "graphql" || !(BUNDLED.test(id) || importer.includes("/node_modules/"));
 }
+
+/**
+ * prom-client loads OpenTelemetry's API for exemplars, which the gateway's metrics do not have: a gateway without a
+ * collector loads no code of it.
+ */
+const WITHOUT_EXEMPLARS = {
+  name: "prom-client without exemplars",
+  resolveId: (id, importer = "") =>
+    id === "@opentelemetry/api" && importer.includes("/prom-client/") ? "\0no-exemplars" : null,
+  load: (id) => (id === "\0no-exemplars" ? "export {};" : null),
+};
 
 /** Leaves in dist the gateway, and the thread of its embedded engine. */
 async function bundle() {
@@ -39,6 +52,9 @@ async function bundle() {
     input: { cli: "src/cli/main.ts", "engine-worker": "src/db/embedded/engine-worker.ts" },
     platform: "node",
     external: staysOutside,
+    plugins: [WITHOUT_EXEMPLARS],
+    // Of libraries without `exports`, the form of which only what is used gets into the bundle.
+    resolve: { mainFields: ["module", "main"] },
   });
   const { output } = await build.generate({
     sourcemap: true,

@@ -17,7 +17,7 @@ export const ENCRYPTION_KEYS = `${KEY.id}:${KEY.secret.toString("base64")}`;
  */
 export async function openSealer() {
   const { Keyring } = await loadSource("sealing/keyring.ts");
-  const { sealNumber } = await loadSource("kyc/document-number.ts");
+  const { sealNumber } = await loadSource("kyc/number/document-number.ts");
   const keys = new Keyring([KEY]);
   return (account, id, number) => sealNumber(keys, account, { id, version: 1 }, number, true);
 }

@@ -1,10 +1,10 @@
-import type { Surface } from "./audit/event.ts";
 import type { Viewer } from "./auth/scopes.ts";
 import type { Database } from "./db/client.ts";
 import { AppError } from "./errors.ts";
 import type { IdempotencyRequest } from "./idempotency/key.ts";
 import type { FailureLog } from "./log.ts";
 import type { Keyring } from "./sealing/keyring.ts";
+import type { Surface } from "./vocabulary.ts";
 
 /** What an operation may know of the request that it serves. */
 export interface OperationContext {
@@ -18,6 +18,8 @@ export interface OperationContext {
   /** Null: the request has no `Idempotency-Key`. Only writes look at it. */
   idempotency: IdempotencyRequest | null;
   requestId: string;
+  /** Undefined: the request is not traced. */
+  traceId?: string | undefined;
   /** The reads of document numbers that the audit trail must have before the answer leaves; null if reads are not audited. */
   reads: AuditedReads | null;
   /** The document numbers that the answer needed and that can't be decrypted. */

@@ -1,4 +1,4 @@
-/** The closed list of ways to fail, each with its status on REST. GraphQL carries the code itself. */
+/** The closed list of error codes with their statuses on REST. GraphQL sends the code itself. */
 const ERROR_STATUS = {
   UNAUTHENTICATED: 401,
   FORBIDDEN: 403,
@@ -14,7 +14,7 @@ const ERROR_STATUS = {
 } as const;
 export type ErrorCode = keyof typeof ERROR_STATUS;
 
-/** What is wrong with a field: it lacks, nobody knows it, or its value is refused. */
+/** What is wrong with a field: it is missing, it is unknown, or its value is invalid. */
 type FaultKind = "missing" | "unknown" | "invalid";
 
 /** One fault of an input. `path` names the field as the operation's input does, `message` never repeats its value. */
@@ -24,7 +24,7 @@ export interface FieldFault {
   message: string;
 }
 
-/** Seconds after which a client may try again where the same request can succeed then. */
+/** `Retry-After` of failures that can pass. Seconds. */
 const RETRY_AFTER_SECONDS = 1;
 const PASSING: ReadonlySet<ErrorCode> = new Set(["UNAVAILABLE", "IDEMPOTENCY_IN_PROGRESS"]);
 
@@ -43,17 +43,17 @@ interface AppErrorOptions {
 export class AppError extends Error {
   readonly code: ErrorCode;
   readonly faults: readonly FieldFault[];
-  /** Of UNAUTHENTICATED: whether no token was sent at all. */
+  /** For UNAUTHENTICATED: whether the request had no token. */
   readonly lacksToken: boolean;
-  /** Of FORBIDDEN: the scope that the token lacks. */
+  /** For FORBIDDEN: the scope that the token does not have. */
   readonly scope: string | undefined;
-  /** Of VERSION_CONFLICT: the version of the record, if there is a record. */
+  /** For VERSION_CONFLICT: the version of the record, if there is a record. */
   readonly currentVersion: number | undefined;
-  /** Seconds; set where trying again makes sense. */
+  /** Seconds; set if a later attempt can succeed. */
   readonly retryAfter: number | undefined;
-  /** Whether it is what the first request under the same idempotency key was answered. */
+  /** Whether it repeats the answer to the first request under the same idempotency key. */
   readonly replayed: boolean;
-  /** A narrower code that REST shows in place of the catalogue's. Set if the operation itself has the failure logged. */
+  /** A more specific code for REST. If it is set, the operation has logged the failure itself. */
   readonly detail: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
@@ -70,7 +70,7 @@ export class AppError extends Error {
   }
 }
 
-/** Faults that an error names: far more than a person reads, and few enough to keep an answer as small as its request. */
+/** The maximum number of faults in one error. It is more than a person reads, and keeps an answer as small as its request. */
 export const MOST_FAULTS = 100;
 
 /** The error for input with these faults; its message names them all, up to a hundred. */
@@ -89,7 +89,7 @@ export function unavailable(cause?: unknown): AppError {
   });
 }
 
-/** The error for what the database did not do, or come to, in the time that it may take. */
+/** The error if the database did not answer in time. */
 export function lateAnswer(): AppError {
   return unavailable(new Error("the database did not answer in time"));
 }
@@ -99,26 +99,23 @@ const OVERLOADED = new AppError(
   "The service has more requests than it can serve. Try again shortly.",
 );
 
-/** The error for a request that comes while the gateway has as many as it can serve: one for all, to be cheap. */
+/** The error for a request beyond the limit of requests. All requests share one object, because it must be cheap. */
 export function overloaded(): AppError {
   return OVERLOADED;
 }
 
-/**
- * What a surface may show of any error: an AppError as it is, everything else as INTERNAL, with the cause kept for
- * the log.
- */
+/** Converts an error for clients: an AppError stays as it is; any other becomes INTERNAL, with the cause for the log. */
 export function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
   return new AppError("INTERNAL", "Something went wrong on our side.", { cause: error });
 }
 
-/** A request that no operation sees: its route, its method or the form of its body is refused. */
+/** A request is refused before an operation sees it, because of its route, its method or the form of its body. */
 export class RequestRefusal extends Error {
   readonly status: number;
-  /** What REST calls the refusal. */
+  /** The code on REST. */
   readonly code: string;
-  /** Headers that its answer needs, by their names in lower case. */
+  /** Headers of its answer, by lower-case name. */
   readonly headers: Record<string, string>;
 
   constructor(status: number, code: string, message: string, headers: Record<string, string> = {}) {
@@ -147,7 +144,7 @@ export function toHttp(failure: AppError | RequestRefusal): {
   };
 }
 
-/** What `WWW-Authenticate` says of a failure: RFC 6750, section 3. */
+/** The `WWW-Authenticate` header of a failure (RFC 6750, section 3). */
 function toChallenge({ code, lacksToken, scope }: AppError): string | undefined {
   if (code === "UNAUTHENTICATED") return lacksToken ? "Bearer" : 'Bearer error="invalid_token"';
   if (code !== "FORBIDDEN") return undefined;

@@ -1,33 +1,33 @@
 import { write, writeSync } from "node:fs";
 import type { DestinationStream } from "pino";
 
-/** Lines are written many at a time: to write each by itself takes longer than to make it. Characters. */
+/** Lines are written in batches of this size, because writing a line takes longer than creating it. Characters. */
 const GATHERED = 16_000;
 const GATHER_MS = 100;
-/** How long to wait before a pipe whose reader is slow is tried again. */
+/** Pause before writing again to a pipe whose reader is slow. */
 const RETRY_MS = 100;
-/** How long the end of the process waits for such a reader. */
+/** How long the end of the process waits for a slow reader. */
 const LAST_FLUSH_MS = 500;
 
 const NEWLINE = 10;
 
 /**
- * Writes the lines of a log to a file descriptor. Nothing waits for it: lines that the descriptor can't take now are
- * kept, up to `limit` characters besides the write that is under way, and lines beyond that are lost. Lines are also lost
- * if a write fails, as on a full disk or without a reader; later lines are tried again. `onLost` is told how many. What
- * is left when the process ends is written if that takes no longer than half a second.
+ * Writes log lines to a file descriptor. Nothing waits for it: lines that can't be written now are kept, up to `limit`
+ * characters in addition to the running write, and lines beyond that are lost. Lines are also lost if a write fails, as on a
+ * full disk or without a reader; later lines are tried again. `onLost` is called with the number of lost lines. When the
+ * process ends, the rest is written if that takes no longer than half a second.
  */
 export class LogOutput implements DestinationStream {
   readonly #fd: number;
   readonly #limit: number;
   readonly #onLost: (lines: number) => void;
   #waiting = "";
-  /** What the write under way has left to do. */
+  /** The rest of the running write. */
   #writing: Buffer | undefined;
-  /** Whether the operating system has the write now, and not the timer of another try. */
+  /** Whether the operating system is writing now, as opposed to waiting for the next attempt. */
   #isInKernel = false;
   #timer: NodeJS.Timeout | undefined;
-  /** Whether the last line that was written lacks its end. */
+  /** Whether the last line was written only partly. */
   #isTorn = false;
 
   constructor(fd: number, limit: number, onLost: (lines: number) => void) {
@@ -49,7 +49,7 @@ export class LogOutput implements DestinationStream {
     else this.#timer ??= setTimeout(() => this.#begin(), GATHER_MS).unref();
   }
 
-  /** Begins to write all that waits, unless a write is under way. */
+  /** Starts writing the waiting lines, unless a write is running. */
   #begin(): void {
     if (this.#writing) return;
     clearTimeout(this.#timer);
@@ -81,26 +81,26 @@ export class LogOutput implements DestinationStream {
   }
 
   #take(): string {
-    // Otherwise the first line would be read as the end of the torn one.
+    // End the partly written line; otherwise the first line would be appended to it.
     const text = this.#isTorn ? `\n${this.#waiting}` : this.#waiting;
     this.#waiting = "";
     return text;
   }
 
-  /** Notes how far a write has come, and returns what is left of it. */
+  /** Records the progress of a write and returns the rest. */
   #count(bytes: Buffer, written: number): Buffer {
     if (written > 0) this.#isTorn = bytes[written - 1] !== NEWLINE;
     return bytes.subarray(written);
   }
 
   #lose(bytes: Buffer): void {
-    // An end of a line at the very start belongs to the line before, which is written but for its end.
+    // A newline at the start ends the previous line, which has been written.
     const lines = bytes.subarray(1).filter((byte) => byte === NEWLINE).length;
     if (lines > 0) this.#onLost(lines);
   }
 
   #flushAtExit(): void {
-    // What the operating system has already must not be written twice.
+    // Don't write again what the operating system is writing now.
     const begun = this.#isInKernel ? Buffer.alloc(0) : (this.#writing ?? Buffer.alloc(0));
     let rest = Buffer.concat([begun, Buffer.from(this.#take())]);
     const until = performance.now() + LAST_FLUSH_MS;

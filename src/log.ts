@@ -4,10 +4,7 @@ import type { PrettyOptions } from "pino-pretty";
 import { AppError } from "./errors.ts";
 import { LogOutput } from "./log-output.ts";
 
-/**
- * A log of JSON lines, on stdout or where it is sent. Nothing of a request's content is ever handed to it: callers
- * log ids, codes and times.
- */
+/** Creates a log of JSON lines. Callers log ids, codes and times, and never the contents of a request. */
 export function createLog(level: string, destination: DestinationStream = pino.destination(1)): Logger {
   const options = {
     level,
@@ -33,7 +30,7 @@ export async function openOutput(
   return new LogOutput(fd, limit, onLost);
 }
 
-/** Where a line about an error has no text, pino takes the error's own words, and Fastify's hold the URL. */
+/** Adds a text to a line about an error. Otherwise pino uses the error's message, and Fastify's messages contain the URL. */
 function addText(this: Logger, args: Parameters<LogFn>, method: LogFn): void {
   const [about, text] = args as unknown[];
   if (text === undefined && (about instanceof Error || (about as { err?: unknown } | undefined)?.err))
@@ -41,15 +38,15 @@ function addText(this: Logger, args: Parameters<LogFn>, method: LogFn): void {
   else method.apply(this, args);
 }
 
-/** `12:00:00 INFO: GET /v1/kyc 200 3 ms req_…`, in colours where the terminal takes them and nobody minds. */
+/** `12:00:00 INFO: GET /v1/kyc 200 3 ms req_…`, in colour if the terminal supports it and the environment allows it. */
 const ON_TERMINAL: PrettyOptions = {
   sync: true,
   singleLine: true,
   translateTime: "SYS:HH:MM:ss",
   customPrettifiers: { time: String },
   messageFormat: toWords,
-  // What the words say, or nobody looks for here.
-  ignore: "requestId,address,method,route,operation,outcome,status,ms,account,token",
+  // Fields that are in the text, or that nobody needs on a terminal.
+  ignore: "requestId,traceId,address,method,route,operation,outcome,status,ms,account,token",
 };
 
 function toWords(line: Record<string, unknown>): string {
@@ -71,14 +68,14 @@ function toWords(line: Record<string, unknown>): string {
 
 let last = { millis: 0, text: "" };
 
-/** As pino's own, written once for all lines of one millisecond. */
+/** As pino's own, but formatted only once for all lines of the same millisecond. */
 function isoTime(): string {
   const millis = Date.now();
   if (millis !== last.millis) last = { millis, text: `,"time":"${new Date(millis).toISOString()}"` };
   return last.text;
 }
 
-// Errors whose texts are written by Node or by us. Those of parsers and drivers can quote what they were given.
+// Errors whose messages are written by Node or by us. Messages of parsers and drivers can contain their input.
 const SPEAKS_SAFELY = new Set([
   "TypeError",
   "ReferenceError",
@@ -89,7 +86,7 @@ const SPEAKS_SAFELY = new Set([
 ]);
 const SYSTEM_ERROR = /^(E(AI_)?[A-Z]+|CONNECT\w*)$/;
 
-/** What the log keeps of an error: where it happened, and its words only where they can't quote a record. */
+/** The parts of an error for the log: its type and stack, and its message only if it can't contain a record's values. */
 export function describeError(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { type: typeof error };
   const { code } = error as { code?: unknown };
@@ -110,14 +107,14 @@ export function describeError(error: unknown): Record<string, unknown> {
 /** The part of a log that failures go to. */
 export type FailureLog = Pick<Logger, "error" | "warn">;
 
-/** Afterwards what a user is not told of a failure is in the log, under the request's id. */
+/** Logs the cause of a failure, which the client does not see, with the request's id. */
 export function logFailure(
   failure: AppError,
-  { log, requestId }: { log: FailureLog; requestId: string },
+  { log, requestId, traceId }: { log: FailureLog; requestId: string; traceId?: string | undefined },
 ): void {
   if (failure.code === "INTERNAL" && failure.detail === undefined)
-    log.error({ requestId, err: failure.cause }, "unforeseen failure");
-  // A request that was shed has no cause beyond its number: a line for each would be load of its own.
+    log.error({ requestId, traceId, err: failure.cause }, "unforeseen failure");
+  // A request that was refused because of load has no cause. A line for each would add to the load.
   if (failure.code === "UNAVAILABLE" && failure.cause !== undefined)
-    log.warn({ requestId, err: failure.cause }, "unavailable");
+    log.warn({ requestId, traceId, err: failure.cause }, "unavailable");
 }

@@ -1,9 +1,12 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import { addDatabase, type DatabaseMetrics } from "./database-metrics.ts";
 import type { PoolUsage } from "./db/client.ts";
 import { Histogram } from "./lib/histogram.ts";
+import { addState, type StateMetrics } from "./state-metrics.ts";
+import { readVersion } from "./version.ts";
 
 /** The gateway's figures, in Prometheus' form. Labels come from closed sets: never an id, a name or a value. */
-export interface Metrics {
+export interface Metrics extends DatabaseMetrics, StateMetrics {
   /** Counts a request that was refused, or given up, to bound the load. */
   countShed(reason: ShedReason): void;
   /** Counts a connection that was cut to bound the memory that clients take. */
@@ -18,6 +21,10 @@ export interface Metrics {
   observeRequest(method: string, route: string, status: number, seconds: number): void;
   /** Counts one answered GraphQL request, besides. */
   observeOperation(operation: string, outcome: string, seconds: number): void;
+  /** Counts a request that was answered with this code, of the closed lists of errors. */
+  countFailure(route: string, code: string): void;
+  /** Counts a token whose row somebody has written without the gateway's keys. */
+  countForged(): void;
   contentType: string;
   render(): Promise<string>;
 }
@@ -39,29 +46,11 @@ export interface Sources {
 }
 
 /** The metrics of a gateway. */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one list of metrics, each with its help.
 export function createMetrics({ usage, droppedLines }: Sources): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  new Gauge({
-    name: "database_pool_connections",
-    help: "Connections to the database: in use, idle, or given up because they did not answer in time.",
-    labelNames: ["state"],
-    registers: [registry],
-    collect() {
-      const { inUse, idle, retired } = usage();
-      this.set({ state: "in_use" }, inUse);
-      this.set({ state: "idle" }, idle);
-      this.set({ state: "retired" }, retired);
-    },
-  });
-  new Gauge({
-    name: "database_pool_waiting",
-    help: "Statements and transactions that wait behind others for the database.",
-    registers: [registry],
-    collect() {
-      this.set(usage().waiting);
-    },
-  });
+  const database = addDatabase(registry, usage);
   new Counter({
     name: "log_lines_dropped_total",
     help: "Lines of the log that were lost because nobody took what was written before them.",
@@ -109,8 +98,21 @@ export function createMetrics({ usage, droppedLines }: Sources): Metrics {
     labelNames: ["operation", "outcome"],
     buckets: BUCKETS,
   });
+  const failures = new Counter({
+    name: "http_request_errors_total",
+    help: "Requests that were answered with an error, by its code; of GraphQL, the first one.",
+    labelNames: ["route", "code"],
+    registers: [registry],
+  });
+  const forged = new Counter({
+    name: "tokens_forged_total",
+    help: "Tokens that were refused because somebody has added or altered them in the database.",
+    registers: [registry],
+  });
   return {
-    ...memory,
+    ...{ ...memory, ...database, ...addState(registry, readVersion()) },
+    countFailure: (route, code) => failures.inc({ route, code }),
+    countForged: () => forged.inc(),
     countShed: (reason) => {
       shed[reason] += 1;
     },

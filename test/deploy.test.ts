@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { satisfies } from "semver";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { VARIABLES } from "../src/config/config.ts";
 import { createTestApp, type TestApp } from "./support/app.ts";
 import { renderChart } from "./support/helm-templates.ts";
 
@@ -13,10 +14,7 @@ const read = (path: string) => readFileSync(path, "utf8");
 const manifest = JSON.parse(read("package.json"));
 
 /** What the gateway reads of its environment, and what Node does. */
-const KNOWN = new Set([
-  ...[...read("src/config.ts").matchAll(/^ {2}([A-Z][A-Z_]+): /gm)].map(([, name]) => name),
-  "NODE_ENV",
-]);
+const KNOWN = new Set([...VARIABLES, "NODE_ENV"]);
 /** Of other programs. */
 const FOREIGN = /^POSTGRES_/;
 

@@ -1,16 +1,18 @@
 import { z } from "zod";
 import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
-import { pageInput, parseInput, type Raw, timeRange } from "../kyc/input.ts";
-import { isKycId } from "../kyc/kyc.ts";
+import { isKycId } from "../kyc-id.ts";
 import { openList, type PagedList } from "../paging/list.ts";
-import { fromCursor, toCursor } from "./cursor.ts";
-import { AUDIT_ACTIONS, type AuditEvent } from "./event.ts";
-import { auditList, type Selection } from "./list-store.ts";
+import { pageInput, timeRange } from "../paging/page-input.ts";
+import { parseInput, type Raw } from "../parse-input.ts";
+import { AUDIT_ACTIONS } from "../vocabulary.ts";
+import { fromAuditCursor, toAuditCursor } from "./cursor.ts";
+import type { AuditEvent } from "./event.ts";
+import { type AuditSelection, auditList } from "./list-store.ts";
 
 const cursor = z
   .string("must be a cursor")
-  .refine((text) => fromCursor(text) !== null, "is no cursor of this list");
+  .refine((text) => fromAuditCursor(text) !== null, "is no cursor of this list");
 
 const listAuditEventsInput = pageInput(
   cursor,
@@ -34,22 +36,22 @@ export function listAuditEvents(ctx: OperationContext, input: ListAuditEventsInp
   const { accountId } = requireScope(ctx.viewer, "audit:read");
   const { first, last, after, before, filter } = parseInput(listAuditEventsInput, input);
   const placeOf = (text: string | null | undefined) =>
-    text == null ? undefined : (fromCursor(text) as number);
+    text == null ? undefined : (fromAuditCursor(text) as number);
   const { kycId, tokenId, action, at } = filter ?? {};
-  const filtered: Selection = {
+  const filtered: AuditSelection = {
     ...(kycId != null && { kycId }),
     ...(tokenId != null && { tokenId }),
     ...(action != null && { action }),
     ...(at?.from != null && { from: at.from }),
     ...(at?.to != null && { to: at.to }),
   };
-  return openList<AuditEvent, number, Selection>(
+  return openList<AuditEvent, number, AuditSelection>(
     {
       select: (selection, stretch) => auditList.list(ctx.db, accountId, selection, stretch),
       count: (selection) => auditList.count(ctx.db, accountId, selection),
       positionOf: ({ sequence }) => sequence,
       compare: (a, b) => a - b,
-      cursorOf: toCursor,
+      cursorOf: toAuditCursor,
     },
     { filtered, first, last, after: placeOf(after), before: placeOf(before) },
   );

@@ -2,10 +2,11 @@ import { sql } from "drizzle-orm";
 import { auditEventRecords, auditEvents, epochMillis, toTimestamptz } from "../db/schema.ts";
 import type { Bounds } from "../paging/list.ts";
 import { createListStore, type ListSource, type Source } from "../paging/list-store.ts";
-import type { AuditAction, AuditEvent } from "./event.ts";
+import type { AuditAction } from "../vocabulary.ts";
+import type { AuditEvent } from "./event.ts";
 
 /** Which events of an account a statement is about. Times are epoch milliseconds, places are sequences. */
-export interface Selection extends Bounds<number> {
+export interface AuditSelection extends Bounds<number> {
   kycId?: string;
   tokenId?: string;
   action?: AuditAction;
@@ -32,13 +33,14 @@ const columns = {
 const FIELDS = Object.keys(columns) as (keyof AuditEvent)[];
 
 // The events of one record are a range of another index: it has to be told their bounds itself.
-const tableOf = ({ kycId }: Selection) => (kycId === undefined ? auditEvents : auditEventRecords);
+const tableOf = ({ kycId }: AuditSelection) => (kycId === undefined ? auditEvents : auditEventRecords);
 
 const stands =
-  (operator: "<" | ">" | "<=" | ">=", name: keyof Bounds<number>) => (source: Source, selection: Selection) =>
+  (operator: "<" | ">" | "<=" | ">=", name: keyof Bounds<number>) =>
+  (source: Source, selection: AuditSelection) =>
     sql`${tableOf(selection).sequence} ${sql.raw(operator)} ${source(name)}::bigint`;
 
-const conditions: ListSource<Selection, AuditEvent>["conditions"] = {
+const conditions: ListSource<AuditSelection, AuditEvent>["conditions"] = {
   kycId: (source) => sql`${auditEventRecords.kycId} = ${source("kycId")}`,
   tokenId: (source) => sql`${auditEvents.tokenId} = ${source("tokenId")}`,
   action: (source) => sql`${auditEvents.action} = ${source("action")}::audit_action`,
@@ -54,7 +56,7 @@ const conditions: ListSource<Selection, AuditEvent>["conditions"] = {
  * The events of an account, newest first. Each page is one range of one index, but for a span of time alone: its
  * events are sorted, since clocks and sequences can differ by the length of a transaction.
  */
-export const auditList = createListStore<Selection, AuditEvent>({
+export const auditList = createListStore<AuditSelection, AuditEvent>({
   columns,
   toRow: (values) =>
     Object.fromEntries(FIELDS.map((field, index) => [field, values[index]])) as unknown as AuditEvent,

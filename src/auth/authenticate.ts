@@ -8,12 +8,12 @@ import { hasBearer, hashToken, isOwnToken, isWellFormed, parseAuthorization } fr
 import { findToken, type TokenRecord } from "./tokens.ts";
 
 /**
- * The viewer whom an `Authorization` header names; null without a header. Fails with UNAUTHENTICATED if the
- * token is malformed, unknown, not authentic, expired or revoked, with UNAVAILABLE if it can't be looked up.
+ * Returns the viewer of an `Authorization` header; null without a header. Fails with UNAUTHENTICATED if the token is
+ * malformed, unknown, not authentic, expired or revoked, and with UNAVAILABLE if it can't be looked up.
  */
 export type Authenticate = (header: string | undefined) => Promise<Viewer | null>;
 
-/** How long a look-up speaks for a token, counted from before it was asked. Milliseconds. */
+/** How long the result of a look-up is used, counted from the start of the look-up. Milliseconds. */
 const FRESH_FOR = 900;
 const CACHED_TOKENS = 10_000;
 
@@ -23,17 +23,18 @@ interface LookUp {
 }
 
 /**
- * An authenticator over the stored tokens, and over JWTs where there is a verifier of them. A look-up serves the
- * requests of less than a second, so that a revoked token is refused within that second; one that found nothing serves
- * only those that wait for it already.
+ * Creates an authenticator for stored tokens, and for JWTs if there is a verifier. The result of a look-up is used for
+ * less than a second, so that a revoked token is refused within a second. If a look-up finds nothing, only requests that
+ * were waiting for it use the result.
  */
 export function createAuthenticator(
   db: Database,
   keys: Keyring,
   now: () => number,
   verifyJwt?: VerifyJwt,
+  onForged?: () => void,
 ): Authenticate {
-  /** By the header, as it came: to hash each request's token takes longer than to find it here. */
+  /** Keyed by the raw header, because hashing the token takes longer than this look-up. */
   const lookUps = new LRUCache<string, LookUp>({ max: CACHED_TOKENS });
 
   /** Hashes of tokens that were found before. */
@@ -43,13 +44,13 @@ export function createAuthenticator(
     const hash = hashToken(secret);
     const entry: LookUp = {
       startedAt: performance.now(),
-      token: findToken(db, keys, hash, good.has(hash)),
+      token: findToken(db, keys, hash, good.has(hash), onForged),
     };
     lookUps.set(header, entry);
     const forget = () => {
       if (lookUps.peek(header) === entry) lookUps.delete(header);
     };
-    // A secret stays no longer than it serves.
+    // Don't keep a secret in memory longer than it is used.
     setTimeout(forget, FRESH_FOR).unref();
     entry.token.then((token) => {
       if (token) good.set(hash, true);

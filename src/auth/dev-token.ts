@@ -10,14 +10,14 @@ import { findToken, grantScope, issueToken, withdrawToken } from "./tokens.ts";
 const ACCOUNT = "demo";
 const NAME = "development";
 
-/** The file with the token for development of the gateway with this data folder. */
+/** The path of the file with the development token in this data folder. */
 export const devTokenFile = (dataDir: string): string => join(resolve(dataDir), "dev-token");
 
 /**
- * Afterwards `file` (readable by its owner alone) holds a token of the account `demo` with every scope. A token
- * that the file holds already is kept, also one that was revoked since. Returns the token, null for a revoked one. One
- * that an earlier release made sees what it saw: it gets `kyc:pii`, and no other token does. If the file can't be
- * written, this fails, and no token is left that opens anything.
+ * Afterwards `file`, which only its owner can read, contains a token of the account `demo` with every scope. An existing
+ * token is kept, even if it has been revoked. Returns the token, or null if it is revoked. A development token of an
+ * earlier release gets `kyc:pii`, so that it still shows what it showed before; no other token does. If the file can't be
+ * written, this fails, and no usable token remains.
  */
 export async function ensureDevToken(
   db: Database,

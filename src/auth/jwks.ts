@@ -3,19 +3,19 @@ import { unavailable } from "../errors.ts";
 
 /** Milliseconds. */
 const FETCH_TIMEOUT = 3000;
-/** Keys that are older are fetched again before they are used: the provider may have dropped one. Milliseconds. */
+/** Older keys are fetched again before they are used, because the provider may have withdrawn one. Milliseconds. */
 const REFRESH_AFTER = 10 * 60_000;
-/** How long after a fetch that failed nobody waits for another while known keys can serve. Milliseconds. */
+/** How long after a failed fetch requests that can use known keys don't wait for another one. Milliseconds. */
 const IMPATIENCE = 60_000;
-/** Tokens that name keys which nobody has must not make one fetch each. Milliseconds. */
+/** Minimum interval between fetches, so that tokens with invented key ids don't cause one fetch each. Milliseconds. */
 const COOLDOWN = 5000;
 
 /**
- * Finds the key that a JWT is signed with among those that the provider publishes at `url`. They are fetched when
- * the first token comes, when they have become old, and when a token names one that is not among them; at most once
- * in a while, and once for all who wait. Where the provider does not answer, known keys go on serving, and asking for
- * others fails with UNAVAILABLE. Fails with jose's JWKSNoMatchingKey where the provider has no such key.
- * `onFailure` hears of each fetch that failed while there were known keys; `elapsed` is a clock in milliseconds.
+ * Finds the key of a JWT among the keys that the provider publishes at `url`. The keys are fetched for the first token,
+ * when they are old, and when a token names an unknown key. All waiting requests share one fetch, and fetches have a
+ * minimum interval. If the provider does not answer, known keys are still used, and a search for another key fails with
+ * UNAVAILABLE. Fails with jose's JWKSNoMatchingKey if the provider has no such key. `onFailure` is called for each failed
+ * fetch while there are known keys; `elapsed` is a clock in milliseconds.
  */
 export function createKeySource(
   url: string,
@@ -42,7 +42,7 @@ export function createKeySource(
     return attempt;
   }
 
-  /** Afterwards the keys are as fresh as the provider lets them be. */
+  /** Fetches the keys if they are old and the provider answers. */
   async function refreshOld(): Promise<void> {
     if (elapsed() - fetchedAt <= REFRESH_AFTER) return;
     const failedLately = elapsed() - failedAt < IMPATIENCE;
@@ -67,7 +67,7 @@ export function createKeySource(
 }
 
 async function fetchKeys(url: string): Promise<JSONWebKeySet> {
-  // A redirect could lead to where anyone can answer.
+  // A redirect could lead to a server that somebody else controls.
   const response = await fetch(url, {
     headers: { accept: "application/json, application/jwk-set+json" },
     redirect: "error",

@@ -1,36 +1,36 @@
 import { hash } from "node:crypto";
 import { errors, type JWTPayload, jwtVerify } from "jose";
 import { LRUCache } from "lru-cache";
-import type { JwtConfig } from "../config.ts";
 import { AppError } from "../errors.ts";
 import { createKeySource } from "./jwks.ts";
 import { toScopes } from "./scope-map.ts";
 import { isAccountId, type Viewer } from "./scopes.ts";
+import type { JwtConfig } from "./settings.ts";
 import type { NameSignIn } from "./sign-in-name.ts";
 
-/** Only signatures that take a private key to make: whoever knows the published keys can make no token. */
+/** Only asymmetric signatures, so that nobody can create a token with the published keys. */
 const ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"];
 const CURVES = ["EdDSA", "Ed25519"];
-/** Between the provider's clock and ours. Seconds. */
+/** Allowed difference between the provider's clock and ours. Seconds. */
 const CLOCK_SKEW = 30;
 /** Characters. */
 const LONGEST_TOKEN = 8192;
-/** How long a token that was verified is taken without doing it again, at most until it expires. Milliseconds. */
+/** How long a verified token is accepted without verifying it again, at most until it expires. Milliseconds. */
 const VERIFIED_FOR = 60_000;
 const CACHED_TOKENS = 10_000;
 
-/** What the audit trail calls every such token: a name in a claim would be somebody's. */
+/** The token name in the audit trail for every JWT, because a name from a claim would be a person's name. */
 const TOKEN_NAME = "sign-in";
 
 /**
- * The viewer whom a JWT names. Fails with UNAUTHENTICATED, saying why, where it is not a good one of the identity
- * provider's; with UNAVAILABLE where its key is not known and the provider does not answer.
+ * Returns the viewer of a JWT. Fails with UNAUTHENTICATED and the reason if it is not a valid token of the identity
+ * provider, and with UNAVAILABLE if its key is unknown and the provider does not answer.
  */
 export type VerifyJwt = (token: string) => Promise<Viewer>;
 
 /**
- * A verifier of one provider's tokens. `now` is in epoch milliseconds; `onFailure` hears of each fetch of keys that
- * failed while there were known ones.
+ * Creates a verifier of one provider's tokens. `now` is in epoch milliseconds. `onFailure` is called for each failed fetch
+ * of keys while there are known keys.
  */
 export function createJwtVerifier(
   config: JwtConfig,
@@ -92,7 +92,7 @@ function toViewer(
   };
 }
 
-/** The claim of this very name, which may hold dots as those of URLs do, or the one at the end of this path. */
+/** The claim with exactly this name, which can contain dots as in URLs, or else the claim at this dotted path. */
 function findClaim(payload: JWTPayload, name: string): unknown {
   if (Object.hasOwn(payload, name)) return payload[name];
   let value: unknown = payload;
@@ -103,7 +103,7 @@ function findClaim(payload: JWTPayload, name: string): unknown {
   return value;
 }
 
-/** Those of a list, or of a text with blanks between. */
+/** The words of a list or of a space-separated text. */
 function readWords(claim: unknown): unknown[] {
   return typeof claim === "string" ? claim.split(" ") : Array.isArray(claim) ? claim : [];
 }

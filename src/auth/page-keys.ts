@@ -1,24 +1,24 @@
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 
-/** How long a link with a key works. Milliseconds. */
+/** How long a link with a key is valid. Milliseconds. */
 export const PAGE_KEY_LIFETIME_MS = 3_600_000;
 
 const SHAPE = /^([0-9a-z]{8,9})\.[\w-]{22}\.[\w-]{43}$/;
 
 /**
- * A key that a page can exchange once for the token for development, until `PAGE_KEY_LIFETIME_MS` after `now` (epoch
- * milliseconds). It is authenticated with the token itself: only those who can read the token can make keys.
+ * Creates a key that a page can exchange once for the development token, until `PAGE_KEY_LIFETIME_MS` after `now` (epoch
+ * milliseconds). It is authenticated with the token itself, so only those who can read the token can create keys.
  */
 export function makePageKey(token: string, now: number): string {
   const claim = `${now.toString(36)}.${randomBytes(16).toString("base64url")}`;
   return `${claim}.${authenticate(claim, token)}`;
 }
 
-/** The keys of one gateway. Those made before it started are refused: it can't know which of them were used. */
+/** Checks page keys. Keys that were created before the gateway started are refused, because they may have been used. */
 export class PageKeys {
   readonly #token: string;
   readonly #startedAt: number;
-  /** The time when each used key was made, until the key expires. */
+  /** The creation times of used keys that have not expired. */
   readonly #used = new Map<string, number>();
 
   /** `now` is in epoch milliseconds. */
@@ -27,7 +27,7 @@ export class PageKeys {
     this.#startedAt = now;
   }
 
-  /** Whether the key is authentic, not expired, and was not used before. Afterwards it counts as used. */
+  /** Whether the key is authentic, not expired, and unused. Afterwards it is used. */
   redeem(key: string, now: number): boolean {
     const madeAt = Number.parseInt(SHAPE.exec(key)?.[1] ?? "", 36);
     const claim = key.slice(0, key.lastIndexOf("."));

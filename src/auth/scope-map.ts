@@ -1,11 +1,11 @@
 import { SCOPES, type Scope } from "./scopes.ts";
 
-/** What a provider's words for permissions mean here. */
+/** Maps an identity provider's permissions to scopes. */
 export type ScopeMap = ReadonlyMap<string, readonly Scope[]>;
 
 /**
- * The map of a list of `word=scope scope` entries, and what is wrong with it: entries are named by their places. The
- * last `=` counts, so that a word may be a URL of any kind.
+ * Parses a list of `word=scope scope` entries. Returns the map and all faults, which name an entry by its number. The last
+ * `=` separates, so that a word can be any URL.
  */
 export function parseScopeMap(entries: readonly string[]): { map: ScopeMap; faults: string[] } {
   const map = new Map<string, readonly Scope[]>();
@@ -22,7 +22,7 @@ export function parseScopeMap(entries: readonly string[]): { map: ScopeMap; faul
   return { map, faults };
 }
 
-/** The scopes that these words mean: those of the map, and the gateway's own names. Any other means nothing here. */
+/** The scopes for these words, according to the map and the gateway's own names. Other words are ignored. */
 export function toScopes(words: readonly unknown[], map: ScopeMap): Scope[] {
   const given = new Set(words.flatMap((word): readonly unknown[] => map.get(word as string) ?? [word]));
   return SCOPES.filter((scope) => given.has(scope));

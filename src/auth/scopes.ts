@@ -5,7 +5,7 @@ export const SCOPES = ["kyc:read", "kyc:write", "kyc:delete", "kyc:pii", "audit:
 export type Scope = (typeof SCOPES)[number];
 
 const ACCOUNT_ID = /^[\w.:-]{1,64}$/;
-/** What an account's id may look like, in words. */
+/** The rule for account ids, for messages. */
 export const ACCOUNT_ID_RULE = "It has 1 to 64 of A-Z a-z 0-9 _ . : -";
 
 /** Whether this can be the id of an account. */
@@ -13,7 +13,7 @@ export function isAccountId(value: unknown): value is string {
   return typeof value === "string" && ACCOUNT_ID.test(value);
 }
 
-/** Who asks: one token of one account. */
+/** The caller: one token of one account. */
 export interface Viewer {
   accountId: string;
   tokenId: string;
@@ -21,7 +21,7 @@ export interface Viewer {
   scopes: readonly Scope[];
 }
 
-/** The viewer. Fails with UNAUTHENTICATED where there is none. */
+/** Returns the viewer. Fails with UNAUTHENTICATED if there is none. */
 export function requireViewer(viewer: Viewer | null): Viewer {
   if (viewer) return viewer;
   throw lacksToken();
@@ -37,7 +37,7 @@ export function hasScope(viewer: Viewer, scope: Scope): boolean {
   return viewer.scopes.includes(scope);
 }
 
-/** The viewer, known and allowed. Fails with UNAUTHENTICATED without one, with FORBIDDEN where the scope lacks. */
+/** Returns the viewer. Fails with UNAUTHENTICATED if there is none, and with FORBIDDEN if it does not have the scope. */
 export function requireScope(viewer: Viewer | null, scope: Scope): Viewer {
   const known = requireViewer(viewer);
   if (hasScope(known, scope)) return known;

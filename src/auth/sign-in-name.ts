@@ -3,15 +3,15 @@ import type { Database } from "../db/client.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { openSecret } from "../sealing/secrets.ts";
 
-/** The name that a subject of an identity provider has in logs and in the audit trail. */
+/** Returns the name of an identity provider's subject for logs and the audit trail. */
 export type NameSignIn = (issuer: string, subject: string) => string;
 
 /** Hexadecimal digits. */
 const LENGTH = 16;
 
 /**
- * Names subjects, in the same way on every gateway of the database. A subject is often a mail address: without the
- * secret nobody can find out by trying which one a name stands for. Fails as `openSecret` does.
+ * Opens the function that names subjects. All gateways of the database give the same names. A subject is often a mail
+ * address; because the name is keyed with a secret, nobody can find the address by guessing. Fails as `openSecret` does.
  */
 export async function openSignInNames(db: Database, keys: Keyring): Promise<NameSignIn> {
   const secret = await openSecret(db, keys, "sign-in names");

@@ -5,7 +5,8 @@ import { epochMillis, tokens } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
 import { type Keyring, keyIdOf } from "../sealing/keyring.ts";
 import { recordMilestone } from "../sealing/milestones.ts";
-import { describeFailure, type Resealing, type SealedPlace } from "../sealing/place.ts";
+import type { Resealing, SealedPlace } from "../sealing/place.ts";
+import { resealTexts } from "../sealing/reseal.ts";
 import type { Scope } from "./scopes.ts";
 
 const given = sql.placeholder;
@@ -20,11 +21,11 @@ export interface StoredToken {
   createdAt: number;
   expiresAt: number | null;
   revokedAt: number | null;
-  /** Null: an earlier release, or somebody else, wrote it. */
+  /** Null if an earlier release, or somebody else, wrote the row. */
   mac: string | null;
 }
 
-/** Everything that the gateway believes of a token: to change any of it takes an encryption key. */
+/** The text that the MAC covers: everything that the gateway relies on. */
 function textOf({ accountId, id, name, hash, scopes, createdAt, expiresAt, revokedAt }: StoredToken): string {
   return JSON.stringify(["tokens", accountId, id, name, hash, scopes, createdAt, expiresAt, revokedAt]);
 }
@@ -35,8 +36,8 @@ export function macOf(keys: Keyring, token: StoredToken): string {
 }
 
 /**
- * Fails with an Error without values unless this gateway, or another one with its keys, wrote the token as it is; with a
- * MissingKeyError if the key of its MAC is not among these.
+ * Fails with an Error without values unless a gateway with these keys wrote the token exactly like this, and with a
+ * MissingKeyError if the keyring does not have the key of its MAC.
  */
 export function requireAuthentic(keys: Keyring, token: StoredToken): void {
   if (token.mac === null) throw new Error("it has no MAC: a gateway of this release did not write it");
@@ -158,25 +159,22 @@ export const tokenMacs: SealedPlace = {
 };
 
 /** Looks at the MACs of all tokens and, if it `writes`, renews good ones that are not under the newest key. */
-async function visit(
+function visit(
   db: Executor,
   keys: Keyring,
   { writes, onStep }: { writes: boolean; onStep: (seen: number) => void },
 ): Promise<Resealing> {
-  const total: Resealing = { resealed: 0, unreadable: [] };
-  for await (const some of listSteps(db)) {
-    const old: StoredToken[] = [];
-    for (const token of some) {
-      try {
-        requireAuthentic(keys, token);
-        if (token.mac !== null && keyIdOf(token.mac) !== keys.newestId) old.push(token);
-      } catch (error) {
-        const { accountId: account, id } = token;
-        total.unreadable.push({ kind: "token", account, id, why: describeFailure(error) });
-      }
-    }
-    if (writes) total.resealed += await withRetries(() => replaceMacs(db, keys, old));
-    onStep(some.length);
-  }
-  return total;
+  return resealTexts<StoredToken, true>({
+    steps: () => listSteps(db),
+    nameOf: ({ accountId, id }) => ({ kind: "token", account: accountId, id }),
+    renew: (token) => {
+      requireAuthentic(keys, token);
+      return writes && token.mac !== null && keyIdOf(token.mac) !== keys.newestId ? true : undefined;
+    },
+    replace: (replacements) => {
+      const old = replacements.map(({ from }) => from);
+      return withRetries(() => replaceMacs(db, keys, old));
+    },
+    onStep,
+  });
 }

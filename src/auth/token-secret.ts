@@ -4,32 +4,32 @@ const PREFIX = "kycgw_";
 const SHAPE = /^kycgw_[\w-]{43}$/;
 const BEARER = /^bearer +(\S+) *$/i;
 
-/** A new secret of 256 random bits. The prefix lets secret scanners know it. */
+/** Creates a secret of 256 random bits. Secret scanners recognise its prefix. */
 export function mintToken(): string {
   return PREFIX + randomBytes(32).toString("base64url");
 }
 
-/** The bearer token of an `Authorization` header, or null where the header has none. */
+/** The bearer token of an `Authorization` header; null if it has none. */
 export function parseAuthorization(header: string): string | null {
   return BEARER.exec(header)?.[1] ?? null;
 }
 
-/** Whether an `Authorization` header gives anything as a bearer token, even if it is none. */
+/** Whether an `Authorization` header has anything after `Bearer`. */
 export function hasBearer(header: string): boolean {
   return /^bearer +\S/i.test(header);
 }
 
-/** Whether a token is to be one of the gateway's own. */
+/** Whether a token has the prefix of the gateway's own tokens. */
 export function isOwnToken(token: string): boolean {
   return token.startsWith(PREFIX);
 }
 
-/** Whether it looks as those that `mintToken` makes. */
+/** Whether a token has the form of those that `mintToken` creates. */
 export function isWellFormed(token: string): boolean {
   return SHAPE.test(token);
 }
 
-/** What is stored of a token: its SHA-256 in hex. A fast hash is enough for 256 random bits. */
+/** The SHA-256 of a token in hex, which is stored instead of it. A fast hash is enough for 256 random bits. */
 export function hashToken(token: string): string {
   return hash("sha256", token, "hex");
 }

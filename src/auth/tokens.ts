@@ -12,7 +12,7 @@ import { hashToken, mintToken } from "./token-secret.ts";
 
 const given = sql.placeholder;
 
-/** A token as its operators see it: everything but the secret. Times are epoch milliseconds. */
+/** A token for operators, without its secret. Times are in epoch milliseconds. */
 export interface TokenRecord {
   id: string;
   accountId: string;
@@ -21,7 +21,7 @@ export interface TokenRecord {
   createdAt: number;
   expiresAt: number | null;
   revokedAt: number | null;
-  /** False: somebody has added or altered it in the database, or its key is missing. It opens nothing. */
+  /** False if somebody has added or altered it in the database, or if its key is missing. Then it can't be used. */
   isAuthentic: boolean;
 }
 
@@ -43,12 +43,12 @@ const insertToken = statement((db) =>
 );
 
 const toStored = (millis: number | null) => (millis === null ? null : toTimestamptz(millis));
-/** As the database gives it back: the MAC is about whole milliseconds. */
+/** Rounds to whole milliseconds, as the database does, because the MAC covers the stored value. */
 const toWhole = (millis: number | null) => (millis === null ? null : new Date(millis).getTime());
 
 /**
- * Afterwards the account has one token more, and the answer is its secret, which can't be had again.
- * `expiresAt` is in epoch milliseconds; null: it never expires.
+ * Creates a token and returns its secret, which can't be read again. `expiresAt` is in epoch milliseconds; null means that
+ * it never expires.
  */
 export async function issueToken(
   db: Database,
@@ -88,7 +88,7 @@ const selectTokens = statement(
   toStoredToken,
 );
 
-/** Every token of every account, or of one; revoked and expired ones too, the oldest first. */
+/** All tokens of one account or of all accounts, including revoked and expired ones, oldest first. */
 export async function listTokens(db: Database, keys: Keyring, accountId?: string): Promise<TokenRecord[]> {
   const stored = await selectTokens(db, { accountId: accountId ?? null });
   return stored.map((token) => toRecord(token, isAuthentic(keys, token)));
@@ -126,8 +126,8 @@ async function writeToken(tx: Executor, keys: Keyring, token: StoredToken): Prom
 }
 
 /**
- * Afterwards the token is revoked; it stays in the list. One that is not authentic is so from then on, since it opens
- * nothing any more. Repeating is safe. False if no token has this id. `now` is in epoch milliseconds.
+ * Revokes a token. It stays in the list. A token that is not authentic gets a valid MAC, because it can't be used any more.
+ * It is safe to repeat. Returns false if no token has this id. `now` is in epoch milliseconds.
  */
 export function revokeToken(db: Database, keys: Keyring, id: string, now: number): Promise<boolean> {
   return db.transaction(async (tx) => {
@@ -139,13 +139,13 @@ export function revokeToken(db: Database, keys: Keyring, id: string, now: number
   });
 }
 
-/** Afterwards the token with this secret is revoked, because its user did not receive it. */
+/** Revokes the token with this secret, because it could not be delivered to its user. */
 export async function withdrawToken(db: Database, keys: Keyring, secret: string, now: number): Promise<void> {
   const token = await findToken(db, keys, hashToken(secret));
   if (token) await revokeToken(db, keys, token.id, now);
 }
 
-/** Afterwards the token with this hash has the scope, if it is authentic. */
+/** Adds the scope to the token with this hash, if it is authentic. */
 export async function grantScope(
   db: Database,
   keys: Keyring,
@@ -167,7 +167,7 @@ const selectByHashes = statement(
   toStoredToken,
 );
 
-/** Guesses share few statements, and those for tokens that are in use don't wait behind them. */
+/** Look-ups of unknown tokens share few statements, and look-ups of tokens in use don't wait for them. */
 const findGrouped = batched(
   ({ isInUse }: { hash: string; isInUse: boolean }) => (isInUse ? "in use" : "new"),
   ({ hash }) => hash,
@@ -179,16 +179,18 @@ const findGrouped = batched(
 );
 
 /**
- * The token with this hash, whether it still is good or not; undefined if there is none, or somebody has added or
- * altered it in the database. However many are asked for at a time, at most two statements are under way for those that
- * were found before (`isInUse`), and two for all others. Fails with UNAVAILABLE if the key of its MAC is not among
- * these, as while a new key is on its way to the replicas.
+ * Finds the token with this hash, even if it is expired or revoked; undefined if there is none, or if somebody has added or
+ * altered it in the database. At any time at most two statements run for tokens that were found before (`isInUse`), and
+ * two for all others. Fails with UNAVAILABLE if the keyring does not have the key of its MAC, as while a new key is being
+ * distributed to the replicas. `onForged` is called for a token that was added
+ * or altered.
  */
 export async function findToken(
   db: Database,
   keys: Keyring,
   hash: string,
   isInUse = false,
+  onForged = () => {},
 ): Promise<TokenRecord | undefined> {
   const token = await findGrouped(db, { hash, isInUse });
   if (!token) return undefined;
@@ -196,6 +198,7 @@ export async function findToken(
     requireAuthentic(keys, token);
   } catch (error) {
     if (error instanceof MissingKeyError) throw unavailable(error);
+    onForged();
     return undefined;
   }
   return toRecord(token, true);

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { backUp, KEYS } from "../db/embedded/backup.ts";
 import { hasDatabase } from "../db/embedded/embedded.ts";
 import { restore } from "../db/embedded/restore.ts";

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { type Config, parseConfig } from "../config.ts";
-import { findConfigHints } from "../config-hints.ts";
+import { type Config, parseConfig } from "../config/config.ts";
+import { findConfigHints } from "../config/hints.ts";
 import type { Database } from "../db/client.ts";
 import { openDataDir } from "../db/embedded/data-dir.ts";
 import { hasDatabase } from "../db/embedded/embedded.ts";

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { Command, Option } from "commander";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import { mintKey, readKeyFile, replaceKeyFile } from "../sealing/key-file.ts";
 import { SEEN_WITHIN } from "../sealing/key-watch.ts";

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { Command, InvalidArgumentError } from "commander";
 import { devTokenFile } from "../auth/dev-token.ts";
 import { PAGE_KEY_LIFETIME_MS } from "../auth/page-keys.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { isLoopbackHost } from "../server/development-token.ts";
 import { linkTo, pagesWithToken, toUrl } from "../server/welcome.ts";
 import { CommandFailure, readConfig } from "./command.ts";

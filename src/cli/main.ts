@@ -6,12 +6,13 @@ import { readVersion } from "../version.ts";
 import { backupCommands } from "./backup-commands.ts";
 import { readConfig } from "./command.ts";
 import { demoCommand } from "./demo-command.ts";
+import { doctorCommand } from "./doctor/doctor-command.ts";
 import { keysCommands } from "./keys-commands.ts";
 import { linkCommand } from "./link-command.ts";
 import { migrateCommand } from "./migrate-command.ts";
 import { print, printed } from "./print.ts";
 import { report } from "./report.ts";
-import { tokenCommands } from "./token-commands.ts";
+import { completeScopes, tokenCommands } from "./token-commands.ts";
 
 function createProgram(): Command {
   const program = new Command("kyc-gateway")
@@ -44,12 +45,19 @@ function createProgram(): Command {
       print(printSdl().trimEnd());
     });
   program.addCommand(migrateCommand());
+  program.addCommand(doctorCommand());
   program.addCommand(demoCommand());
   program.addCommand(tokenCommands());
   program.addCommand(linkCommand());
   program.addCommand(keysCommands());
   for (const command of backupCommands()) program.addCommand(command);
-  tab(program, { completionCommandName: "completion" });
+  const completion = tab(program, { completionCommandName: "completion" });
+  const scopes = completion.commands.get("token create")?.options.get("scopes");
+  if (scopes) {
+    scopes.handler = (add) => {
+      for (const value of completeScopes(process.argv.at(-1) ?? "")) add(value, "");
+    };
+  }
   for (const command of [program, ...program.commands, ...program.commands.flatMap((c) => c.commands)]) {
     command.exitOverride();
   }

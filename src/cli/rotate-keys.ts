@@ -1,5 +1,5 @@
 import { setTimeout as wait } from "node:timers/promises";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import { withRetries } from "../db/retry.ts";
 import { ownsRecords, refuseUnboundNumbers } from "../kyc/number/number-store.ts";

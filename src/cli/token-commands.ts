@@ -2,8 +2,8 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { SCOPES, type Scope } from "../auth/scopes.ts";
 import { openSignInNames } from "../auth/sign-in-name.ts";
 import { issueToken, listTokens, revokeToken, type TokenRecord, withdrawToken } from "../auth/tokens.ts";
-import { parseTimeSpan } from "../config-values.ts";
 import type { Database } from "../db/client.ts";
+import { parseTimeSpan } from "../lib/setting-values.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
@@ -22,6 +22,15 @@ function parseScopes(list: string): Scope[] {
   const unknown = scopes.filter((scope) => !(SCOPES as readonly string[]).includes(scope));
   if (unknown.length === 0) return scopes as Scope[];
   throw new InvalidArgumentError(`Known are ${SCOPES.join(", ")}.`);
+}
+
+/** The values that `--scopes` can have once this has been typed of it: one scope more. */
+export function completeScopes(typed: string): string[] {
+  const given = typed
+    .replace(/^--scopes=/, "")
+    .split(",")
+    .slice(0, -1);
+  return SCOPES.filter((scope) => !given.includes(scope)).map((scope) => [...given, scope].join(","));
 }
 
 function parseDuration(text: string): number {
@@ -163,6 +172,11 @@ export function tokenCommands(): Command {
       if (!found) throw new CommandFailure(`there is no token ${id}`);
       say(`${id} is revoked.`);
     });
+  addSignIn(token);
+  return token;
+}
+
+function addSignIn(token: Command): void {
   token
     .command("sign-in")
     .description("print what the audit trail and the log call a subject of the identity provider")
@@ -175,5 +189,4 @@ export function tokenCommands(): Command {
       );
       print(name);
     });
-  return token;
 }

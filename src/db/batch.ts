@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { AppError, lateAnswer } from "../errors.ts";
+import { currentScope, type RequestSpan, withinSpans } from "../lib/span-scope.ts";
 import { untilTurn } from "../lib/turns.ts";
 import type { Database } from "./client.ts";
 
@@ -20,6 +21,8 @@ interface Entry<Key, Value> {
   /** Milliseconds. */
   askedAt: number;
   askers: Asker<Value>[];
+  /** Of the requests that ask, if they are traced. */
+  spans: RequestSpan[];
 }
 
 interface Lane<Key, Value> {
@@ -46,6 +49,7 @@ interface Lane<Key, Value> {
  * answered in one turn of the event loop. What waits takes places of the database's queue, and fails with UNAVAILABLE
  * where there is none or where it has waited for as long as the queue has patience.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: the closures share the batch in the making.
 export function batched<Key extends object, Value>(
   laneOf: (key: Key) => string,
   questionOf: (key: Key) => unknown,
@@ -57,7 +61,9 @@ export function batched<Key extends object, Value>(
   /** Resolves with what it failed with, if it did. */
   async function send(db: Database, batch: Entry<Key, Value>[], largest: number): Promise<unknown> {
     try {
-      const values = await read(db, batch.map(({ key }) => key) as [Key, ...Key[]]);
+      const keys = batch.map(({ key }) => key) as [Key, ...Key[]];
+      const spans = batch.flatMap((entry) => entry.spans);
+      const values = await withinSpans(spans, () => read(db, keys));
       let given = 0;
       for (const [index, { askers }] of batch.entries()) {
         for (const asker of askers) {
@@ -131,10 +137,12 @@ export function batched<Key extends object, Value>(
     }
     const { waiting } = lane;
     const question = questionOf(key);
+    const span = currentScope()?.owner;
     return new Promise((resolve, reject) => {
       const entry = waiting.get(question);
       if (entry) {
         entry.askers.push({ resolve, reject });
+        if (span) entry.spans.push(span);
         return;
       }
       if (waiting.size === lane.places * lane.largest) {
@@ -142,7 +150,10 @@ export function batched<Key extends object, Value>(
         lane.places += 1;
       }
       if (waiting.size === 0) setImmediate(flush, db, lanes, name, lane);
-      waiting.set(question, { key, askedAt: performance.now(), askers: [{ resolve, reject }] });
+      waiting.set(question, {
+        ...{ key, askedAt: performance.now(), askers: [{ resolve, reject }] },
+        spans: span ? [span] : [],
+      });
     });
   };
 }

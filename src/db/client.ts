@@ -14,6 +14,24 @@ export interface Executor {
   ): Promise<Row[]>;
 }
 
+/** A statement that was answered, or that failed. */
+export interface EndedStatement {
+  /** With placeholders, and without values. `begin`, `commit` and `rollback` are statements, too. */
+  text: string;
+  /** When it was sent, or would have been if no other one had been in its way. Milliseconds of `performance.now()`. */
+  startedAt: number;
+  endedAt: number;
+  /** Undefined: it was answered. */
+  failure: unknown;
+}
+
+/** Gets each statement when it ends, in the async context of whoever asked for it, and each wait for a connection. */
+export interface StatementObserver {
+  statementEnded(statement: EndedStatement): void;
+  /** How long a statement or transaction waited behind others for its connection. Milliseconds. */
+  waited(milliseconds: number): void;
+}
+
 /** The present state of a pool. */
 export interface PoolUsage {
   /** Connections that wait for the database. */
@@ -33,6 +51,8 @@ export interface Database extends Executor {
   /** Runs statements even if the queue is full. Only for the few statements that check the database's state. */
   readonly urgent: Executor;
   usage(): PoolUsage;
+  /** From now on this observer, and no other one, gets what ends and what has waited. */
+  observe(observer: StatementObserver): void;
   /** As in Executor. `deadline` is its time limit in milliseconds. */
   execute<Row extends object = Record<string, unknown>>(
     text: string,

@@ -1,12 +1,13 @@
 import { setTimeout as wait } from "node:timers/promises";
-import type { Config } from "../config.ts";
 import type { Database } from "./client.ts";
 import { DatabaseError } from "./database-error.ts";
 import { openEmbedded, socketPathOf } from "./embedded/embedded.ts";
 import { DataDirInUseError } from "./embedded/folder-lock.ts";
 import { startUpkeep } from "./embedded/upkeep.ts";
-import { connect, type DatabaseAddress } from "./pool/pool.ts";
+import type { DatabaseAddress } from "./pool/address.ts";
+import { connect } from "./pool/pool.ts";
 import { FIND_DEVIATIONS } from "./pool/session.ts";
+import type { DatabaseConfig } from "./settings.ts";
 
 /** An open database. */
 export interface OpenDatabase {
@@ -26,8 +27,10 @@ const HANDOVER_TIMEOUT = 30_000;
 /** How long a command that opened the embedded database waits at its end for others that joined. Milliseconds. */
 const GUESTS_TIMEOUT = 10_000;
 
-type Settings = Pick<Config, "databaseUrl" | "databasePoolSize" | "databasePrepare" | "dataDir"> &
-  Pick<Config, "databaseQueueLimit" | "requestTimeout" | "statementTimeout">;
+interface Settings extends DatabaseConfig {
+  /** Milliseconds. */
+  requestTimeout: number;
+}
 
 /**
  * Opens the configured database for a gateway. Fails with a DataDirInUseError if another process has the embedded

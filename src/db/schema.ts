@@ -13,8 +13,7 @@ import {
   timestamp,
   uniqueIndex,
 } from "drizzle-orm/pg-core";
-import { AUDIT_ACTIONS, SURFACES } from "../audit/event.ts";
-import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../kyc/kyc.ts";
+import { AUDIT_ACTIONS, DOCUMENT_TYPES, SURFACES, VERIFICATION_STATUSES } from "../vocabulary.ts";
 
 export const verificationStatus = pgEnum("verification_status", VERIFICATION_STATUSES);
 export const documentType = pgEnum("document_type", DOCUMENT_TYPES);
@@ -200,9 +199,12 @@ export const secrets = pgTable("secrets", {
   sealed: text("sealed").notNull(),
 });
 
-/** A time column as epoch milliseconds: a number, whatever the zone of the session. */
+/**
+ * A time column as epoch milliseconds: a number, whatever the zone of the session. `extract` computes in numeric, which
+ * takes PostgreSQL 2 µs for each value; `date_part`, with the same result once it is rounded, takes 0.3 µs.
+ */
 export function epochMillis<T extends number | null = number>(column: AnyPgColumn): SQL<T> {
-  return sql<T>`(extract(epoch from ${column}) * 1000)::float8`;
+  return sql<T>`round(date_part('epoch', ${column}) * 1000)`;
 }
 
 const YEAR_1 = Date.parse("0001-01-01T00:00:00Z");

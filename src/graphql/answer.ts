@@ -1,5 +1,4 @@
 import { type ExecutionResult, execute, GraphQLError, OperationTypeNode } from "graphql";
-import type { QueryLimits } from "../config.ts";
 import { type OperationContext, withholdAnswer } from "../context.ts";
 import { badUserInput, RequestRefusal } from "../errors.ts";
 import type { Document, Operation, ReadDocument } from "./documents/document.ts";
@@ -11,6 +10,7 @@ import { NO_OPERATION, type Observed } from "./observed.ts";
 import { type Params, type ParamsRequest, readParams } from "./params.ts";
 import { addFieldErrors } from "./schema/field-errors.ts";
 import { schema } from "./schema.ts";
+import type { QueryLimits } from "./settings.ts";
 
 /** A request, once its token is known to be good or absent. */
 interface GraphqlRequest extends ParamsRequest {

@@ -1,5 +1,4 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import type { Config } from "../config.ts";
 import { type AppError, type RequestRefusal, toHttp } from "../errors.ts";
 import { createAnswer } from "./answer.ts";
 import { createDocuments } from "./documents/document.ts";
@@ -9,6 +8,7 @@ import { codeOf, renderGraphqlFailure } from "./errors.ts";
 import { wantsGraphiql } from "./graphiql/graphiql.ts";
 import { typeOfRefusal } from "./media-type.ts";
 import { NO_OPERATION, type Observed } from "./observed.ts";
+import type { GraphqlConfig } from "./settings.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -23,7 +23,7 @@ declare module "fastify" {
  */
 export async function registerGraphql(
   app: FastifyInstance,
-  options: Pick<Config, "introspection" | "queryLimits" | "persistedOperations"> & {
+  options: Pick<GraphqlConfig, "introspection" | "queryLimits" | "persistedOperations"> & {
     /** Answers with the GraphiQL page; undefined: there is none. */
     sendGraphiql: ((reply: FastifyReply) => FastifyReply) | undefined;
   },

@@ -2,42 +2,42 @@ import { createHash } from "node:crypto";
 import type { FieldFault } from "../errors.ts";
 import { headerText } from "../lib/header-text.ts";
 
-/** A request that is to be done once, however often it is sent. */
+/** A request with an idempotency key: it is executed once, even if it is sent several times. */
 export interface IdempotencyRequest {
-  /** The `Idempotency-Key` header as it came in. */
+  /** The raw `Idempotency-Key` header. */
   header: string;
-  /** Set by the write if it answers, or fails with, what the first request under the key was answered. */
+  /** Set by the write if it repeats the answer or failure of the first request under the key. */
   replayed: boolean;
 }
 
 const HEADER = "Idempotency-Key";
 /** Characters. */
 export const LONGEST_KEY = 255;
-// Neither control nor format characters, lone surrogates, unassigned code points, nor line separators.
+// No control or format characters, lone surrogates, unassigned code points, or line separators.
 const KEY = new RegExp(`^[^\\p{C}\\p{Zl}\\p{Zp}]{1,${LONGEST_KEY}}$`, "u");
 
-/** What a request's `Idempotency-Key` header asks for; null without one. */
+/** The idempotency key of a request; null if there is none. */
 export function toIdempotencyRequest(header: string | string[] | undefined): IdempotencyRequest | null {
   return header === undefined ? null : { header: String(header), replayed: false };
 }
 
-/** What is wrong with the key of a request, if it has one. */
-export function findKeyFaults(request: IdempotencyRequest | null): FieldFault[] {
+/** The faults of a request's key, if it has one. */
+export function findIdempotencyKeyFaults(request: IdempotencyRequest | null): FieldFault[] {
   if (!request || KEY.test(headerText(request.header))) return [];
   return [keyFault(`must have 1 to ${LONGEST_KEY} printable characters`)];
 }
 
-/** A fault of the header, which both surfaces call by its own name. */
+/** A fault of the header. Both surfaces use the header's own name for it. */
 export function keyFault(message: string): FieldFault {
   return { path: [HEADER], kind: "invalid", message };
 }
 
-/** Whether a fault is one of the header, and not of a field. */
+/** Whether a fault is about the header rather than a field. */
 export function isKeyFault({ path }: FieldFault): boolean {
   return path[0] === HEADER;
 }
 
-/** What a key is stored as, and the number of the lock that its request holds while it runs: 64 bits, signed. */
+/** The stored form of a key, and the number (signed, 64 bits) of the lock that its request holds while it runs. */
 export function hashKey(
   accountId: string,
   { header }: IdempotencyRequest,

@@ -5,7 +5,7 @@ import { statement } from "../db/statement.ts";
 
 const given = sql.placeholder;
 
-/** A result as the ledger holds it, and where. */
+/** A stored result and its key. */
 export interface StoredResult {
   accountId: string;
   keyHash: string;
@@ -25,7 +25,7 @@ const selectResults = statement(
   }),
 );
 
-/** Up to `limit` results of all accounts behind that of a key, in the order of accounts and hashes. */
+/** Up to `limit` results of all accounts after a given key, in the order of accounts and hashes. */
 export function findResults(
   db: Executor,
   after: Pick<StoredResult, "accountId" | "keyHash">,
@@ -34,7 +34,7 @@ export function findResults(
   return selectResults(db, { accountId: after.accountId, keyHash: after.keyHash, limit });
 }
 
-// Rows are locked in the order of their keys, as by whoever else locks several: nobody can wait in a circle.
+// Rows are locked in the order of their keys, like everywhere else, so that deadlocks can't occur.
 const replace = statement(
   () =>
     sql`
@@ -52,7 +52,7 @@ const replace = statement(
   () => true,
 );
 
-/** Puts each text in the place of the one that it was made from, where that is still there; answers how many. */
+/** Replaces each text by its new one, unless it has changed in the meantime. Returns how many were replaced. */
 export async function replaceResults(
   db: Executor,
   results: readonly { from: StoredResult; sealed: string }[],
@@ -74,7 +74,7 @@ const countKeys = statement(
   (row: [keyId: string, count: number]) => row,
 );
 
-/** How many results each key seals. It reads the whole ledger. */
+/** The number of results that each encryption key seals. It reads the whole table. */
 export function countResultsByKey(db: Executor): Promise<[keyId: string, count: number][]> {
   return countKeys(db, {});
 }
@@ -86,7 +86,7 @@ const selectSealedUnder = statement(
   () => true,
 );
 
-/** Whether the key seals a result. It may read the whole ledger. */
+/** Whether the encryption key seals a result. It can read the whole table. */
 export async function isAnyResultSealedUnder(db: Executor, keyId: string): Promise<boolean> {
   return (await selectSealedUnder(db, { keyId })).length > 0;
 }

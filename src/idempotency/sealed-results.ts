@@ -1,7 +1,8 @@
 import type { Database, Executor } from "../db/client.ts";
 import { type Keyring, keyIdOf } from "../sealing/keyring.ts";
 import { pad } from "../sealing/padding.ts";
-import { describeFailure, type Resealing, type SealedPlace } from "../sealing/place.ts";
+import type { Resealing, SealedPlace } from "../sealing/place.ts";
+import { resealTexts } from "../sealing/reseal.ts";
 import {
   countResultsByKey,
   findResults,
@@ -13,18 +14,18 @@ import {
 /** Results of one step: what others may have to wait for, in the database and in this process. */
 const STEP = 200;
 
-/** What is authenticated with a sealed result: it opens as the result of this key alone. No account's name has a space. */
+/** The associated data: a sealed result opens only for this key. Account ids contain no space. */
 const placeOf = (accountId: string, keyHash: string) => `idempotency_keys ${accountId} ${keyHash}`;
 
-/** JSON means the same with blanks behind it. */
+/** Trailing blanks don't change the meaning of JSON. */
 const FILLER = " ";
 
-/** The JSON text, padded, so that its length does not tell that of the number in it. */
+/** Seals the JSON text, padded, so that its length does not reveal the length of the number in it. */
 export function sealResult(keys: Keyring, accountId: string, keyHash: string, json: string): string {
   return keys.seal(pad(json, FILLER), placeOf(accountId, keyHash));
 }
 
-/** The JSON text. Fails as `Keyring.open` does. */
+/** Opens the JSON text. Fails as `Keyring.open` does. */
 export function openResult(keys: Keyring, accountId: string, keyHash: string, sealed: string): string {
   return keys.open(sealed, placeOf(accountId, keyHash)).trimEnd();
 }
@@ -39,31 +40,36 @@ export const sealedResults: SealedPlace = {
 };
 
 /** Opens all results, or if it `writes`, those that are not sealed under the newest key, which it seals anew. */
-async function visit(
+function visit(
   db: Database,
   keys: Keyring,
   { writes, onStep }: { writes: boolean; onStep: (seen: number) => void },
 ): Promise<Resealing> {
-  const total: Resealing = { resealed: 0, unreadable: [] };
+  return resealTexts<StoredResult, string>({
+    steps: () => listSteps(db),
+    nameOf: ({ accountId, keyHash }) => ({ kind: "answer", account: accountId, id: keyHash }),
+    renew: ({ accountId, keyHash, sealedResult }) => {
+      if (writes && keyIdOf(sealedResult) === keys.newestId) return undefined;
+      const text = openResult(keys, accountId, keyHash, sealedResult);
+      return writes ? sealResult(keys, accountId, keyHash, text) : undefined;
+    },
+    replace: (replacements) =>
+      replaceResults(
+        db,
+        replacements.map(({ from, to }) => ({ from, sealed: to })),
+      ),
+    onStep,
+  });
+}
+
+/** All results, in steps. */
+async function* listSteps(db: Database): AsyncGenerator<StoredResult[]> {
   let after: Pick<StoredResult, "accountId" | "keyHash"> | undefined = { accountId: "", keyHash: "" };
   while (after) {
     const results: StoredResult[] = await findResults(db, after, STEP);
-    const replacements: { from: StoredResult; sealed: string }[] = [];
-    for (const from of results) {
-      if (writes && keyIdOf(from.sealedResult) === keys.newestId) continue;
-      try {
-        const text = openResult(keys, from.accountId, from.keyHash, from.sealedResult);
-        if (writes) replacements.push({ from, sealed: sealResult(keys, from.accountId, from.keyHash, text) });
-      } catch (error) {
-        const { accountId: account, keyHash: id } = from;
-        total.unreadable.push({ kind: "answer", account, id, why: describeFailure(error) });
-      }
-    }
-    if (replacements.length > 0) total.resealed += await replaceResults(db, replacements);
-    onStep(results.length);
+    yield results;
     after = results.length < STEP ? undefined : results.at(-1);
   }
-  return total;
 }
 
 /** Reads of the whole ledger may take longer than any request would wait. */

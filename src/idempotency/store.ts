@@ -8,19 +8,19 @@ import { statement, withFirst } from "../db/statement.ts";
  */
 const expired = sql`now() - interval '24 hours'`;
 
-/** A key, and what is written under it where it is new. */
+/** A key, and what is stored with it if it is new. */
 export interface Claim {
   keyHash: string;
-  /** The number of the advisory lock that keeps a second request out while the first one runs. */
+  /** The number of the advisory lock that excludes a second request while the first one runs. */
   lock: string;
   kycId: string;
-  /** Both null where the result is not known yet: `completeKey` adds it. */
+  /** Both null if the result is not known yet; `completeKey` adds it. */
   requestDigest: string | null;
   sealedResult: string | null;
 }
 
-/** What a claim has found. */
-export interface Finding {
+/** The result of a claim. */
+export interface ClaimFinding {
   /** The record of the claim that has the key since; null where none of the statement's could have it. */
   claimedFor: string | null;
   /** No other request under the key was running. */
@@ -77,7 +77,7 @@ export const claimingKeys: SQL = (() => {
     )`;
 })();
 
-/** Reads what the claims before it have found, in their order. */
+/** Selects the results of the claims before it, in their order. */
 export const selectFindings: SQL = sql`
   select claimed.kyc_id, free.key_hash is not null, known.key_hash is not null, known.request_digest,
     known.sealed_result
@@ -92,7 +92,7 @@ type FindingRow = [
   sealedResult: string | null,
 ];
 
-export function toFinding([claimedFor, free, known, requestDigest, sealedResult]: FindingRow): Finding {
+export function toFinding([claimedFor, free, known, requestDigest, sealedResult]: FindingRow): ClaimFinding {
   return { claimedFor, free, first: known ? { requestDigest, sealedResult } : null };
 }
 
@@ -105,10 +105,10 @@ export function claimValues(accountId: string, claims: readonly Claim[]): Record
 
 const claim = statement(() => withFirst(claimingKeys, selectFindings), toFinding);
 
-/** Claims a key for the transaction: where that works, nobody else has the key until it ends. */
-export async function claimKey(tx: Executor, accountId: string, wanted: Claim): Promise<Finding> {
+/** Claims a key for the transaction. If it succeeds, no other transaction can claim the key until this one ends. */
+export async function claimKey(tx: Executor, accountId: string, wanted: Claim): Promise<ClaimFinding> {
   const [finding] = await claim(tx, claimValues(accountId, [wanted]));
-  return finding as Finding;
+  return finding as ClaimFinding;
 }
 
 const complete = statement(

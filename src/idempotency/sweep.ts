@@ -3,25 +3,25 @@ import { startRecurring } from "../lib/recurring.ts";
 import type { FailureLog } from "../log.ts";
 import { removeExpiredKeys } from "./store.ts";
 
-/** How often a replica looks for keys that are no longer kept. Milliseconds. */
+/** How often a replica removes expired keys. Milliseconds. */
 const INTERVAL = 60 * 60 * 1000;
-/** Keys of one statement: few enough to be gone in a moment. */
+/** Keys per statement: few enough for a short statement. */
 const BATCH = 1000;
 
 /**
- * Removes the keys that are no longer kept, now and then every hour, give or take a quarter, so that replicas that
- * started together do not meet. The function that comes back ends it, once the statement under way has ended.
+ * Removes expired keys now and then about every hour. The interval is random, so that replicas that started together do not
+ * run at the same time. The returned function stops it and resolves when the running statement has ended.
  */
 export function startSweep({ db, log }: { db: Database; log: FailureLog }): () => Promise<void> {
   return startRecurring({
     work: (isStopped) => sweep(db, isStopped),
     pause: () => INTERVAL * (0.75 + Math.random() / 2),
-    // What is left is found the next time: until then it is only space.
+    // The next run removes the rest; until then it only takes space.
     onFailure: (err) => log.warn({ err }, "old idempotency keys could not be removed"),
   });
 }
 
-/** Removes every key that is no longer kept, in batches, until `isStopped`. */
+/** Removes all expired keys in batches, until `isStopped` returns true. */
 export async function sweep(db: Database, isStopped: () => boolean): Promise<void> {
   while (!isStopped() && (await removeExpiredKeys(db, BATCH)) === BATCH);
 }

@@ -1,4 +1,4 @@
-import { isKycId } from "./kyc.ts";
+import { isKycId } from "../kyc-id.ts";
 
 /** A place in the list of records, `(created_at, id)`: it stays meaningful when its record is gone. */
 export interface Position {
@@ -10,16 +10,16 @@ export interface Position {
 const SHAPE = /^(-?\d{1,16}):(.*)$/;
 
 /** The opaque cursor of a position. */
-export function toCursor({ createdAt, id }: Position): string {
+export function toKycCursor({ createdAt, id }: Position): string {
   return Buffer.from(`${createdAt}:${id}`, "latin1").toString("base64url");
 }
 
-/** The position of a cursor as `toCursor` makes them, or null for any other string. */
-export function fromCursor(cursor: string): Position | null {
+/** The position of a cursor as `toKycCursor` makes them, or null for any other string. */
+export function fromKycCursor(cursor: string): Position | null {
   const [, createdAt, id] = SHAPE.exec(Buffer.from(cursor, "base64url").toString("latin1")) ?? [];
   if (createdAt === undefined || id === undefined || !isKycId(id)) return null;
   const position = { createdAt: Number(createdAt), id };
-  return toCursor(position) === cursor ? position : null;
+  return toKycCursor(position) === cursor ? position : null;
 }
 
 /** Below zero where `a` is older than `b`, above where it is newer. */

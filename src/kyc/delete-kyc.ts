@@ -2,16 +2,17 @@ import { newEvent } from "../audit/event.ts";
 import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import type { FieldFault } from "../errors.ts";
-import { findKeyFaults } from "../idempotency/key.ts";
+import { findIdempotencyKeyFaults } from "../idempotency/key.ts";
 import { toKeyedWrite, writeOnce } from "../idempotency/write-once.ts";
+import { toKycId } from "../kyc-id.ts";
+import { parseInput } from "../parse-input.ts";
 import { kycNotFound } from "./get-kyc.ts";
-import { type DeleteKycInput, deleteKycInput, parseInput } from "./input.ts";
-import { toKycId } from "./kyc.ts";
+import { type DeleteKycInput, deleteKycInput } from "./input.ts";
 import { toAuditReason } from "./reason.ts";
 import { requireNumber } from "./show-kyc.ts";
 import { lockKyc } from "./store/read.ts";
-import { deleteKyc as removeKyc } from "./store/write.ts";
-import { listVersions, requireVersion } from "./update-kyc.ts";
+import { deleteLockedKyc } from "./store/write.ts";
+import { listVersions, requireVersion } from "./version-condition.ts";
 
 /**
  * Afterwards the record and all its data are gone for good, what idempotency keys hold of it included; only its place
@@ -27,7 +28,7 @@ export async function deleteKyc(
 ): Promise<string> {
   const viewer = requireScope(ctx.viewer, "kyc:delete");
   const { accountId } = viewer;
-  const value = parseInput(deleteKycInput, input, [...found, ...findKeyFaults(ctx.idempotency)]);
+  const value = parseInput(deleteKycInput, input, [...found, ...findIdempotencyKeyFaults(ctx.idempotency)]);
   const { reason } = value;
   const id = toKycId(value.id);
   const keyed = toKeyedWrite<string, typeof value>(ctx, viewer, "deleteKyc", listVersions(value));
@@ -46,7 +47,7 @@ export async function deleteKyc(
         () => ctx.reads?.confirmed.add(id),
       ),
     });
-    await removeKyc(tx, accountId, stored, event);
+    await deleteLockedKyc(tx, accountId, stored, event);
     return id;
   });
 }

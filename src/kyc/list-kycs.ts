@@ -1,13 +1,15 @@
 import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import { badUserInput, type FieldFault } from "../errors.ts";
+import { isKycId } from "../kyc-id.ts";
 import { openList, type PagedList } from "../paging/list.ts";
-import { comparePositions, fromCursor, type Position, toCursor } from "./cursor.ts";
-import { DEFAULT_PAGE_SIZE, type KycFilter, type ListKycsInput, listKycsInput, readInput } from "./input.ts";
-import { isKycId } from "./kyc.ts";
+import { DEFAULT_PAGE_SIZE } from "../paging/page-input.ts";
+import { readInput } from "../parse-input.ts";
+import { comparePositions, fromKycCursor, type Position, toKycCursor } from "./cursor.ts";
+import { type KycFilter, type ListKycsInput, listKycsInput } from "./input.ts";
 import { digestsOf } from "./number/document-number.ts";
 import { ShownKyc } from "./show-kyc.ts";
-import { kycList, type Selection } from "./store/list.ts";
+import { type KycSelection, kycList } from "./store/list.ts";
 import { findPosition } from "./store/read.ts";
 
 /**
@@ -31,7 +33,7 @@ export async function listKycs(
   const number = filter?.documentNumber;
   const filtered = toSelection(filter ?? {});
   if (number != null) Object.assign(filtered, selectNumber(ctx, accountId, number));
-  const list = openList<ShownKyc, Position, Selection>(
+  const list = openList<ShownKyc, Position, KycSelection>(
     {
       select: async (selection, stretch) => {
         const stored = await kycList.list(ctx.db, accountId, selection, stretch);
@@ -40,7 +42,7 @@ export async function listKycs(
       count: (selection) => kycList.count(ctx.db, accountId, selection),
       positionOf: (kyc) => kyc,
       compare: comparePositions,
-      cursorOf: toCursor,
+      cursorOf: toKycCursor,
     },
     { filtered, first, last, ...positions },
   );
@@ -56,7 +58,7 @@ async function confirmFound(
   { db, reads }: OperationContext,
   accountId: string,
   list: PagedList<ShownKyc>,
-  filtered: Selection,
+  filtered: KycSelection,
   size: number | null | undefined,
 ): Promise<void> {
   if (!reads) return;
@@ -79,7 +81,7 @@ async function findPositions(
     const cursor = cursors[name];
     if (typeof cursor !== "string") continue;
     const isId = isKycId(cursor);
-    const position = isId ? await findPosition(ctx.db, accountId, cursor) : fromCursor(cursor);
+    const position = isId ? await findPosition(ctx.db, accountId, cursor) : fromKycCursor(cursor);
     if (position) positions[name] = position;
     else if (isId) misses.push({ path: [name], kind: "invalid", message: "is no cursor of this list" });
   }
@@ -89,8 +91,8 @@ async function findPositions(
 // No id is empty: `(time, "")` stands right before the oldest-sorting record of its millisecond.
 const startOf = (createdAt: number): Position => ({ createdAt, id: "" });
 
-function toSelection({ customerId, verificationStatus, documentType, createdAt }: KycFilter): Selection {
-  const selection: Selection = {};
+function toSelection({ customerId, verificationStatus, documentType, createdAt }: KycFilter): KycSelection {
+  const selection: KycSelection = {};
   if (customerId != null) selection.customerId = customerId;
   if (verificationStatus != null) selection.verificationStatus = verificationStatus;
   if (documentType != null) selection.documentType = documentType;
@@ -100,7 +102,7 @@ function toSelection({ customerId, verificationStatus, documentType, createdAt }
 }
 
 /** Numbers are looked for by their digests; as long as an earlier release's may be left, among the plain ones too. */
-function selectNumber({ keys }: OperationContext, accountId: string, number: string): Selection {
+function selectNumber({ keys }: OperationContext, accountId: string, number: string): KycSelection {
   const digests = digestsOf(keys, accountId, number);
   if (keys.reached.has("numbers_sealed")) return { numberDigests: digests };
   return { numberAnywhere: { digests, plain: number } };

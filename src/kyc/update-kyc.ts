@@ -1,20 +1,24 @@
 import type { z } from "zod";
-import { CHANGEABLE_FIELDS, newEvent } from "../audit/event.ts";
+import { newEvent } from "../audit/event.ts";
 import { hasScope, requireScope, type Viewer } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import type { Executor } from "../db/client.ts";
-import { AppError, badUserInput, type FieldFault } from "../errors.ts";
-import { findKeyFaults } from "../idempotency/key.ts";
+import { badUserInput, type FieldFault } from "../errors.ts";
+import { findIdempotencyKeyFaults } from "../idempotency/key.ts";
 import { toKeyedWrite, writeOnce } from "../idempotency/write-once.ts";
+import { toKycId } from "../kyc-id.ts";
+import { readInput } from "../parse-input.ts";
+import { CHANGEABLE, CHANGEABLE_PLAIN, type PlainValues, RecordValues } from "./fields.ts";
 import { kycNotFound } from "./get-kyc.ts";
-import { readInput, type UpdateKycInput, updateKycInput } from "./input.ts";
-import { type Kyc, type SealedNumber, toKycId } from "./kyc.ts";
+import { type UpdateKycInput, updateKycInput } from "./input.ts";
 import { fromSnapshot, isToBeBound, maskInput, sealNumber, toSnapshot } from "./number/document-number.ts";
 import { findNewNumber, isForeignMask, isMasked, maskFault } from "./number/given-number.ts";
 import { toAuditReason } from "./reason.ts";
+import type { Kyc, SealedNumber } from "./record.ts";
 import { readNumber, requireNumber, ShownKyc } from "./show-kyc.ts";
 import { findKyc, lockKyc } from "./store/read.ts";
-import { type KycChange, updateLocked, updateKyc as writeKyc } from "./store/write.ts";
+import { type KycChange, updateKycAtVersion, updateLockedKyc } from "./store/write.ts";
+import { listVersions, requireVersion } from "./version-condition.ts";
 
 /** What a surface takes and shows of a record that is updated, beyond the operation's own input. */
 interface SurfaceNeeds {
@@ -47,7 +51,7 @@ export async function updateKyc(
   const viewer = requireScope(ctx.viewer, "kyc:write");
   const { accountId } = viewer;
   const unseen = findUnseen(viewer, input, needs);
-  const met = [...found, ...findKeyFaults(ctx.idempotency), ...unseen];
+  const met = [...found, ...findIdempotencyKeyFaults(ctx.idempotency), ...unseen];
   const { value, faults } = readInput(updateKycInput, input, met);
   const id = toKycId(input.id);
   // A client that sent none asks for the same over either surface. On a replay they are those of another time.
@@ -120,7 +124,7 @@ async function changeAsFound(
     const stored = await findKyc(db, accountId, id);
     const change = plan(stored);
     if (!change) return stored as Kyc;
-    if (await writeKyc(db, accountId, change)) return change.kyc;
+    if (await updateKycAtVersion(db, accountId, change)) return change.kyc;
   }
   return db.transaction((tx) => changeLocked(tx, accountId, id, plan));
 }
@@ -129,7 +133,7 @@ async function changeLocked(tx: Executor, accountId: string, id: string, plan: P
   const stored = await lockKyc(tx, accountId, id);
   const change = plan(stored);
   if (!change) return stored as Kyc;
-  await updateLocked(tx, accountId, change);
+  await updateLockedKyc(tx, accountId, change);
   return change.kyc;
 }
 
@@ -140,26 +144,20 @@ function planChange(
   input: z.output<typeof updateKycInput>,
 ): KycChange | null {
   const { accountId } = viewer;
-  const { verificationStatus = stored.verificationStatus, documentType = stored.documentType } = input;
+  const values = new RecordValues({ ...stored, ...findNewValues(input) });
   // Before the number: to seal another one takes time, by which a refusal would tell whether it is the record's.
   const reason = toReason(ctx, viewer, stored, input);
   const number = findNewNumber(ctx, viewer, stored, input.documentNumber);
-  const changedFields = CHANGEABLE_FIELDS.filter((name) =>
-    name === "documentNumber"
-      ? number !== undefined
-      : stored[name] !== { verificationStatus, documentType }[name],
+  const changedFields = CHANGEABLE.filter((name) =>
+    name === "documentNumber" ? number !== undefined : stored[name] !== values[name],
   );
   if (changedFields.length === 0) return null;
   const sealed = sealForNext(ctx, accountId, stored, number);
   const kyc: Kyc = {
-    id: stored.id,
-    customerId: stored.customerId,
-    verificationStatus,
-    documentType,
+    ...values,
     sealedNumber: sealed ? sealed.sealedNumber : stored.sealedNumber,
     sealedVersion: sealed ? sealed.sealedVersion : null,
     plainNumber: sealed ? null : stored.plainNumber,
-    createdAt: stored.createdAt,
     updatedAt: Math.max(stored.updatedAt, ctx.now()),
     version: stored.version + 1,
     // We already have the plaintext of a new number, and one that stays is decrypted at most once.
@@ -172,9 +170,16 @@ function planChange(
     changedFields,
     reason,
     statusBefore: stored.verificationStatus,
-    statusAfter: verificationStatus,
+    statusAfter: values.verificationStatus,
   });
   return { kyc, number: sealed, event };
+}
+
+/** The given values of fields that are stored as they are. */
+function findNewValues(input: z.output<typeof updateKycInput>): Partial<PlainValues> {
+  return Object.fromEntries(
+    CHANGEABLE_PLAIN.filter((name) => input[name] !== undefined).map((name) => [name, input[name]]),
+  );
 }
 
 /** The reason as the trail may have it. A number that can't be decrypted and is replaced is not looked for. */
@@ -199,36 +204,6 @@ function toReason(
   );
 }
 
-/** On which versions of a record something may be done. */
-interface Condition {
-  /** One of these. Undefined: any. */
-  expectedVersion?: number | readonly number[] | undefined;
-  /** None of these. */
-  unwantedVersion?: "any" | readonly number[] | undefined;
-}
-
-/**
- * Fails with VERSION_CONFLICT unless the record is at one of the expected versions and at none of the unwanted ones.
- * Without a record no version is expected, and none is unwanted.
- */
-export function requireVersion(
-  stored: { version: number } | undefined,
-  { expectedVersion, unwantedVersion = [] }: Condition,
-): void {
-  const version = stored?.version;
-  const isOneOf = (versions: number | readonly number[]) =>
-    version !== undefined && [versions].flat().includes(version);
-  const conflict = (message: string) =>
-    new AppError("VERSION_CONFLICT", message, { currentVersion: version });
-  if (expectedVersion !== undefined && !isOneOf(expectedVersion)) {
-    if (version === undefined) throw conflict("Nothing here is at a version.");
-    throw conflict(`The record has changed: it is at version ${version} now.`);
-  }
-  if (unwantedVersion === "any" ? stored : isOneOf(unwantedVersion)) {
-    throw conflict(`The record is at version ${version}, at which the request rules itself out.`);
-  }
-}
-
 /**
  * What is to be stored of the number: a new one, or one that stays but is bound to the record's version, sealed for the
  * next version; undefined if the stored text stays. Fails if a bound number stays and can't be decrypted: under another
@@ -244,18 +219,4 @@ function sealForNext(
   if (number === undefined && !isBound) return undefined;
   const next = { id: stored.id, version: stored.version + 1 };
   return sealNumber(ctx.keys, accountId, next, number ?? requireNumber(ctx, accountId, stored), isBound);
-}
-
-/** The same input, however its versions are written. */
-export function listVersions<T extends Condition>(input: T): T {
-  const { expectedVersion, unwantedVersion } = input;
-  const inOrder = (versions: number | readonly number[]) =>
-    [...new Set([versions].flat())].sort((a, b) => a - b);
-  return {
-    ...input,
-    ...(expectedVersion !== undefined && { expectedVersion: inOrder(expectedVersion) }),
-    ...(unwantedVersion !== undefined && {
-      unwantedVersion: unwantedVersion === "any" ? unwantedVersion : inOrder(unwantedVersion),
-    }),
-  };
 }

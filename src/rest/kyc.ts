@@ -1,18 +1,19 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { FastifyInstance } from "fastify";
 import type { OperationContext } from "../context.ts";
-import type { FieldFault } from "../errors.ts";
 import { createKyc } from "../kyc/create-kyc.ts";
 import { deleteKyc } from "../kyc/delete-kyc.ts";
+import { type FieldOfRest, type RestName, restNames } from "../kyc/fields.ts";
 import { getKyc, kycNotFound } from "../kyc/get-kyc.ts";
-import type { Kyc } from "../kyc/kyc.ts";
 import { listKycs } from "../kyc/list-kycs.ts";
 import type { ShownKyc } from "../kyc/show-kyc.ts";
-import { requireVersion, updateKyc } from "../kyc/update-kyc.ts";
+import { updateKyc } from "../kyc/update-kyc.ts";
+import { requireVersion } from "../kyc/version-condition.ts";
 import type { PagedList } from "../paging/list.ts";
 import { isKnown, readConditions, toExpected, toExpectedOfNone, toUnwanted } from "./conditions.ts";
 import { toEtag } from "./etag.ts";
-import { renderKyc, renderListed, renderWritten, toSeconds } from "./kyc-body.ts";
+import { FIXED, findChangedFixed, readFixed } from "./fixed-fields.ts";
+import { renderKyc, renderListed, renderWritten } from "./kyc-body.ts";
 import { LIST_PARAMS, readList } from "./list-params.ts";
 import { allowOnly, parseBody, parseForm, type WireParams } from "./params.ts";
 import { readReason } from "./reason-header.ts";
@@ -150,11 +151,9 @@ async function remove(request: RecordRequest): Promise<RestAnswer> {
   return { status: 200, headers: {}, body: { id, deleted: true } };
 }
 
-const CHANGEABLE = ["verification_status", "document_type", "document_number"] as const;
-export const CREATE_PARAMS = ["customer_id", ...CHANGEABLE] as const;
-/** What a client may send back of a record that it fetched, but not change. */
-const FIXED = ["id", "customer_id", "created_at", "updated_at"] as const;
-export const UPDATE_PARAMS = [...CHANGEABLE, ...FIXED] as const;
+const CHANGEABLE = restNames("always");
+export const CREATE_PARAMS = [...restNames("once"), ...CHANGEABLE];
+export const UPDATE_PARAMS = [...CHANGEABLE, ...FIXED];
 
 function readQuery(request: RestRequest, known: readonly string[]): WireParams {
   const start = request.url.indexOf("?");
@@ -174,32 +173,5 @@ function readChanges(values: WireParams["values"]) {
     verificationStatus: toWord(STATUS_WORDS, values.get("verification_status")),
     documentType: toWord(DOCUMENT_TYPE_WORDS, values.get("document_type")),
     documentNumber: values.get("document_number") as string,
-  };
-}
-
-/** The fixed fields that were given. Forms have no numbers: a time is its text. No other kind of value is stored. */
-function readFixed(values: WireParams["values"]) {
-  const given: [name: string, value: string][] = [];
-  const faults: FieldFault[] = [];
-  for (const name of FIXED) {
-    const value = values.get(name);
-    if (typeof value === "string" || typeof value === "number") given.push([name, String(value)]);
-    else if (values.has(name)) faults.push(isFixed(name));
-  }
-  return { given, faults };
-}
-
-function isFixed(name: string): FieldFault {
-  const message = "can't be changed: leave it out, or send the stored value";
-  return { path: [name], kind: "invalid", message };
-}
-
-function findChangedFixed(values: WireParams["values"], stored: Kyc): FieldFault[] {
-  const rendered = {
-    ...{ id: stored.id, customer_id: stored.customerId },
-    ...{ created_at: toSeconds(stored.createdAt), updated_at: toSeconds(stored.updatedAt) },
-  };
-  const equals = (value: unknown, field: string | number) =>
-    value === field || (typeof field === "number" && value === String(field));
-  return FIXED.filter((name) => values.has(name) && !equals(values.get(name), rendered[name])).map(isFixed);
+  } satisfies Record<FieldOfRest<RestName<"always">>, unknown>;
 }

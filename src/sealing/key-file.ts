@@ -2,9 +2,9 @@ import { randomBytes } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { ConfigError } from "../config.ts";
 import { DataDirError, openDataDir } from "../db/embedded/data-dir.ts";
 import { createWholeFile, currentUser, makePrivate, replaceFile } from "../lib/private-files.ts";
+import { ConfigError } from "../lib/settings.ts";
 import { formatKey, parseKeys } from "./key-list.ts";
 import type { EncryptionKey } from "./keyring.ts";
 
@@ -34,6 +34,17 @@ export async function readKeyFile(
       `other users may read or change the key file ${path}, and its mode can't be changed: ${codeOf(error)}`,
     );
   });
+  return parseText(path, text);
+}
+
+/** The keys in the file, newest first, which stays as it is. Fails as `readKeyFile`, and if there is no such file. */
+export async function readKeyList(path: string): Promise<EncryptionKey[]> {
+  const text = await readText(path);
+  if (text === null) throw new ConfigError([`there is no file ${path}`]);
+  return parseText(path, text);
+}
+
+function parseText(path: string, text: string): EncryptionKey[] {
   const { keys, faults } = parseKeys(text.trim().split("\n"));
   if (faults.length > 0) throw new ConfigError(faults.map((fault) => `the file ${path} ${fault}`));
   return keys;

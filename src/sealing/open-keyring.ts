@@ -1,19 +1,21 @@
 import { join, resolve } from "node:path";
-import { type Config, ConfigError } from "../config.ts";
 import type { Database } from "../db/client.ts";
 import { isLoopback, readServerAddress } from "../db/pool/server-address.ts";
+import type { DatabaseConfig } from "../db/settings.ts";
+import { ConfigError } from "../lib/settings.ts";
 import { createKeyFile, mintKey, readKeyFile, requireOwnKeyFile } from "./key-file.ts";
 import { Keyring } from "./keyring.ts";
 import { readMilestones } from "./milestones.ts";
 import type { SealedPlace } from "./place.ts";
 import { findKeyFaults, listRegisteredKeys, type RegisteredKey, registerNewestKey } from "./registry.ts";
+import type { SealingConfig } from "./settings.ts";
 
-type Settings = Pick<Config, "databaseUrl" | "dataDir" | "encryptionKeys" | "encryptionKeysFile">;
+type Settings = Pick<DatabaseConfig, "databaseUrl" | "dataDir"> & SealingConfig;
 
 const HOW_TO_MAKE_ONE = "ENCRYPTION_KEYS=2026:$(openssl rand -base64 32)";
 
 /** The path of the key file, which is used if the environment has no keys. */
-export function keyFileOf(config: Pick<Config, "dataDir" | "encryptionKeysFile">): string {
+export function keyFileOf(config: Pick<Settings, "dataDir" | "encryptionKeysFile">): string {
   return config.encryptionKeysFile
     ? resolve(config.encryptionKeysFile)
     : join(resolve(config.dataDir), "encryption-keys");

@@ -5,10 +5,12 @@ import { startRecurring } from "../lib/recurring.ts";
 import type { Keyring } from "./keyring.ts";
 
 /**
- * Half of the 2^32 texts that one key may seal. Up to that limit, the probability that two of its random nonces are equal
- * is below 2^-32 (NIST SP 800-38D).
+ * The number of texts that one key may seal. Up to this limit, the probability that two of its random nonces are equal is
+ * below 2^-32 (NIST SP 800-38D).
  */
-export const MANY_SEALS = 2 ** 31;
+export const MOST_SEALS = 2 ** 32;
+/** Half of it: it is time to change to a new key. */
+export const MANY_SEALS = MOST_SEALS / 2;
 /** Milliseconds. */
 const ADD_EVERY_MS = 60_000;
 
@@ -36,14 +38,28 @@ export async function addSealCounts(db: Executor, keys: Keyring): Promise<Map<st
   return totals;
 }
 
+const selectTotals = statement(
+  () => sql`select id, seals::float8 from encryption_keys`,
+  ([id, seals]: [string, number]) => [id, seals] as const,
+);
+
 /**
  * Adds the counts every minute, and a last time when the returned function is called. `onMany` is called once for each key
- * that has sealed so many texts that it should be replaced.
+ * that has sealed so many texts that it should be replaced. `onTotals` gets what each key of the database has
+ * sealed, at the start and every minute.
  */
 export function countSeals(
   db: Executor,
   keys: Keyring,
-  { onMany, onFailure }: { onMany(keyId: string, seals: number): void; onFailure(error: unknown): void },
+  {
+    onMany,
+    onTotals = () => {},
+    onFailure,
+  }: {
+    onMany(keyId: string, seals: number): void;
+    onTotals?(totals: ReadonlyMap<string, number>): void;
+    onFailure(error: unknown): void;
+  },
 ): () => Promise<void> {
   const reported = new Set<string>();
   const work = async () => {
@@ -53,7 +69,11 @@ export function countSeals(
       onMany(id, seals);
     }
   };
-  const stop = startRecurring({ work, pause: () => ADD_EVERY_MS, delay: ADD_EVERY_MS, onFailure });
+  const tell = async () => {
+    await work();
+    onTotals(new Map(await selectTotals(db, {})));
+  };
+  const stop = startRecurring({ work: tell, pause: () => ADD_EVERY_MS, onFailure });
   return async () => {
     await stop();
     await work().catch(onFailure);

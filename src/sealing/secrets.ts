@@ -4,7 +4,8 @@ import type { Database } from "../db/client.ts";
 import { secrets } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
 import { type Keyring, keyIdOf } from "./keyring.ts";
-import { describeFailure, type Resealing, type SealedPlace } from "./place.ts";
+import type { Resealing, SealedPlace } from "./place.ts";
+import { resealTexts } from "./reseal.ts";
 
 /** Bytes. */
 const LENGTH = 32;
@@ -70,22 +71,27 @@ export const sealedSecrets: SealedPlace = {
 };
 
 /** Opens all secrets and, if it `writes`, seals those anew that are not sealed under the newest key. */
-async function visit(
+function visit(
   db: Database,
   keys: Keyring,
   { writes, onStep }: { writes: boolean; onStep: (seen: number) => void },
 ): Promise<Resealing> {
-  const total: Resealing = { resealed: 0, unreadable: [] };
-  for (const { name, sealed: old } of await selectAll(db, {})) {
-    onStep(1);
-    try {
-      const text = keys.open(old, placeOf(name));
-      if (!writes || keyIdOf(old) === keys.newestId) continue;
-      const sealed = keys.seal(text, placeOf(name));
-      total.resealed += (await replace(db, { name, old, sealed })).length;
-    } catch (error) {
-      total.unreadable.push({ kind: "secret", account: null, id: name, why: describeFailure(error) });
-    }
-  }
-  return total;
+  return resealTexts<{ name: string; sealed: string }, string>({
+    steps: async function* () {
+      yield await selectAll(db, {});
+    },
+    nameOf: ({ name }) => ({ kind: "secret", account: null, id: name }),
+    renew: ({ name, sealed }) => {
+      const text = keys.open(sealed, placeOf(name));
+      return writes && keyIdOf(sealed) !== keys.newestId ? keys.seal(text, placeOf(name)) : undefined;
+    },
+    replace: async (replacements) => {
+      let written = 0;
+      for (const { from, to } of replacements) {
+        written += (await replace(db, { name: from.name, old: from.sealed, sealed: to })).length;
+      }
+      return written;
+    },
+    onStep,
+  });
 }

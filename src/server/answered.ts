@@ -1,33 +1,50 @@
 import type { Logger } from "pino";
 import type { OperationContext, UnreadableNumber } from "../context.ts";
 import type { Observed } from "../graphql/observed.ts";
+import type { RequestSpan } from "../lib/span-scope.ts";
 import type { Metrics } from "../metrics.ts";
+import type { Tracing } from "./tracing.ts";
 
-/** What is told of a request that was answered. */
+/** The data about an answered request for metrics and log. */
 interface Answered {
   requestId: string;
   /** Of the client. */
   address: string;
   method: string;
-  /** The pattern of the route, never the path or the query: those can hold anything. */
+  /** The pattern of the route, never the path or query, because those can contain anything. */
   route: string;
   status: number;
   /** From the request's headers to the end of its answer. Milliseconds. */
   elapsed: number;
-  /** Undefined if no operation could know the request. */
+  /** Undefined if the request did not reach a surface. */
   context: OperationContext | undefined;
-  /** Null where it was not for GraphQL's answer. */
+  /** Null if it was not a request for a GraphQL operation. */
   observed: Observed | null;
+  /** Of the failure that it was answered with as a whole. */
+  failureCode: string | undefined;
+  /** Undefined: it is not traced. */
+  span: RequestSpan | undefined;
 }
 export type RecordAnswered = (answered: Answered) => void;
 
 /**
- * Counts each request that was answered, and writes its line in the log, and another one if document numbers that the
- * answer needed can't be decrypted: it names their records.
+ * Counts each answered request and writes its log line. If document numbers that the answer needed can't be decrypted,
+ * another line names their records.
  */
-export function createAnswerRecord(log: Logger, metrics: Metrics): RecordAnswered {
-  return ({ requestId, address, method, route, status, elapsed, context, observed }) => {
+export function createAnswerRecord(
+  log: Logger,
+  metrics: Metrics,
+  tracing: Tracing | undefined,
+): RecordAnswered {
+  return (answered) => {
+    const { requestId, address, method, route, status, elapsed, context, observed, span } = answered;
     const viewer = context?.viewer;
+    const traceId = span?.traceId;
+    const failure = failureOf(answered);
+    if (failure !== undefined) metrics.countFailure(route, failure);
+    if (span) {
+      tracing?.end(span, { requestId, method, route, status, failure, operation: observed?.operation });
+    }
     const ms = Math.round(elapsed * 100) / 100;
     metrics.observeRequest(method, route, status, ms / 1000);
     if (observed) metrics.observeOperation(observed.operation, observed.outcome, ms / 1000);
@@ -36,13 +53,14 @@ export function createAnswerRecord(log: Logger, metrics: Metrics): RecordAnswere
       const kycIds = [...new Set(context.unreadable.map(({ kycId }) => kycId))];
       metrics.countUnreadable(kycIds.length);
       log.error(
-        { requestId, account: viewer?.accountId, kycIds, err: cause },
+        { requestId, traceId, account: viewer?.accountId, kycIds, err: cause },
         "document numbers can't be decrypted",
       );
     }
     log.info(
       {
         requestId,
+        traceId,
         address,
         method,
         route,
@@ -51,9 +69,14 @@ export function createAnswerRecord(log: Logger, metrics: Metrics): RecordAnswere
         account: viewer?.accountId,
         token: viewer?.tokenId,
         operation: observed?.operation,
-        outcome: observed?.outcome,
+        outcome: observed?.outcome ?? failure,
       },
       "answered",
     );
   };
+}
+
+/** The code of the failure, or of the answer's first error; undefined: it has none. */
+function failureOf({ observed, failureCode }: Answered): string | undefined {
+  return observed && observed.outcome !== "OK" ? observed.outcome : failureCode;
 }

@@ -1,9 +1,10 @@
 import type { Logger } from "pino";
 import type { Authenticate } from "../auth/authenticate.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Keyring } from "../sealing/keyring.ts";
+import type { Tracing } from "./tracing.ts";
 
 /** What the server is made of. The caller passes everything in; nothing is read from the environment. */
 export interface AppParts {
@@ -20,6 +21,8 @@ export interface AppParts {
   authenticate: Authenticate;
   log: Logger;
   metrics: Metrics;
+  /** Undefined: nothing is traced. */
+  tracing?: Tracing | undefined;
   /** The token that GraphiQL and `/docs` get for a page key; null: none. */
   devToken: string | null;
   /** Whether the database is reachable and migrated. */

@@ -7,7 +7,7 @@ import { nothingHere, sendRestFailure } from "./failures.ts";
 import { registerHealth } from "./health.ts";
 import { createHttpServer, MAX_HEADER_SIZE } from "./http-server.ts";
 import { limitLoad } from "./load/admission.ts";
-import { Connections } from "./load/connections.ts";
+import { HttpConnections } from "./load/connections.ts";
 import { shedEarly } from "./load/shed-early.ts";
 import { watchMethods } from "./methods.ts";
 import { addRequestHooks } from "./request-hooks.ts";
@@ -17,9 +17,10 @@ import { registerSurfaces } from "./surfaces.ts";
 export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   const { config, log, metrics } = parts;
   const app = createHttpServer(parts);
-  const record = createAnswerRecord(log, metrics);
+  observeStatements(parts);
+  const record = createAnswerRecord(log, metrics, parts.tracing);
   const addressOf = createAddressOf(config.trustedProxies);
-  const connections = new Connections({ ...config, maxHeaderSize: MAX_HEADER_SIZE }, metrics);
+  const connections = new HttpConnections({ ...config, maxHeaderSize: MAX_HEADER_SIZE }, metrics);
   addRequestHooks(app, parts, { record, connections, addressOf });
   app.setErrorHandler(sendRestFailure);
   app.setNotFoundHandler(() => {
@@ -39,4 +40,14 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   shedEarly(app, { ...parts, admission, record, addressOf });
   connections.guard(app);
   return app;
+}
+
+function observeStatements({ db, metrics, tracing }: AppParts): void {
+  db.observe({
+    waited: metrics.observeWait,
+    statementEnded: (statement) => {
+      metrics.observeStatement(statement);
+      tracing?.statementEnded(statement);
+    },
+  });
 }

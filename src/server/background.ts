@@ -1,9 +1,11 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { Logger } from "pino";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import { startSweep } from "../idempotency/sweep.ts";
 import { endPlainNumbers, sealPlainNumbers } from "../kyc/number/sealed-numbers.ts";
+import { startCensus } from "../kyc/record-census.ts";
+import type { Metrics } from "../metrics.ts";
 import { watchKeyFile } from "../sealing/key-watch.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { watchMilestones } from "../sealing/milestones.ts";
@@ -19,6 +21,7 @@ interface Background {
   db: Database;
   keys: Keyring;
   log: Logger;
+  metrics: Metrics;
 }
 
 /**
@@ -26,11 +29,16 @@ interface Background {
  * database that does not answer, and an operator's stop allows ten seconds in total.
  */
 export function startBackground(background: Background): () => Promise<void> {
-  const { db, keys, log } = background;
+  const { db, keys, log, metrics } = background;
   const stops = [
     followKeyFile(background),
     sealWhatIsPlain(background),
+    startCensus(db, {
+      onCensus: metrics.setCensus,
+      onFailure: (err) => log.warn({ err }, "the records could not be counted for the metrics"),
+    }),
     countSeals(db, keys, {
+      onTotals: metrics.setSeals,
       onMany: (key, seals) =>
         log.warn({ key, seals }, "an encryption key has sealed half of what it may: change to a new one"),
       onFailure: (err) => log.warn({ err }, "what the encryption keys have sealed could not be counted"),

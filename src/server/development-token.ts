@@ -2,7 +2,7 @@ import type { FastifyInstance } from "fastify";
 import type { Authenticate } from "../auth/authenticate.ts";
 import { devTokenFile, ensureDevToken } from "../auth/dev-token.ts";
 import { PageKeys } from "../auth/page-keys.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import { RequestRefusal } from "../errors.ts";
 import type { Keyring } from "../sealing/keyring.ts";

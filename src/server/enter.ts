@@ -1,9 +1,9 @@
-import type { IncomingHttpHeaders } from "node:http";
-import type { FastifyReply, onRequestHookHandler, preHandlerHookHandler } from "fastify";
-import type { Surface } from "../audit/event.ts";
+import type { FastifyReply, FastifyRequest, onRequestHookHandler, preHandlerHookHandler } from "fastify";
 import type { OperationContext } from "../context.ts";
 import { toIdempotencyRequest } from "../idempotency/key.ts";
+import { withinSpan } from "../lib/span-scope.ts";
 import { runInTurn } from "../lib/turns.ts";
+import type { Surface } from "../vocabulary.ts";
 import type { AppParts } from "./app-parts.ts";
 import type { Admission } from "./load/admission.ts";
 import { countFailed, type RateLimiter } from "./rate-limit.ts";
@@ -27,9 +27,8 @@ export function createEntrance(
 ): Entrance {
   const { authenticate, config, db, keys, log, now } = parts;
   const enter = async (
-    headers: IncomingHttpHeaders,
+    { id: requestId, headers, span }: Pick<FastifyRequest, "id" | "headers" | "span">,
     surface: Surface,
-    requestId: string,
   ): Promise<OperationContext> => {
     const { authorization } = headers;
     const enteredAt = performance.now();
@@ -41,13 +40,13 @@ export function createEntrance(
     const idempotency = toIdempotencyRequest(headers["idempotency-key"]);
     return {
       ...{ db, keys, viewer, confirmViewer, surface, requestId, idempotency, reads, log, now },
-      ...{ unreadable: [], fieldErrors: [] },
+      ...{ unreadable: [], fieldErrors: [], traceId: span?.traceId },
     };
   };
   const enterBy =
     (surface: Surface): onRequestHookHandler =>
     (request, reply, done) => {
-      enter(request.headers, surface, request.id).then(
+      enter(request, surface).then(
         (context) => {
           request.operationContext = context;
           admission.pause(reply);
@@ -59,9 +58,10 @@ export function createEntrance(
     };
   const reenter: preHandlerHookHandler = (request, reply, done) => {
     admission.resume(reply);
-    const start = () => runInTurn(() => isWanted(reply) && done());
+    // A turn that others have begun, or the end of a body, belongs to no request.
+    const start = () => runInTurn(() => isWanted(reply) && withinSpan(request.span, done));
     if (reply.elapsedTime <= MOMENT) start();
-    else authenticate(request.headers.authorization).then(start, done);
+    else withinSpan(request.span, () => authenticate(request.headers.authorization)).then(start, done);
   };
   return { enterBy, reenter };
 }

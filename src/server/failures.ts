@@ -28,6 +28,9 @@ export function giveUp(
   for (const name of ANSWER_HEADERS) reply.removeHeader(name);
   reply.header("cache-control", "no-store");
   const failure = toFailure(error);
-  if (!(failure instanceof RequestRefusal)) logFailure(failure, { log: request.log, requestId: request.id });
+  request.failureCode = failure.code;
+  if (!(failure instanceof RequestRefusal)) {
+    logFailure(failure, { log: request.log, requestId: request.id, traceId: request.span?.traceId });
+  }
   return failure;
 }

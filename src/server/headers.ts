@@ -2,8 +2,8 @@ import type { IncomingHttpHeaders } from "node:http";
 import { cameOverTls } from "../lib/header-text.ts";
 
 /**
- * On every answer. Pages replace the policy by one that allows what they need. Origins of CORS_ORIGINS are let in by
- * CORS, which these don't concern.
+ * Headers of every answer. Pages replace the content security policy by one that allows what they need. They don't affect
+ * CORS.
  */
 const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   "x-content-type-options": "nosniff",
@@ -13,12 +13,12 @@ const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   "cross-origin-opener-policy": "same-origin",
 };
 
-/** If the client came over TLS, it is to come so for a year. Over plain HTTP it would mean nothing. */
+/** Sent only if the client used TLS, because browsers ignore it over plain HTTP. One year. */
 const STRICT_TRANSPORT = "max-age=31536000";
 
 /**
- * What every answer to a request with these headers has; a route may replace any of it. Unless a route says otherwise,
- * no cache may keep an answer: a kept error or probe would outlive its cause.
+ * The headers of every answer to a request with these headers. A route can replace each of them. By default no cache may
+ * store an answer: a stored error or probe would outlive its cause.
  */
 export function commonHeaders(request: IncomingHttpHeaders, requestId: string): Record<string, string> {
   return {
@@ -29,7 +29,7 @@ export function commonHeaders(request: IncomingHttpHeaders, requestId: string): 
   };
 }
 
-/** What a page of another origin may read of an answer. */
+/** Headers of an answer that a page of another origin may read. */
 export const EXPOSED_HEADERS = [
   "Allow",
   "ETag",
@@ -40,5 +40,5 @@ export const EXPOSED_HEADERS = [
   "WWW-Authenticate",
 ].concat(["Limit", "Remaining", "Reset"].map((figure) => `RateLimit-${figure}`));
 
-/** What CORS adds to the answer of a request that names no origin. */
+/** The headers that CORS adds to an answer if the request has no origin. */
 export const OF_NO_ORIGIN = { vary: "Origin", "access-control-expose-headers": EXPOSED_HEADERS.join(", ") };

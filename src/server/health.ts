@@ -4,10 +4,10 @@ import { toHttp, unavailable } from "../errors.ts";
 import { untilTurn } from "../lib/turns.ts";
 import type { Metrics } from "../metrics.ts";
 
-/** How long a probe of the database may take before it counts as failed. Milliseconds. */
+/** Time limit of a probe of the database. Milliseconds. */
 const PROBE_TIMEOUT = 2000;
 
-/** How long a probe speaks for the database: whoever asks, and however often, costs it no more. Milliseconds. */
+/** How long the result of a probe is used, so that many requests cause few probes. Milliseconds. */
 const PROBE_SPEAKS_FOR = 500;
 
 const ALWAYS = { config: { alwaysAnswered: true } };
@@ -21,7 +21,7 @@ export function registerHealth(
   app.get("/health", ALWAYS, async () => ({ status: "ok" }));
   app.get("/ready", ALWAYS, async (_request, reply) => {
     const status = parts.isDraining() ? "draining" : (await isReady()) ? "ready" : "unavailable";
-    // One prober that connects again is no storm, and it has nothing more to ask here.
+    // Close the prober's connection: it has nothing more to ask, and a single client that reconnects is no load.
     if (status === "draining") reply.header("connection", "close");
     if (status !== "ready") reply.code(503).headers(toHttp(unavailable()).headers);
     return reply.send({ status });
@@ -33,7 +33,7 @@ export function registerHealth(
   });
 }
 
-/** Those who ask while a probe is under way, or shortly after it began, have its answer. */
+/** Callers that ask while a probe is running, or shortly after it began, share its result. */
 function shared(probe: () => Promise<boolean>): () => Promise<boolean> {
   let answer: Promise<boolean> | undefined;
   const begin = async () => {

@@ -1,5 +1,6 @@
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from "fastify";
 import type { OperationContext } from "../context.ts";
+import type { RequestSpan } from "../lib/span-scope.ts";
 import type { AppParts } from "./app-parts.ts";
 import { sendRestFailure } from "./failures.ts";
 import { commonHeaders } from "./headers.ts";
@@ -12,6 +13,10 @@ declare module "fastify" {
     operationContext: OperationContext;
     /** Of the client, behind the proxies that are trusted. */
     clientAddress: string;
+    /** Undefined: the request is not traced. */
+    span: RequestSpan | undefined;
+    /** Of the failure that it is answered with; undefined: it has none, or it is in GraphQL's answer. */
+    failureCode: string | undefined;
   }
 }
 
@@ -63,5 +68,7 @@ export function createHttpServer({ config, log }: Pick<AppParts, "config" | "log
   app.decorateRequest("clientAddress", "");
   app.decorateRequest("rateLimit", null);
   app.decorateRequest("observed", null);
+  app.decorateRequest("span", undefined);
+  app.decorateRequest("failureCode", undefined);
   return app;
 }

@@ -2,8 +2,8 @@
 const LOOK_EVERY = 250;
 
 /**
- * Resolves when the shell that npx has put between itself and the gateway is gone: it dies of a SIGTERM to npx
- * without passing it on, and the gateway would run on with nobody to stop it. Never resolves where npx is not in play.
+ * Resolves when the shell between npx and the gateway has ended. A SIGTERM to npx ends that shell, which does not pass the
+ * signal on, so without this the gateway would keep running. Never resolves if the gateway was not started by npx.
  */
 export function launcherGone(): Promise<string> {
   return new Promise((resolve) => {

@@ -2,7 +2,7 @@ import { METHODS } from "node:http";
 import type { FastifyInstance, RouteOptions } from "fastify";
 import { RequestRefusal } from "../errors.ts";
 
-/** What is known of an address that has a route. */
+/** A path that has a route. */
 interface Path {
   methods: Set<string>;
   /** How its surface renders a failure. */
@@ -10,15 +10,15 @@ interface Path {
 }
 
 /**
- * Watches which routes are registered from now on. The function that it returns lets their paths answer every other
- * method that Node reads: OPTIONS with 204, any other with 405, both with `Allow`. Neither needs a token.
+ * Records which routes are registered from now on. The returned function makes their paths answer all other methods that
+ * Node supports: OPTIONS with 204, others with 405, both with `Allow`. Neither needs a token.
  */
 export function watchMethods(app: FastifyInstance): () => void {
   const paths = new Map<string, Path>();
   app.addHook("onRoute", function watch({ url, method, routePath, prefix }) {
-    // The route of CORS for preflights.
+    // The CORS plugin's route for preflights.
     if (url.includes("*")) return;
-    // Fastify adds the second address of a prefix's own route without a word.
+    // Fastify reports only one of the two paths of a prefix's own route.
     for (const path of routePath === "" && prefix !== "" ? [url, `${url}/`] : [url]) {
       const known = paths.get(path) ?? { methods: new Set(), errorHandler: this.errorHandler };
       for (const one of [method].flat()) known.methods.add(one);
@@ -45,7 +45,7 @@ function answerOtherMethods(app: FastifyInstance, url: string, { methods, errorH
   app.route({
     method: METHODS.filter((method) => !allowed.includes(method)),
     url,
-    // Before there is a body to read.
+    // Refuse before the body is read.
     onRequest: (_request, _reply, done) => {
       done(new RequestRefusal(405, "method_not_allowed", `Only ${allow} can be used here.`, { allow }));
     },

@@ -3,7 +3,7 @@ import { AppError } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
 import { networkOf } from "./client-address.ts";
 
-/** What a client is told of its limit, in headers and in GraphQL's extensions. */
+/** The state of a client's limit, for headers and GraphQL's extensions. */
 interface RateLimit {
   /** Requests of one window. */
   limit: number;
@@ -14,30 +14,31 @@ interface RateLimit {
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** Null: there is no limit, or the request has not come to it. */
+    /** Null if there is no limit or the request has not been counted yet. */
     rateLimit: RateLimit | null;
   }
 }
 
 export interface RateLimiter {
-  /** Counts a request of a token, or without a good one. Fails with RATE_LIMITED if its window has none left. */
+  /** Counts a request of a token, or of an address if there is no valid token. Fails with RATE_LIMITED at the limit. */
   count(request: FastifyRequest, reply: FastifyReply, tokenId?: string): Promise<void>;
 }
 
 const WINDOW = 60_000;
-/** Tokens, and addresses, that are remembered: the ones that asked last. */
+/** Tokens and addresses that are remembered. The least recently used are dropped. */
 const REMEMBERED = 10_000;
 
 /**
- * Limits the requests of each token to `limit` in a minute, and those without a good token of each address (of IPv6, each /64 network). A good token
- * is served whatever else comes from its address. This process counts for itself: several replicas allow so many each.
+ * Limits each token to `limit` requests in a minute, and each address (of IPv6, each /64 network) to as many without a
+ * valid token. A valid token is served regardless of other requests from its address. Each process counts separately, so
+ * each replica allows this many.
  */
 export async function createRateLimiter(
   app: FastifyInstance,
   limit: number,
   metrics: Metrics,
 ): Promise<RateLimiter> {
-  // Here, so that nobody loads it who has no limit.
+  // Loaded here, because it is needed only if there is a limit.
   const { default: rateLimit } = await import("@fastify/rate-limit");
   await app.register(rateLimit, { global: false });
   const window = { max: limit, timeWindow: WINDOW, cache: REMEMBERED };
@@ -66,7 +67,7 @@ export async function createRateLimiter(
   return { count };
 }
 
-/** Counts a request whose token is not good. Fails with what it is refused with. */
+/** Counts a request whose token is not valid. Fails with `failure`, or with RATE_LIMITED at the limit. */
 export async function countFailed(
   { count }: RateLimiter,
   request: FastifyRequest,

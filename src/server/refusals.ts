@@ -12,7 +12,7 @@ import { type AppError, RequestRefusal, toAppError } from "../errors.ts";
 import { renderFailure } from "../rest/errors.ts";
 import { commonHeaders } from "./headers.ts";
 
-/** What a request is known by in its answer and in the log. */
+/** Identifies a request in its answer and in the log. */
 export const newRequestId = () => `req_${randomUUID()}`;
 
 const MALFORMED = new RequestRefusal(400, "request_malformed", "The request is malformed.");
@@ -30,8 +30,8 @@ const CONNECTION_REFUSALS: Record<string, RequestRefusal> = {
 };
 
 /**
- * Answers what is not HTTP, or has too large headers: there is no request then, and the connection can't go on. A
- * client that keeps it open is cut after `patience` milliseconds.
+ * Answers invalid HTTP and too large headers. There is no request in this case, and the connection can't be used any more.
+ * If the client keeps it open, it is cut after `patience` milliseconds.
  */
 export function refuseConnection(error: ConnectionError, socket: Socket, patience: number): void {
   if (error.code === "ECONNRESET" || !socket.writable) return;
@@ -52,8 +52,8 @@ export function refuseConnection(error: ConnectionError, socket: Socket, patienc
 }
 
 /**
- * Makes a server answer CONNECT like any other unsupported method. Without a listener, Node closes the connection
- * without an answer. A client that keeps it open is cut after `patience` milliseconds.
+ * Makes a server answer CONNECT like any other unsupported method. Without a listener, Node closes the connection without
+ * an answer. If the client keeps it open, it is cut after `patience` milliseconds.
  */
 export function answerConnect(server: Server, patience: number): void {
   server.on("connect", (request, socket: Socket) => {
@@ -67,10 +67,7 @@ export function answerConnect(server: Server, patience: number): void {
   });
 }
 
-/**
- * Cuts the connection where nothing of the answer was taken for so many milliseconds: whoever asks and does not read
- * would keep it for ever.
- */
+/** Cuts the connection if the client reads nothing of its answer for `sendTimeout` milliseconds. */
 export function cutSlowReader(response: ServerResponse, sendTimeout: number): void {
   response.setTimeout(sendTimeout, cut);
 }
@@ -81,8 +78,8 @@ const cut = (socket?: Socket) => socket?.destroy();
 const UNCODED = /^[\s,]*(?:identity(?:[\s,]+|$))*$/i;
 
 /**
- * Headers that a request may have once. Of two, a proxy on the way may have read the other one; Node joins some, and
- * drops the second of others.
+ * Headers that a request may have only once. If there were two, a proxy could have used the other one; Node joins some of
+ * them and drops the second of others.
  */
 const ONCE = new Map(
   ["Host", "Authorization", "Content-Length", "Content-Type", "Idempotency-Key", "Kyc-Reason"].map((name) => [
@@ -102,7 +99,7 @@ const TOO_MANY_HEADERS = new RequestRefusal(
   `The request has more than ${MAX_HEADERS} headers.`,
 );
 
-/** Why a request with these headers can't be served, whatever it asks for. */
+/** Why a request with these headers can't be served, regardless of its route. */
 export function findHeaderFault(request: IncomingMessage): RequestRefusal | undefined {
   if (request.rawHeaders.length > 2 * MAX_HEADERS) return TOO_MANY_HEADERS;
   const { headers, httpVersion } = request;
@@ -132,7 +129,7 @@ function findRepeated(rawHeaders: readonly string[]): string | undefined {
   return undefined;
 }
 
-/** Why a request for WebSocket can't be served. A server may ignore the wish for any other protocol. */
+/** Why a request for WebSocket can't be served. Requests to upgrade to other protocols may be ignored. */
 export function findUpgradeFault({ upgrade }: IncomingHttpHeaders): RequestRefusal | undefined {
   if (!/(?:^|,)\s*websocket\s*(?:[,/]|$)/i.test(upgrade ?? "")) return undefined;
   return new RequestRefusal(426, "upgrade_required", "WebSocket is not supported here: use HTTP/1.1.", {
@@ -142,8 +139,8 @@ export function findUpgradeFault({ upgrade }: IncomingHttpHeaders): RequestRefus
 }
 
 /**
- * A name or an IPv4 address, or an IPv6 address in brackets, with a port or without: RFC 9110, section 7.2, but for
- * the comma, by which a proxy joins two.
+ * A name, an IPv4 address, or an IPv6 address in brackets, with an optional port: RFC 9110, section 7.2, but without the
+ * comma, with which a proxy joins two hosts.
  */
 const HOST = /^(?:(?:[\w.~!$&'()*+;=-]|%[\da-f]{2})+|\[([\da-f:.]+)\])(?::(\d*))?$/i;
 const MAX_PORT = 65_535;
@@ -153,11 +150,11 @@ function isHost(text: string): boolean {
   return host !== undefined && (address === undefined || isIPv6(address)) && Number(port ?? 0) <= MAX_PORT;
 }
 
-/** Fastify's own refusals of a request, in our words: its texts quote the request. */
+/** Replaces Fastify's own refusals by ours, because its texts quote the request. */
 export function toFailure(error: unknown): AppError | RequestRefusal {
   if (error instanceof RequestRefusal) return error;
   const { code, statusCode } = error as Partial<FastifyError>;
-  // The client went away before it had sent all: nobody reads the answer.
+  // The client left before it had sent everything, so nobody reads the answer.
   if (code === "ECONNRESET") return new RequestRefusal(400, "request_malformed", "The request ended early.");
   if (!code?.startsWith("FST_") || statusCode === undefined || statusCode >= 500) return toAppError(error);
   if (statusCode === 413)

@@ -1,26 +1,28 @@
 import type { FastifyInstance } from "fastify";
+import { withinSpan } from "../lib/span-scope.ts";
 import type { RecordAnswered } from "./answered.ts";
 import type { AppParts } from "./app-parts.ts";
 import type { AddressOf } from "./client-address.ts";
 import { commonHeaders } from "./headers.ts";
-import type { Connections } from "./load/connections.ts";
+import type { HttpConnections } from "./load/connections.ts";
 import { cutSlowReader, findHeaderFault } from "./refusals.ts";
 
 /** Adds the hooks of every request. They take callbacks: what waits for nothing needs no promise. */
 export function addRequestHooks(
   app: FastifyInstance,
-  { config, isClosed }: AppParts,
+  { config, isClosed, tracing }: AppParts,
   {
     record,
     connections,
     addressOf,
-  }: { record: RecordAnswered; connections: Connections; addressOf: AddressOf },
+  }: { record: RecordAnswered; connections: HttpConnections; addressOf: AddressOf },
 ): void {
   app.addHook("onRequest", (request, reply, done) => {
     // Now: later the connection may have ended, and a socket that is closed has no address.
     request.clientAddress = addressOf(request.raw);
     reply.headers(commonHeaders(request.headers, request.id));
-    done(findHeaderFault(request.raw));
+    request.span = tracing?.begin(request.headers);
+    withinSpan(request.span, () => done(findHeaderFault(request.raw)));
   });
   app.addHook("onSend", (request, reply, payload, done) => {
     if (request.operationContext?.idempotency?.replayed) reply.header("idempotent-replayed", "true");
@@ -31,9 +33,10 @@ export function addRequestHooks(
     done(null, payload);
   });
   app.addHook("onResponse", (request, reply, done) => {
-    const { id, method, observed } = request;
+    const { id, method, observed, failureCode, span } = request;
     record({
       ...{ requestId: id, address: request.clientAddress, method, status: reply.statusCode, observed },
+      ...{ failureCode, span },
       route: request.routeOptions.url ?? "unmatched",
       elapsed: reply.elapsedTime,
       context: request.operationContext,

@@ -4,7 +4,8 @@ import type { Logger } from "pino";
 import { createAuthenticator } from "../auth/authenticate.ts";
 import type { VerifyJwt } from "../auth/jwt.ts";
 import { openSignInNames } from "../auth/sign-in-name.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
+import type { TracingConfig } from "../config/tracing-settings.ts";
 import type { Database } from "../db/client.ts";
 import { openDataDir } from "../db/embedded/data-dir.ts";
 import { hasDatabase } from "../db/embedded/embedded.ts";
@@ -25,6 +26,7 @@ import { acceptMore } from "./load/acceptors.ts";
 import { openFilesLimit, roomForConnections } from "./load/open-files.ts";
 import { prepareDrain } from "./shutdown.ts";
 import { closeInTime, type Stop, StoppedAtStart, unlessStopped } from "./stop-signal.ts";
+import type { Tracing } from "./tracing.ts";
 import { toUrl, welcome } from "./welcome.ts";
 
 /**
@@ -95,14 +97,22 @@ async function run(
   for (const message of describeUnreached(keys)) log.warn(message);
   // Some time passes until the next line: a reader of one line, as `head -1`, has gone by then.
   await say(`KYC gateway ${readVersion()} is starting …`);
-  const stopBackground = startBackground({ config, db, keys, log });
+  const stopBackground = startBackground({ config, db, keys, log, metrics });
+  const tracing = config.tracing && (await openTracing(config.tracing, log));
+  if (tracing) metrics.watchSpans(() => tracing.counts);
   let app: FastifyInstance | undefined;
   try {
     const { token, hint } = await unlessStopped(stop, openDevToken(config, db, keys));
     const devToken = isLoopbackHost(config.host) ? token : null;
-    const authenticate = createAuthenticator(db, keys, Date.now, await jwtVerifier(config, db, keys, log));
+    const authenticate = createAuthenticator(
+      db,
+      keys,
+      Date.now,
+      await jwtVerifier(config, db, keys, log),
+      metrics.countForged,
+    );
     app = await createApp({
-      ...{ config, devToken, db, keys, authenticate, log, metrics, now: Date.now },
+      ...{ config, devToken, db, keys, authenticate, log, metrics, tracing, now: Date.now },
       isReady: async () => (await isWritable(db.urgent)) && (await isMigrated(db.urgent)),
       isDraining: () => state.draining,
       isClosed: () => state.closed,
@@ -120,6 +130,7 @@ async function run(
     });
     await Promise.all([drained, stopBackground()]);
     if (!(await drained)) log.warn("requests that did not end in time were cut");
+    await tracing?.close();
     log.info("stopped");
     return 0;
   } catch (error) {
@@ -155,6 +166,24 @@ async function jwtVerifier(
   const onFailure = (err: unknown) => log.warn({ err }, "the identity provider's keys could not be fetched");
   const nameSignIn = await openSignInNames(db, keys);
   return createJwtVerifier(jwt, { nameSignIn, now: Date.now, onFailure });
+}
+
+/** How often the log may say that spans are not exported. Milliseconds. */
+const SAY_AGAIN_MS = 60_000;
+
+async function openTracing(config: TracingConfig, log: Logger): Promise<Tracing> {
+  // Loaded only if it is needed: a gateway without a collector has no code of it.
+  const { startTracing } = await import("./opentelemetry.ts");
+  let saidAt = Number.NEGATIVE_INFINITY;
+  return startTracing(config, {
+    version: readVersion(),
+    onWarning: (message) => log.warn(message),
+    onFailure: (err) => {
+      if (performance.now() - saidAt < SAY_AGAIN_MS) return;
+      saidAt = performance.now();
+      log.warn({ err }, "spans could not be exported");
+    },
+  });
 }
 
 function baseUrl(app: FastifyInstance, host: string): string {

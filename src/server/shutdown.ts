@@ -3,19 +3,19 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
 import type { Acceptors } from "./load/acceptors.ts";
 
-/** A client that has just been answered may be sending its next request already. Milliseconds. */
+/** How long an idle connection stays open during a drain, because its next request may be on its way. Milliseconds. */
 const IDLE_GRACE = 500;
-/** How often connections are looked for that have become idle. Milliseconds. */
+/** How often idle connections are looked for. Milliseconds. */
 const SWEEP = 100;
-/** Leaves the database time to close within the ten seconds that an operator's stop allows. Milliseconds. */
+/** Time limit for the requests in progress. The database must close within the ten seconds of a stop, too. Milliseconds. */
 const REQUESTS_DEADLINE = 5000;
 
 /**
- * To be called before the app listens. The function that comes back drains it: afterwards nothing listens and no
- * connection is open. Requests that are under way, or that arrive on an open connection while it drains, are
- * answered; what has not ended after some seconds is cut, and false comes back. `onClosed` is called once nothing listens:
- * the app must send `Connection: close` with each answer from then on, and no earlier. Whoever is told so connects
- * again at once, and what waits to be accepted when the last one stops listening is reset by the system.
+ * Must be called before the app listens. The returned function drains the app: afterwards nothing listens and no connection
+ * is open. Requests in progress, and requests that arrive on open connections meanwhile, are answered. Requests that have
+ * not ended after some seconds are cut, and the function returns false. `onClosed` is called when nothing listens any more.
+ * From then on, and not earlier, the app must send `Connection: close` with each answer: clients that get it reconnect
+ * immediately, and the system resets connections that wait to be accepted when the last listener closes.
  */
 export function prepareDrain(
   app: FastifyInstance,
@@ -28,11 +28,11 @@ export function prepareDrain(
   });
   const closeIdle = () => {
     server.closeIdleConnections();
-    // To Node, a connection on which nothing was ever asked is busy: browsers open such ones in advance.
+    // Browsers open connections in advance. Node treats a connection without any request as busy.
     for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
   };
-  // Timers that are late, as after a long turn, come before anything is read: first all that has come is, and then all
-  // that has come meanwhile. A request in it would be lost otherwise, its connection being idle as far as anyone knows.
+  // After a long turn, late timers run before sockets are read. So read everything that has arrived, twice: otherwise a
+  // request that has arrived on a connection that still counts as idle would be lost.
   const closeIdleOnceRead = () => setImmediate(() => setImmediate(closeIdle));
   return async (acceptors, onClosed) => {
     let grace: NodeJS.Timeout | undefined;
@@ -46,7 +46,7 @@ export function prepareDrain(
     });
     const inTime = await Promise.race([
       closed.then(() => true),
-      // Does not keep the process alive once everything has ended.
+      // This must not keep the process alive.
       wait(REQUESTS_DEADLINE, false, { ref: false }),
     ]);
     clearTimeout(grace);

@@ -1,25 +1,25 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { launcherGone } from "./launcher.ts";
 
-/** Signals so close together are one wish to stop: npm passes on what reached the gateway already. Milliseconds. */
+/** Signals within this time count as one: npm passes on a signal that the gateway has received itself. Milliseconds. */
 const SAME_WISH = 500;
-/** Leaves time, of the ten seconds that an operator's stop allows, for what still has to be closed. Milliseconds. */
+/** Time limit for closing, within the ten seconds that a stop allows. Milliseconds. */
 const CLOSING_DEADLINE = 5000;
 
-/** Why the gateway is to stop. */
+/** Resolves with the reason why the gateway must stop. */
 export type Stop = Promise<string>;
 
 /**
- * Resolves with the first signal to stop, or when npx is gone. To be called before anything else: without a listener,
- * a signal ends the process on the spot, or is ignored if the process is the first one of a container. The listeners
- * stay: without them another signal would end the process.
+ * Resolves with the first signal to stop, or when npx has ended. Must be called before anything else: without a listener, a
+ * signal ends the process immediately, or is ignored if the process is the first one in a container. The listeners stay,
+ * because without them another signal would end the process.
  */
 export function awaitStop(): Stop {
   const signalled = new Promise<string>((resolve) => {
     let askedAt: number | undefined;
     const onSignal = (signal: string) => {
       askedAt ??= performance.now();
-      // Someone who presses Ctrl-C again does not want to wait.
+      // A second Ctrl-C means that the user does not want to wait.
       if (signal === "SIGINT" && performance.now() - askedAt > SAME_WISH) process.exit(130);
       resolve(signal);
     };

@@ -1,26 +1,26 @@
 import { makePageKey } from "../auth/page-keys.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 
-/** How to get a token: the header for curl that reads the one for development, or the command that makes one. */
+/** How to get a token: a curl header that reads the development token, or the command that creates one. */
 export type TokenHint = { header: string } | { command: string };
 
-/** The address for clients on this machine of a gateway that listens at this host and port. */
+/** The URL for clients on this machine of a gateway that listens on this host and port. */
 export function toUrl(host: string, port: number): string {
   const name = host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host;
   return `http://${name}:${port}`;
 }
 
-/** The paths of the pages that can use the token for development. */
+/** The paths of the pages that can use the development token. */
 export function pagesWithToken({ graphiql, docs }: Pick<Config, "graphiql" | "docs">): string[] {
   return [...(graphiql ? ["/graphql"] : []), ...(docs ? ["/docs"] : [])];
 }
 
-/** A link to a page that fills in the token for development, once. */
+/** A link to a page, which works once and fills in the development token. */
 export function linkTo(url: string, path: string, token: string): string {
   return `${url}${path}#key=${makePageKey(token, Date.now())}`;
 }
 
-/** The lines that a start prints. With `devToken`, the links to the pages carry a key for it. */
+/** The lines that a start prints. With `devToken`, the links to the pages contain a key for it. */
 export function welcome(
   url: string,
   config: Pick<Config, "graphiql" | "docs">,

@@ -3,7 +3,7 @@ import { exportJWK, exportSPKI, SignJWT, UnsecuredJWT } from "jose";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createJwtVerifier, type VerifyJwt } from "../../src/auth/jwt.ts";
 import { parseScopeMap } from "../../src/auth/scope-map.ts";
-import type { JwtConfig } from "../../src/config.ts";
+import type { JwtConfig } from "../../src/auth/settings.ts";
 import { AUDIENCE, type IdentityProvider, startIdentityProvider } from "../support/identity-provider.ts";
 
 const SECOND = 1000;
@@ -21,7 +21,8 @@ function createVerifier(claims: Partial<JwtConfig> = {}) {
   return createJwtVerifier(
     {
       ...{ issuer: provider.issuer, audience: AUDIENCE, jwksUrl: provider.jwksUrl },
-      ...{ account: undefined, accountClaim: "account", scopeClaim: "scope", scopeMap: new Map(), ...claims },
+      ...{ account: undefined, accountClaim: "account", scopeClaim: "scope", scopeMap: new Map() },
+      ...{ typ: undefined, ...claims },
     },
     {
       nameSignIn: (issuer, sub) => `jwt_${issuer} ${sub}`,

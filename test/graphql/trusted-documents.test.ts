@@ -3,9 +3,10 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ConfigError, parseConfig } from "../../src/config.ts";
+import { parseConfig } from "../../src/config/config.ts";
 import { readManifest } from "../../src/graphql/documents/manifest.ts";
 import { createValidation } from "../../src/graphql/documents/validation.ts";
+import { ConfigError } from "../../src/lib/settings.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { findKeyFaults, hashKey, toIdempotencyRequest } from "../../src/idempotency/key.ts";
+import { findIdempotencyKeyFaults, hashKey, toIdempotencyRequest } from "../../src/idempotency/key.ts";
 
 const ask = (header: string) => toIdempotencyRequest(header);
 /** As Node hands over a header that was sent as UTF-8. */
@@ -7,7 +7,7 @@ const asSent = (text: string) => Buffer.from(text).toString("latin1");
 
 test("without the header there is nothing to do once", () => {
   expect(toIdempotencyRequest(undefined)).toBeNull();
-  expect(findKeyFaults(null)).toEqual([]);
+  expect(findIdempotencyKeyFaults(null)).toEqual([]);
 });
 
 test.each([
@@ -20,7 +20,7 @@ test.each([
   ["letters that were sent as UTF-8", asSent("ключ")],
   ["letters that were sent as Latin-1", "cl\u00e9"],
 ])("%s is a key", (_name, header) => {
-  expect(findKeyFaults(ask(header))).toEqual([]);
+  expect(findIdempotencyKeyFaults(ask(header))).toEqual([]);
 });
 
 test.each([
@@ -31,7 +31,7 @@ test.each([
   ["a control character", "a\u0085b"],
   ["a zero-width space", asSent("a\u200bb")],
 ])("%s is refused, by the name of the header and without its value", (_name, header) => {
-  expect(findKeyFaults(ask(header))).toEqual([
+  expect(findIdempotencyKeyFaults(ask(header))).toEqual([
     { path: ["Idempotency-Key"], kind: "invalid", message: "must have 1 to 255 printable characters" },
   ]);
 });

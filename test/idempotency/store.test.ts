@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Executor } from "../../src/db/client.ts";
 import { replaceResults } from "../../src/idempotency/result-store.ts";
 import { claimKey, completeKey, removeExpiredKeys } from "../../src/idempotency/store.ts";
-import type { Kyc } from "../../src/kyc/kyc.ts";
-import { deleteKyc } from "../../src/kyc/store/write.ts";
+import type { Kyc } from "../../src/kyc/record.ts";
+import { deleteLockedKyc } from "../../src/kyc/store/write.ts";
 import { createTestDatabase } from "../support/database.ts";
 import { someEvent } from "../support/records.ts";
 
@@ -59,7 +59,7 @@ describe("no statement of the ledger reads more of it than it is about", () => {
     [
       "what a deletion takes",
       "_by_record",
-      (db) => deleteKyc(db, "account1", record, someEvent("account1", record.id)),
+      (db) => deleteLockedKyc(db, "account1", record, someEvent("account1", record.id)),
     ],
     [
       "a step of a rotation",

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Executor } from "../../src/db/client.ts";
-import type { Kyc } from "../../src/kyc/kyc.ts";
+import type { Kyc } from "../../src/kyc/record.ts";
 import * as lists from "../../src/kyc/store/list.ts";
 import * as records from "../../src/kyc/store/read.ts";
 import * as writes from "../../src/kyc/store/write.ts";
@@ -24,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => database.drop());
 
 const here = { createdAt: Date.parse("2025-01-01T00:30:00Z"), id: "0000000000012345" };
-const conditions: [keyof lists.Selection, unknown][] = [
+const conditions: [keyof lists.KycSelection, unknown][] = [
   ["customerId", "customer7"],
   ["verificationStatus", "failed"],
   ["documentType", "visa"],
@@ -36,10 +36,10 @@ const conditions: [keyof lists.Selection, unknown][] = [
 ];
 const combined = Array.from({ length: 2 ** conditions.length }, (_, bits) =>
   Object.fromEntries(conditions.filter((_condition, index) => bits & (1 << index))),
-) as lists.Selection[];
+) as lists.KycSelection[];
 // While plain numbers are left: in the place of the digests alone.
 const numberAnywhere = { digests: ["D1.1", "D1.41"], plain: "1" };
-const selections: lists.Selection[] = [
+const selections: lists.KycSelection[] = [
   ...combined,
   { numberAnywhere },
   { customerId: "customer7", numberAnywhere },
@@ -130,9 +130,9 @@ describe("each statement reads ranges of an index, and never the table", () => {
       await records.findPosition(database.db, "account1", here.id);
       await writes.insertKyc(database.db, "account1", kyc, event);
       const change = { kyc: { ...kyc, version: 2 }, number: kyc, event };
-      expect(await writes.updateKyc(database.db, "account1", change)).toBe(true);
-      expect(await writes.updateKyc(database.db, "account1", change)).toBe(false);
-      await writes.deleteKyc(database.db, "account1", kyc, event);
+      expect(await writes.updateKycAtVersion(database.db, "account1", change)).toBe(true);
+      expect(await writes.updateKycAtVersion(database.db, "account1", change)).toBe(false);
+      await writes.deleteLockedKyc(database.db, "account1", kyc, event);
     });
     await expectIndexRanges([...new Set(texts.filter((text) => !text.includes('insert into "kycs"')))]);
   });
@@ -224,7 +224,7 @@ describe("changes that are asked for at once", () => {
     event: { ...someEvent(account, record(id).id), reason: verificationStatus },
   });
   const ask = (changes: writes.KycChange[]) =>
-    Promise.all(changes.map((one) => writes.updateKyc(database.db, account, one)));
+    Promise.all(changes.map((one) => writes.updateKycAtVersion(database.db, account, one)));
   const reasonsOf = async (id: string) => {
     const written = await database.db.execute<{ reason: string }>(
       `select reason from audit_events where kyc_ids = '{${record(id).id}}' and reason <> '' order by sequence`,
@@ -268,7 +268,7 @@ describe("changes that are asked for at once", () => {
 
   test("touch no record of another account", async () => {
     await insert("F");
-    expect(await writes.updateKyc(database.db, "others", change("F", 2, "failed"))).toBe(false);
+    expect(await writes.updateKycAtVersion(database.db, "others", change("F", 2, "failed"))).toBe(false);
     expect(await records.findKyc(database.db, account, record("F").id)).toMatchObject({ version: 1 });
   });
 });

@@ -2,10 +2,10 @@ import { mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promise
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { ConfigError } from "../../src/config.ts";
 import type { Executor } from "../../src/db/client.ts";
 import { sealNumber } from "../../src/kyc/number/document-number.ts";
 import { insertKyc, type NewKyc } from "../../src/kyc/store/write.ts";
+import { ConfigError } from "../../src/lib/settings.ts";
 import { SEALED_PLACES } from "../../src/sealed-places.ts";
 import { parseKeys } from "../../src/sealing/key-list.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";

@@ -6,7 +6,7 @@ import { createJwtVerifier } from "../../src/auth/jwt.ts";
 import { SCOPES, type Scope } from "../../src/auth/scopes.ts";
 import { openSignInNames } from "../../src/auth/sign-in-name.ts";
 import { issueToken } from "../../src/auth/tokens.ts";
-import { type Config, parseConfig } from "../../src/config.ts";
+import { type Config, parseConfig } from "../../src/config/config.ts";
 import type { Database } from "../../src/db/client.ts";
 import { isMigrated } from "../../src/db/migrating/pending.ts";
 import { createLog } from "../../src/log.ts";

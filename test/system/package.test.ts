@@ -75,11 +75,15 @@ test("the package holds what was built, and no source, test, token or data", () 
   );
 });
 
-test("the package has what each of its README's links names, and nothing of a source that is gone", async () => {
+test("the package has what each link of its documents leads to, and nothing of a source that is gone", async () => {
   const paths = packed.files.map(({ path }) => path);
-  const links = [...(await readFile(join(ROOT, "README.md"), "utf8")).matchAll(/\]\(([^)#:]+)\)/g)];
-  expect(links.length).toBeGreaterThan(1);
-  for (const [, link] of links) expect(paths).toContain(link);
+  const documents = paths.filter((path) => /^(docs\/)?\w+\.md$/.test(path));
+  expect(documents.length).toBeGreaterThan(5);
+  for (const document of documents) {
+    const text = await readFile(join(ROOT, document), "utf8");
+    for (const [, link = ""] of text.matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g))
+      expect(paths, document).toContain(join(dirname(document), link));
+  }
   expect(paths).not.toContain("dist/kyc/gone.js");
   expect(paths).toContain("dist/pages/browser/docs.js");
 });

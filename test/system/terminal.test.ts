@@ -77,11 +77,15 @@ test.each([
   expect(stderr).toContain(`Did you mean ${meant}?`);
 });
 
-test("bash completes commands and options", async () => {
+test("bash completes commands, options and scopes", async () => {
   const suggest = async (...words: string[]) => (await runCli(["complete", "--", ...words])).stdout;
   expect(await suggest("to")).toMatch(/^token\t/m);
   expect(await suggest("token", "cr")).toMatch(/^create\t/m);
   expect(await suggest("token", "create", "--ac")).toMatch(/^--account\t/m);
+  expect(await suggest("token", "create", "--scopes", "")).toMatch(/^kyc:read\t.*\n(.*\n)*audit:read\t/m);
+  expect(await suggest("token", "create", "--scopes", "kyc:read,kyc:w")).toMatch(
+    /^kyc:read,kyc:write\t\n:4$/m,
+  );
   const script = await runCli(["completion", "bash"]);
   expect(script).toMatchObject({ code: 0, stderr: "" });
   const check = start("bash", ["-nc", script.stdout]);

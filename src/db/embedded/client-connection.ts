@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto";
 import type { Socket } from "node:net";
+import { StatementNames } from "./statement-names.ts";
 import {
   fatalError,
   MessageReader,
@@ -7,7 +7,7 @@ import {
   ProtocolError,
   READY,
   renameStatement,
-  welcome,
+  sessionStart,
 } from "./wire.ts";
 
 /** Messages that the engine gets in one go. */
@@ -21,7 +21,7 @@ export interface Batch {
   leaves: boolean;
 }
 
-export interface ConnectionEvents {
+export interface ClientEvents {
   /** There is a batch to run, or the client reads its answers again. */
   ready(connection: ClientConnection): void;
   /** The client is gone or has been sent away: nothing it sent before runs any more. */
@@ -39,9 +39,6 @@ const CANCEL_REQUEST = 80877102;
 const HIGH_WATER = 1024 * 1024;
 /** How long a client that was sent away may take to read why. Milliseconds. */
 const LINGER = 1000;
-/** The engine tells statement names apart by their first 63 bytes, of which the prefix takes a few. */
-const LONGEST_NAME = 43;
-
 /**
  * COPY FROM STDIN makes the engine read on inside one call, and it exits where the call holds no data. This refusal
  * follows whatever might be such a statement; after any other the engine ignores it.
@@ -53,15 +50,12 @@ const REFUSE_COPY = message("f", "the embedded database takes no data from STDIN
  * this connection alone, and writes answers back. Knows nothing of the engine or of other connections.
  */
 export class ClientConnection {
-  /** What the names of this connection's statements begin with, in the engine. */
-  readonly prefix: string;
-  /** Whether it may have left statements in the engine. */
-  hasStatements = false;
+  readonly names: StatementNames;
   gone = false;
 
   readonly #id: number;
   readonly #socket: Socket;
-  readonly #events: ConnectionEvents;
+  readonly #events: ClientEvents;
   readonly #parameters: Record<string, string>;
   readonly #reader = new MessageReader();
   readonly #batches: Batch[] = [];
@@ -71,13 +65,11 @@ export class ClientConnection {
   #answerDue = false;
   #gathered: Buffer[] = [];
   #gatheredSize = 0;
-  #stale: string[] = [];
-  #unnamed = 0;
 
   /** Begins to read the socket. `parameters` are what the client is told of the server's settings. */
-  constructor(id: number, socket: Socket, parameters: Record<string, string>, events: ConnectionEvents) {
+  constructor(id: number, socket: Socket, parameters: Record<string, string>, events: ClientEvents) {
     this.#id = id;
-    this.prefix = `c${id}:`;
+    this.names = new StatementNames(id);
     this.#socket = socket;
     this.#parameters = parameters;
     this.#events = events;
@@ -178,7 +170,7 @@ export class ClientConnection {
       this.#started = true;
       // A client that asks for a later minor version learns that this is 3.0.
       if ((code & 0xffff) > 0) this.#socket.write(message("v", Buffer.alloc(8)));
-      this.#socket.write(welcome(this.#id, this.#parameters));
+      this.#socket.write(sessionStart(this.#id, this.#parameters));
     } else {
       throw new ProtocolError("unsupported frontend protocol");
     }
@@ -206,7 +198,7 @@ export class ClientConnection {
       default:
         this.#gather(
           type,
-          renameStatement(source, (name) => this.#serverName(name, type === "P")),
+          renameStatement(source, (name) => this.names.serverName(name, type === "P")),
         );
     }
     return true;
@@ -224,31 +216,13 @@ export class ClientConnection {
     const batch: Batch = { messages: leaves ? [] : this.#gathered, endsReady, leaves, stale: [] };
     // Before the engine is ready again it may be skipping messages after an error, a Close among them.
     if (endsReady) {
-      batch.stale = this.#stale;
-      this.#stale = [];
+      batch.stale = this.names.takeStale();
     }
     this.#batches.push(batch);
     this.#waiting += sizeOf(batch.messages);
     this.#gathered = [];
     this.#gatheredSize = 0;
   }
-
-  /** A name that no other connection uses. Each unnamed statement gets one of its own and supersedes the last. */
-  #serverName(name: string, parses: boolean): string {
-    if (parses) this.hasStatements = true;
-    if (name !== "") return `${this.prefix}=${shorten(name)}`;
-    if (parses) {
-      if (this.#unnamed > 0) this.#stale.push(`${this.prefix}${this.#unnamed}`);
-      this.#unnamed += 1;
-    }
-    return `${this.prefix}${this.#unnamed}`;
-  }
-}
-
-function shorten(name: string): string {
-  return Buffer.byteLength(name) <= LONGEST_NAME
-    ? name
-    : createHash("sha256").update(name).digest("base64url");
 }
 
 function sizeOf(messages: Buffer[]): number {

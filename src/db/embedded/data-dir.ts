@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, readdirSync, type Stats, statSync } from "node:fs";
+import { accessSync, constants, lstatSync, mkdirSync, readdirSync, type Stats, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { currentUser, FOLDER_MODE, OF_OTHERS } from "../../lib/private-files.ts";
 
@@ -24,11 +24,33 @@ export function openDataDir(dataDir: string): string {
     makeFolders(folder);
     requireOwn(folder);
   } catch (error) {
-    if (error instanceof DataDirError) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new DataDirError(`DATA_DIR ${folder} can't be used: ${REASONS[code ?? ""] ?? message}`, code);
+    throw asDataDirError(folder, error);
   }
   return folder;
+}
+
+/**
+ * Whether the data folder is there. Makes nothing. Fails with DataDirError if a start could not use it, or could not
+ * make it.
+ */
+export function inspectDataDir(dataDir: string): boolean {
+  const folder = resolve(dataDir);
+  try {
+    const isThere = isFolder(folder);
+    if (isThere) requireOwn(folder);
+    let nearest = folder;
+    while (!isFolder(nearest)) nearest = dirname(nearest);
+    accessSync(nearest, constants.W_OK | constants.X_OK);
+    return isThere;
+  } catch (error) {
+    throw asDataDirError(folder, error);
+  }
+}
+
+function asDataDirError(folder: string, error: unknown): DataDirError {
+  if (error instanceof DataDirError) return error;
+  const { code, message } = error as NodeJS.ErrnoException;
+  return new DataDirError(`DATA_DIR ${folder} can't be used: ${REASONS[code ?? ""] ?? message}`, code);
 }
 
 const REASONS: Record<string, string> = {

@@ -1,5 +1,14 @@
-import { closeSync, constants, fstatSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
-import { join } from "node:path";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  writeSync,
+} from "node:fs";
+import { join, resolve } from "node:path";
 import { DataDirError } from "./data-dir.ts";
 
 /** Another process has the data folder open. */
@@ -32,10 +41,24 @@ export async function lockFolder(folder: string): Promise<() => void> {
   return () => closeSync(fd);
 }
 
-function openLockFile(file: string): number {
+/** The id of the process that holds a folder, as far as its lock says it; undefined if none does. Nothing is changed. */
+export async function findLockHolder(folder: string): Promise<string | undefined> {
+  const file = join(resolve(folder), "lock");
+  if (!existsSync(file)) return undefined;
+  // @ts-expect-error: the package has no type declarations
+  const { tryLock } = (await import("fs-native-extensions")) as { tryLock(fd: number): boolean };
+  const fd = openLockFile(file, 0);
+  try {
+    return tryLock(fd) ? undefined : readFileSync(fd, "utf8").trim() || "of another program";
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function openLockFile(file: string, create: number = constants.O_CREAT): number {
   try {
     // Without O_NONBLOCK, a pipe of this name could block the start.
-    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+    const flags = constants.O_RDWR | create | constants.O_NOFOLLOW | constants.O_NONBLOCK;
     return openSync(file, flags, 0o600);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ELOOP") throw error;

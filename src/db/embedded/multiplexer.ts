@@ -195,7 +195,8 @@ export class Multiplexer {
   async #clearUp(connection: ClientConnection, engine: Engine): Promise<void> {
     const remains: Buffer[] = [];
     if (connection === this.#holder) remains.push(ROLL_BACK);
-    if (connection.hasStatements) remains.push(RESET_SESSION, dropStatements(connection.prefix));
+    const { hasStatements, prefix } = connection.names;
+    if (hasStatements) remains.push(RESET_SESSION, dropStatements(prefix));
     if (remains.length > 0) {
       const status = readyStatus(await engine.run(Buffer.concat(remains)));
       if (status !== "I") throw new Error("the engine is not ready after a rollback");

@@ -79,7 +79,7 @@ export function fatalError(sqlstate: string, text: string): Buffer {
 }
 
 /** The server's messages after a successful startup: authenticated, settings, backend key, ready. */
-export function welcome(backendId: number, parameters: Record<string, string>): Buffer {
+export function sessionStart(backendId: number, parameters: Record<string, string>): Buffer {
   const key = Buffer.alloc(8);
   key.writeInt32BE(backendId, 0);
   return Buffer.concat([

@@ -3,7 +3,8 @@ import { AppError } from "../../errors.ts";
 import type { Database, Executor } from "../client.ts";
 import { DatabaseError } from "../database-error.ts";
 import { requireUtf8 } from "../encoding.ts";
-import { connect, type DatabaseAddress } from "../pool/pool.ts";
+import type { DatabaseAddress } from "../pool/address.ts";
+import { connect } from "../pool/pool.ts";
 import { type Migration, ownMigrations } from "./migration-files.ts";
 import { findPending, isNothing, lastApplied } from "./pending.ts";
 

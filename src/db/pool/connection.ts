@@ -27,6 +27,8 @@ export interface Connection {
   host: number;
   /** When it first completed a statement, in milliseconds since the process started. Undefined: not yet. */
   servedAt: number | undefined;
+  /** When it last finished a statement or transaction. Milliseconds of `performance.now()`. */
+  freedAt: number;
   /** How often its socket has been closed. */
   closes: number;
   /** Number of unfinished statements; a transaction counts as `TRANSACTION_LOAD`. */
@@ -96,8 +98,8 @@ export function openConnection(
     } as object),
   );
   const connection: Connection = {
-    ...{ client, socket: undefined, host: 0, servedAt: undefined, closes: 0, load: 0 },
-    ...{ runs: new Set(), wasRefused: false, isCut: false, isCancelling: false },
+    ...{ client, socket: undefined, host: 0, servedAt: undefined, freedAt: 0, closes: 0 },
+    ...{ load: 0, runs: new Set(), wasRefused: false, isCut: false, isCancelling: false },
   };
   return connection;
 }

@@ -1,16 +1,15 @@
-import { lateAnswer, unavailable } from "../../errors.ts";
-import type { Database, Executor, PoolUsage } from "../client.ts";
+import { lateAnswer } from "../../errors.ts";
+import type { Database, Executor, PoolUsage, StatementObserver } from "../client.ts";
 import { withoutValues } from "../database-error.ts";
+import { type DatabaseAddress, serverAt } from "./address.ts";
 import { type Connection, openConnection, type Run, TRANSACTION_LOAD } from "./connection.ts";
 import { Connections } from "./connections.ts";
-import { type Client, executeOn, sendOn } from "./driver.ts";
+import { executeOn, sendOn } from "./driver.ts";
 import { Hosts } from "./hosts.ts";
-import { readServerAddress, type ServerAddress } from "./server-address.ts";
+import { Observation } from "./observation.ts";
 import { SESSION_SETTINGS, SET_LOCAL } from "./session.ts";
 import { StatementQueue } from "./statement-queue.ts";
-
-/** Where the database is: a server's URL, or the socket of the embedded one. */
-export type DatabaseAddress = { url: string } | { socketPath: string };
+import { runInside } from "./transaction.ts";
 
 interface PoolOptions {
   address: DatabaseAddress;
@@ -67,6 +66,7 @@ class Pool implements Database {
   readonly #setsLocally: boolean;
   readonly #statementTimeout: number;
   readonly #transactionTimeout: number;
+  readonly #observation = new Observation();
 
   constructor({ address, poolSize, prepare, settings, ...limits }: PoolOptions) {
     this.#statementTimeout = limits.statementTimeout ?? 5000;
@@ -74,8 +74,7 @@ class Pool implements Database {
     this.#transactionTimeout = limits.transactionTimeout ?? 10_000;
     this.#prepare = prepare;
     this.#setsLocally = settings === "in each transaction";
-    const server =
-      "url" in address ? readServerAddress(address.url, process.env) : embedded(address.socketPath);
+    const server = serverAt(address);
     const session = {
       ...server.session,
       ...(settings === "at the start" && {
@@ -98,7 +97,7 @@ class Pool implements Database {
   send(text: string, values: readonly unknown[], urgent = false): Promise<unknown[][]> {
     if (this.#setsLocally) return this.#alone((tx) => tx.send(text, values), this.#statementTimeout, urgent);
     const work = ({ client }: Connection, run: Run) => sendOn(client, run, text, values, this.#prepare);
-    return this.#run(work, 1, this.#statementTimeout, urgent);
+    return this.#run(work, { text, load: 1, deadline: this.#statementTimeout, urgent });
   }
 
   execute<Row extends object>(
@@ -108,7 +107,8 @@ class Pool implements Database {
     urgent = false,
   ): Promise<Row[]> {
     if (this.#setsLocally) return this.#alone((tx) => tx.execute<Row>(text, values), deadline, urgent);
-    return this.#run(({ client }, run) => executeOn<Row>(client, run, text, values), 1, deadline, urgent);
+    const work = ({ client }: Connection, run: Run) => executeOn<Row>(client, run, text, values);
+    return this.#run(work, { text, load: 1, deadline, urgent });
   }
 
   transaction<T>(work: (tx: Executor) => Promise<T>, deadline = this.#transactionTimeout): Promise<T> {
@@ -128,46 +128,14 @@ class Pool implements Database {
         }
       : work;
     const begin = (connection: Connection, run: Run) =>
-      connection.client.begin("isolation level read committed", (tx) =>
-        this.#runInside(connection, run, tx, inside),
-      ) as Promise<T>;
-    return this.#run(begin, TRANSACTION_LOAD, deadline, urgent);
+      this.#observation.transaction(connection, (tx) =>
+        runInside({ connection, run, tx, prepare: this.#prepare, observation: this.#observation }, inside),
+      );
+    return this.#run(begin, { load: TRANSACTION_LOAD, deadline, urgent });
   }
 
-  /**
-   * Lets nothing more of a transaction reach the driver once its connection is gone: the driver would run it outside
-   * of any transaction, or write COMMIT or ROLLBACK to a socket that is no more, which ends the process. One that is
-   * late is rolled back.
-   */
-  async #runInside<T>(
-    connection: Connection,
-    run: Run,
-    tx: Client,
-    work: (tx: Executor) => Promise<T>,
-  ): Promise<T> {
-    const { closes } = connection;
-    const requireConnection = () => {
-      if (connection.closes !== closes) throw unavailable(new Error("the connection was lost"));
-      if (run.late) throw lateAnswer();
-    };
-    try {
-      requireConnection();
-      const value = await work({
-        send: async (text, values) => {
-          requireConnection();
-          return await sendOn(tx, run, text, values, this.#prepare).catch(rethrowWithoutValues);
-        },
-        execute: async <Row extends object>(text: string, values?: readonly unknown[]) => {
-          requireConnection();
-          return await executeOn<Row>(tx, run, text, values).catch(rethrowWithoutValues);
-        },
-      });
-      requireConnection();
-      return value;
-    } catch (error) {
-      if (connection.closes !== closes) await connection.client.end({ timeout: 0 });
-      throw error;
-    }
+  observe(observer: StatementObserver): void {
+    this.#observation.observer = observer;
   }
 
   usage(): PoolUsage {
@@ -189,12 +157,11 @@ class Pool implements Database {
 
   #run<T>(
     work: (connection: Connection, run: Run) => Promise<T>,
-    load: number,
-    deadline: number,
-    urgent: boolean,
+    { text, load, deadline, urgent }: { text?: string; load: number; deadline: number; urgent: boolean },
   ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.queue.enter(urgent);
+      let sentAt = 0;
       const run: Run = { late: false, query: undefined };
       let connection = this.#connections.leastLoaded();
       let tries = 0;
@@ -204,7 +171,9 @@ class Pool implements Database {
         reject(lateAnswer());
       };
       const timer = deadline === Number.POSITIVE_INFINITY ? undefined : setTimeout(onLate, deadline);
-      const leave = () => {
+      const leave = (failure?: unknown) => {
+        if (text !== undefined) this.#observation.ended(connection, text, sentAt, failure);
+        this.#observation.left(connection, sentAt);
         connection.load -= load;
         connection.runs.delete(run);
         if (connection.load === 0) this.#connections.idle(connection);
@@ -220,7 +189,7 @@ class Pool implements Database {
         resolve(value);
       };
       const onError = (error: unknown) => {
-        leave();
+        leave(error);
         tries += 1;
         const next = run.late ? undefined : this.#nextFor(connection, error, tries);
         if (next) {
@@ -233,6 +202,7 @@ class Pool implements Database {
         reject(withoutValues(error));
       };
       const start = () => {
+        sentAt = performance.now();
         connection.load += load;
         connection.runs.add(run);
         work(connection, run).then(onValue, onError);
@@ -266,18 +236,4 @@ class Pool implements Database {
 function codeOf(error: unknown): string | undefined {
   const { code, cause } = (error ?? {}) as { code?: string; cause?: { code?: string } };
   return code === "UNAVAILABLE" ? cause?.code : code;
-}
-
-/** The embedded database: it is on this machine, and belongs to whoever can open its socket. */
-function embedded(path: string): ServerAddress {
-  return {
-    ...{ hosts: [{ path }], user: "postgres", password: "", database: "postgres", writableOnly: false },
-    ...{ connectTimeout: undefined, keepAlive: false, maxLifetime: undefined },
-    tls: { mode: "disable", isDirect: false, namesServer: false, options: () => ({}) },
-    session: { application_name: "kyc-gateway" },
-  };
-}
-
-function rethrowWithoutValues(error: unknown): never {
-  throw withoutValues(error);
 }

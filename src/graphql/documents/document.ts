@@ -1,9 +1,9 @@
 import { type DocumentNode, type GraphQLError, getOperationAST, type OperationDefinitionNode } from "graphql";
 import { LRUCache } from "lru-cache";
-import type { QueryLimits } from "../../config.ts";
 import type { FieldFault } from "../../errors.ts";
 import { labelOf } from "../observed.ts";
 import { schema } from "../schema.ts";
+import type { QueryLimits } from "../settings.ts";
 import { checkVariables, type VariableCheck } from "../variables.ts";
 import { placeVariables } from "./argument-paths.ts";
 import { costOf } from "./cost.ts";

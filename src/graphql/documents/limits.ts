@@ -7,7 +7,7 @@ import {
   type SelectionSetNode,
   visit,
 } from "graphql";
-import type { QueryLimits } from "../../config.ts";
+import type { QueryLimits } from "../settings.ts";
 import { Meter } from "./cost.ts";
 import { tooComplex } from "./parse-document.ts";
 

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { type DocumentNode, Kind } from "graphql";
 import { z } from "zod";
-import { ConfigError } from "../../config.ts";
+import { ConfigError } from "../../lib/settings.ts";
 import { schema } from "../schema.ts";
 import { parseDocument } from "./parse-document.ts";
 import type { Validate } from "./validation.ts";

@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import { GraphQLError } from "graphql";
 import { LRUCache } from "lru-cache";
-import type { PersistedOperationsConfig } from "../../config.ts";
+import type { PersistedOperationsConfig } from "../settings.ts";
 import { readManifest } from "./manifest.ts";
 import type { Validate } from "./validation.ts";
 

@@ -14,7 +14,7 @@ import {
   ValuesOfCorrectTypeRule,
   validate,
 } from "graphql";
-import type { QueryLimits } from "../../config.ts";
+import type { QueryLimits } from "../settings.ts";
 import { describe } from "../variables.ts";
 import { type Path, pathOfValue, type Step } from "./argument-paths.ts";
 import { findExcesses } from "./limits.ts";

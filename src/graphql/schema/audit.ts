@@ -1,9 +1,10 @@
-import type { AUDIT_ACTIONS, AuditEvent } from "../../audit/event.ts";
+import type { AuditEvent } from "../../audit/event.ts";
 import { listAuditEvents } from "../../audit/list-audit-events.ts";
+import type { AUDIT_ACTIONS } from "../../vocabulary.ts";
 import { ID_LIST_COST, PAGE_COST } from "../documents/cost.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
-import { DateTimeRange, KycType, VerificationStatus } from "./kyc.ts";
+import { DateTimeRange, KycType, VerificationStatusEnum } from "./kyc.ts";
 
 const AuditAction = builder.enumType("AuditAction", {
   description: "What was done to records.",
@@ -62,12 +63,12 @@ const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implement({
       description: "The fields of `Kyc` that an update changed, by name; empty for every other action.",
     }),
     statusBefore: t.expose("statusBefore", {
-      type: VerificationStatus,
+      type: VerificationStatusEnum,
       nullable: true,
       description: "The record's status before the change; null where it was created or read.",
     }),
     statusAfter: t.expose("statusAfter", {
-      type: VerificationStatus,
+      type: VerificationStatusEnum,
       nullable: true,
       description: "The record's status after the change; null where it was deleted or read.",
     }),

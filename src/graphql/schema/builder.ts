@@ -1,8 +1,6 @@
 import SchemaBuilder from "@pothos/core";
-import RelayPlugin from "@pothos/plugin-relay";
 import { SafeIntResolver } from "graphql-scalars";
 import type { OperationContext } from "../../context.ts";
-import { IDS_COST } from "../documents/cost.ts";
 import { EXPECTED, parseDateTime, parseDateTimeLiteral, toIsoTime } from "./date-time.ts";
 
 /** What the schema's modules add their types and fields to. */
@@ -15,29 +13,7 @@ export const builder = new SchemaBuilder<{
     SafeInt: { Input: number; Output: number };
   };
 }>({
-  plugins: [RelayPlugin],
   defaultFieldNullability: false,
-  relay: {
-    // A record has one id on both surfaces: its own.
-    encodeGlobalID: (_typename, id) => String(id),
-    decodeGlobalID: (id) => ({ typename: "Kyc", id }),
-    clientMutationId: "omit",
-    idFieldOptions: {
-      description: "The object's id. It is the same on GraphQL and REST, and never changes.",
-    },
-    nodeTypeOptions: { description: "An object that can be fetched again by its id alone." },
-    nodeQueryOptions: {
-      description:
-        "The object with this id, or null where your account has none. Relay clients use it to refetch. Needs the scope `kyc:read`.",
-      args: { id: { description: "The id of the object." } },
-    },
-    nodesQueryOptions: {
-      description:
-        "The objects with these ids, in their order: null for each that your account does not have. At most 100 at once. Needs the scope `kyc:read`.",
-      extensions: { cost: IDS_COST },
-      args: { ids: { description: "The ids of the objects, at most 100." } },
-    },
-  },
 });
 
 builder.scalarType("DateTime", {

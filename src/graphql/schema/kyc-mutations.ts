@@ -4,13 +4,14 @@ import type { OperationContext } from "../../context.ts";
 import { AppError, badUserInput } from "../../errors.ts";
 import { isKeyFault } from "../../idempotency/key.ts";
 import { createKyc } from "../../kyc/create-kyc.ts";
-import { toCursor } from "../../kyc/cursor.ts";
+import { toKycCursor } from "../../kyc/cursor.ts";
 import { deleteKyc } from "../../kyc/delete-kyc.ts";
+import type { ChangeableName, GivenName } from "../../kyc/fields.ts";
 import type { ShownKyc } from "../../kyc/show-kyc.ts";
 import { updateKyc } from "../../kyc/update-kyc.ts";
 import { builder } from "./builder.ts";
 import { Edge } from "./connection.ts";
-import { DocumentType, KycEdge, KycType, VerificationStatus } from "./kyc.ts";
+import { DocumentTypeEnum, KycEdge, KycType, VerificationStatusEnum } from "./kyc.ts";
 import { selectsRecord } from "./written-selection.ts";
 
 const EXPECTED_VERSION =
@@ -24,38 +25,40 @@ const NEEDS_READ =
 
 const CreateKycInput = builder.inputType("CreateKycInput", {
   description: "A new record.",
-  fields: (t) => ({
-    customerId: t.string({
-      required: true,
-      description: "Your own identifier of the customer, 1 to 128 printable characters.",
-    }),
-    verificationStatus: t.field({
-      type: VerificationStatus,
-      required: true,
-      description: "How far the verification is.",
-    }),
-    documentType: t.field({ type: DocumentType, required: true, description: "The kind of document." }),
-    documentNumber: t.string({
-      required: true,
-      description: "The number of the document, 1 to 64 printable characters; space around it is removed.",
-    }),
-    reason: t.string({ description: REASON }),
-  }),
+  fields: (t) =>
+    ({
+      customerId: t.string({
+        required: true,
+        description: "Your own identifier of the customer, 1 to 128 printable characters.",
+      }),
+      verificationStatus: t.field({
+        type: VerificationStatusEnum,
+        required: true,
+        description: "How far the verification is.",
+      }),
+      documentType: t.field({ type: DocumentTypeEnum, required: true, description: "The kind of document." }),
+      documentNumber: t.string({
+        required: true,
+        description: "The number of the document, 1 to 64 printable characters; space around it is removed.",
+      }),
+      reason: t.string({ description: REASON }),
+    }) satisfies Record<GivenName | "reason", unknown>,
 });
 
 const UpdateKycInput = builder.inputType("UpdateKycInput", {
   description: "Changes to a record. Fields that are absent stay as they are; null is an error.",
-  fields: (t) => ({
-    id: t.id({ required: true, description: "The id of the record." }),
-    verificationStatus: t.field({ type: VerificationStatus, description: "The new status." }),
-    documentType: t.field({ type: DocumentType, description: "The new kind of document." }),
-    documentNumber: t.string({
-      description:
-        "The new number of the document, 1 to 64 printable characters; space around it is removed. The record's own number as it is shown masked leaves it as it is; any other is written, also if it is the same, unless the token has the scope `kyc:pii`.",
-    }),
-    expectedVersion: t.int({ description: EXPECTED_VERSION }),
-    reason: t.string({ description: REASON }),
-  }),
+  fields: (t) =>
+    ({
+      id: t.id({ required: true, description: "The id of the record." }),
+      verificationStatus: t.field({ type: VerificationStatusEnum, description: "The new status." }),
+      documentType: t.field({ type: DocumentTypeEnum, description: "The new kind of document." }),
+      documentNumber: t.string({
+        description:
+          "The new number of the document, 1 to 64 printable characters; space around it is removed. The record's own number as it is shown masked leaves it as it is; any other is written, also if it is the same, unless the token has the scope `kyc:pii`.",
+      }),
+      expectedVersion: t.int({ description: EXPECTED_VERSION }),
+      reason: t.string({ description: REASON }),
+    }) satisfies Record<ChangeableName | "id" | "expectedVersion" | "reason", unknown>,
 });
 
 const DeleteKycInput = builder.inputType("DeleteKycInput", {
@@ -75,7 +78,7 @@ const CreateKycPayload = builder.objectRef<{ kyc: ShownKyc }>("CreateKycPayload"
       type: KycEdge,
       description:
         "The new record and its place in the list, to be put at the head of lists that a client keeps.",
-      resolve: ({ kyc }) => new Edge<ShownKyc>(kyc, { cursorOf: toCursor }),
+      resolve: ({ kyc }) => new Edge<ShownKyc>(kyc, { cursorOf: toKycCursor }),
     }),
   }),
 });

@@ -1,62 +1,75 @@
+import type { FieldName } from "../../kyc/fields.ts";
 import { getKyc, getKycs } from "../../kyc/get-kyc.ts";
 import type { ListKycsInput } from "../../kyc/input.ts";
-import type { VerificationStatus as Status } from "../../kyc/kyc.ts";
 import { listKycs } from "../../kyc/list-kycs.ts";
 import type { ShownKyc } from "../../kyc/show-kyc.ts";
-import { PAGE_COST } from "../documents/cost.ts";
+import { DOCUMENTS, STATUSES, wordsOf } from "../../vocabulary.ts";
+import { IDS_COST, PAGE_COST } from "../documents/cost.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
 import { showNumber } from "./field-errors.ts";
 
-export const VerificationStatus = builder.enumType("VerificationStatus", {
+/** The values of an enum, one for each word of the table. */
+function enumValues<Word extends string>(table: Readonly<Record<Word, string>>) {
+  const values = wordsOf(table).map((word) => [
+    word.toUpperCase(),
+    { value: word, description: table[word] },
+  ]);
+  return Object.fromEntries(values) as { [W in Word as Uppercase<W>]: { value: W; description: string } };
+}
+
+export const VerificationStatusEnum = builder.enumType("VerificationStatus", {
   description: "How far a verification is. Any status may follow any other.",
-  values: {
-    PENDING: { value: "pending", description: "Nobody has looked at it yet." },
-    IN_REVIEW: { value: "in_review", description: "Someone is looking at it." },
-    VERIFIED: { value: "verified", description: "The identity is proven." },
-    FAILED: { value: "failed", description: "The identity could not be proven." },
-    EXPIRED: { value: "expired", description: "It was proven once, and has to be proven again." },
-  } as const satisfies Record<string, { value: Status; description: string }>,
+  values: enumValues(STATUSES),
 });
 
-export const DocumentType = builder.enumType("DocumentType", {
+export const DocumentTypeEnum = builder.enumType("DocumentType", {
   description: "The kind of document that the verification is based on.",
-  values: {
-    PASSPORT: { value: "passport", description: "A passport." },
-    DRIVERS_LICENSE: { value: "drivers_license", description: "A driver's license." },
-    ID_CARD: { value: "id_card", description: "A national identity card." },
-    RESIDENCE_PERMIT: { value: "residence_permit", description: "A residence permit." },
-    VISA: { value: "visa", description: "A visa." },
-    OTHER: { value: "other", description: "Any other document." },
-  } as const,
+  values: enumValues(DOCUMENTS),
 });
 
-export const KycType = builder.node(builder.objectRef<ShownKyc>("Kyc"), {
-  description: "One Know-Your-Customer record: a customer, a document, and how far its verification is.",
-  id: { resolve: (kyc) => kyc.id },
-  loadManyWithoutCache: (ids, ctx) => getKycs(ctx, ids),
+// We don't use Pothos' Relay plugin: it returns a promise for each id, and graphql-js then makes more promises for every
+// record, edge and list around it. A page of ten took 495 µs of CPU time in GraphQL with it, and takes 254 µs without.
+const Node = builder.interfaceRef<ShownKyc>("Node").implement({
+  description: "An object that can be fetched again by its id alone.",
+  resolveType: () => "Kyc",
   fields: (t) => ({
-    customerId: t.exposeString("customerId", { description: "Your own identifier of the customer." }),
-    verificationStatus: t.expose("verificationStatus", {
-      type: VerificationStatus,
-      description: "How far the verification is.",
-    }),
-    documentType: t.expose("documentType", { type: DocumentType, description: "The kind of document." }),
-    documentNumber: t.string({
-      description:
-        "The number of the document. Personal data: don't log it, and don't put it in URLs. A token without the scope `kyc:pii` sees it masked, such as `•••••6789`. If it can't be decrypted it is `••••`, and the answer has an error for the field.",
-      resolve: (kyc, _args, ctx, info) => showNumber(kyc, ctx, info),
-    }),
-    createdAt: t.expose("createdAt", { type: "DateTime", description: "When the record was created." }),
-    updatedAt: t.expose("updatedAt", {
-      type: "DateTime",
-      description: "When a value of the record last changed. It never goes back.",
-    }),
-    version: t.exposeInt("version", {
-      description:
-        "1 for a new record, up by one with each change. Send it as `expectedVersion` to change only what you saw.",
+    // A record has one id on both surfaces: its own.
+    id: t.exposeID("id", {
+      description: "The object's id. It is the same on GraphQL and REST, and never changes.",
     }),
   }),
+});
+
+export const KycType = builder.objectRef<ShownKyc>("Kyc").implement({
+  description: "One Know-Your-Customer record: a customer, a document, and how far its verification is.",
+  interfaces: [Node],
+  fields: (t) =>
+    ({
+      customerId: t.exposeString("customerId", { description: "Your own identifier of the customer." }),
+      verificationStatus: t.expose("verificationStatus", {
+        type: VerificationStatusEnum,
+        description: "How far the verification is.",
+      }),
+      documentType: t.expose("documentType", {
+        type: DocumentTypeEnum,
+        description: "The kind of document.",
+      }),
+      documentNumber: t.string({
+        description:
+          "The number of the document. Personal data: don't log it, and don't put it in URLs. A token without the scope `kyc:pii` sees it masked, such as `•••••6789`. If it can't be decrypted it is `••••`, and the answer has an error for the field.",
+        resolve: (kyc, _args, ctx, info) => showNumber(kyc, ctx, info),
+      }),
+      createdAt: t.expose("createdAt", { type: "DateTime", description: "When the record was created." }),
+      updatedAt: t.expose("updatedAt", {
+        type: "DateTime",
+        description: "When a value of the record last changed. It never goes back.",
+      }),
+      version: t.exposeInt("version", {
+        description:
+          "1 for a new record, up by one with each change. Send it as `expectedVersion` to change only what you saw.",
+      }),
+    }) satisfies Record<Exclude<FieldName, "id">, unknown>,
 });
 
 const { EdgeType, ConnectionType: KycConnection } = connectionOf<ShownKyc>(KycType, "record");
@@ -77,8 +90,14 @@ const KycFilter = builder.inputType("KycFilter", {
   description: "Which records to list: those that match every field given. Null means the same as absent.",
   fields: (t) => ({
     customerId: t.string({ description: "Only records of this customer." }),
-    verificationStatus: t.field({ type: VerificationStatus, description: "Only records with this status." }),
-    documentType: t.field({ type: DocumentType, description: "Only records with this kind of document." }),
+    verificationStatus: t.field({
+      type: VerificationStatusEnum,
+      description: "Only records with this status.",
+    }),
+    documentType: t.field({
+      type: DocumentTypeEnum,
+      description: "Only records with this kind of document.",
+    }),
     documentNumber: t.string({
       description:
         "Only records whose document has exactly this number. Needs the scope `kyc:pii`. Send it as a variable: it is personal data.",
@@ -105,6 +124,23 @@ builder.queryFields((t) => ({
     description: "The record with this id, or null where your account has none. Needs the scope `kyc:read`.",
     args: { id: t.arg.id({ required: true, description: "The id of the record." }) },
     resolve: (_root, { id }, ctx) => getKyc(ctx, id),
+  }),
+  node: t.field({
+    type: Node,
+    nullable: true,
+    description:
+      "The object with this id, or null where your account has none. Relay clients use it to refetch. Needs the scope `kyc:read`.",
+    args: { id: t.arg.id({ required: true, description: "The id of the object." }) },
+    resolve: (_root, { id }, ctx) => getKyc(ctx, id),
+  }),
+  nodes: t.field({
+    type: [Node],
+    nullable: { list: false, items: true },
+    extensions: { cost: IDS_COST },
+    description:
+      "The objects with these ids, in their order: null for each that your account does not have. At most 100 at once. Needs the scope `kyc:read`.",
+    args: { ids: t.arg.idList({ required: true, description: "The ids of the objects, at most 100." }) },
+    resolve: (_root, { ids }, ctx) => getKycs(ctx, ids),
   }),
   kycs: t.field({
     type: KycConnection,

@@ -1,8 +1,9 @@
 import type { Database, Executor } from "../../db/client.ts";
 import { type Keyring, keyIdOf } from "../../sealing/keyring.ts";
 import { recordMilestone } from "../../sealing/milestones.ts";
-import { describeFailure, type Resealing, type SealedPlace } from "../../sealing/place.ts";
-import type { SealedNumber } from "../kyc.ts";
+import type { Resealing, SealedPlace } from "../../sealing/place.ts";
+import { resealTexts } from "../../sealing/reseal.ts";
+import type { SealedNumber } from "../record.ts";
 import { isToBeBound, openNumber, sealNumber } from "./document-number.ts";
 import {
   countNumbersByKey,
@@ -83,34 +84,35 @@ interface Visit {
 }
 
 /** One way through the numbers of all accounts. */
-async function visit(
+function visit(
   db: Database,
   keys: Keyring,
-  { plainOnly = false, isDone, onStep = () => {}, signal }: Visit,
+  { plainOnly = false, isDone, onStep, signal }: Visit,
 ): Promise<Resealing> {
-  const total: Resealing = { resealed: 0, unreadable: [] };
   const find = plainOnly ? findPlainNumbers : findNumbers;
-  for await (const account of listAccounts(db, plainOnly ? "with plain numbers" : "all")) {
-    for (let after: string | undefined = ""; after !== undefined && !signal?.aborted; ) {
-      const numbers: StoredNumber[] = await find(db, account, after, STEP);
-      const replacements: { from: StoredNumber; to: SealedNumber }[] = [];
-      for (const from of numbers) {
-        if (isDone?.(from)) continue;
-        try {
-          const number = openNumber(keys, account, from);
-          if (isDone)
-            replacements.push({ from, to: sealNumber(keys, account, from, number, isToBeBound(keys, from)) });
-        } catch (error) {
-          total.unreadable.push({ kind: "record", account, id: from.id, why: describeFailure(error) });
-        }
+  // Of the numbers in the current step.
+  let account = "";
+  async function* steps(): AsyncGenerator<StoredNumber[]> {
+    for await (account of listAccounts(db, plainOnly ? "with plain numbers" : "all")) {
+      for (let after: string | undefined = ""; after !== undefined && !signal?.aborted; ) {
+        const numbers: StoredNumber[] = await find(db, account, after, STEP);
+        yield numbers;
+        after = numbers.length < STEP ? undefined : numbers.at(-1)?.id;
       }
-      if (replacements.length > 0) total.resealed += await replaceNumbers(db, account, replacements, signal);
-      onStep(numbers.length);
-      after = numbers.length < STEP ? undefined : numbers.at(-1)?.id;
+      if (signal?.aborted) break;
     }
-    if (signal?.aborted) break;
   }
-  return total;
+  return resealTexts<StoredNumber, SealedNumber>({
+    steps,
+    nameOf: ({ id }) => ({ kind: "record", account, id }),
+    renew: (from) => {
+      if (isDone?.(from)) return undefined;
+      const number = openNumber(keys, account, from);
+      return isDone && sealNumber(keys, account, from, number, isToBeBound(keys, from));
+    },
+    replace: (replacements) => replaceNumbers(db, account, replacements, signal),
+    onStep,
+  });
 }
 
 /** A read of a whole account may take longer than any request would wait. */

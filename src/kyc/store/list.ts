@@ -2,12 +2,13 @@ import { type SQL, sql } from "drizzle-orm";
 import { kycs, toTimestamptz } from "../../db/schema.ts";
 import type { Bounds } from "../../paging/list.ts";
 import { createListStore, type ListSource, type Source } from "../../paging/list-store.ts";
+import type { DocumentType, VerificationStatus } from "../../vocabulary.ts";
 import { comparePositions, type Position } from "../cursor.ts";
-import type { DocumentType, Kyc, VerificationStatus } from "../kyc.ts";
+import type { Kyc } from "../record.ts";
 import { columns, type KycRow, toKyc } from "./read.ts";
 
 /** Which records of an account a statement is about. */
-export interface Selection extends Bounds<Position> {
+export interface KycSelection extends Bounds<Position> {
   customerId?: string;
   verificationStatus?: VerificationStatus;
   documentType?: DocumentType;
@@ -24,7 +25,7 @@ const stands = (operator: "<" | ">" | "<=" | ">=", name: keyof Bounds<Position>)
 // Lists in lists are no arrays that PostgreSQL could unnest: they come as texts, and no digest has a comma.
 const hasDigest = (list: SQL) => sql`${kycs.numberDigest} = any(string_to_array(${list}, ','))`;
 
-const conditions: ListSource<Selection, Kyc>["conditions"] = {
+const conditions: ListSource<KycSelection, Kyc>["conditions"] = {
   customerId: (source) => sql`${kycs.customerId} = ${source("customerId")}`,
   verificationStatus: (source) =>
     sql`${kycs.verificationStatus} = ${source("verificationStatus")}::verification_status`,
@@ -38,7 +39,7 @@ const conditions: ListSource<Selection, Kyc>["conditions"] = {
   fromHereOlder: stands("<=", "fromHereOlder"),
 };
 
-function bind(name: string, value: Selection[keyof Selection] & {}): Record<string, string> {
+function bind(name: string, value: KycSelection[keyof KycSelection] & {}): Record<string, string> {
   if (typeof value === "string") return { [name]: value };
   if (Array.isArray(value)) return { [name]: value.join() };
   if ("plain" in value) return { [`${name}Digests`]: value.digests.join(), [`${name}Plain`]: value.plain };
@@ -46,7 +47,7 @@ function bind(name: string, value: Selection[keyof Selection] & {}): Record<stri
 }
 
 /** The records of an account, newest first: each page is one range of one index. */
-export const kycList = createListStore<Selection, Kyc>({
+export const kycList = createListStore<KycSelection, Kyc>({
   columns,
   toRow: (values) => toKyc(values as KycRow),
   from: () => sql`${kycs}`,

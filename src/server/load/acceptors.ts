@@ -3,30 +3,29 @@ import { once } from "node:events";
 import { createServer, type Server, type Socket, Server as TcpServer } from "node:net";
 
 /**
- * How many of the connections that wait are accepted in a turn of the event loop. Each costs some 3 µs for every one
- * that comes alone; with too few, the last of thousands that come at once waits for seconds.
+ * How many waiting connections are accepted in one turn of the event loop. Each acceptor adds about 3 µs to a single new
+ * connection. With too few, the last of thousands of simultaneous connections waits for seconds.
  */
 const ACCEPTORS = 64;
 
-/** Hands a socket back as often as it is told: the way in which Node gives out a file's second descriptor. */
+/** A child process that returns a socket several times. This is how Node can duplicate a file descriptor. */
 const ECHO = `process.on("message", (times, socket) => {
   for (let time = 0; time < times; time++) process.send("", socket);
 })`;
 
-/** When it ends, the handover is over long since. Milliseconds. */
+/** Time limit for the exchange with the child process. It takes far less. Milliseconds. */
 const LONGEST_HANDOVER = 2000;
 
-/** What accepts connections for a server. */
+/** Accepts connections for a server. */
 export interface Acceptors {
-  /** Soon none accepts any more: `onStopped` is called then. Afterwards all connections have ended, too. */
+  /** Stops accepting and then calls `onStopped`. Resolves when all connections have ended, too. */
   close(onStopped?: () => void): Promise<void>;
 }
 
 /**
- * Lets a server that listens accept several connections in each turn of the event loop. Node accepts one: while a
- * turn serves hundreds of requests, new connections, an operator's probes too, would wait for seconds. A handle of its
- * own on the same socket accepts one more; where none can be had, it stays at one. Beyond `maxConnections` connections
- * are closed as they come.
+ * Makes a listening server accept several connections in each turn of the event loop. Node accepts one, so while a turn
+ * serves hundreds of requests, new connections, including probes, would wait for seconds. Each additional handle on the
+ * same socket accepts one more; if none can be created, it stays at one. Connections beyond `maxConnections` are closed.
  */
 export function acceptMore(server: Server, maxConnections: number): Acceptors {
   let open = 0;
@@ -58,13 +57,13 @@ export function acceptMore(server: Server, maxConnections: number): Acceptors {
   child.send(left, (server as unknown as { _handle: Server })._handle, () => {});
   return {
     async close(onStopped) {
-      // Node fails an assertion of its own where a channel is closed while handles are on their way through it.
+      // Node fails an internal assertion if a channel is closed while handles are being sent through it.
       const stuck = setTimeout(() => child.kill("SIGKILL"), LONGEST_HANDOVER);
-      // Until then the other process has the socket as well: what came meanwhile would be left to nobody, and reset.
+      // Until then the child also has the socket: connections that arrive meanwhile would belong to nobody and be reset.
       await handedOver;
       clearTimeout(stuck);
       const closed = all.map((one) => once(one, "close"));
-      // The HTTP server's own close() also cuts idle connections, and with them requests that are on their way.
+      // The HTTP server's close() would also cut idle connections, and with them requests that are on their way.
       for (const one of all) TcpServer.prototype.close.call(one);
       onStopped?.();
       await Promise.all(closed);

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, onRequestHookHandler } from "fastify";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import { withholdAnswer } from "../../context.ts";
 import { overloaded, unavailable } from "../../errors.ts";
 import type { Metrics } from "../../metrics.ts";
@@ -7,41 +7,41 @@ import { EventLoopDelay } from "./event-loop-delay.ts";
 
 declare module "fastify" {
   interface FastifyReply {
-    /** Its index among the requests in progress; -1: it has no place. */
+    /** Its index among the requests in progress; -1 if it has none. */
     place: number;
-    /** When its time began. Milliseconds, of `performance.now()`. */
+    /** Start of its time limit, in milliseconds of `performance.now()`. */
     begun: number;
     /** How long it was in progress before it was paused. Milliseconds. */
     spent: number;
   }
   interface FastifyContextConfig {
-    /** Answered whatever the load: probes must tell an overloaded gateway from a dead one. */
+    /** Answered regardless of load, because probes must distinguish an overloaded gateway from a dead one. */
     alwaysAnswered?: boolean;
   }
 }
 
-/** Requests that were admitted and are not answered yet. */
+/** Admits requests, up to a limit of requests in progress. */
 export interface Admission {
-  /** What there is too much of for another request; undefined: nothing. */
+  /** The limit that prevents another request; undefined if there is none. */
   excess(): "requests" | "event_loop" | undefined;
-  /** How many requests may begin now. */
+  /** How many more requests may begin now. */
   room(): number;
-  /** Takes the place of a request that only waits for its client to send the rest. */
+  /** Frees the place of a request that only waits for its client to send the body. */
   pause(reply: FastifyReply): void;
-  /** Gives a place back to a request. Fails with UNAVAILABLE if there is none. */
+  /** Gives the request a place again. Fails with UNAVAILABLE if there is none. */
   resume(reply: FastifyReply): void;
 }
 
-/** How often answers that are due, and places of clients that went away, are looked for. Milliseconds. */
+/** How often late requests, and places of clients that have left, are looked for. Milliseconds. */
 const SWEEP = 100;
 
 /**
- * The requests in progress. A Map would do, but its entries keep earlier ones alive: V8 then moves each request with
- * all that belongs to it into its old space, and collects that again and again.
+ * The requests in progress. A Map would be simpler, but its entries keep earlier entries alive, so V8 moves each request and
+ * everything that it references into its old space, and must collect that often.
  */
 class Places {
   readonly #requests: (FastifyReply | null)[] = [];
-  /** The places that are free, the last one left on top. */
+  /** Free places; the one that was freed last is on top. */
   readonly #free: number[] = [];
 
   get size(): number {
@@ -53,7 +53,7 @@ class Places {
     this.#requests[request.place] = request;
   }
 
-  /** Does nothing if it has none. */
+  /** Does nothing if the request has no place. */
   leave(request: FastifyReply): void {
     if (request.place === -1) return;
     this.#requests[request.place] = null;
@@ -67,8 +67,8 @@ class Places {
 }
 
 /**
- * Afterwards requests beyond the limits are answered with UNAVAILABLE before anything is done for them, and so are
- * admitted ones that were not answered within `requestTimeout`; what those have begun may still happen.
+ * Afterwards requests beyond the limits are answered with UNAVAILABLE before any work. Admitted requests that are not
+ * answered within `requestTimeout` are answered the same way; what they have begun may still happen.
  */
 export function limitLoad(
   app: FastifyInstance,
@@ -85,7 +85,7 @@ export function limitLoad(
     now = performance.now();
     for (const request of places.taken()) {
       const { raw } = request;
-      // A client that went away gets no `onResponse`, and a stream may take as long as it likes.
+      // If the client has left, `onResponse` does not run; and a stream may take as long as it needs.
       if (raw.destroyed || raw.headersSent) places.leave(request);
       else if (now - request.begun > limits.requestTimeout) {
         metrics.countShed("late");
@@ -145,9 +145,9 @@ export function limitLoad(
   return { excess, room, pause, resume };
 }
 
-/** Answers with UNAVAILABLE; what the handler still comes to is sent to nobody. */
+/** Answers with UNAVAILABLE. The handler's own result is discarded. */
 function refuseLate(reply: FastifyReply): void {
-  // What was read for it is not shown: nothing waits for the trail.
+  // Nothing that was read for the request is shown, so the audit trail needs no event.
   if (reply.request.operationContext) withholdAnswer(reply.request.operationContext);
   reply.send(unavailable(new Error("the request was not answered in time")));
   reply.hijack();

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import { Turns } from "../../lib/turns.ts";
 import type { Metrics } from "../../metrics.ts";
 import { type Holder, MemoryBudget } from "./memory-budget.ts";
@@ -18,15 +18,15 @@ declare module "node:http" {
 interface Exchange {
   request: IncomingMessage;
   response: ServerResponse;
-  /** What it counts for besides its body. Bytes. */
+  /** The memory that it is charged for besides its body. Bytes. */
   bytes: number;
 }
 
 /** How often headers that are still arriving are counted. Milliseconds. */
 const SWEEP_MS = 500;
-/** What Node makes of a request besides its headers. Bytes. */
+/** Node's memory for a request besides its headers. Bytes. */
 const REQUEST_BYTES = 4096;
-/** What Node makes of a header's name or value besides its text. Bytes. */
+/** Node's memory for a header's name or value besides its text. Bytes. */
 const TEXT_BYTES = 64;
 
 interface Limits extends Pick<Config, "bodyLimit" | "uploadMemoryLimit" | "unsentMemoryLimit"> {
@@ -35,13 +35,12 @@ interface Limits extends Pick<Config, "bodyLimit" | "uploadMemoryLimit" | "unsen
 }
 
 /**
- * The connections of a server. Each has one request in progress at a time: those that a client sends without waiting
- * for answers begin in turn. What clients make the gateway hold in memory is bounded over all connections: requests
- * that are still arriving or wait for their turn by `uploadMemoryLimit`, answers that were not taken yet by
- * `unsentMemoryLimit`. Beyond a limit the connections that hold most lose it: an upload is refused with UNAVAILABLE,
- * any other connection is cut.
+ * The connections of a server. Each has one request in progress at a time; pipelined requests begin one after another. The
+ * memory for clients is limited over all connections: requests that are arriving or waiting by `uploadMemoryLimit`, answers
+ * that clients have not read by `unsentMemoryLimit`. Beyond a limit, the connections that hold the most are cut off first:
+ * an upload is refused with UNAVAILABLE, any other connection is closed.
  */
-export class Connections {
+export class HttpConnections {
   readonly #open = new Map<Socket, Connection>();
   readonly #shared: Omit<Shared, "next">;
 
@@ -53,12 +52,12 @@ export class Connections {
     this.#shared = { limits, uploads, unsent, metrics, reading, beginnings: new Turns() };
   }
 
-  /** Counts an answer that is handed to its connection until the client has taken it. */
+  /** Counts an answer from when it is passed to its connection until the client has read it. */
   holdAnswer(request: IncomingMessage, bytes: number): void {
     this.#open.get(request.socket)?.holdAnswer(bytes);
   }
 
-  /** To be called once: from then on the server's requests come by here before anything else sees them. */
+  /** Must be called once. From then on the server's requests pass through here first. */
   guard(app: FastifyInstance): void {
     const { server } = app;
     const [next] = server.listeners("request") as [Shared["next"]];
@@ -74,7 +73,7 @@ export class Connections {
     server.removeAllListeners("request");
     server.on("request", (request, response) => {
       const connection = this.#open.get(request.socket);
-      // There is none for a request that a test injects.
+      // Requests that tests inject have no connection.
       if (connection) connection.arrive(request, response);
       else next(request, response);
     });
@@ -88,7 +87,7 @@ export class Connections {
   }
 }
 
-/** What the connections of a server have in common. */
+/** State that all connections of a server share. */
 interface Shared {
   limits: Limits;
   uploads: MemoryBudget;
@@ -100,15 +99,15 @@ interface Shared {
   next(request: IncomingMessage, response: ServerResponse): void;
 }
 
-/** One connection. As a holder, it holds what has arrived on it and is not answered. */
+/** One connection. As a holder, it holds the requests that have arrived and are not answered. */
 class Connection implements Holder {
   readonly #socket: Socket;
   readonly #shared: Shared;
   #current: Exchange | undefined;
   #waiting: Exchange[] = [];
-  /** What its requests take. Bytes. */
+  /** The memory of its requests. Bytes. */
   #received = 0;
-  /** What was read from it when its last answer was over. Bytes. */
+  /** How much had been read from it at the end of its last answer. Bytes. */
   #readBefore = 0;
   readonly #answers: Holder = {
     giveUp: () => {
@@ -122,14 +121,14 @@ class Connection implements Holder {
     this.#shared = shared;
   }
 
-  /** Begins a request, or lets it wait for the answer to the one before. */
+  /** Begins a request, or queues it until the previous one is answered. */
   arrive(request: IncomingMessage, response: ServerResponse): void {
     const { headers } = request;
     this.#shared.reading.onRequest(this.#socket);
     const hasBody = headers["transfer-encoding"] !== undefined || Number(headers["content-length"]) > 0;
     const waits = this.#current !== undefined;
     const exchange = { request, response, bytes: hasBody || waits ? costOf(request) : 0 };
-    // Replaces what was counted for the headers while they arrived.
+    // This replaces the count for its arriving headers.
     this.#count(exchange.bytes);
     if (hasBody) this.#receive(request);
     if (waits) this.#waiting.push(exchange);
@@ -159,7 +158,7 @@ class Connection implements Holder {
     return true;
   }
 
-  /** Lets go of everything: the connection has ended. */
+  /** Releases everything, because the connection has ended. */
   close(): void {
     for (const { request } of this.#waiting) request.upload?.release();
     this.#waiting = [];
@@ -211,7 +210,7 @@ class Connection implements Holder {
   }
 }
 
-/** What a request takes besides its body. Bytes. */
+/** The memory of a request besides its body. Bytes. */
 function costOf({ rawHeaders }: IncomingMessage): number {
   let bytes = REQUEST_BYTES;
   for (const text of rawHeaders) bytes += text.length + TEXT_BYTES;

@@ -1,12 +1,12 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 
-/** Over which the delay is averaged: a single slow request must not refuse the next. */
+/** The delay is averaged over this time, so that a single slow request does not cause refusals. */
 const SAMPLE_MS = 1000;
 const RESOLUTION_MS = 10;
 
 /**
- * How late the event loop is, as the mean of the last second. This reads nothing of the operating system, which fails
- * when a process has no file descriptor left.
+ * The delay of the event loop, as the mean of the last second. It opens no files, so it works if the process has no file
+ * descriptor left.
  */
 export class EventLoopDelay {
   readonly #histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
@@ -17,7 +17,7 @@ export class EventLoopDelay {
     this.#histogram.enable();
     this.#sampling = setInterval(() => {
       const delay = this.#histogram.mean / 1e6 - RESOLUTION_MS;
-      // Without a value there is no mean.
+      // The mean of no values is NaN.
       this.#mean = Number.isNaN(delay) ? 0 : Math.max(0, delay);
       this.#histogram.reset();
     }, SAMPLE_MS).unref();

@@ -1,12 +1,12 @@
-/** Something that keeps bytes of clients in memory. */
+/** Something that holds memory for clients. */
 export interface Holder {
-  /** Lets go of what it holds. False if that is not possible: it is being worked on. */
+  /** Releases its memory. Returns false if that is not possible because it is in use. */
   giveUp(): boolean;
 }
 
 /**
- * The bytes that all holders have together. If they are more than `limit` at the end of a turn of the event loop, those
- * that hold most are made to give up, until the others fit.
+ * Limits the total bytes of all holders. If they exceed `limit` at the end of a turn of the event loop, the largest holders
+ * must release their memory until the rest fits.
  */
 export class MemoryBudget {
   readonly #limit: number;
@@ -22,7 +22,7 @@ export class MemoryBudget {
     return this.#total;
   }
 
-  /** From now on this holder has so many bytes: none is zero. */
+  /** Sets the bytes of this holder; zero removes it. */
   hold(holder: Holder, bytes: number): void {
     const before = this.#held.get(holder) ?? 0;
     if (bytes === before) return;

@@ -1,10 +1,10 @@
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 
-/** What the process opens besides connections: 64 listening sockets, as many that are closed as they come, and the rest. */
+/** File descriptors besides connections: 64 listening sockets, 64 connections that are closed immediately, and the rest. */
 const FILES_OF_GATEWAY = 192;
-/** What the embedded database's engine opens. */
+/** File descriptors of the embedded database's engine. */
 const FILES_OF_EMBEDDED = 256;
-/** With fewer connections a gateway is of no use. */
+/** The gateway does not start with fewer connections than this. */
 const FEWEST_CONNECTIONS = 16;
 
 /** How many files the process may have open (`ulimit -n`); Infinity if there is no limit, or the system does not say. */
@@ -17,8 +17,8 @@ export function openFilesLimit(): number {
 }
 
 /**
- * How many connections of clients there may be: `maxConnections`, or as many as the limit of open files leaves room for.
- * Without a file to open, no statement could be sent and nothing be logged.
+ * The maximum number of client connections: `maxConnections`, or fewer if the limit of open files requires it. Without a
+ * free file descriptor, the gateway could neither reach its database nor write its log.
  */
 export function roomForConnections(
   {
@@ -29,7 +29,7 @@ export function roomForConnections(
   limit: number,
 ): number {
   const embedded = databaseUrl === undefined ? FILES_OF_EMBEDDED : 0;
-  // The pool has up to as many connections again while a database does not answer in time.
+  // The pool can have twice as many connections while a database does not answer in time.
   const reserve = FILES_OF_GATEWAY + embedded + 2 * databasePoolSize;
   return Math.min(maxConnections, Math.max(limit - reserve, FEWEST_CONNECTIONS));
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { FastifyInstance } from "fastify";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import { overloaded, toHttp } from "../../errors.ts";
 import { renderGraphqlFailure } from "../../graphql/errors.ts";
 import type { Metrics } from "../../metrics.ts";
@@ -9,6 +9,7 @@ import type { RecordAnswered } from "../answered.ts";
 import type { AddressOf } from "../client-address.ts";
 import { commonHeaders, OF_NO_ORIGIN } from "../headers.ts";
 import { newRequestId } from "../refusals.ts";
+import type { Tracing } from "../tracing.ts";
 import type { Admission } from "./admission.ts";
 
 interface ShedParts {
@@ -18,6 +19,7 @@ interface ShedParts {
   isClosed(): boolean;
   record: RecordAnswered;
   addressOf: AddressOf;
+  tracing?: Tracing | undefined;
 }
 
 type Exchange = [request: IncomingMessage, response: ServerResponse];
@@ -27,16 +29,16 @@ const FAILURE = overloaded();
 const { status, headers } = toHttp(FAILURE);
 const REST_BODY = JSON.stringify(renderFailure(FAILURE));
 
-/** How much of the time that the rest of a turn of the event loop took may go into refusals. */
+/** The time for refusals in one turn of the event loop, as a share of the rest of the turn. */
 const SHARE = 0.05;
 /** Milliseconds. */
 const SHORTEST = 1;
 const LONGEST = 50;
 
 /**
- * Lets the requests to both surfaces that come while there are too many be refused before anything is made for them:
- * through Fastify a refusal takes longer than an answer. Clients that ask again at once would still keep the gateway
- * from its answers, so refusals take their turns with them. Whoever finds room when the turn comes is let in.
+ * Refuses requests to both surfaces before Fastify sees them while there are too many; a refusal through Fastify takes
+ * longer than an answer. Clients that retry immediately would still keep the gateway busy, so only a share of each turn goes
+ * into refusals, and the other requests wait. If there is room when its turn comes, a request is admitted.
  */
 export function shedEarly(app: FastifyInstance, parts: ShedParts): void {
   const { admission, metrics } = parts;
@@ -47,7 +49,7 @@ export function shedEarly(app: FastifyInstance, parts: ShedParts): void {
   function answerSome(): void {
     const begun = performance.now();
     const until = begun + Math.min(Math.max((begun - ended) * SHARE, SHORTEST), LONGEST);
-    // Who is let in takes a place only when the body is there.
+    // An admitted request takes a place only when its body has arrived.
     let room = admission.room();
     const excess = admission.excess() ?? "requests";
     let count = 0;
@@ -76,9 +78,9 @@ export function shedEarly(app: FastifyInstance, parts: ShedParts): void {
   });
 }
 
-/** The route of a request that can be refused here; undefined where it has more to be told than that. */
+/** The route of a request that can be refused here; undefined if it needs another answer. */
 function routeOf({ method = "", url = "", headers }: IncomingMessage, parts: ShedParts): string | undefined {
-  // What CORS answers to a page of another origin is its plugin's to say.
+  // The CORS plugin must answer a page of another origin.
   const isOfPage = headers.origin !== undefined && parts.config.corsOrigins.length > 0;
   if (isOfPage || parts.isClosed() || !METHODS.has(method)) return undefined;
   const [path] = url.split("?", 1);
@@ -89,7 +91,7 @@ function routeOf({ method = "", url = "", headers }: IncomingMessage, parts: She
 function refuse(
   [request, response]: Exchange,
   route: string,
-  { config, record, addressOf }: ShedParts,
+  { config, record, addressOf, tracing }: ShedParts,
 ): void {
   const came = performance.now();
   const requestId = newRequestId();
@@ -105,5 +107,6 @@ function refuse(
   record({
     ...{ requestId, address: addressOf(request), method: request.method as string, route, status },
     ...{ elapsed: performance.now() - came, context: undefined, observed: null },
+    ...{ failureCode: FAILURE.code, span: tracing?.begin(request.headers) },
   });
 }

@@ -4,19 +4,19 @@ import { overloaded, RequestRefusal } from "../../errors.ts";
 type Done = (error: Error | null, body?: Buffer) => void;
 
 const EMPTY = Buffer.alloc(0);
-/** Of the first buffer for a body that comes in parts. Bytes. */
+/** Size of the first buffer for a body of unknown length. Bytes. */
 const SMALLEST = 1024;
 const TOO_LARGE = new RequestRefusal(413, "body_too_large", "The body is larger than this server takes.");
 
 /**
- * The body of a request while it arrives, and until it is released. It is in one buffer, however small the parts are
- * in which it comes: Node makes some 350 bytes of a part of one byte.
+ * The body of a request, from its arrival until it is released. It is in one buffer, because Node uses about 350 bytes for
+ * each chunk, even if the chunk has one byte.
  */
 export class Upload {
   readonly #request: IncomingMessage;
   readonly #limit: number;
   readonly #onSize: (bytes: number) => void;
-  /** What the headers say; NaN: nothing. Bytes. */
+  /** `Content-Length` in bytes; NaN if there is none. */
   readonly #expected: number;
   #buffer: Buffer = EMPTY;
   #length = 0;
@@ -24,7 +24,7 @@ export class Upload {
   #failure: Error | undefined;
   #done: Done | undefined;
 
-  /** Begins to read. `onSize` is told how many bytes the buffer takes whenever that changes. */
+  /** Begins to read. `onSize` is called with the size of the buffer in bytes whenever it changes. */
   constructor(request: IncomingMessage, limit: number, onSize: (bytes: number) => void) {
     this.#request = request;
     this.#limit = limit;

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { parseConfig } from "../../../src/config.ts";
+import { parseConfig } from "../../../src/config/config.ts";
 import type { Database } from "../../../src/db/client.ts";
 import { type EmbeddedDatabase, openEmbedded } from "../../../src/db/embedded/embedded.ts";
 import { keepUp, startUpkeep } from "../../../src/db/embedded/upkeep.ts";

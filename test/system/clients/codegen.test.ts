@@ -2,8 +2,9 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { generate } from "@graphql-codegen/cli";
+import { type CodegenConfig, generate } from "@graphql-codegen/cli";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { blocksOf } from "../../support/documents.ts";
 import { ROOT, tidyUp } from "../support/gateway.ts";
 import { createProject, type FrontEnd, startFrontEnd, startTrustedOnly } from "./front-end.ts";
 
@@ -43,6 +44,13 @@ const TSCONFIG = {
   files: ["use.ts"],
 };
 
+/** The configuration that docs/graphql.md recommends. */
+async function documentedConfig(): Promise<CodegenConfig> {
+  const block = blocksOf("docs/graphql.md").find(({ language }) => language === "ts");
+  const { default: config } = await import(`data:text/javascript,${encodeURIComponent(block?.text ?? "")}`);
+  return config;
+}
+
 let frontEnd: FrontEnd;
 let project: string;
 beforeAll(async () => {
@@ -55,14 +63,8 @@ beforeAll(async () => {
   });
   await generate(
     {
+      ...(await documentedConfig()),
       ...{ cwd: project, silent: true, schema: join(ROOT, "schema.graphql"), documents: "documents.ts" },
-      generates: {
-        "gql/": {
-          preset: "client",
-          presetConfig: { persistedDocuments: true, fragmentMasking: false },
-          config: { enumsAsTypes: true, useTypeImports: true, scalars: { DateTime: "string" } },
-        },
-      },
       importExtension: ".ts",
     },
     true,

@@ -1,8 +1,6 @@
 import { isIP } from "node:net";
 import ms, { type StringValue } from "ms";
 import { z } from "zod";
-import { parseScopeMap } from "./auth/scope-map.ts";
-import { parseKeys } from "./sealing/key-list.ts";
 
 export const integer = (min: number, max: number) => {
   const message = `must be an integer from ${min} to ${max}`;
@@ -28,15 +26,13 @@ export const origins = z
     "must be origins such as https://app.example.com, with commas between",
   );
 
-const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
-
-export function isProviderUrl(text: string): boolean {
-  if (!URL.canParse(text)) return false;
-  const { protocol, hostname, username, password } = new URL(text);
-  // Over plain HTTP, an attacker on the network can replace the keys, and sign tokens.
-  const isPrivate = protocol === "https:" || (protocol === "http:" && LOOPBACK.includes(hostname));
-  return isPrivate && username === "" && password === "";
-}
+/** Of a server that this process sends to. */
+export const httpUrl = z
+  .string()
+  .refine(
+    (text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol),
+    "must be a URL such as http://127.0.0.1:4318",
+  );
 
 const UNITS: Record<string, number> = { "": 1, kib: 1024, mib: 1024 ** 2 };
 export const bytes = z
@@ -44,18 +40,6 @@ export const bytes = z
   .regex(/^\d{1,9} *(KiB|MiB)?$/i, "must be a size such as 102400, 100 KiB or 1 MiB")
   .transform((text) => Number.parseInt(text, 10) * (UNITS[text.replace(/[\d ]/g, "").toLowerCase()] ?? 1))
   .refine((size) => size > 0, "must be above zero");
-
-export const encryptionKeys = z.string().transform((list, context) => {
-  const { keys, faults } = parseKeys(list.split(","));
-  for (const message of faults) context.addIssue({ code: "custom", message });
-  return keys;
-});
-
-export const scopeMap = z.string().transform((list, context) => {
-  const { map, faults } = parseScopeMap(list.split(","));
-  for (const message of faults) context.addIssue({ code: "custom", message });
-  return map;
-});
 
 /** Milliseconds of a time span such as `5s`, `5 min` or `90d`; undefined if it is none, or has no unit. */
 export function parseTimeSpan(text: string): number | undefined {

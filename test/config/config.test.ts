@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { ConfigError, parseConfig } from "../src/config.ts";
+import { parseConfig } from "../../src/config/config.ts";
+import { ConfigError } from "../../src/lib/settings.ts";
 
 const SECRETS = [1, 2].map((fill) => Buffer.alloc(32, fill).toString("base64")) as [string, string];
 

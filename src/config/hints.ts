@@ -33,6 +33,9 @@ function isSwapped(name: string, known: string): boolean {
   return name.slice(0, at) + name.charAt(at + 1) + name.charAt(at) + name.slice(at + 2) === known;
 }
 
+/** In which spans can be exported. */
+const PROTOCOLS = new Set(["http/json", "http/protobuf"]);
+
 /** Settings that have no effect because of another one. */
 function findUnused(has: (name: string) => boolean, env: Record<string, string | undefined>): string[] {
   const hints: string[] = [];
@@ -44,6 +47,8 @@ function findUnused(has: (name: string) => boolean, env: Record<string, string |
   if (env.PERSISTED_OPERATIONS_MODE === "off")
     unused("PERSISTED_OPERATIONS", "if PERSISTED_OPERATIONS_MODE is off");
   if (env.PERSISTED_OPERATIONS_MODE === "only") unused("GRAPHIQL", "if PERSISTED_OPERATIONS_MODE is only");
+  for (const name of ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"])
+    if (!PROTOCOLS.has(env[name] ?? "")) unused(name, "unless it is http/json or http/protobuf");
   if (!has("DATABASE_URL"))
     for (const name of ["DATABASE_POOL_SIZE", "DATABASE_PREPARE"]) unused(name, "with the embedded database");
   if (Number(env.MAX_CONCURRENT_REQUESTS) > Number(env.MAX_CONNECTIONS))

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { findConfigHints } from "../src/config-hints.ts";
+import { findConfigHints } from "../../src/config/hints.ts";
 
 test.each([
   ["PROT", "PORT"],

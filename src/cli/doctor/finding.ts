@@ -1,0 +1,70 @@
+import { setTimeout as wait } from "node:timers/promises";
+import { explainDatabase } from "../../db/advice.ts";
+import { ConfigError } from "../../lib/settings.ts";
+
+/** Problem: it would keep the gateway from starting, or harm it. Warning: it deserves a look, or could not be checked. */
+type State = "ok" | "warning" | "problem";
+
+/** What one check has found, without any secret. */
+export interface Finding {
+  area: string;
+  check: string;
+  state: State;
+  found: string;
+  /** Null: nothing is to be done. */
+  todo: string | null;
+}
+
+/** How long one check may take. Milliseconds. */
+const CHECK_LIMIT_MS = 8000;
+
+/** What makes the findings of an area. */
+export class Area {
+  readonly name: string;
+  /** Whether a check has not ended in its time: it may still be under way. */
+  isLate = false;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  ok(check: string, found: string): Finding {
+    return { area: this.name, check, state: "ok", found, todo: null };
+  }
+
+  warning(check: string, found: string, todo: string): Finding {
+    return { area: this.name, check, state: "warning", found, todo };
+  }
+
+  problem(check: string, found: string, todo: string): Finding {
+    return { area: this.name, check, state: "problem", found, todo };
+  }
+
+  /** For what another problem keeps from being checked: it must not look as if it were good. */
+  notChecked(check: string, why: string): Finding {
+    return this.warning(check, `not checked: ${why}`, "Run this again once that is solved");
+  }
+
+  /** The findings of a check. If it fails, or takes longer than `limitMs` milliseconds, that is the finding. */
+  async run(
+    check: string,
+    look: () => Finding | Finding[] | Promise<Finding | Finding[]>,
+    limitMs = CHECK_LIMIT_MS,
+  ): Promise<Finding[]> {
+    const ending = new AbortController();
+    const late = wait(limitMs, "late" as const, { signal: ending.signal }).catch(() => "late" as const);
+    try {
+      const findings = await Promise.race([Promise.resolve().then(look), late]);
+      if (findings !== "late") return [findings].flat();
+      this.isLate = true;
+      const found = `not checked: it took more than ${limitMs / 1000} s`;
+      return [this.warning(check, found, "Run this again when the database has less to do")];
+    } catch (error) {
+      const lines =
+        error instanceof ConfigError ? error.faults : [explainDatabase(error) ?? (error as Error).message];
+      return lines.map((line) => this.problem(check, line, "See what was found"));
+    } finally {
+      ending.abort();
+    }
+  }
+}

@@ -1,0 +1,139 @@
+import { constants as files, rmSync } from "node:fs";
+import { cp, mkdtemp, readdir, rm, stat, statfs } from "node:fs/promises";
+import { constants, tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Config } from "../../config/config.ts";
+import type { Database } from "../../db/client.ts";
+import { DatabaseError } from "../../db/database-error.ts";
+import { hasDatabase, openEmbedded, pgdataOf, socketPathOf } from "../../db/embedded/embedded.ts";
+import { findLockHolder } from "../../db/embedded/folder-lock.ts";
+import type { DatabaseAddress } from "../../db/pool/address.ts";
+import { connect } from "../../db/pool/pool.ts";
+
+/** A database that was opened without changing anything in it. */
+export interface Look {
+  /** Sessions as the gateway has them. */
+  db: Database;
+  /** A session without the gateway's own settings, as the role's defaults make it. */
+  defaults: Database;
+  /** Whether a pooler shares the server's connections between clients. */
+  isPooled: boolean;
+  /** How it was opened, in words. */
+  how: string;
+  close(): Promise<void>;
+}
+
+/** Of one statement. Milliseconds. */
+const STATEMENT_LIMIT_MS = 5000;
+const LIMITS = { statementTimeout: STATEMENT_LIMIT_MS, transactionTimeout: STATEMENT_LIMIT_MS };
+/** A larger database is not copied. Bytes. */
+const LARGEST_COPY = 2 * 1024 ** 3;
+/** How a server or pooler refuses a connection that asks for what it does not know. */
+const PROTOCOL_VIOLATION = "08P01";
+
+/** Opens the configured database; null: there is no embedded one yet. Fails if it can't be reached or opened. */
+export function openForLooking({ databaseUrl, dataDir }: Config): Promise<Look | null> {
+  if (databaseUrl !== undefined) return lookAtServer({ url: databaseUrl });
+  return hasDatabase(dataDir) ? lookAtEmbedded(dataDir) : Promise.resolve(null);
+}
+
+async function lookAtServer(address: DatabaseAddress): Promise<Look> {
+  const defaults = connect({ address, poolSize: 1, prepare: false, ...LIMITS });
+  const db = connect({ address, poolSize: 1, prepare: false, settings: "at the start", ...LIMITS });
+  const close = async () => {
+    await Promise.all([defaults.close(), db.close()]);
+  };
+  try {
+    await db.execute("select 1");
+    return { db, defaults, isPooled: false, how: "", close };
+  } catch (error) {
+    const { cause } = error as { cause?: unknown };
+    if (cause instanceof DatabaseError && cause.code === PROTOCOL_VIOLATION) {
+      return { db: defaults, defaults, isPooled: true, how: "through a pooler", close };
+    }
+    await close();
+    throw error;
+  }
+}
+
+async function lookAtEmbedded(dataDir: string): Promise<Look> {
+  for (let tries = 1; ; tries++) {
+    const holder = await findLockHolder(dataDir);
+    if (holder !== undefined) return visit(dataDir, holder);
+    const folder = await copyDatabase(dataDir);
+    // A gateway that started meanwhile may have changed files while they were copied.
+    if (tries < 3 && (await findLockHolder(dataDir)) !== undefined) {
+      await rm(folder, { recursive: true, force: true });
+      continue;
+    }
+    return openCopy(folder);
+  }
+}
+
+function openOn(socketPath: string, how: string, end: () => Promise<void>): Look {
+  const db = connect({ address: { socketPath }, poolSize: 1, prepare: false, ...LIMITS });
+  const close = async () => {
+    await db.close();
+    await end();
+  };
+  return { db, defaults: db, isPooled: false, how, close };
+}
+
+async function visit(dataDir: string, holder: string): Promise<Look> {
+  const look = openOn(
+    socketPathOf(dataDir),
+    `through the process ${holder}, which has it open`,
+    async () => {},
+  );
+  try {
+    await look.db.execute("select 1");
+    return look;
+  } catch (error) {
+    await look.close();
+    throw error;
+  }
+}
+
+async function openCopy(folder: string): Promise<Look> {
+  try {
+    const embedded = await openEmbedded(folder, { onWarning: () => {} });
+    return openOn(
+      embedded.socketPath,
+      "in a copy of its files, since to open them changes them",
+      async () => {
+        await embedded.close();
+        await rm(folder, { recursive: true, force: true });
+      },
+    );
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** A copy of the database's files in a temporary folder of this user alone, gone at the latest when the process ends. */
+async function copyDatabase(dataDir: string): Promise<string> {
+  const pgdata = pgdataOf(dataDir);
+  const size = await sizeOf(pgdata);
+  const { bavail, bsize } = await statfs(tmpdir());
+  if (size > Math.min(LARGEST_COPY, (bavail * bsize) / 2)) {
+    throw new Error(
+      `the embedded database has ${Math.ceil(size / 1024 ** 2)} MiB, too much for a copy in ${tmpdir()}: start the gateway, and run this again`,
+    );
+  }
+  const folder = await mkdtemp(join(tmpdir(), "kyc-doctor-"));
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.once(signal, () => process.exit(128 + constants.signals[signal]));
+  }
+  await cp(pgdata, pgdataOf(folder), { recursive: true, mode: files.COPYFILE_FICLONE });
+  return folder;
+}
+
+async function sizeOf(folder: string): Promise<number> {
+  let size = 0;
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) size += (await stat(join(entry.parentPath, entry.name))).size;
+  }
+  return size;
+}

@@ -1,0 +1,64 @@
+import type { StatementObserver } from "../client.ts";
+import { withoutValues } from "../database-error.ts";
+import type { Connection } from "./connection.ts";
+import type { Client } from "./driver.ts";
+
+/** Tells an observer, if there is one, what the connections of a pool do, and how long that takes. */
+export class Observation {
+  observer: StatementObserver | undefined;
+
+  /** A statement that was sent at `sentAt` has ended. The time that others before it took is not its own. */
+  ended({ freedAt }: Connection, text: string, sentAt: number, error?: unknown): void {
+    if (!this.observer) return;
+    const startedAt = Math.max(sentAt, freedAt);
+    const failure = error === undefined ? undefined : withoutValues(error);
+    this.observer.statementEnded({ text, startedAt, endedAt: performance.now(), failure });
+  }
+
+  /** A statement or transaction that was sent at `sentAt` leaves its connection to the next. */
+  left(connection: Connection, sentAt: number): void {
+    this.observer?.waited(Math.max(connection.freedAt - sentAt, 0));
+    connection.freedAt = performance.now();
+  }
+
+  /** Waits for a statement of a transaction. What fails here has none of its values. */
+  async inside<T>(connection: Connection, text: string, statement: PromiseLike<T>): Promise<T> {
+    const sentAt = performance.now();
+    try {
+      const value = await statement;
+      this.ended(connection, text, sentAt);
+      return value;
+    } catch (error) {
+      this.ended(connection, text, sentAt, error);
+      throw withoutValues(error);
+    }
+  }
+
+  /** One transaction: it is committed if `work` resolves, and rolled back if it fails. */
+  async transaction<T>(connection: Connection, work: (tx: Client) => Promise<T>): Promise<T> {
+    let text = "begin";
+    let sentAt = performance.now();
+    const next = (asked: string) => {
+      text = asked;
+      sentAt = performance.now();
+    };
+    const begun = async (tx: Client) => {
+      this.ended(connection, text, sentAt);
+      const value = await work(tx).catch((error) => {
+        next("rollback");
+        throw error;
+      });
+      next("commit");
+      return value;
+    };
+    try {
+      const value = await connection.client.begin("isolation level read committed", begun);
+      this.ended(connection, text, sentAt);
+      return value as T;
+    } catch (error) {
+      // It was asked to roll back, and did so: its own failure is that of an earlier statement.
+      this.ended(connection, text, sentAt, text === "rollback" ? undefined : error);
+      throw error;
+    }
+  }
+}

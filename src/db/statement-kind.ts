@@ -1,0 +1,46 @@
+import { getTableName, is } from "drizzle-orm";
+import { PgTable } from "drizzle-orm/pg-core";
+import * as schema from "./schema.ts";
+
+/** What a statement does, in words of closed sets. */
+export interface StatementKind {
+  /** Of a statement that writes in a `with`: what it writes first. */
+  operation: "select" | "insert" | "update" | "delete" | "begin" | "commit" | "rollback" | "other";
+  /** The gateway's table that it does that with; undefined: with none of them. */
+  table: string | undefined;
+}
+
+const TABLES: ReadonlySet<string> = new Set(
+  Object.values(schema).flatMap((value) => (is(value, PgTable) ? [getTableName(value)] : [])),
+);
+const WRITE = /\b(insert\s+into|update|delete\s+from)\s+(?:only\s+)?(?:"?public"?\.)?"?(\w+)/gi;
+const READ = /\b(?:from|join)\s+(?:only\s+)?(?:"?public"?\.)?"?(\w+)/gi;
+const FIRST_WORD = /^[\s(]*(\w+)/;
+const OPERATIONS = new Set<string>(["select", "begin", "commit", "rollback"]);
+
+/** Texts are few, except those of migrations and tests. */
+const MOST_KINDS = 1000;
+const known = new Map<string, StatementKind>();
+
+/** What a statement with this text does. */
+export function kindOf(text: string): StatementKind {
+  const kept = known.get(text);
+  if (kept) return kept;
+  const kind = findKind(text);
+  if (known.size < MOST_KINDS) known.set(text, kind);
+  return kind;
+}
+
+function findKind(text: string): StatementKind {
+  for (const [, verb = "", table = ""] of text.matchAll(WRITE)) {
+    // `for update` and `on conflict do update` name no table.
+    if (!TABLES.has(table)) continue;
+    const [operation] = verb.toLowerCase().split(/\s/) as ["insert" | "update" | "delete"];
+    return { operation, table };
+  }
+  const [, word = ""] = FIRST_WORD.exec(text) ?? [];
+  const first = word.toLowerCase() === "with" ? "select" : word.toLowerCase();
+  const operation = OPERATIONS.has(first) ? (first as StatementKind["operation"]) : "other";
+  const [, table] = [...text.matchAll(READ)].find(([, name = ""]) => TABLES.has(name)) ?? [];
+  return { operation, table };
+}

@@ -1,0 +1,71 @@
+import { createHash } from "node:crypto";
+import type { AuditEvent } from "../audit/event.ts";
+
+/** The first line of every leaf: a leaf of another form has another line here. */
+const VERSION = "kyc-gateway event v1";
+
+/** Bytes of the random salt of a hashed text. */
+const SALT_LENGTH = 16;
+
+/** What the leaf of an event is made of. Of free texts it has the salted hashes alone, so that they can be erased. */
+export interface LeafInput
+  extends Pick<
+    AuditEvent,
+    "at" | "tokenId" | "surface" | "requestId" | "kycIds" | "statusBefore" | "statusAfter"
+  > {
+  accountId: string;
+  position: number;
+  action: string;
+  changedFields: readonly string[];
+  /** By `saltedHash`. */
+  tokenNameHash: Buffer;
+  /** By `saltedHash`; null if the event has no reason. */
+  reasonHash: Buffer | null;
+}
+
+/**
+ * The canonical text of an event: one line per value, in a fixed order. Two different events never have the same
+ * text: no value contains a space or a line end, and a value that is absent has no line.
+ *
+ * It contains no name of a token and no reason. Their writers choose them freely, so they can contain personal data,
+ * and a plain hash of a short text can be guessed.
+ */
+export function toLeaf(event: LeafInput): string {
+  const lines: [name: string, value: string][] = [
+    ["account", escaped(event.accountId)],
+    ["position", String(event.position)],
+    ["time", String(event.at)],
+    ["token", escaped(event.tokenId)],
+    ["token-name-hash", event.tokenNameHash.toString("hex")],
+    ["surface", escaped(event.surface)],
+    ["request", escaped(event.requestId)],
+    ["action", escaped(event.action)],
+    ...event.kycIds.map((id): [string, string] => ["record", escaped(id)]),
+    ...event.changedFields.map((field): [string, string] => ["changed", escaped(field)]),
+  ];
+  if (event.statusBefore !== null) lines.push(["status-before", escaped(event.statusBefore)]);
+  if (event.statusAfter !== null) lines.push(["status-after", escaped(event.statusAfter)]);
+  if (event.reasonHash !== null) lines.push(["reason-hash", event.reasonHash.toString("hex")]);
+  return `${VERSION}\n${lines.map(([name, value]) => `${name} ${value}\n`).join("")}`;
+}
+
+/** SHA-256 of the salt and the text in UTF-8. Without the salt the text can't be guessed from it. */
+export function saltedHash(salt: Uint8Array, text: string): Buffer {
+  if (salt.length !== SALT_LENGTH) throw new Error(`a salt has ${SALT_LENGTH} bytes, not ${salt.length}`);
+  return createHash("sha256").update(salt).update(text, "utf8").digest();
+}
+
+const PLAIN = /^[\w.~-]*$/;
+const LEFT_BY_ENCODE_URI = /[!'()*]/g;
+
+/**
+ * Percent-encoding by RFC 3986: each byte of the UTF-8 text except A-Z a-z 0-9 - . _ ~ becomes % and two upper-case
+ * hex digits. Fails with URIError if the text has half of a surrogate pair, which PostgreSQL can't store.
+ */
+function escaped(text: string): string {
+  if (PLAIN.test(text)) return text;
+  return encodeURIComponent(text).replace(
+    LEFT_BY_ENCODE_URI,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+}

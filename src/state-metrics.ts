@@ -1,0 +1,116 @@
+import { Counter, Gauge, type Metric, type Registry } from "prom-client";
+import { ACCOUNT_SIZES, type RecordCensus } from "./kyc/record-census.ts";
+import type { VerificationStatus } from "./vocabulary.ts";
+
+/** What has become of spans so far. */
+interface SpanCounts {
+  ended: number;
+  exported: number;
+  failed: number;
+}
+
+/** The parts of the gateway's state that are counted elsewhere, and now and then. */
+export interface StateMetrics {
+  /** The latest count of the records. */
+  setCensus(census: RecordCensus): void;
+  /** How many texts each encryption key has sealed, by the keys' ids. */
+  setSeals(totals: ReadonlyMap<string, number>): void;
+  /** Where the counts of spans come from, if there are any. */
+  watchSpans(read: () => SpanCounts): void;
+}
+
+/** How many texts a key may seal, at most: NIST SP 800-38D. */
+const SEALS_LIMIT = 2 ** 32;
+
+/** Adds the figures of the gateway's version, records, keys and spans. */
+export function addState(registry: Registry, version: string): StateMetrics {
+  const build = new Gauge({
+    name: "kyc_gateway_build_info",
+    help: "Always 1; the labels are the versions of the gateway and of Node.js.",
+    labelNames: ["version", "node"],
+    registers: [registry],
+  });
+  build.set({ version, node: process.version }, 1);
+  const seals = new Gauge({
+    name: "encryption_key_seals",
+    help: "Texts that were encrypted under each key so far, on all replicas; read once a minute.",
+    labelNames: ["key"],
+    registers: [registry],
+  });
+  const limit = new Gauge({
+    name: "encryption_key_seals_limit",
+    help: "Texts that a key may encrypt; change to a new one at half of it.",
+    registers: [registry],
+  });
+  limit.set(SEALS_LIMIT);
+  return {
+    setCensus: addCensus(registry),
+    setSeals: (totals) => {
+      seals.reset();
+      for (const [key, count] of totals) seals.set({ key }, count);
+    },
+    watchSpans: (read) => addSpans(registry, read),
+  };
+}
+
+function addCensus(registry: Registry): (census: RecordCensus) => void {
+  const records = new Gauge({
+    name: "kyc_records",
+    help: "Records by status, as of kyc_records_counted_timestamp_seconds. Each replica counts: take the maximum.",
+    labelNames: ["status"],
+    registers: [registry],
+  });
+  const countedAt = new Gauge({
+    name: "kyc_records_counted_timestamp_seconds",
+    help: "When the last count of the records ended; 0: none has yet.",
+    registers: [registry],
+  });
+  const took = new Gauge({
+    name: "kyc_records_count_duration_seconds",
+    help: "How long the last count of the records took, with its pauses.",
+    registers: [registry],
+  });
+  let latest: RecordCensus | undefined;
+  const name = "kyc_account_records";
+  const get = async () => ({
+    ...{ name, type: "histogram", aggregator: "sum" },
+    help: "Accounts by how many records of a status they have, as of the same count: it also goes down, so rate() of it means nothing.",
+    values: latest ? toBuckets(name, latest) : [],
+  });
+  registry.registerMetric({ name, get } as unknown as Metric);
+  return (census) => {
+    latest = census;
+    for (const [status, count] of Object.entries(census.byStatus)) records.set({ status }, count.records);
+    countedAt.set(census.endedAt / 1000);
+    took.set(census.tookMs / 1000);
+  };
+}
+
+function toBuckets(name: string, { byStatus }: RecordCensus) {
+  return Object.entries(byStatus).flatMap(([status, count]) => {
+    let accounts = 0;
+    const buckets = count.accounts.map((size, index) => {
+      accounts += size;
+      const labels = { le: ACCOUNT_SIZES[index] ?? "+Inf", status: status as VerificationStatus };
+      return { metricName: `${name}_bucket`, labels, value: accounts };
+    });
+    return [
+      ...buckets,
+      { metricName: `${name}_sum`, labels: { status }, value: count.records },
+      { metricName: `${name}_count`, labels: { status }, value: accounts },
+    ];
+  });
+}
+
+function addSpans(registry: Registry, read: () => SpanCounts): void {
+  new Counter({
+    name: "trace_spans_total",
+    help: "Sampled spans: ended, exported, or failed because the collector did not take them. What ended and is neither waits, or found the queue full.",
+    labelNames: ["state"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [state, count] of Object.entries(read())) this.inc({ state }, count);
+    },
+  });
+}
