@@ -26,7 +26,7 @@ interface Exchange {
 const SWEEP_MS = 500;
 /** Node's memory for a request besides its headers. Bytes. */
 const REQUEST_BYTES = 4096;
-/** What Node makes of a header's name or value besides its text. Bytes. */
+/** Node's memory for a header's name or value besides its text. Bytes. */
 const TEXT_BYTES = 64;
 
 interface Limits extends Pick<Config, "bodyLimit" | "uploadMemoryLimit" | "unsentMemoryLimit"> {
