@@ -1,10 +1,10 @@
-import type { Surface } from "./audit/event.ts";
 import type { Viewer } from "./auth/scopes.ts";
 import type { Database } from "./db/client.ts";
 import { AppError } from "./errors.ts";
 import type { IdempotencyRequest } from "./idempotency/key.ts";
 import type { FailureLog } from "./log.ts";
 import type { Keyring } from "./sealing/keyring.ts";
+import type { Surface } from "./vocabulary.ts";
 
 /** What an operation may know of the request that it serves. */
 export interface OperationContext {

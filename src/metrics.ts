@@ -46,6 +46,7 @@ export interface Sources {
 }
 
 /** The metrics of a gateway. */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one list of metrics, each with its help.
 export function createMetrics({ usage, droppedLines }: Sources): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });

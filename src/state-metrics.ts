@@ -1,6 +1,6 @@
 import { Counter, Gauge, type Metric, type Registry } from "prom-client";
-import type { VerificationStatus } from "./kyc/kyc.ts";
 import { ACCOUNT_SIZES, type RecordCensus } from "./kyc/record-census.ts";
+import type { VerificationStatus } from "./vocabulary.ts";
 
 /** What has become of spans so far. */
 interface SpanCounts {

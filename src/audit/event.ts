@@ -1,18 +1,6 @@
 import type { Viewer } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
-import type { VerificationStatus } from "../kyc/kyc.ts";
-
-/** The two ways into the gateway. */
-export const SURFACES = ["graphql", "rest"] as const;
-export type Surface = (typeof SURFACES)[number];
-
-/** What can be done to a record, `read` being that its document number was shown. */
-export const AUDIT_ACTIONS = ["created", "updated", "deleted", "read"] as const;
-export type AuditAction = (typeof AUDIT_ACTIONS)[number];
-
-/** The fields of a record that an update can change. */
-export const CHANGEABLE_FIELDS = ["verificationStatus", "documentType", "documentNumber"] as const;
-type ChangeableField = (typeof CHANGEABLE_FIELDS)[number];
+import type { AuditAction, Surface, VerificationStatus } from "../vocabulary.ts";
 
 /** One entry of an account's trail: who did what to which records. It has no value of a record but its status. */
 export interface AuditEvent {
@@ -29,7 +17,7 @@ export interface AuditEvent {
   /** The record that was changed, or all whose numbers one answer showed. */
   kycIds: readonly string[];
   /** What an update changed, by name; empty for every other action. */
-  changedFields: readonly ChangeableField[];
+  changedFields: readonly string[];
   statusBefore: VerificationStatus | null;
   statusAfter: VerificationStatus | null;
   /** The caller's own words: they are written here and nowhere else. */

@@ -1,11 +1,13 @@
 import { z } from "zod";
 import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
-import { pageInput, parseInput, type Raw, timeRange } from "../kyc/input.ts";
-import { isKycId } from "../kyc/kyc.ts";
+import { isKycId } from "../kyc-id.ts";
 import { openList, type PagedList } from "../paging/list.ts";
+import { pageInput, timeRange } from "../paging/page-input.ts";
+import { parseInput, type Raw } from "../parse-input.ts";
+import { AUDIT_ACTIONS } from "../vocabulary.ts";
 import { fromAuditCursor, toAuditCursor } from "./cursor.ts";
-import { AUDIT_ACTIONS, type AuditEvent } from "./event.ts";
+import type { AuditEvent } from "./event.ts";
 import { type AuditSelection, auditList } from "./list-store.ts";
 
 const cursor = z

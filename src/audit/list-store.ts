@@ -2,7 +2,8 @@ import { sql } from "drizzle-orm";
 import { auditEventRecords, auditEvents, epochMillis, toTimestamptz } from "../db/schema.ts";
 import type { Bounds } from "../paging/list.ts";
 import { createListStore, type ListSource, type Source } from "../paging/list-store.ts";
-import type { AuditAction, AuditEvent } from "./event.ts";
+import type { AuditAction } from "../vocabulary.ts";
+import type { AuditEvent } from "./event.ts";
 
 /** Which events of an account a statement is about. Times are epoch milliseconds, places are sequences. */
 export interface AuditSelection extends Bounds<number> {

@@ -1,12 +1,11 @@
 import { CommanderError } from "commander";
-import { explainRefusal, findRefusal } from "../db/advice.ts";
+import { explainDatabase } from "../db/advice.ts";
 import { BackupError } from "../db/embedded/backup.ts";
 import { DataDirError } from "../db/embedded/data-dir.ts";
 import { EngineError } from "../db/embedded/engine.ts";
 import { DataDirInUseError } from "../db/embedded/folder-lock.ts";
 import { EncodingError } from "../db/encoding.ts";
 import { MigrationBlockedError } from "../db/migrating/migrate.ts";
-import { AppError } from "../errors.ts";
 import { ConfigError } from "../lib/settings.ts";
 import { CommandFailure } from "./command.ts";
 import { OutputError, say } from "./print.ts";
@@ -40,12 +39,8 @@ const FAILURES_IN_WORDS = [
 ];
 
 function explain(error: unknown): string[] {
-  const refusal = findRefusal(error);
-  if (refusal) return [explainRefusal(refusal)];
-  if (error instanceof AppError && error.code === "UNAVAILABLE") {
-    const { code, message } = (error.cause ?? {}) as { code?: string; message?: string };
-    return [`the database can't be reached: ${message || code || "no answer"}`];
-  }
+  const line = explainDatabase(error);
+  if (line !== undefined) return [line];
   if (FAILURES_IN_WORDS.some((kind) => error instanceof kind)) return [(error as Error).message];
   if (!(error instanceof Error)) return [String(error)];
   // A failure of the system, such as a port in use, says all in its message.

@@ -172,6 +172,11 @@ export function tokenCommands(): Command {
       if (!found) throw new CommandFailure(`there is no token ${id}`);
       say(`${id} is revoked.`);
     });
+  addSignIn(token);
+  return token;
+}
+
+function addSignIn(token: Command): void {
   token
     .command("sign-in")
     .description(
@@ -186,5 +191,4 @@ export function tokenCommands(): Command {
       );
       print(name);
     });
-  return token;
 }

@@ -4,7 +4,7 @@ import { DatabaseError } from "./database-error.ts";
 const ROLES = "docs/operations.md has the grants, under Roles";
 const OWN_DATABASE =
   "The database has tables or types with the gateway's names, but not the schema drizzle, in which the gateway records " +
-  "its migrations: give the gateway a database of its own, or restore a dump of the whole one (pg_dump without -n)";
+  "its migrations: give the gateway a database of its own, or restore the rest of its dump (pg_dump without -n, or also with -n drizzle)";
 
 /** What to do if PostgreSQL refuses something, by SQLSTATE or its first two characters. */
 const ADVICE: Record<string, string> = {
@@ -29,25 +29,23 @@ const ADVICE: Record<string, string> = {
 };
 
 /** The DatabaseError that an error is or was caused by; undefined if PostgreSQL has not refused anything. */
-export function findRefusal(error: unknown): DatabaseError | undefined {
+function findRefusal(error: unknown): DatabaseError | undefined {
   if (error instanceof DatabaseError) return error;
   if (error instanceof AppError && error.cause instanceof DatabaseError) return error.cause;
   return undefined;
 }
 
-/** One line for any failure: what the database refused, why it can't be reached, or the error's own message. */
-export function explainFailure(error: unknown): string {
+/** One line on what the database has refused, or why it can't be reached; undefined for any other error. */
+export function explainDatabase(error: unknown): string | undefined {
   const refusal = findRefusal(error);
   if (refusal) return explainRefusal(refusal);
-  if (error instanceof AppError && error.code === "UNAVAILABLE") {
-    const { code, message } = (error.cause ?? {}) as { code?: string; message?: string };
-    return `the database can't be reached: ${message || code || "no answer"}`;
-  }
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof AppError && error.code === "UNAVAILABLE")) return undefined;
+  const { code, message } = (error.cause ?? {}) as { code?: string; message?: string };
+  return `the database can't be reached: ${message || code || "no answer"}`;
 }
 
 /** One line with PostgreSQL's own message and what to do about it. */
-export function explainRefusal({ code, message }: DatabaseError): string {
+function explainRefusal({ code, message }: DatabaseError): string {
   const advice = ADVICE[code] ?? ADVICE[code.slice(0, 2)];
   return `the database refuses: ${message}.${advice ? ` ${advice}.` : ""}`;
 }

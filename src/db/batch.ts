@@ -49,6 +49,7 @@ interface Lane<Key, Value> {
  * answered in one turn of the event loop. What waits takes places of the database's queue, and fails with UNAVAILABLE
  * where there is none or where it has waited for as long as the queue has patience.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: the closures share the batch in the making.
 export function batched<Key extends object, Value>(
   laneOf: (key: Key) => string,
   questionOf: (key: Key) => unknown,

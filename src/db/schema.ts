@@ -13,8 +13,7 @@ import {
   timestamp,
   uniqueIndex,
 } from "drizzle-orm/pg-core";
-import { AUDIT_ACTIONS, SURFACES } from "../audit/event.ts";
-import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../kyc/kyc.ts";
+import { AUDIT_ACTIONS, DOCUMENT_TYPES, SURFACES, VERIFICATION_STATUSES } from "../vocabulary.ts";
 
 export const verificationStatus = pgEnum("verification_status", VERIFICATION_STATUSES);
 export const documentType = pgEnum("document_type", DOCUMENT_TYPES);

@@ -3,11 +3,11 @@ import type { Faker } from "@faker-js/faker";
 import type { OperationContext } from "../context.ts";
 import type { Database } from "../db/client.ts";
 import { createKyc } from "../kyc/create-kyc.ts";
-import type { DocumentType, VerificationStatus } from "../kyc/kyc.ts";
 import { listKycs } from "../kyc/list-kycs.ts";
 import { updateKyc } from "../kyc/update-kyc.ts";
 import { createLog } from "../log.ts";
 import type { Keyring } from "../sealing/keyring.ts";
+import { DOCUMENT_TYPES, type DocumentType, type VerificationStatus } from "../vocabulary.ts";
 
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
@@ -15,14 +15,14 @@ const DAY = 24 * 60 * MINUTE;
 const SPAN = 240 * DAY;
 
 /** How often each kind of document is shown, and what its numbers look like. */
-const DOCUMENTS: { value: DocumentType; weight: number; number: RegExp }[] = [
-  { value: "passport", weight: 45, number: /[A-Z]{2}[0-9]{7}/ },
-  { value: "drivers_license", weight: 24, number: /[A-Z][0-9]{12}/ },
-  { value: "id_card", weight: 20, number: /[0-9]{3}[A-Z]{2}[0-9]{6}/ },
-  { value: "residence_permit", weight: 7, number: /[A-Z]{3}[0-9]{9}/ },
-  { value: "visa", weight: 3, number: /[0-9]{8}/ },
-  { value: "other", weight: 1, number: /[A-Z0-9]{10}/ },
-];
+const EXAMPLES: Record<DocumentType, { weight: number; number: RegExp }> = {
+  passport: { weight: 45, number: /[A-Z]{2}[0-9]{7}/ },
+  drivers_license: { weight: 24, number: /[A-Z][0-9]{12}/ },
+  id_card: { weight: 20, number: /[0-9]{3}[A-Z]{2}[0-9]{6}/ },
+  residence_permit: { weight: 7, number: /[A-Z]{3}[0-9]{9}/ },
+  visa: { weight: 3, number: /[0-9]{8}/ },
+  other: { weight: 1, number: /[A-Z0-9]{10}/ },
+};
 
 /** Something that happened to a record, at a time in epoch milliseconds. */
 interface Happening {
@@ -73,8 +73,8 @@ export async function fillDemo(
       await updateKyc(ctx, { id, verificationStatus: status });
       continue;
     }
-    const { value: documentType, number } = faker.helpers.weightedArrayElement(
-      DOCUMENTS.map((document) => ({ value: document, weight: document.weight })),
+    const { type: documentType, number } = faker.helpers.weightedArrayElement(
+      DOCUMENT_TYPES.map((type) => ({ value: { type, ...EXAMPLES[type] }, weight: EXAMPLES[type].weight })),
     );
     const { id: created } = await createKyc(ctx, {
       customerId: faker.helpers.arrayElement(customers),

@@ -14,7 +14,7 @@ import {
   typeFromAST,
 } from "graphql";
 import { type FieldFault, MOST_FAULTS } from "../errors.ts";
-import { MAX_PAGE_SIZE } from "../kyc/input.ts";
+import { MAX_PAGE_SIZE } from "../paging/page-input.ts";
 
 /** A name that may be repeated in an error. A name with digits can be a value in the wrong place. */
 const NAME = /^[A-Za-z_]{1,64}$/;

@@ -20,7 +20,7 @@ export interface Claim {
 }
 
 /** The result of a claim. */
-export interface Finding {
+export interface ClaimFinding {
   /** The record of the claim that has the key since; null where none of the statement's could have it. */
   claimedFor: string | null;
   /** No other request under the key was running. */
@@ -92,7 +92,7 @@ type FindingRow = [
   sealedResult: string | null,
 ];
 
-export function toFinding([claimedFor, free, known, requestDigest, sealedResult]: FindingRow): Finding {
+export function toFinding([claimedFor, free, known, requestDigest, sealedResult]: FindingRow): ClaimFinding {
   return { claimedFor, free, first: known ? { requestDigest, sealedResult } : null };
 }
 
@@ -106,9 +106,9 @@ export function claimValues(accountId: string, claims: readonly Claim[]): Record
 const claim = statement(() => withFirst(claimingKeys, selectFindings), toFinding);
 
 /** Claims a key for the transaction. If it succeeds, no other transaction can claim the key until this one ends. */
-export async function claimKey(tx: Executor, accountId: string, wanted: Claim): Promise<Finding> {
+export async function claimKey(tx: Executor, accountId: string, wanted: Claim): Promise<ClaimFinding> {
   const [finding] = await claim(tx, claimValues(accountId, [wanted]));
-  return finding as Finding;
+  return finding as ClaimFinding;
 }
 
 const complete = statement(

@@ -1,12 +1,11 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { hasScope, type Viewer } from "../auth/scopes.ts";
-import type { OperationContext } from "../context.ts";
-import type { Executor } from "../db/client.ts";
+import type { Database, Executor } from "../db/client.ts";
 import { AppError, type ErrorCode, unavailable } from "../errors.ts";
 import { type Keyring, MissingKeyError } from "../sealing/keyring.ts";
 import { hashKey, type IdempotencyRequest } from "./key.ts";
 import { openResult, sealResult } from "./sealed-results.ts";
-import { type Claim, claimKey, completeKey, type Finding } from "./store.ts";
+import { type Claim, type ClaimFinding, claimKey, completeKey } from "./store.ts";
 
 /** Each row has its own digest key, which is sealed together with the result. Bytes. */
 const SECRET_BYTES = 32;
@@ -32,7 +31,7 @@ export class KeyedWrite<Result> {
    * `maskedOperation` is it as a viewer without `kyc:pii` would see it.
    */
   constructor(
-    { keys }: OperationContext,
+    keys: Keyring,
     request: IdempotencyRequest,
     viewer: Viewer,
     operation: string,
@@ -70,7 +69,7 @@ export class KeyedWrite<Result> {
    * viewer who may not see numbers is not told whether the number was another one, but for what its mask shows: the
    * key would prove guesses.
    */
-  replay({ first, free, claimedFor }: Finding): { result: Result } | undefined {
+  replay({ first, free, claimedFor }: ClaimFinding): { result: Result } | undefined {
     if (!first) {
       if (free || claimedFor !== null) return undefined;
       throw new AppError("IDEMPOTENCY_IN_PROGRESS", "The first request with this key is still running.");
@@ -111,7 +110,7 @@ function digest(secret: string, operation: string): string {
  * makes of it what a viewer without `kyc:pii` may see.
  */
 export function toKeyedWrite<Result, Input extends object>(
-  ctx: OperationContext,
+  ctx: { keys: Keyring; idempotency: IdempotencyRequest | null },
   viewer: Viewer,
   name: string,
   input: Input,
@@ -120,7 +119,7 @@ export function toKeyedWrite<Result, Input extends object>(
   if (!ctx.idempotency) return null;
   const fields = Object.keys(input).sort();
   const toText = (value: Input) => JSON.stringify([name, value], fields);
-  return new KeyedWrite(ctx, ctx.idempotency, viewer, toText(input), toText(mask(input)));
+  return new KeyedWrite(ctx.keys, ctx.idempotency, viewer, toText(input), toText(mask(input)));
 }
 
 /**
@@ -129,7 +128,7 @@ export function toKeyedWrite<Result, Input extends object>(
  * written anything, so does each repetition; any other failure leaves the key unused.
  */
 export async function writeOnce<Result>(
-  { db }: OperationContext,
+  { db }: { db: Database },
   keyed: KeyedWrite<Result> | null,
   kycId: string,
   work: (tx: Executor) => Promise<Result>,

@@ -5,10 +5,13 @@ import { DatabaseError } from "../db/database-error.ts";
 import type { FieldFault } from "../errors.ts";
 import { findIdempotencyKeyFaults } from "../idempotency/key.ts";
 import { toKeyedWrite } from "../idempotency/write-once.ts";
-import { type CreateKycInput, createKycInput, parseInput } from "./input.ts";
-import { type Kyc, newKycId } from "./kyc.ts";
+import { newKycId } from "../kyc-id.ts";
+import { parseInput } from "../parse-input.ts";
+import { RecordValues } from "./fields.ts";
+import { type CreateKycInput, createKycInput } from "./input.ts";
 import { fromSnapshot, maskInput, sealNumber, toSnapshot } from "./number/document-number.ts";
 import { toAuditReason } from "./reason.ts";
+import type { Kyc } from "./record.ts";
 import { ShownKyc } from "./show-kyc.ts";
 import { insertKyc, insertKycOnce, type NewKyc } from "./store/write.ts";
 import { requireVersion } from "./version-condition.ts";
@@ -38,17 +41,11 @@ export async function createKyc(
     const id = newKycId(now);
     const number = sealNumber(ctx.keys, accountId, { id, version: 1 }, documentNumber);
     const kyc: NewKyc = {
-      id,
-      customerId: value.customerId,
-      verificationStatus: value.verificationStatus,
-      documentType: value.documentType,
+      ...new RecordValues({ ...value, id, createdAt: now, updatedAt: now, version: 1 }),
       sealedNumber: number.sealedNumber,
       sealedVersion: number.sealedVersion,
       numberDigest: number.numberDigest,
       plainNumber: null,
-      createdAt: now,
-      updatedAt: now,
-      version: 1,
       // We already have the plaintext: don't decrypt it for the answer.
       openOnce: () => documentNumber,
     };

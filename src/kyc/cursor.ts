@@ -1,4 +1,4 @@
-import { isKycId } from "./kyc.ts";
+import { isKycId } from "../kyc-id.ts";
 
 /** A place in the list of records, `(created_at, id)`: it stays meaningful when its record is gone. */
 export interface Position {

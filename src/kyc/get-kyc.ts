@@ -1,8 +1,9 @@
 import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import { AppError, badUserInput, type FieldFault } from "../errors.ts";
-import { parseInput, recordIds } from "./input.ts";
-import { isKycId } from "./kyc.ts";
+import { isKycId } from "../kyc-id.ts";
+import { parseInput } from "../parse-input.ts";
+import { recordIds } from "./input.ts";
 import { ShownKyc } from "./show-kyc.ts";
 import { findKyc, findKycs } from "./store/read.ts";
 

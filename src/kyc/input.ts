@@ -1,11 +1,12 @@
 import { z } from "zod";
-import { badUserInput, type FieldFault } from "../errors.ts";
+import { isKycId } from "../kyc-id.ts";
+import { MAX_PAGE_SIZE, pageInput, timeRange } from "../paging/page-input.ts";
+import type { Raw } from "../parse-input.ts";
+import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../vocabulary.ts";
 import { fromKycCursor } from "./cursor.ts";
-import { DOCUMENT_TYPES, isKycId, VERIFICATION_STATUSES } from "./kyc.ts";
+import type { ChangeableName, FieldName, GivenName, ValueOf } from "./fields.ts";
 import { MASK } from "./number/document-number.ts";
 
-export const MAX_PAGE_SIZE = 100;
-export const DEFAULT_PAGE_SIZE = 10;
 const CUSTOMER_ID_LENGTH = 128;
 const DOCUMENT_NUMBER_LENGTH = 64;
 const REASON_LENGTH = 500;
@@ -38,22 +39,14 @@ const reason = z.string("must be a string").trim().pipe(printable(REASON_LENGTH)
 const expectedVersion = z.union([z.int(), z.array(z.int())]).optional();
 /** The versions at which the caller does not want it done: `If-None-Match`. */
 const unwantedVersion = z.union([z.literal("any"), z.array(z.int())]).optional();
-const pageSize = z
-  .number(`must be an integer from 0 to ${MAX_PAGE_SIZE}`)
-  .refine((size) => Number.isInteger(size) && size >= 0 && size <= MAX_PAGE_SIZE, {
-    message: `must be an integer from 0 to ${MAX_PAGE_SIZE}`,
-  });
 const cursor = z
   .string("must be a cursor")
   .refine((text) => isKycId(text) || fromKycCursor(text) !== null, "is not a cursor of this list");
-const instant = z.number("must be a time");
-export const timeRange = z.object({ from: instant.nullish(), to: instant.nullish() });
+/** A rule for each of these fields. */
+type Rules<Name extends FieldName> = { [Field in Name]: z.ZodType<ValueOf<Field> | undefined> };
 
 export const createKycInput = z.object({
-  customerId,
-  verificationStatus,
-  documentType,
-  documentNumber,
+  ...({ customerId, verificationStatus, documentType, documentNumber } satisfies Rules<GivenName>),
   // No record is there yet: any expected version is a conflict.
   expectedVersion,
   reason,
@@ -61,10 +54,12 @@ export const createKycInput = z.object({
 
 export const updateKycInput = z.object({
   id: z.string(),
-  verificationStatus: verificationStatus.optional(),
-  documentType: documentType.optional(),
-  // What a token without `kyc:pii` was shown may come back: only the stored record tells whether it is that.
-  documentNumber: anyNumber.optional(),
+  ...({
+    verificationStatus: verificationStatus.optional(),
+    documentType: documentType.optional(),
+    // What a token without `kyc:pii` was shown may come back: only the stored record tells whether it is that.
+    documentNumber: anyNumber.optional(),
+  } satisfies Rules<ChangeableName>),
   expectedVersion,
   unwantedVersion,
   reason,
@@ -86,60 +81,10 @@ const kycFilter = z.object({
   createdAt: timeRange.nullish(),
 });
 
-/** The arguments of a list that takes these cursors and this filter. */
-export function pageInput<Cursor extends z.ZodType, Filter extends z.ZodType>(
-  cursor: Cursor,
-  filter: Filter,
-) {
-  return z
-    .object({
-      first: pageSize.nullish(),
-      after: cursor.nullish(),
-      last: pageSize.nullish(),
-      before: cursor.nullish(),
-      filter: filter.nullish(),
-    })
-    .refine(({ first, last }) => first == null || last == null, {
-      path: ["last"],
-      message: "can't be used together with first",
-      // Said also when other fields are at fault.
-      when: () => true,
-    });
-}
-
 export const listKycsInput = pageInput(cursor, kycFilter);
 
-/** What a surface may hand in: anything may be absent or null, and is told as a fault where it must not. */
-export type Raw<Schema extends z.ZodType> = {
-  [Field in keyof z.input<Schema>]?: z.input<Schema>[Field] | null | undefined;
-};
 export type CreateKycInput = Raw<typeof createKycInput>;
 export type UpdateKycInput = Raw<typeof updateKycInput> & { id: string };
 export type DeleteKycInput = Raw<typeof deleteKycInput> & { id: string };
 export type ListKycsInput = Raw<typeof listKycsInput>;
 export type KycFilter = z.output<typeof kycFilter>;
-
-/** An input that was read, or every fault that it has. */
-export type Parsed<T> = { value: T; faults: [] } | { value: undefined; faults: FieldFault[] };
-
-/** Reads an input. `found` are faults that the surface met on its own: they are told together with the input's. */
-export function readInput<T>(schema: z.ZodType<T>, input: unknown, found: readonly FieldFault[]): Parsed<T> {
-  const result = schema.safeParse(input);
-  if (result.success && found.length === 0) return { value: result.data, faults: [] };
-  const faults = result.error?.issues.map((issue) => toFault(issue, input)) ?? [];
-  return { value: undefined, faults: [...found, ...faults] };
-}
-
-/** As `readInput`, and fails with BAD_USER_INPUT, naming every fault. */
-export function parseInput<T>(schema: z.ZodType<T>, input: unknown, found: readonly FieldFault[] = []): T {
-  const { value, faults } = readInput(schema, input, found);
-  if (value === undefined) throw badUserInput(faults);
-  return value;
-}
-
-function toFault(issue: z.core.$ZodIssue, input: unknown): FieldFault {
-  const path = issue.path.map((key) => (typeof key === "symbol" ? String(key) : key));
-  const given = path.reduce<unknown>((value, key) => (value as Record<string, unknown>)?.[key], input);
-  if (given === undefined) return { path, kind: "missing", message: "is required" };
-  return { path, kind: "invalid", message: given === null ? "must not be null" : issue.message };
-}

@@ -1,10 +1,12 @@
 import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import { badUserInput, type FieldFault } from "../errors.ts";
+import { isKycId } from "../kyc-id.ts";
 import { openList, type PagedList } from "../paging/list.ts";
+import { DEFAULT_PAGE_SIZE } from "../paging/page-input.ts";
+import { readInput } from "../parse-input.ts";
 import { comparePositions, fromKycCursor, type Position, toKycCursor } from "./cursor.ts";
-import { DEFAULT_PAGE_SIZE, type KycFilter, type ListKycsInput, listKycsInput, readInput } from "./input.ts";
-import { isKycId } from "./kyc.ts";
+import { type KycFilter, type ListKycsInput, listKycsInput } from "./input.ts";
 import { digestsOf } from "./number/document-number.ts";
 import { ShownKyc } from "./show-kyc.ts";
 import { type KycSelection, kycList } from "./store/list.ts";

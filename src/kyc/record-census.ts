@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { Database } from "../db/client.ts";
 import { startRecurring } from "../lib/recurring.ts";
-import { VERIFICATION_STATUSES, type VerificationStatus } from "./kyc.ts";
+import { VERIFICATION_STATUSES, type VerificationStatus } from "../vocabulary.ts";
 import { CENSUS_START, type CensusPlace, countNext } from "./store/census.ts";
 
 /** Upper bounds of the number of records that an account has. The last bucket has no bound. */

@@ -2,29 +2,17 @@ import { hasScope, requireViewer } from "../auth/scopes.ts";
 import type { OperationContext, UnreadableNumber } from "../context.ts";
 import { AppError } from "../errors.ts";
 import type { Keyring } from "../sealing/keyring.ts";
-import type { DocumentType, Kyc, VerificationStatus } from "./kyc.ts";
+import { RecordValues } from "./fields.ts";
 import { maskNumber, openNumber } from "./number/document-number.ts";
+import type { Kyc } from "./record.ts";
 
 /** One record as one viewer may see it: what every operation answers with. Times are epoch milliseconds. */
-export class ShownKyc {
-  readonly id: string;
-  readonly customerId: string;
-  readonly verificationStatus: VerificationStatus;
-  readonly documentType: DocumentType;
-  readonly createdAt: number;
-  readonly updatedAt: number;
-  readonly version: number;
+export class ShownKyc extends RecordValues {
   readonly #stored: Kyc;
   readonly #ctx: OperationContext;
 
   constructor(ctx: OperationContext, stored: Kyc) {
-    this.id = stored.id;
-    this.customerId = stored.customerId;
-    this.verificationStatus = stored.verificationStatus;
-    this.documentType = stored.documentType;
-    this.createdAt = stored.createdAt;
-    this.updatedAt = stored.updatedAt;
-    this.version = stored.version;
+    super(stored);
     this.#stored = stored;
     this.#ctx = ctx;
   }

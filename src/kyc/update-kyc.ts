@@ -1,17 +1,20 @@
 import type { z } from "zod";
-import { CHANGEABLE_FIELDS, newEvent } from "../audit/event.ts";
+import { newEvent } from "../audit/event.ts";
 import { hasScope, requireScope, type Viewer } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import type { Executor } from "../db/client.ts";
 import { badUserInput, type FieldFault } from "../errors.ts";
 import { findIdempotencyKeyFaults } from "../idempotency/key.ts";
 import { toKeyedWrite, writeOnce } from "../idempotency/write-once.ts";
+import { toKycId } from "../kyc-id.ts";
+import { readInput } from "../parse-input.ts";
+import { CHANGEABLE, CHANGEABLE_PLAIN, type PlainValues, RecordValues } from "./fields.ts";
 import { kycNotFound } from "./get-kyc.ts";
-import { readInput, type UpdateKycInput, updateKycInput } from "./input.ts";
-import { type Kyc, type SealedNumber, toKycId } from "./kyc.ts";
+import { type UpdateKycInput, updateKycInput } from "./input.ts";
 import { fromSnapshot, isToBeBound, maskInput, sealNumber, toSnapshot } from "./number/document-number.ts";
 import { findNewNumber, isForeignMask, isMasked, maskFault } from "./number/given-number.ts";
 import { toAuditReason } from "./reason.ts";
+import type { Kyc, SealedNumber } from "./record.ts";
 import { readNumber, requireNumber, ShownKyc } from "./show-kyc.ts";
 import { findKyc, lockKyc } from "./store/read.ts";
 import { type KycChange, updateKycAtVersion, updateLockedKyc } from "./store/write.ts";
@@ -141,26 +144,20 @@ function planChange(
   input: z.output<typeof updateKycInput>,
 ): KycChange | null {
   const { accountId } = viewer;
-  const { verificationStatus = stored.verificationStatus, documentType = stored.documentType } = input;
+  const values = new RecordValues({ ...stored, ...findNewValues(input) });
   // Before the number: to seal another one takes time, by which a refusal would tell whether it is the record's.
   const reason = toReason(ctx, viewer, stored, input);
   const number = findNewNumber(ctx, viewer, stored, input.documentNumber);
-  const changedFields = CHANGEABLE_FIELDS.filter((name) =>
-    name === "documentNumber"
-      ? number !== undefined
-      : stored[name] !== { verificationStatus, documentType }[name],
+  const changedFields = CHANGEABLE.filter((name) =>
+    name === "documentNumber" ? number !== undefined : stored[name] !== values[name],
   );
   if (changedFields.length === 0) return null;
   const sealed = sealForNext(ctx, accountId, stored, number);
   const kyc: Kyc = {
-    id: stored.id,
-    customerId: stored.customerId,
-    verificationStatus,
-    documentType,
+    ...values,
     sealedNumber: sealed ? sealed.sealedNumber : stored.sealedNumber,
     sealedVersion: sealed ? sealed.sealedVersion : null,
     plainNumber: sealed ? null : stored.plainNumber,
-    createdAt: stored.createdAt,
     updatedAt: Math.max(stored.updatedAt, ctx.now()),
     version: stored.version + 1,
     // We already have the plaintext of a new number, and one that stays is decrypted at most once.
@@ -173,9 +170,16 @@ function planChange(
     changedFields,
     reason,
     statusBefore: stored.verificationStatus,
-    statusAfter: verificationStatus,
+    statusAfter: values.verificationStatus,
   });
   return { kyc, number: sealed, event };
+}
+
+/** The given values of fields that are stored as they are. */
+function findNewValues(input: z.output<typeof updateKycInput>): Partial<PlainValues> {
+  return Object.fromEntries(
+    CHANGEABLE_PLAIN.filter((name) => input[name] !== undefined).map((name) => [name, input[name]]),
+  );
 }
 
 /** The reason as the trail may have it. A number that can't be decrypted and is replaced is not looked for. */

@@ -57,6 +57,7 @@ const listOf = <T>(parts: readonly T[], write: (part: T) => SQL) => sql.join(par
  * those conditions. Pages that are requested at the same time and differ only in the values of their conditions are read
  * by one statement. Equal counts are read once.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: the closures share the shapes of one list.
 export function createListStore<Selection extends object, Row>(
   source: ListSource<Selection, Row>,
 ): ListStore<Selection, Row> {

@@ -1,5 +1,5 @@
-import { DEFAULT_PAGE_SIZE } from "../kyc/input.ts";
 import type { Stretch } from "./list-store.ts";
+import { DEFAULT_PAGE_SIZE } from "./page-input.ts";
 
 /** Items of a list, newest first. */
 interface Page<Item> {

@@ -1,10 +1,15 @@
 import type { FieldFault } from "../errors.ts";
-import type { Kyc } from "../kyc/kyc.ts";
+import { type RestName, restNames } from "../kyc/fields.ts";
+import type { Kyc } from "../kyc/record.ts";
 import { toSeconds } from "./kyc-body.ts";
 import type { WireParams } from "./params.ts";
 
 /** What a client may send back of a record that it fetched, but not change. */
-export const FIXED = ["id", "customer_id", "created_at", "updated_at"] as const;
+export const FIXED: readonly RestName<"once" | "never">[] = [
+  "id",
+  ...restNames("once"),
+  ...restNames("never").filter((name) => name !== "id"),
+];
 
 /** The fixed fields that were given. Forms have no numbers: a time is its text. No other kind of value is stored. */
 export function readFixed(values: WireParams["values"]) {
@@ -28,7 +33,7 @@ export function findChangedFixed(values: WireParams["values"], stored: Kyc): Fie
   const rendered = {
     ...{ id: stored.id, customer_id: stored.customerId },
     ...{ created_at: toSeconds(stored.createdAt), updated_at: toSeconds(stored.updatedAt) },
-  };
+  } satisfies Record<RestName<"once" | "never">, unknown>;
   const equals = (value: unknown, field: string | number) =>
     value === field || (typeof field === "number" && value === String(field));
   return FIXED.filter((name) => values.has(name) && !equals(values.get(name), rendered[name])).map(isFixed);

@@ -1,9 +1,10 @@
+import type { RestName } from "../kyc/fields.ts";
 import { numberUnreadable, type ShownKyc } from "../kyc/show-kyc.ts";
 import { type ErrorBody, renderFailure } from "./errors.ts";
 
 export const toSeconds = (millis: number) => Math.floor(millis / 1000);
 
-/** The record as legacy clients know it: seven fields, times in whole Unix seconds. */
+/** The record as REST's clients know it, times in whole Unix seconds. */
 function renderFields<Number extends string | null>(kyc: ShownKyc, number: Number) {
   return {
     id: kyc.id,
@@ -13,7 +14,7 @@ function renderFields<Number extends string | null>(kyc: ShownKyc, number: Numbe
     document_number: number,
     created_at: toSeconds(kyc.createdAt),
     updated_at: toSeconds(kyc.updatedAt),
-  };
+  } satisfies Record<RestName, unknown>;
 }
 
 export type KycBody = ReturnType<typeof renderFields<string>>;

@@ -3,6 +3,7 @@ import type { FastifyInstance } from "fastify";
 import type { OperationContext } from "../context.ts";
 import { createKyc } from "../kyc/create-kyc.ts";
 import { deleteKyc } from "../kyc/delete-kyc.ts";
+import { type FieldOfRest, type RestName, restNames } from "../kyc/fields.ts";
 import { getKyc, kycNotFound } from "../kyc/get-kyc.ts";
 import { listKycs } from "../kyc/list-kycs.ts";
 import type { ShownKyc } from "../kyc/show-kyc.ts";
@@ -150,9 +151,9 @@ async function remove(request: RecordRequest): Promise<RestAnswer> {
   return { status: 200, headers: {}, body: { id, deleted: true } };
 }
 
-const CHANGEABLE = ["verification_status", "document_type", "document_number"] as const;
-export const CREATE_PARAMS = ["customer_id", ...CHANGEABLE] as const;
-export const UPDATE_PARAMS = [...CHANGEABLE, ...FIXED] as const;
+const CHANGEABLE = restNames("always");
+export const CREATE_PARAMS = [...restNames("once"), ...CHANGEABLE];
+export const UPDATE_PARAMS = [...CHANGEABLE, ...FIXED];
 
 function readQuery(request: RestRequest, known: readonly string[]): WireParams {
   const start = request.url.indexOf("?");
@@ -172,5 +173,5 @@ function readChanges(values: WireParams["values"]) {
     verificationStatus: toWord(STATUS_WORDS, values.get("verification_status")),
     documentType: toWord(DOCUMENT_TYPE_WORDS, values.get("document_type")),
     documentNumber: values.get("document_number") as string,
-  };
+  } satisfies Record<FieldOfRest<RestName<"always">>, unknown>;
 }

@@ -1,6 +1,7 @@
 import type { FieldFault } from "../errors.ts";
-import { DEFAULT_PAGE_SIZE, type ListKycsInput, MAX_PAGE_SIZE } from "../kyc/input.ts";
-import { isKycId } from "../kyc/kyc.ts";
+import type { ListKycsInput } from "../kyc/input.ts";
+import { isKycId } from "../kyc-id.ts";
+import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../paging/page-input.ts";
 import type { WireParams } from "./params.ts";
 import { STATUS_WORDS, toWord } from "./words.ts";
 

@@ -3,7 +3,7 @@ import {
   type DocumentType,
   VERIFICATION_STATUSES,
   type VerificationStatus,
-} from "../kyc/kyc.ts";
+} from "../vocabulary.ts";
 
 /** The words of a list, each with every way in which a request may write it. */
 interface Words<Word extends string> {

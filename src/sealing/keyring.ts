@@ -1,7 +1,17 @@
 import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { type Cipher, createCipher } from "./cipher.ts";
-import type { Milestone } from "./milestones.ts";
+
+/**
+ * States that a database reaches once and never leaves. A new database has all of them from its first start; one from an
+ * earlier release reaches them one after another.
+ *
+ * `numbers_sealed`: no document number is plain. From now on a plain number is neither shown nor sealed.
+ * `numbers_bind`: each new document number is sealed for one version of its record.
+ * `numbers_bound`: all document numbers are. From now on a number that is not bound is not shown.
+ * `tokens_authentic`: every token has a MAC.
+ */
+export type Milestone = "numbers_sealed" | "numbers_bind" | "numbers_bound" | "tokens_authentic";
 
 /** A configured key: its id and 32 secret bytes. */
 export interface EncryptionKey {

@@ -3,18 +3,7 @@ import type { Executor } from "../db/client.ts";
 import { milestones, toTimestamptz } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
 import { startRecurring } from "../lib/recurring.ts";
-import type { Keyring } from "./keyring.ts";
-
-/**
- * States that a database reaches once and never leaves. A new database has all of them from its first start; one from an
- * earlier release reaches them one after another.
- *
- * `numbers_sealed`: no document number is plain. From now on a plain number is neither shown nor sealed.
- * `numbers_bind`: each new document number is sealed for one version of its record.
- * `numbers_bound`: all document numbers are. From now on a number that is not bound is not shown.
- * `tokens_authentic`: every token has a MAC.
- */
-export type Milestone = "numbers_sealed" | "numbers_bind" | "numbers_bound" | "tokens_authentic";
+import type { Keyring, Milestone } from "./keyring.ts";
 
 /** How often a gateway reads them. Milliseconds. */
 const LOOK_EVERY_MS = 2000;

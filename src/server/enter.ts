@@ -1,9 +1,9 @@
 import type { FastifyReply, FastifyRequest, onRequestHookHandler, preHandlerHookHandler } from "fastify";
-import type { Surface } from "../audit/event.ts";
 import type { OperationContext } from "../context.ts";
 import { toIdempotencyRequest } from "../idempotency/key.ts";
 import { withinSpan } from "../lib/span-scope.ts";
 import { runInTurn } from "../lib/turns.ts";
+import type { Surface } from "../vocabulary.ts";
 import type { AppParts } from "./app-parts.ts";
 import type { Admission } from "./load/admission.ts";
 import { countFailed, type RateLimiter } from "./rate-limit.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { fillDemo } from "../../src/demo/fill-demo.ts";
-import { VERIFICATION_STATUSES } from "../../src/kyc/kyc.ts";
+import { VERIFICATION_STATUSES } from "../../src/vocabulary.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 
 const DAY = 24 * 60 * 60 * 1000;

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Executor } from "../../src/db/client.ts";
 import { replaceResults } from "../../src/idempotency/result-store.ts";
 import { claimKey, completeKey, removeExpiredKeys } from "../../src/idempotency/store.ts";
-import type { Kyc } from "../../src/kyc/kyc.ts";
+import type { Kyc } from "../../src/kyc/record.ts";
 import { deleteLockedKyc } from "../../src/kyc/store/write.ts";
 import { createTestDatabase } from "../support/database.ts";
 import { someEvent } from "../support/records.ts";

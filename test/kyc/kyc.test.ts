@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { fromKycCursor, toKycCursor } from "../../src/kyc/cursor.ts";
-import { isKycId, newKycId } from "../../src/kyc/kyc.ts";
+import { isKycId, newKycId } from "../../src/kyc-id.ts";
 
 const moment = fc.integer({ min: 0, max: Date.parse("2080-01-01T00:00:00Z") });
 const bytes = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);

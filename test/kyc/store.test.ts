@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Executor } from "../../src/db/client.ts";
-import type { Kyc } from "../../src/kyc/kyc.ts";
+import type { Kyc } from "../../src/kyc/record.ts";
 import * as lists from "../../src/kyc/store/list.ts";
 import * as records from "../../src/kyc/store/read.ts";
 import * as writes from "../../src/kyc/store/write.ts";

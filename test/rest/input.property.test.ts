@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import type { InjectOptions, LightMyRequestResponse } from "fastify";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../../src/kyc/kyc.ts";
+import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../../src/vocabulary.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 
 const FORM_TYPE = "application/x-www-form-urlencoded";

@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { DOCUMENT_TYPES, type Kyc, VERIFICATION_STATUSES } from "../../src/kyc/kyc.ts";
 import { sealNumber } from "../../src/kyc/number/document-number.ts";
+import type { Kyc } from "../../src/kyc/record.ts";
 import { insertKyc, type NewKyc } from "../../src/kyc/store/write.ts";
+import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../../src/vocabulary.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { someEvent } from "../support/records.ts";
 import { expectSeedAnswers, PRINTED_FIELDS, PRINTED_FORM } from "../support/seed-requests.ts";

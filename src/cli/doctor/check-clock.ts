@@ -1,5 +1,5 @@
 import type { Database } from "../../db/client.ts";
-import { lastApplied } from "../../db/migrating/pending.ts";
+import type { Stage } from "./check-migrations.ts";
 import { Area, type Finding } from "./finding.ts";
 
 export const clocks = new Area("clocks");
@@ -11,7 +11,7 @@ const HARMFUL_MS = 30_000;
 const SAMPLES = 3;
 
 /** Compares this machine's clock with the database's, and with what gateways have written before. */
-export async function checkClocks(db: Database): Promise<Finding[]> {
+export async function checkClocks(db: Database, stage: Stage): Promise<Finding[]> {
   const offsets = [];
   for (let n = 0; n < SAMPLES; n++) offsets.push(await measure(db));
   const { offset, error } = offsets.reduce((best, one) => (one.error < best.error ? one : best));
@@ -24,7 +24,7 @@ export async function checkClocks(db: Database): Promise<Finding[]> {
       : amount > NOTICEABLE_MS
         ? clocks.warning("database", found, todo)
         : clocks.ok("database", found);
-  return [compared, ...(await checkPast(db))];
+  return [compared, ...(stage === "current" ? await checkPast(db) : [])];
 }
 
 /** How far this clock is ahead, and how wrong that can be. Milliseconds. */
@@ -40,7 +40,6 @@ async function measure(db: Database): Promise<{ offset: number; error: number }>
 
 /** A clock that was set back makes times that lie before those that are there. */
 async function checkPast(db: Database): Promise<Finding[]> {
-  if ((await lastApplied(db)) === 0) return [];
   const [row] = await db.execute<{ at: number | null }>(
     `select (extract(epoch from greatest((select max(created_at) from encryption_keys),
        (select max(reached_at) from milestones))) * 1000)::float8 as at`,

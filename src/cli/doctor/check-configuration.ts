@@ -30,7 +30,13 @@ export function readConfiguration(env: Env): Reading {
       for (const fault of error.faults) {
         const names = VARIABLES.filter((name) => new RegExp(`\\b${name}\\b`).test(fault));
         for (const name of names) if (usable[name] !== undefined) faulty.add(name);
-        findings.push(area.problem(names[0] ?? "variables", fault, "Correct it: the gateway does not start"));
+        findings.push(
+          area.problem(
+            /^[A-Z_]+/.exec(fault)?.[0] ?? "variables",
+            fault,
+            "Correct it: the gateway does not start",
+          ),
+        );
       }
       if (faulty.size === before) throw error;
     }

@@ -1,7 +1,7 @@
 import type { Config } from "../../config/config.ts";
-import { lastApplied } from "../../db/migrating/pending.ts";
 import { FIND_DEVIATIONS } from "../../db/pool/session.ts";
 import { isWritable } from "../../db/writable.ts";
+import type { Stage } from "./check-migrations.ts";
 import { Area, type Finding } from "./finding.ts";
 import type { Look } from "./open-for-looking.ts";
 
@@ -24,10 +24,10 @@ const FACTS = `
     current_setting('default_transaction_read_only') = 'on' as "isReadOnly"`;
 
 /** Version, encoding, and whether it takes writes. */
-export async function checkServer({ db, defaults }: Look): Promise<Finding[]> {
+export async function checkServer({ db, defaults }: Look, stage: Stage): Promise<Finding[]> {
   const [facts] = await defaults.execute<Facts>(FACTS);
   if (!facts) return [];
-  return [checkVersion(facts), checkEncoding(facts), await checkWrites(db, facts)];
+  return [checkVersion(facts), checkEncoding(facts), await checkWrites(db, facts, stage)];
 }
 
 function checkVersion({ version, number }: Facts): Finding {
@@ -44,7 +44,7 @@ function checkEncoding({ encoding, name }: Facts): Finding {
   );
 }
 
-async function checkWrites(db: Look["db"], { isStandby, isReadOnly }: Facts): Promise<Finding> {
+async function checkWrites(db: Look["db"], { isStandby, isReadOnly }: Facts, stage: Stage): Promise<Finding> {
   if (isStandby) {
     const todo = "Name the primary in DATABASE_URL, or all hosts: the gateway uses the one that takes writes";
     return database.problem("writable", "the server is a standby, and takes no writes", todo);
@@ -57,7 +57,7 @@ async function checkWrites(db: Look["db"], { isStandby, isReadOnly }: Facts): Pr
       "ALTER ROLE … (or DATABASE …) RESET default_transaction_read_only",
     );
   }
-  if ((await lastApplied(db)) === 0) return database.ok("writable", "the server takes writes");
+  if (stage === "empty") return database.ok("writable", "the server takes writes");
   if (await isWritable(db)) return database.ok("writable", "it takes writes from this role");
   return database.problem("writable", "it takes no writes", "Name the primary in DATABASE_URL, or all hosts");
 }
@@ -127,12 +127,14 @@ export async function checkConnections({ db, isPooled }: Look, config: Config): 
   return database.warning("connections", found, todo);
 }
 
-/** A statement that is prepared, and tells which of the server's processes it ran in. */
+/** A statement that is prepared, and returns which of the server's processes it ran in. */
 const WHERE_AM_I = "select pg_backend_pid() where $1::int = 1";
+/** What the server says of a statement that another of its processes has prepared, and of what comes after it. */
+const LOST_STATEMENT = ["26000", "25P02", "42P05"];
 
 /**
- * Whether prepared statements work: a session that holds one is given another of the server's connections while its own
- * is taken, as a transaction-pooling pooler does.
+ * Whether prepared statements work. `prepared` prepares one, and uses it in a transaction while its connection to the
+ * server is taken by another client: a pooler that shares connections between transactions gives it another one.
  */
 export async function checkPooler(look: Look, prepared: Look["db"], config: Config): Promise<Finding> {
   if (!config.databasePrepare) {
@@ -144,13 +146,14 @@ export async function checkPooler(look: Look, prepared: Look["db"], config: Conf
   try {
     const second = await look.defaults.transaction(async (tx) => {
       await tx.execute("select 1");
-      return (await prepared.send(WHERE_AM_I, [1]))[0];
+      return (await prepared.transaction((other) => other.send(WHERE_AM_I, [1])))[0];
     });
     const isShared = look.isPooled || first?.[0] !== second?.[0];
     return database.ok("pooler", isShared ? "a pooler is in between, and keeps prepared statements" : "none");
   } catch (error) {
-    const code = (error as { code?: string }).code ?? "";
-    if (code !== "26000" && !look.isPooled) throw error;
+    const { code, cause } = error as { code?: string; cause?: { code?: string } };
+    if (!LOST_STATEMENT.includes(cause?.code ?? code ?? ""))
+      return database.notChecked("pooler", "it has too few connections to try it");
     return database.problem(
       "pooler",
       "a pooler shares connections between transactions, and loses prepared statements",

@@ -25,13 +25,26 @@ const NEEDED = TABLES.flatMap((table) =>
 );
 
 const OWN_DATABASE =
-  "Give the gateway a database of its own, or restore a dump of the whole one (pg_dump without -n)";
+  "Give the gateway a database of its own, or restore the rest of its dump (pg_dump without -n, or also with -n drizzle)";
 
 const FIND_TABLES = `
   select name, to_regclass(quote_ident(name)) is not null as visible,
     exists(select from pg_class where relname = name and relkind in ('r', 'p')
       and relnamespace not in (select oid from pg_namespace where nspname like 'pg\\_%')) as exists
   from unnest($1::text[]) as name`;
+
+/** Empty: nothing is migrated. Behind: this release's migrations are pending. Unknown: this role may not see it. */
+export type Stage = "empty" | "behind" | "current" | "unknown";
+
+/** How far the database is migrated. */
+export async function findStage(db: Database): Promise<Stage> {
+  try {
+    if ((await lastApplied(db)) === 0) return "empty";
+    return (await findPending(db)).migrations.length > 0 ? "behind" : "current";
+  } catch {
+    return "unknown";
+  }
+}
 
 /** Whether the tables are there and are this release's, and whether the role may serve and migrate. */
 export async function checkMigrations(db: Database): Promise<Finding[]> {

@@ -8,7 +8,7 @@ import { checkDocuments, readConfiguration } from "./check-configuration.ts";
 import { checkConnections, checkPooler, checkServer, checkSettings, database } from "./check-database.ts";
 import { checkKeys, checkNumbers, checkTokens, keyArea, readKeys } from "./check-keys.ts";
 import { checkDisks, checkFiles, checkMemory, limits } from "./check-limits.ts";
-import { checkMigrations } from "./check-migrations.ts";
+import { checkMigrations, findStage, type Stage } from "./check-migrations.ts";
 import { checkDatabaseTls, checkDataDir, checkListening, folders, network } from "./check-surroundings.ts";
 import type { Finding } from "./finding.ts";
 import { type Look, openForLooking } from "./open-for-looking.ts";
@@ -121,7 +121,8 @@ async function examineDatabase(config: Config, isKnown: boolean, known: KnownKey
 
 async function examineOpen(config: Config, look: Look, { keys, findings }: KnownKeys): Promise<Finding[]> {
   const { db } = look;
-  const found = await database.run("server", () => checkServer(look));
+  const stage = await findStage(db);
+  const found = await database.run("server", () => checkServer(look, stage));
   found.push(...(await database.run("migrations", () => checkMigrations(db))));
   if (config.databaseUrl !== undefined) {
     found.push(...(await database.run("settings", () => checkSettings(look, config))));
@@ -136,12 +137,18 @@ async function examineOpen(config: Config, look: Look, { keys, findings }: Known
     await prepared.close();
   }
   found.push(...findings);
-  if (keys === undefined) found.push(keyArea.notChecked("registered", "there are no keys to compare"));
-  else {
-    found.push(...(await keyArea.run("registered", () => checkKeys(db, keys))));
-    found.push(...(await keyArea.run("numbers", () => checkNumbers(db, keys))));
-    found.push(...(await keyArea.run("tokens", () => checkTokens(db, keys))));
-  }
-  found.push(...(await clocks.run("database", () => checkClocks(db))));
+  found.push(...(await examineKeys(db, keys, stage)));
+  found.push(...(await clocks.run("database", () => checkClocks(db, stage))));
+  return found;
+}
+
+async function examineKeys(db: Look["db"], keys: KnownKeys["keys"], stage: Stage): Promise<Finding[]> {
+  if (keys === undefined) return [keyArea.notChecked("registered", "there are no keys to compare")];
+  if (stage === "unknown") return [keyArea.notChecked("registered", "this role does not see the migrations")];
+  const found = await keyArea.run("registered", () => checkKeys(db, keys, stage));
+  if (stage === "behind") found.push(keyArea.notChecked("numbers and tokens", "migrations are pending"));
+  if (stage !== "current") return found;
+  found.push(...(await keyArea.run("numbers", () => checkNumbers(db, keys))));
+  found.push(...(await keyArea.run("tokens", () => checkTokens(db, keys))));
   return found;
 }

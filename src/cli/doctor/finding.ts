@@ -1,5 +1,5 @@
 import { setTimeout as wait } from "node:timers/promises";
-import { explainFailure } from "../../db/advice.ts";
+import { explainDatabase } from "../../db/advice.ts";
 import { ConfigError } from "../../lib/settings.ts";
 
 /** Problem: it would keep the gateway from starting, or harm it. Warning: it deserves a look, or could not be checked. */
@@ -60,7 +60,8 @@ export class Area {
       const found = `not checked: it took more than ${limitMs / 1000} s`;
       return [this.warning(check, found, "Run this again when the database has less to do")];
     } catch (error) {
-      const lines = error instanceof ConfigError ? error.faults : [explainFailure(error)];
+      const lines =
+        error instanceof ConfigError ? error.faults : [explainDatabase(error) ?? (error as Error).message];
       return lines.map((line) => this.problem(check, line, "See what was found"));
     } finally {
       ending.abort();

@@ -14,7 +14,7 @@ import {
   type SelectionSetNode,
   type ValueNode,
 } from "graphql";
-import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../../kyc/input.ts";
+import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../../paging/page-input.ts";
 
 /** The cost that a field of the schema declares in `extensions.cost`. Without it, a field costs 1 and leads to one object. */
 export interface FieldCost {

@@ -1,5 +1,6 @@
-import type { AUDIT_ACTIONS, AuditEvent } from "../../audit/event.ts";
+import type { AuditEvent } from "../../audit/event.ts";
 import { listAuditEvents } from "../../audit/list-audit-events.ts";
+import type { AUDIT_ACTIONS } from "../../vocabulary.ts";
 import { ID_LIST_COST, PAGE_COST } from "../documents/cost.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";

@@ -6,6 +6,7 @@ import { isKeyFault } from "../../idempotency/key.ts";
 import { createKyc } from "../../kyc/create-kyc.ts";
 import { toKycCursor } from "../../kyc/cursor.ts";
 import { deleteKyc } from "../../kyc/delete-kyc.ts";
+import type { ChangeableName, GivenName } from "../../kyc/fields.ts";
 import type { ShownKyc } from "../../kyc/show-kyc.ts";
 import { updateKyc } from "../../kyc/update-kyc.ts";
 import { builder } from "./builder.ts";
@@ -24,38 +25,41 @@ const NEEDS_READ =
 
 const CreateKycInput = builder.inputType("CreateKycInput", {
   description: "A new record.",
-  fields: (t) => ({
-    customerId: t.string({
-      required: true,
-      description: "Your own identifier of the customer, 1 to 128 printable characters.",
-    }),
-    verificationStatus: t.field({
-      type: VerificationStatusEnum,
-      required: true,
-      description: "The status of the verification.",
-    }),
-    documentType: t.field({ type: DocumentTypeEnum, required: true, description: "The kind of document." }),
-    documentNumber: t.string({
-      required: true,
-      description: "The number of the document, 1 to 64 printable characters; spaces around it are removed.",
-    }),
-    reason: t.string({ description: REASON }),
-  }),
+  fields: (t) =>
+    ({
+      customerId: t.string({
+        required: true,
+        description: "Your own identifier of the customer, 1 to 128 printable characters.",
+      }),
+      verificationStatus: t.field({
+        type: VerificationStatusEnum,
+        required: true,
+        description: "The status of the verification.",
+      }),
+      documentType: t.field({ type: DocumentTypeEnum, required: true, description: "The kind of document." }),
+      documentNumber: t.string({
+        required: true,
+        description:
+          "The number of the document, 1 to 64 printable characters; spaces around it are removed.",
+      }),
+      reason: t.string({ description: REASON }),
+    }) satisfies Record<GivenName | "reason", unknown>,
 });
 
 const UpdateKycInput = builder.inputType("UpdateKycInput", {
   description: "Changes to a record. Absent fields stay as they are; null is an error.",
-  fields: (t) => ({
-    id: t.id({ required: true, description: "The id of the record." }),
-    verificationStatus: t.field({ type: VerificationStatusEnum, description: "The new status." }),
-    documentType: t.field({ type: DocumentTypeEnum, description: "The new kind of document." }),
-    documentNumber: t.string({
-      description:
-        "The new number of the document, 1 to 64 printable characters; spaces around it are removed. The record's own masked number leaves it as it is. From a token without the scope `kyc:pii`, any other number is written as a new version, even if it is the same.",
-    }),
-    expectedVersion: t.int({ description: EXPECTED_VERSION }),
-    reason: t.string({ description: REASON }),
-  }),
+  fields: (t) =>
+    ({
+      id: t.id({ required: true, description: "The id of the record." }),
+      verificationStatus: t.field({ type: VerificationStatusEnum, description: "The new status." }),
+      documentType: t.field({ type: DocumentTypeEnum, description: "The new kind of document." }),
+      documentNumber: t.string({
+        description:
+          "The new number of the document, 1 to 64 printable characters; spaces around it are removed. The record's own masked number leaves it as it is. From a token without the scope `kyc:pii`, any other number is written as a new version, even if it is the same.",
+      }),
+      expectedVersion: t.int({ description: EXPECTED_VERSION }),
+      reason: t.string({ description: REASON }),
+    }) satisfies Record<ChangeableName | "id" | "expectedVersion" | "reason", unknown>,
 });
 
 const DeleteKycInput = builder.inputType("DeleteKycInput", {

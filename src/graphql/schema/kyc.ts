@@ -1,34 +1,31 @@
+import type { FieldName } from "../../kyc/fields.ts";
 import { getKyc, getKycs } from "../../kyc/get-kyc.ts";
 import type { ListKycsInput } from "../../kyc/input.ts";
-import type { VerificationStatus } from "../../kyc/kyc.ts";
 import { listKycs } from "../../kyc/list-kycs.ts";
 import type { ShownKyc } from "../../kyc/show-kyc.ts";
+import { DOCUMENTS, STATUSES, wordsOf } from "../../vocabulary.ts";
 import { IDS_COST, PAGE_COST } from "../documents/cost.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
 import { showNumber } from "./field-errors.ts";
 
+/** The values of an enum, one for each word of the table. */
+function enumValues<Word extends string>(table: Readonly<Record<Word, string>>) {
+  const values = wordsOf(table).map((word) => [
+    word.toUpperCase(),
+    { value: word, description: table[word] },
+  ]);
+  return Object.fromEntries(values) as { [W in Word as Uppercase<W>]: { value: W; description: string } };
+}
+
 export const VerificationStatusEnum = builder.enumType("VerificationStatus", {
   description: "The status of a verification. Any status may follow any other.",
-  values: {
-    PENDING: { value: "pending", description: "Nobody has started the verification." },
-    IN_REVIEW: { value: "in_review", description: "The verification is in progress." },
-    VERIFIED: { value: "verified", description: "The identity is proven." },
-    FAILED: { value: "failed", description: "The identity could not be proven." },
-    EXPIRED: { value: "expired", description: "The identity was proven once, and has to be proven again." },
-  } as const satisfies Record<string, { value: VerificationStatus; description: string }>,
+  values: enumValues(STATUSES),
 });
 
 export const DocumentTypeEnum = builder.enumType("DocumentType", {
   description: "The kind of document that the verification is based on.",
-  values: {
-    PASSPORT: { value: "passport", description: "A passport." },
-    DRIVERS_LICENSE: { value: "drivers_license", description: "A driver's license." },
-    ID_CARD: { value: "id_card", description: "A national identity card." },
-    RESIDENCE_PERMIT: { value: "residence_permit", description: "A residence permit." },
-    VISA: { value: "visa", description: "A visa." },
-    OTHER: { value: "other", description: "Any other document." },
-  } as const,
+  values: enumValues(DOCUMENTS),
 });
 
 // We don't use Pothos' Relay plugin: it returns a promise for each id, and graphql-js then makes more promises for every
@@ -47,28 +44,32 @@ const Node = builder.interfaceRef<ShownKyc>("Node").implement({
 export const KycType = builder.objectRef<ShownKyc>("Kyc").implement({
   description: "One Know-Your-Customer record: a customer, a document, and the status of its verification.",
   interfaces: [Node],
-  fields: (t) => ({
-    customerId: t.exposeString("customerId", { description: "Your own identifier of the customer." }),
-    verificationStatus: t.expose("verificationStatus", {
-      type: VerificationStatusEnum,
-      description: "The status of the verification.",
-    }),
-    documentType: t.expose("documentType", { type: DocumentTypeEnum, description: "The kind of document." }),
-    documentNumber: t.string({
-      description:
-        "The number of the document. Personal data: don't log it, and don't put it in URLs. For a token without the scope `kyc:pii` it is masked, such as `•••••6789`. If it can't be decrypted, it is `••••`, and the answer has an error for the field.",
-      resolve: (kyc, _args, ctx, info) => showNumber(kyc, ctx, info),
-    }),
-    createdAt: t.expose("createdAt", { type: "DateTime", description: "When the record was created." }),
-    updatedAt: t.expose("updatedAt", {
-      type: "DateTime",
-      description: "When a value of the record last changed. It never goes backwards.",
-    }),
-    version: t.exposeInt("version", {
-      description:
-        "1 for a new record, increased by one with each change. Send it as `expectedVersion` to change the record only if it is still as you saw it.",
-    }),
-  }),
+  fields: (t) =>
+    ({
+      customerId: t.exposeString("customerId", { description: "Your own identifier of the customer." }),
+      verificationStatus: t.expose("verificationStatus", {
+        type: VerificationStatusEnum,
+        description: "The status of the verification.",
+      }),
+      documentType: t.expose("documentType", {
+        type: DocumentTypeEnum,
+        description: "The kind of document.",
+      }),
+      documentNumber: t.string({
+        description:
+          "The number of the document. Personal data: don't log it, and don't put it in URLs. For a token without the scope `kyc:pii` it is masked, such as `•••••6789`. If it can't be decrypted, it is `••••`, and the answer has an error for the field.",
+        resolve: (kyc, _args, ctx, info) => showNumber(kyc, ctx, info),
+      }),
+      createdAt: t.expose("createdAt", { type: "DateTime", description: "When the record was created." }),
+      updatedAt: t.expose("updatedAt", {
+        type: "DateTime",
+        description: "When a value of the record last changed. It never goes backwards.",
+      }),
+      version: t.exposeInt("version", {
+        description:
+          "1 for a new record, increased by one with each change. Send it as `expectedVersion` to change the record only if it is still as you saw it.",
+      }),
+    }) satisfies Record<Exclude<FieldName, "id">, unknown>,
 });
 
 const { EdgeType, ConnectionType: KycConnection } = connectionOf<ShownKyc>(KycType, "record");

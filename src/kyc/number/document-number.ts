@@ -1,6 +1,7 @@
 import { type Keyring, MissingKeyError } from "../../sealing/keyring.ts";
 import { pad, unpad } from "../../sealing/padding.ts";
-import type { Kyc, SealedNumber } from "../kyc.ts";
+import { RecordValues } from "../fields.ts";
+import type { Kyc, SealedNumber } from "../record.ts";
 
 /** The number of a record can't be opened: it was changed, planted, or moved from elsewhere. Carries no values. */
 export class UnreadableNumberError extends Error {
@@ -83,19 +84,13 @@ function decryptNumber(keys: Keyring, accountId: string, kyc: StoredNumber): str
 }
 
 /** The record with its number in the clear: what says all of it without its keys, and must be sealed as a whole. */
-export function toSnapshot(
-  { id, customerId, verificationStatus, documentType, createdAt, updatedAt, version }: Kyc,
-  number: string,
-): Kyc {
-  return {
-    ...{ id, customerId, verificationStatus, documentType, createdAt, updatedAt, version },
-    ...{ sealedNumber: null, sealedVersion: null, plainNumber: number },
-  };
+export function toSnapshot(kyc: Kyc, number: string): Kyc {
+  return { ...new RecordValues(kyc), sealedNumber: null, sealedVersion: null, plainNumber: number };
 }
 
 /** The record of a snapshot that was sealed as a whole: its number is known, and is nobody's to doubt. */
 export function fromSnapshot(snapshot: Kyc): Kyc {
-  return { ...snapshot, openOnce: () => snapshot.plainNumber as string };
+  return { ...snapshot, ...new RecordValues(snapshot), openOnce: () => snapshot.plainNumber as string };
 }
 
 /** What a record of the account has as its digest if it has this number, whichever of the keys sealed it. */

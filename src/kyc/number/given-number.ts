@@ -2,7 +2,7 @@ import { hasScope, type Viewer } from "../../auth/scopes.ts";
 import type { OperationContext } from "../../context.ts";
 import type { FieldFault } from "../../errors.ts";
 import { IS_MASKED } from "../input.ts";
-import type { Kyc } from "../kyc.ts";
+import type { Kyc } from "../record.ts";
 import { readNumber } from "../show-kyc.ts";
 import { MASK, maskNumber, UNREADABLE_MASK } from "./document-number.ts";
 

@@ -3,7 +3,7 @@ import type { Executor } from "../../db/client.ts";
 import { withRetries } from "../../db/retry.ts";
 import { kycs } from "../../db/schema.ts";
 import { statement } from "../../db/statement.ts";
-import type { Kyc, SealedNumber } from "../kyc.ts";
+import type { Kyc, SealedNumber } from "../record.ts";
 
 const given = sql.placeholder;
 const ofAccount = eq(kycs.accountId, given("accountId"));

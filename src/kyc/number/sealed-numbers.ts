@@ -3,7 +3,7 @@ import { type Keyring, keyIdOf } from "../../sealing/keyring.ts";
 import { recordMilestone } from "../../sealing/milestones.ts";
 import type { Resealing, SealedPlace } from "../../sealing/place.ts";
 import { resealTexts } from "../../sealing/reseal.ts";
-import type { SealedNumber } from "../kyc.ts";
+import type { SealedNumber } from "../record.ts";
 import { isToBeBound, openNumber, sealNumber } from "./document-number.ts";
 import {
   countNumbersByKey,

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import type { Executor } from "../../db/client.ts";
 import { statement } from "../../db/statement.ts";
-import type { VerificationStatus } from "../kyc.ts";
+import type { VerificationStatus } from "../../vocabulary.ts";
 
 /** A record's place in the index of accounts and statuses. */
 export type CensusPlace = readonly [

@@ -2,8 +2,9 @@ import { type SQL, sql } from "drizzle-orm";
 import { kycs, toTimestamptz } from "../../db/schema.ts";
 import type { Bounds } from "../../paging/list.ts";
 import { createListStore, type ListSource, type Source } from "../../paging/list-store.ts";
+import type { DocumentType, VerificationStatus } from "../../vocabulary.ts";
 import { comparePositions, type Position } from "../cursor.ts";
-import type { DocumentType, Kyc, VerificationStatus } from "../kyc.ts";
+import type { Kyc } from "../record.ts";
 import { columns, type KycRow, toKyc } from "./read.ts";
 
 /** Which records of an account a statement is about. */

@@ -3,8 +3,9 @@ import { batched } from "../../db/batch.ts";
 import type { Database, Executor } from "../../db/client.ts";
 import { deletedKycs, epochMillis, kycs } from "../../db/schema.ts";
 import { statement } from "../../db/statement.ts";
+import type { DocumentType, VerificationStatus } from "../../vocabulary.ts";
 import type { Position } from "../cursor.ts";
-import type { DocumentType, Kyc, VerificationStatus } from "../kyc.ts";
+import type { Kyc } from "../record.ts";
 
 /** A record as statements read it; `toKyc` takes the values in this order. */
 export const columns = {
@@ -18,7 +19,7 @@ export const columns = {
   createdAt: epochMillis(kycs.createdAt).as("created_millis"),
   updatedAt: epochMillis(kycs.updatedAt).as("updated_millis"),
   version: kycs.version,
-};
+} satisfies Record<Exclude<keyof Kyc, "openOnce">, unknown>;
 const given = sql.placeholder;
 /** The record `id` of `accountId`. */
 export const isRecord = and(eq(kycs.accountId, given("accountId")), eq(kycs.id, given("id")));

@@ -1,4 +1,4 @@
-import { and, eq, sql } from "drizzle-orm";
+import { and, eq, getTableColumns, sql } from "drizzle-orm";
 import type { NewAuditEvent } from "../../audit/event.ts";
 import { eventValues, writingEvents, writingEventsAbout } from "../../audit/store.ts";
 import { batched } from "../../db/batch.ts";
@@ -7,14 +7,15 @@ import { deletedKycs, kycs, toTimestamptz } from "../../db/schema.ts";
 import { statement, withFirst } from "../../db/statement.ts";
 import {
   type Claim,
+  type ClaimFinding,
   claimingKeys,
   claimValues,
-  type Finding,
   selectFindings,
   spendingKeys,
   toFinding,
 } from "../../idempotency/store.ts";
-import type { Kyc, SealedNumber } from "../kyc.ts";
+import { CHANGEABLE_PLAIN, FIELDS, isPlain, PLAIN, type PlainName, type PlainValues } from "../fields.ts";
+import type { Kyc, SealedNumber } from "../record.ts";
 import { isRecord } from "./read.ts";
 
 const given = sql.placeholder;
@@ -22,34 +23,46 @@ const given = sql.placeholder;
 /** A record that is to be: its number is sealed. */
 export type NewKyc = Kyc & SealedNumber;
 
-const INSERTED = [
-  "id",
-  "customerId",
-  "verificationStatus",
-  "documentType",
-  "sealedNumber",
-  "numberDigest",
-  "createdAt",
-  "updatedAt",
-  "version",
-  "sealedVersion",
-] as const satisfies (keyof NewKyc)[];
+const NUMBER_COLUMNS = ["sealedNumber", "numberDigest", "sealedVersion"] as const;
+type Written = PlainName | (typeof NUMBER_COLUMNS)[number];
 
-const INTEGERS: ReadonlySet<keyof NewKyc> = new Set(["version", "sealedVersion"]);
+const INSERTED: readonly Written[] = [...PLAIN, ...NUMBER_COLUMNS];
 
-/** The lists that a statement unnests, one for each column. */
-const listsOf = (names: readonly (keyof NewKyc)[]) =>
+const isInteger = (name: Written) =>
+  name === "sealedVersion" || (isPlain(name) && FIELDS[name].kind === "integer");
+/** The types in PostgreSQL of the kinds of fields that are not text. */
+const TYPES: { [kind: string]: string | undefined } = {
+  status: "verification_status",
+  documentType: "document_type",
+  time: "timestamptz",
+};
+
+const columnOf = (name: Written) => kycs[name].name;
+const typeOf = (name: Written) => (isPlain(name) ? TYPES[FIELDS[name].kind] : undefined);
+/** The value of a column that a statement unnests, in the column's own type. */
+const typedValue = (name: Written, row = "") => {
+  const type = typeOf(name);
+  return sql.raw(`${row}${columnOf(name)}${type ? `::${type}` : ""}`);
+};
+
+/** The lists that a statement unnests, one for each column, and the columns' names. */
+const listsOf = (names: readonly Written[]) =>
   sql.join(
-    names.map((name) => sql`${given(name)}::${sql.raw(INTEGERS.has(name) ? "int" : "text")}[]`),
+    names.map((name) => sql`${given(name)}::${sql.raw(isInteger(name) ? "int" : "text")}[]`),
     sql`, `,
   );
+const columnsOf = (names: readonly Written[]) => sql.raw(names.map(columnOf).join(", "));
 
-const newRows = () => sql`
-    select ${given("accountId")}, id, customer_id, verification_status::verification_status,
-      document_type::document_type, null, sealed_number, number_digest, created_at::timestamptz,
-      updated_at::timestamptz, version, sealed_version
-    from unnest(${listsOf(INSERTED)}) as new(id, customer_id, verification_status, document_type, sealed_number,
-      number_digest, created_at, updated_at, version, sealed_version)`;
+/** The rows to insert, in the order of the table's columns. */
+const newRows = () => {
+  const values = (Object.keys(getTableColumns(kycs)) as (keyof typeof kycs.$inferInsert)[]).map((name) => {
+    if (name === "accountId") return given("accountId");
+    return name === "documentNumber" ? sql`null` : typedValue(name);
+  });
+  return sql`
+    select ${sql.join(values, sql`, `)}
+    from unnest(${listsOf(INSERTED)}) as new(${columnsOf(INSERTED)})`;
+};
 
 const insertMany = statement((db) => withFirst(writingEvents, db.insert(kycs).select(newRows())));
 
@@ -63,11 +76,12 @@ interface NewEntry {
 function toLists(entries: readonly [NewEntry, ...NewEntry[]]): Record<string, unknown> {
   const values: Record<string, unknown> = eventValues(entries.map(({ event }) => event));
   values.accountId = entries[0].accountId;
-  for (const name of INSERTED) values[name] = entries.map(({ kyc }) => insertedValue(kyc, name));
+  for (const name of PLAIN) values[name] = entries.map(({ kyc }) => plainValue(kyc, name));
+  for (const name of NUMBER_COLUMNS) values[name] = entries.map(({ kyc }) => kyc[name]);
   return values;
 }
 
-function insertedValue(kyc: NewKyc, name: (typeof INSERTED)[number]): string | number | null {
+function plainValue(kyc: PlainValues, name: PlainName): string | number | null {
   return name === "createdAt" || name === "updatedAt" ? toTimestamptz(kyc[name]) : kyc[name];
 }
 
@@ -94,7 +108,7 @@ const insertClaimed = statement((db) => {
   return withFirst(sql`${claimingKeys}, written as (${insert.getSQL()}), ${events}`, selectFindings);
 }, toFinding);
 
-const insertOneOnce = batched<NewEntry & { claim: Claim }, Finding>(
+const insertOneOnce = batched<NewEntry & { claim: Claim }, ClaimFinding>(
   ({ accountId }) => accountId,
   ({ claim }) => claim.keyHash,
   (db, keys) => {
@@ -115,7 +129,7 @@ export function insertKycOnce(
   kyc: NewKyc,
   event: NewAuditEvent,
   claim: Claim,
-): Promise<Finding> {
+): Promise<ClaimFinding> {
   return insertOneOnce(db, { accountId, kyc, event, claim });
 }
 
@@ -128,22 +142,13 @@ export interface KycChange {
   event: NewAuditEvent;
 }
 
-const CHANGED = [
-  "id",
-  "verificationStatus",
-  "documentType",
-  "sealedNumber",
-  "numberDigest",
-  "updatedAt",
-  "version",
-  "sealedVersion",
-] as const satisfies (keyof NewKyc)[];
+const CHANGED: readonly Written[] = ["id", ...CHANGEABLE_PLAIN, ...NUMBER_COLUMNS, "updatedAt", "version"];
 
-function changedValue({ kyc, number }: KycChange, name: (typeof CHANGED)[number]): string | number | null {
+function changedValue({ kyc, number }: KycChange, name: Written): string | number | null {
   if (name === "sealedNumber" || name === "numberDigest" || name === "sealedVersion") {
     return number ? number[name] : null;
   }
-  return name === "updatedAt" ? toTimestamptz(kyc.updatedAt) : kyc[name];
+  return plainValue(kyc, name);
 }
 
 const updateMany = statement(
@@ -151,8 +156,7 @@ const updateMany = statement(
     const changing = db
       .update(kycs)
       .set({
-        verificationStatus: sql`held.verification_status::verification_status`,
-        documentType: sql`held.document_type::document_type`,
+        ...Object.fromEntries(CHANGEABLE_PLAIN.map((name) => [name, typedValue(name, "held.")])),
         // A number that stays is left as it is now: it may have been sealed anew since it was read.
         documentNumber: sql`case when held.sealed_number is null then ${kycs.documentNumber} end`,
         sealedNumber: sql`coalesce(held.sealed_number, ${kycs.sealedNumber})`,
@@ -167,8 +171,7 @@ const updateMany = statement(
     const events = writingEventsAbout(sql`select id from changed`);
     return sql`
       with held as (
-        select wanted.* from unnest(${listsOf(CHANGED)}) as wanted(id, verification_status, document_type,
-          sealed_number, number_digest, updated_at, version, sealed_version)
+        select wanted.* from unnest(${listsOf(CHANGED)}) as wanted(${columnsOf(CHANGED)})
         join kycs stored on stored.account_id = ${given("accountId")} and stored.id = wanted.id
           and stored.version = wanted.version - 1
           -- One that was bound since it was read can't stay under another version.

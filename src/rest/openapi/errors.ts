@@ -1,6 +1,7 @@
 import { STATUS_CODES } from "node:http";
 import { AppError, badUserInput, type ErrorCode, RequestRefusal, toHttp } from "../../errors.ts";
 import { numberUnreadable } from "../../kyc/show-kyc.ts";
+import { VERIFICATION_STATUSES } from "../../vocabulary.ts";
 import { type ErrorBody, renderFailure } from "../errors.ts";
 import type { RestOperation } from "../kyc.ts";
 import { headersOf, type JsonSchema, ON_EVERY_ANSWER, reference } from "./components.ts";
@@ -38,7 +39,7 @@ const FAILURES: Record<ErrorCode, Failure> = {
     examples: [
       fault("missing", "documentNumber", "is required"),
       fault("unknown", "offset", "is not a parameter of this request"),
-      fault("invalid", "verificationStatus", "must be one of pending, in_review, verified, failed, expired"),
+      fault("invalid", "verificationStatus", `must be one of ${VERIFICATION_STATUSES.join(", ")}`),
     ],
   },
   UNAUTHENTICATED: {

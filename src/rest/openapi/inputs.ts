@@ -1,17 +1,17 @@
-import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../../kyc/input.ts";
-import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../../kyc/kyc.ts";
+import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../../paging/page-input.ts";
+import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../../vocabulary.ts";
 import { CREATE_PARAMS, UPDATE_PARAMS } from "../kyc.ts";
 import type { KycBody } from "../kyc-body.ts";
 import { LIST_PARAMS } from "../list-params.ts";
 import { DOCUMENT_TYPE_WORDS, OTHER_SPELLINGS, STATUS_WORDS } from "../words.ts";
 import { type JsonSchema, reference } from "./components.ts";
-import { checked, FIELDS, idSchema, RECORD } from "./schemas.ts";
+import { checked, idSchema, RECORD, RECORD_FIELDS } from "./schemas.ts";
 
 const NUMBER_LENGTH = checked.document_number?.maxLength as number;
 
 /** The fields as requests may have them. A proxy that validates requests must let all pass that the gateway takes. */
 const INPUT_FIELDS: Record<keyof KycBody, JsonSchema> = {
-  ...FIELDS,
+  ...RECORD_FIELDS,
   verification_status: {
     ...reference("schemas", "VerificationStatusInput"),
     description: "Current status of the verification. Any status may follow any other.",
@@ -31,8 +31,8 @@ const INPUT_FIELDS: Record<keyof KycBody, JsonSchema> = {
       "Personal data: don't log it. A token without the scope `kyc:pii` may send the masked number back.",
     examples: ["123456789"],
   },
-  created_at: asText(FIELDS.created_at),
-  updated_at: asText(FIELDS.updated_at),
+  created_at: asText(RECORD_FIELDS.created_at),
+  updated_at: asText(RECORD_FIELDS.updated_at),
 };
 
 /** Forms have no numbers, and a client that reads its records from forms sends texts in JSON, too. */

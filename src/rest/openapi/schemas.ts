@@ -1,7 +1,9 @@
 import { z } from "zod";
-import { createKycInput, MAX_PAGE_SIZE } from "../../kyc/input.ts";
-import { ID_SHAPE } from "../../kyc/kyc.ts";
+import { createKycInput } from "../../kyc/input.ts";
 import { numberUnreadable } from "../../kyc/show-kyc.ts";
+import { ID_SHAPE } from "../../kyc-id.ts";
+import { MAX_PAGE_SIZE } from "../../paging/page-input.ts";
+import { STATUSES } from "../../vocabulary.ts";
 import { renderFailure, toWireName } from "../errors.ts";
 import type { KycBody } from "../kyc-body.ts";
 import { type JsonSchema, reference } from "./components.ts";
@@ -18,16 +20,15 @@ export const checked = Object.fromEntries(
 export const idSchema: JsonSchema = { type: "string", pattern: ID_SHAPE.source };
 const time = { type: "integer", format: "int64" };
 
-const STATUS_MEANINGS = `The status of the verification.
-
-- \`pending\`: nobody has started the verification.
-- \`in_review\`: the verification is in progress.
-- \`verified\`: the identity is proven.
-- \`failed\`: the identity could not be proven.
-- \`expired\`: the identity was proven once, and has to be proven again.`;
+/** A sentence as part of a list. */
+const uncapitalized = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);
+const STATUS_MEANINGS = [
+  "The status of the verification.\n",
+  ...Object.entries(STATUSES).map(([status, meaning]) => `- \`${status}\`: ${uncapitalized(meaning)}`),
+].join("\n");
 
 /** The fields of a record. A field that is added to the wire has to be described here. */
-export const FIELDS: Record<keyof KycBody, JsonSchema> = {
+export const RECORD_FIELDS: Record<keyof KycBody, JsonSchema> = {
   id: {
     ...idSchema,
     description: "Unique identifier for the KYC record. Ids of new records sort by the time of creation.",
@@ -69,7 +70,7 @@ export const FIELDS: Record<keyof KycBody, JsonSchema> = {
 
 /** The record of every example. */
 export const RECORD = Object.fromEntries(
-  Object.entries(FIELDS).map(([name, { examples }]) => [name, (examples as unknown[])[0]]),
+  Object.entries(RECORD_FIELDS).map(([name, { examples }]) => [name, (examples as unknown[])[0]]),
 );
 
 /** The `components.schemas` of answers, but for those of errors. */
@@ -83,9 +84,9 @@ export const recordSchemas: Record<string, JsonSchema> = {
   Kyc: {
     type: "object",
     title: "KYC record",
-    description: "A customer, a document, and the status of its verification.",
-    properties: FIELDS,
-    required: Object.keys(FIELDS),
+    description: "A customer, a document, and how far its verification is.",
+    properties: RECORD_FIELDS,
+    required: Object.keys(RECORD_FIELDS),
     additionalProperties: false,
     examples: [RECORD],
   },
@@ -113,7 +114,7 @@ export const recordSchemas: Record<string, JsonSchema> = {
     description:
       "A record whose document number can't be decrypted, in a page or after an update that changes nothing.",
     properties: {
-      ...FIELDS,
+      ...RECORD_FIELDS,
       document_number: { type: "null", description: "Always null." },
       error: {
         ...errorObject,
@@ -121,7 +122,7 @@ export const recordSchemas: Record<string, JsonSchema> = {
           "In a page: why there is no number. An update with the document number repairs the record.",
       },
     },
-    required: Object.keys(FIELDS),
+    required: Object.keys(RECORD_FIELDS),
     additionalProperties: false,
     examples: [{ ...RECORD, document_number: null, ...renderFailure(numberUnreadable()) }],
   },

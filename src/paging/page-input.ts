@@ -1,0 +1,33 @@
+import { z } from "zod";
+
+export const MAX_PAGE_SIZE = 100;
+export const DEFAULT_PAGE_SIZE = 10;
+
+const pageSize = z
+  .number(`must be an integer from 0 to ${MAX_PAGE_SIZE}`)
+  .refine((size) => Number.isInteger(size) && size >= 0 && size <= MAX_PAGE_SIZE, {
+    message: `must be an integer from 0 to ${MAX_PAGE_SIZE}`,
+  });
+const instant = z.number("must be a time");
+export const timeRange = z.object({ from: instant.nullish(), to: instant.nullish() });
+
+/** The arguments of a list that takes these cursors and this filter. */
+export function pageInput<Cursor extends z.ZodType, Filter extends z.ZodType>(
+  cursor: Cursor,
+  filter: Filter,
+) {
+  return z
+    .object({
+      first: pageSize.nullish(),
+      after: cursor.nullish(),
+      last: pageSize.nullish(),
+      before: cursor.nullish(),
+      filter: filter.nullish(),
+    })
+    .refine(({ first, last }) => first == null || last == null, {
+      path: ["last"],
+      message: "can't be used together with first",
+      // Said also when other fields are at fault.
+      when: () => true,
+    });
+}

@@ -1,0 +1,39 @@
+/**
+ * Every status that a verification can have, and what it means. Any status may follow any other. A status is added here
+ * and by a migration: docs/architecture.md says how.
+ */
+export const STATUSES = {
+  pending: "Nobody has started the verification.",
+  in_review: "The verification is in progress.",
+  verified: "The identity is proven.",
+  failed: "The identity could not be proven.",
+  expired: "The identity was proven once, and has to be proven again.",
+} as const;
+export type VerificationStatus = keyof typeof STATUSES;
+
+/** Every kind of document, and what it is. One is added as a status is. */
+export const DOCUMENTS = {
+  passport: "A passport.",
+  drivers_license: "A driver's license.",
+  id_card: "A national identity card.",
+  residence_permit: "A residence permit.",
+  visa: "A visa.",
+  other: "Any other document.",
+} as const;
+export type DocumentType = keyof typeof DOCUMENTS;
+
+/** The two APIs of the gateway. */
+export const SURFACES = ["graphql", "rest"] as const;
+export type Surface = (typeof SURFACES)[number];
+
+/** What can be done to a record, `read` being that its document number was shown. */
+export const AUDIT_ACTIONS = ["created", "updated", "deleted", "read"] as const;
+export type AuditAction = (typeof AUDIT_ACTIONS)[number];
+
+/** The words of a table, as a list that is not empty, in the table's order. */
+export function wordsOf<Word extends string>(table: Readonly<Record<Word, string>>): [Word, ...Word[]] {
+  return Object.keys(table) as [Word, ...Word[]];
+}
+
+export const VERIFICATION_STATUSES = wordsOf(STATUSES);
+export const DOCUMENT_TYPES = wordsOf(DOCUMENTS);

@@ -1,0 +1,53 @@
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { type Env, type Gateway, ROOT, start } from "../../system/support/gateway.ts";
+
+const execute = promisify(execFile);
+
+/** The commit that release 0.2.0 was made of. */
+const COMMIT = "bd56ed336f778c72a32a49230800fd694e02c982";
+/** Its libraries are fetched once for each machine and user. Milliseconds. */
+export const PACKING_LIMIT_MS = 900_000;
+const START_LIMIT_MS = 240_000;
+/** On a busy machine a gateway refuses requests instead of answering late: that is not what these tests are about. */
+const PATIENCE = { MAX_EVENT_LOOP_DELAY: "60000", REQUEST_TIMEOUT: "60000", STATEMENT_TIMEOUT: "30000" };
+
+/**
+ * The command line of the packed 0.2.0, with the libraries of its lock file: it is made in the temp folder on the first
+ * call, which takes minutes, and kept there. Fails if the checkout lacks the commit, as a shallow clone does.
+ */
+export async function packRelease02(): Promise<string> {
+  const folder = join(tmpdir(), `kyc-gateway-0.2.0-${COMMIT.slice(0, 12)}-${process.getuid?.() ?? "user"}`);
+  const cli = join(folder, "packed/package/dist/cli.js");
+  const found = await stat(cli).catch(() => undefined);
+  if (found && found.uid === (process.getuid?.() ?? found.uid)) return cli;
+  const unfinished = await mkdtemp(`${folder}.`);
+  try {
+    const archive = join(unfinished, "release.tar");
+    await execute("git", ["archive", "--output", archive, COMMIT], { cwd: ROOT });
+    await execute("tar", ["xf", archive], { cwd: unfinished });
+    const npm = (...args: string[]) =>
+      execute("npm", [...args, "--silent"], { cwd: unfinished, timeout: PACKING_LIMIT_MS });
+    await npm("ci", "--no-audit", "--no-fund", "--prefer-offline");
+    await npm("pack");
+    await mkdir(join(unfinished, "packed"));
+    // Inside the folder of its libraries, where Node.js finds them.
+    await execute("tar", ["xzf", "kyc-gateway-0.2.0.tgz", "-C", "packed"], { cwd: unfinished });
+    await rm(folder, { recursive: true, force: true });
+    await rename(unfinished, folder);
+    return cli;
+  } catch (error) {
+    await rm(unfinished, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** Starts `serve` of this command line; resolves when it has printed its addresses. */
+export async function startRelease(cli: string, env: Env): Promise<Gateway> {
+  const run = start(process.execPath, [cli, "serve"], { env: { PORT: "0", ...PATIENCE, ...env } });
+  const [, url = ""] = await run.printed(/(http:\/\/[^\s/]+)\/metrics/, START_LIMIT_MS);
+  return { ...run, url, startMs: performance.now() - run.startedAt };
+}
