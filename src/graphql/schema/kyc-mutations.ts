@@ -39,7 +39,8 @@ const CreateKycInput = builder.inputType("CreateKycInput", {
       documentType: t.field({ type: DocumentTypeEnum, required: true, description: "The kind of document." }),
       documentNumber: t.string({
         required: true,
-        description: "The number of the document, 1 to 64 printable characters; spaces around it are removed.",
+        description:
+          "The number of the document, 1 to 64 printable characters; spaces around it are removed.",
       }),
       reason: t.string({ description: REASON }),
     }) satisfies Record<GivenName | "reason", unknown>,
