@@ -104,10 +104,13 @@ test("each of them on one line is served", async () => {
   }
 });
 
-test("a second Host behind thousands of other headers is still seen", async () => {
-  const others = Array.from({ length: 2500 }, () => "a:");
+test.each([
+  [195, 400],
+  [2500, 431],
+])("a second Host behind %i other headers gets %i", async (count, status) => {
+  const others = Array.from({ length: count }, () => "a:");
   const answer = await sendLines(["GET /health HTTP/1.1", "Host: x", ...others, "Host: y"], "");
-  expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+  expect(answer.startsWith(`HTTP/1.1 ${status} `)).toBe(true);
 });
 
 test.each(

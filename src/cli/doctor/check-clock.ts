@@ -1,6 +1,5 @@
 import type { Database } from "../../db/client.ts";
-import type { Stage } from "./check-migrations.ts";
-import { Area, type Finding } from "./finding.ts";
+import { Area, type Finding, type Stage } from "./finding.ts";
 
 export const clocks = new Area("clocks");
 

@@ -6,7 +6,7 @@ import { Area, type Finding } from "./finding.ts";
 type Env = Record<string, string | undefined>;
 
 /** What the environment says, as far as it can be used. */
-export interface Reading {
+export interface ReadConfiguration {
   findings: Finding[];
   /** The configuration without the variables that have faults: their defaults stand for them. */
   config: Config;
@@ -17,7 +17,7 @@ export interface Reading {
 const area = new Area("configuration");
 
 /** Reads the configuration, and goes on without what has faults, so that everything else can be checked. */
-export function readConfiguration(env: Env): Reading {
+export function readConfiguration(env: Env): ReadConfiguration {
   const faulty = new Set<string>();
   const findings: Finding[] = [];
   for (;;) {

@@ -1,8 +1,7 @@
 import type { Config } from "../../config/config.ts";
 import { FIND_DEVIATIONS } from "../../db/pool/session.ts";
 import { isWritable } from "../../db/writable.ts";
-import type { Stage } from "./check-migrations.ts";
-import { Area, type Finding } from "./finding.ts";
+import { Area, type Finding, type Stage } from "./finding.ts";
 import type { Look } from "./open-for-looking.ts";
 
 export const database = new Area("database");

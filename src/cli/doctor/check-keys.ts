@@ -10,8 +10,7 @@ import { readMilestones } from "../../sealing/milestones.ts";
 import { keyFileOf, requireKeySource } from "../../sealing/open-keyring.ts";
 import { findKeyFaults, listRegisteredKeys, type RegisteredKey } from "../../sealing/registry.ts";
 import { MANY_SEALS, MOST_SEALS } from "../../sealing/seal-counts.ts";
-import type { Stage } from "./check-migrations.ts";
-import { Area, type Finding } from "./finding.ts";
+import { Area, type Finding, type Stage } from "./finding.ts";
 
 export const keyArea = new Area("keys");
 

@@ -5,7 +5,7 @@ import { ownMigrations } from "../../db/migrating/migration-files.ts";
 import { findPending, lastApplied } from "../../db/migrating/pending.ts";
 import * as tables from "../../db/schema.ts";
 import { database } from "./check-database.ts";
-import type { Finding } from "./finding.ts";
+import type { Finding, Stage } from "./finding.ts";
 
 /** Every table of the gateway. */
 const TABLES = Object.values(tables)
@@ -32,9 +32,6 @@ const FIND_TABLES = `
     exists(select from pg_class where relname = name and relkind in ('r', 'p')
       and relnamespace not in (select oid from pg_namespace where nspname like 'pg\\_%')) as exists
   from unnest($1::text[]) as name`;
-
-/** Empty: nothing is migrated. Behind: this release's migrations are pending. Unknown: this role may not see it. */
-export type Stage = "empty" | "behind" | "current" | "unknown";
 
 /** How far the database is migrated. */
 export async function findStage(db: Database): Promise<Stage> {

@@ -8,9 +8,9 @@ import { checkDocuments, readConfiguration } from "./check-configuration.ts";
 import { checkConnections, checkPooler, checkServer, checkSettings, database } from "./check-database.ts";
 import { checkKeys, checkNumbers, checkTokens, keyArea, readKeys } from "./check-keys.ts";
 import { checkDisks, checkFiles, checkMemory, limits } from "./check-limits.ts";
-import { checkMigrations, findStage, type Stage } from "./check-migrations.ts";
+import { checkMigrations, findStage } from "./check-migrations.ts";
 import { checkDatabaseTls, checkDataDir, checkListening, folders, network } from "./check-surroundings.ts";
-import type { Finding } from "./finding.ts";
+import type { Finding, Stage } from "./finding.ts";
 import { type Look, openForLooking } from "./open-for-looking.ts";
 
 /** The exit code if something would keep the gateway from starting, or harm it. */

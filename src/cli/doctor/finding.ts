@@ -2,6 +2,9 @@ import { setTimeout as wait } from "node:timers/promises";
 import { explainDatabase } from "../../db/advice.ts";
 import { ConfigError } from "../../lib/settings.ts";
 
+/** Empty: nothing is migrated. Behind: this release's migrations are pending. Unknown: this role may not see it. */
+export type Stage = "empty" | "behind" | "current" | "unknown";
+
 /** Problem: it would keep the gateway from starting, or harm it. Warning: it deserves a look, or could not be checked. */
 type State = "ok" | "warning" | "problem";
 
