@@ -19,10 +19,10 @@ import { requireVersion } from "./version-condition.ts";
 const ID_IS_UNIQUE = "kycs_account_id_id_pk";
 
 /**
- * Afterwards the viewer's account has this record, at version 1, its number sealed, and its trail the event. Repeating
- * makes another record, unless the request has an idempotency key: then it is done once, and answers the record as it
- * was then. Needs `kyc:write`. Fails with BAD_USER_INPUT, naming every fault (`found` are those that the surface met
- * already), and with VERSION_CONFLICT if a version is expected: there is no record yet.
+ * Creates a record of the viewer's account, at version 1 and with its number sealed, together with its event. Repeating
+ * the call creates another record, unless the request has an idempotency key: then a repetition returns the record as it
+ * was created. Needs `kyc:write`. Fails with BAD_USER_INPUT, naming every fault (`found` are those that the surface has
+ * found), and with VERSION_CONFLICT if a version is expected, because there is no record yet.
  */
 export async function createKyc(
   ctx: OperationContext,
@@ -70,7 +70,7 @@ export async function createKyc(
         return new ShownKyc(ctx, fromSnapshot(first.result));
       }
     } catch (error) {
-      // Two equal ids of one millisecond: the next id is another one.
+      // The new id exists already, which needs two equal random parts in one millisecond. Try again with another id.
       if (!(error instanceof DatabaseError && error.constraint === ID_IS_UNIQUE)) throw error;
     }
   }

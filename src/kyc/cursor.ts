@@ -1,6 +1,6 @@
 import { isKycId } from "../kyc-id.ts";
 
-/** A place in the list of records, `(created_at, id)`: it stays meaningful when its record is gone. */
+/** A position in the list of records, `(created_at, id)`. It remains valid after its record has been deleted. */
 export interface Position {
   /** Epoch milliseconds. */
   createdAt: number;
@@ -14,7 +14,7 @@ export function toKycCursor({ createdAt, id }: Position): string {
   return Buffer.from(`${createdAt}:${id}`, "latin1").toString("base64url");
 }
 
-/** The position of a cursor as `toKycCursor` makes them, or null for any other string. */
+/** The position of a cursor that `toKycCursor` created; null for any other string. */
 export function fromKycCursor(cursor: string): Position | null {
   const [, createdAt, id] = SHAPE.exec(Buffer.from(cursor, "base64url").toString("latin1")) ?? [];
   if (createdAt === undefined || id === undefined || !isKycId(id)) return null;
@@ -22,7 +22,7 @@ export function fromKycCursor(cursor: string): Position | null {
   return toKycCursor(position) === cursor ? position : null;
 }
 
-/** Below zero where `a` is older than `b`, above where it is newer. */
+/** Negative if `a` is older than `b`, positive if it is newer. */
 export function comparePositions(a: Position, b: Position): number {
   if (a.createdAt !== b.createdAt) return a.createdAt - b.createdAt;
   return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;

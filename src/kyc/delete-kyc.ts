@@ -15,11 +15,11 @@ import { deleteLockedKyc } from "./store/write.ts";
 import { listVersions, requireVersion } from "./version-condition.ts";
 
 /**
- * Afterwards the record and all its data are gone for good, what idempotency keys hold of it included; only its place
- * in the list stays known, for cursors, and its trail, which gains the event. Answers the id. Repeating fails with
- * NOT_FOUND, but under the same idempotency key. Needs `kyc:delete`. Fails with VERSION_CONFLICT if versions
- * are expected and the record's is none of them, and with INTERNAL if there is a reason and the record's number, which
- * it must not contain, can't be decrypted.
+ * Permanently deletes the record and all its data, including the results that are stored for idempotency keys, and writes
+ * the event. Only its position in the list, for cursors, and its audit trail remain. Returns the id. A repetition fails
+ * with NOT_FOUND, unless it has the same idempotency key. Needs `kyc:delete`. Fails with VERSION_CONFLICT if versions are
+ * expected and the record has none of them, and with INTERNAL if there is a reason and the record's number can't be
+ * decrypted, because the reason must not contain the number.
  */
 export async function deleteKyc(
   ctx: OperationContext,

@@ -5,7 +5,7 @@ interface Kinds {
   text: string;
   status: VerificationStatus;
   documentType: DocumentType;
-  /** Personal data. It is stored encrypted, in columns of its own: see SealedNumber. */
+  /** Personal data. It is stored encrypted in separate columns: see SealedNumber. */
   number: string;
   /** Epoch milliseconds. */
   time: number;
@@ -14,15 +14,15 @@ interface Kinds {
 
 interface FieldDefinition {
   kind: keyof Kinds;
-  /** Whether a record may lack it. */
+  /** Whether a record can have no value for it. */
   nullable?: true;
-  /** `always`: a client gives it, and can change it. `once`: a client gives it with a new record. `never`: the gateway does. */
+  /** `always`: clients set and change it. `once`: clients set it in a new record. `never`: the gateway sets it. */
   given: "always" | "once" | "never";
-  /** Its name over REST, which keeps the fields that its clients know; null: GraphQL alone has it. */
+  /** Its name on REST; null if only GraphQL has it, because REST keeps the fields of the legacy API. */
   rest: string | null;
 }
 
-/** Every field of a record. What reads, writes or shows records is derived from this table, or does not compile without it. */
+/** Every field of a record. Code that reads, writes or shows records is derived from this table, or checked against it by types. */
 export const FIELDS = {
   id: { kind: "text", given: "never", rest: "id" },
   customerId: { kind: "text", given: "once", rest: "customer_id" },
@@ -36,17 +36,17 @@ export const FIELDS = {
 
 type Fields = typeof FIELDS;
 export type FieldName = keyof Fields;
-/** The names of the fields that a definition like this one has. */
+/** The names of the fields whose definitions match. */
 type FieldsWith<Definition> = {
   [Name in FieldName]: Fields[Name] extends Definition ? Name : never;
 }[FieldName];
 
-/** Fields that are stored as they are: all but the document number. */
+/** Fields that are stored in plain columns: all except the document number. */
 export type PlainName = Exclude<FieldName, FieldsWith<{ kind: "number" }>>;
 export type ChangeableName = FieldsWith<{ given: "always" }>;
-/** Fields of a new record that a client gives. */
+/** Fields that a client sets in a new record. */
 export type GivenName = ChangeableName | FieldsWith<{ given: "once" }>;
-/** What a client can change of the fields that are stored as they are. */
+/** Plain fields that a client can change. */
 export type ChangeablePlainName = ChangeableName & PlainName;
 
 export type ValueOf<Name extends FieldName> =
@@ -55,17 +55,17 @@ export type ValueOf<Name extends FieldName> =
 
 type Definition = Fields[FieldName];
 type Given = Definition["given"];
-/** The names over REST of fields that clients give like this. */
+/** The REST names of the fields with this value of `given`. */
 export type RestName<How extends Given = Given> = Extract<Definition, { given: How; rest: string }>["rest"];
-/** The field of this name over REST. */
+/** The field with this REST name. */
 export type FieldOfRest<Name extends RestName> = FieldsWith<{ rest: Name }>;
 
 const NAMES = Object.keys(FIELDS) as FieldName[];
-/** Whether this is a field that is stored as it is. */
+/** Whether this is a plain field. */
 export const isPlain = (name: string): name is PlainName =>
   name in FIELDS && FIELDS[name as FieldName].kind !== "number";
 
-/** In the order of the table, as all of these lists. */
+/** All lists here are in the order of the table. */
 export const PLAIN: readonly PlainName[] = NAMES.filter(isPlain);
 export const CHANGEABLE = NAMES.filter((name) => FIELDS[name].given === "always") as ChangeableName[];
 export const CHANGEABLE_PLAIN = CHANGEABLE.filter(isPlain) as ChangeablePlainName[];
@@ -77,12 +77,12 @@ export function restNames<How extends Given>(how: How): RestName<How>[] {
 
 export type PlainValues = { readonly [Name in PlainName]: ValueOf<Name> };
 type NullableName = PlainName & FieldsWith<{ nullable: true }>;
-/** Values of which those that may be null may be absent, too: clients and earlier releases don't give them. */
+/** Plain values, of which the nullable ones can also be absent, because clients and earlier releases may omit them. */
 type GivenValues = Omit<PlainValues, NullableName> & {
   readonly [Name in NullableName]?: ValueOf<Name> | undefined;
 };
 
-/** The values of a record that are stored as they are, copied. It is written out because every record that is read goes through it. */
+/** A copy of a record's plain values. It is written out rather than derived, because every record that is read passes through it. */
 export class RecordValues implements PlainValues {
   readonly id: string;
   readonly customerId: string;

@@ -8,8 +8,8 @@ import { ShownKyc } from "./show-kyc.ts";
 import { findKyc, findKycs } from "./store/read.ts";
 
 /**
- * The record, or null where the viewer's account has none with this id. Needs `kyc:read`. Fails with BAD_USER_INPUT
- * for the faults that the surface met.
+ * The record with this id, or null if the viewer's account has none. Needs `kyc:read`. Fails with BAD_USER_INPUT if the
+ * surface has found faults.
  */
 export async function getKyc(
   ctx: OperationContext,
@@ -23,8 +23,8 @@ export async function getKyc(
 }
 
 /**
- * The records in the order of their ids, null for each that the viewer's account does not have. At most 100 at
- * once. Needs `kyc:read`.
+ * The records with these ids, in the order of `ids`, with null for each that the viewer's account does not have. At most
+ * 100 ids. Needs `kyc:read`.
  */
 export async function getKycs(ctx: OperationContext, ids: readonly string[]): Promise<(ShownKyc | null)[]> {
   const { accountId } = requireScope(ctx.viewer, "kyc:read");
@@ -38,7 +38,7 @@ export async function getKycs(ctx: OperationContext, ids: readonly string[]): Pr
   });
 }
 
-/** The error for an id that the account has no record of, foreign ids and ids of the wrong shape included. */
+/** The error for an id without a record in the account, including ids of other accounts and malformed ids. */
 export function kycNotFound(): AppError {
   return new AppError("NOT_FOUND", "No record with this id.");
 }

@@ -25,7 +25,7 @@ const printable = (length: number) =>
 const oneOf = <const T extends readonly string[]>(words: T) =>
   z.enum(words, `must be one of ${words.join(", ")}`);
 
-/** What is wrong with a number that some other answer has shown masked. */
+/** The message for a masked number that is not the record's own. */
 export const IS_MASKED = "is a masked number";
 
 const customerId = printable(CUSTOMER_ID_LENGTH);
@@ -33,11 +33,11 @@ const verificationStatus = oneOf(VERIFICATION_STATUSES);
 const documentType = oneOf(DOCUMENT_TYPES);
 const anyNumber = z.string("must be a string").trim().pipe(printable(DOCUMENT_NUMBER_LENGTH));
 const documentNumber = anyNumber.refine((number) => !number.includes(MASK), IS_MASKED);
-/** Why the caller does it, for the trail. */
+/** The caller's reason, for the audit trail. */
 const reason = z.string("must be a string").trim().pipe(printable(REASON_LENGTH)).optional();
-/** The version that the caller saw, or several of which any will do. */
+/** The version that the caller expects, or several acceptable ones. */
 const expectedVersion = z.union([z.int(), z.array(z.int())]).optional();
-/** The versions at which the caller does not want it done: `If-None-Match`. */
+/** The versions that the caller excludes (`If-None-Match`). */
 const unwantedVersion = z.union([z.literal("any"), z.array(z.int())]).optional();
 const cursor = z
   .string("must be a cursor")
@@ -47,7 +47,7 @@ type Rules<Name extends FieldName> = { [Field in Name]: z.ZodType<ValueOf<Field>
 
 export const createKycInput = z.object({
   ...({ customerId, verificationStatus, documentType, documentNumber } satisfies Rules<GivenName>),
-  // No record is there yet: any expected version is a conflict.
+  // There is no record yet, so any expected version is a conflict.
   expectedVersion,
   reason,
 });
@@ -57,7 +57,7 @@ export const updateKycInput = z.object({
   ...({
     verificationStatus: verificationStatus.optional(),
     documentType: documentType.optional(),
-    // What a token without `kyc:pii` was shown may come back: only the stored record tells whether it is that.
+    // A token without `kyc:pii` may send the mask back that it was shown. Only the stored record decides whether it is that.
     documentNumber: anyNumber.optional(),
   } satisfies Rules<ChangeableName>),
   expectedVersion,
@@ -67,12 +67,12 @@ export const updateKycInput = z.object({
 
 export const deleteKycInput = z.object({ id: z.string(), expectedVersion, unwantedVersion, reason });
 
-/** As many ids as one request may ask for. */
+/** The maximum number of ids in one request. */
 export const recordIds = z.object({
   ids: z.array(z.string()).max(MAX_PAGE_SIZE, `must have at most ${MAX_PAGE_SIZE} ids`),
 });
 
-/** Which records a list is about. Null and absent mean the same here. Times are epoch milliseconds. */
+/** The filter of a list. Null and absent mean the same. Times are in epoch milliseconds. */
 const kycFilter = z.object({
   customerId: customerId.nullish(),
   verificationStatus: verificationStatus.nullish(),

@@ -13,11 +13,10 @@ import { type KycSelection, kycList } from "./store/list.ts";
 import { findPosition } from "./store/read.ts";
 
 /**
- * The viewer's records that match the filter, newest first: `first` of them from the newest end of what lies
- * between `after` and `before`, or `last` of them from its oldest end; ten if neither is given. `after` and
- * `before` take a cursor or the id of a record, which may be deleted since. Needs `kyc:read`, and `kyc:pii` to look
- * for a number: if reads are audited, the trail has what that finds. Fails with BAD_USER_INPUT, naming every fault;
- * `found` are those that the surface met already.
+ * The viewer's records that match the filter, newest first: the `first` or `last` records between `after` and `before`;
+ * ten if neither is given. `after` and `before` take a cursor, or the id of a record, even of a deleted one. Needs
+ * `kyc:read`, and `kyc:pii` to search for a number; if reads are audited, a successful search is in the audit trail. Fails
+ * with BAD_USER_INPUT, naming every fault; `found` are those that the surface has found.
  */
 export async function listKycs(
   ctx: OperationContext,
@@ -51,8 +50,8 @@ export async function listKycs(
 }
 
 /**
- * Notes the records that a search by number finds, whatever the answer shows of the list: those of the page, or, if the
- * page is empty, the newest ones, because the count and `pageInfo` show that there are some.
+ * Records for the audit trail which records a search by number finds, regardless of what the answer shows: those of the
+ * page or, if the page is empty, the newest ones, because `totalCount` and `pageInfo` reveal that there are some.
  */
 async function confirmFound(
   { db, reads }: OperationContext,
@@ -69,7 +68,7 @@ async function confirmFound(
   for (const { id } of found) reads.confirmed.add(id);
 }
 
-/** Where the cursors stand, and a fault for each that is the id of no record. Other bad cursors are left out. */
+/** The positions of the cursors, and a fault for each that is the id of no record. Malformed cursors are ignored here. */
 async function findPositions(
   ctx: OperationContext,
   accountId: string,
@@ -88,7 +87,7 @@ async function findPositions(
   return { positions, misses };
 }
 
-// No id is empty: `(time, "")` stands right before the oldest-sorting record of its millisecond.
+// No id is empty, so `(time, "")` comes directly before all records of that millisecond.
 const startOf = (createdAt: number): Position => ({ createdAt, id: "" });
 
 function toSelection({ customerId, verificationStatus, documentType, createdAt }: KycFilter): KycSelection {
@@ -101,7 +100,7 @@ function toSelection({ customerId, verificationStatus, documentType, createdAt }
   return selection;
 }
 
-/** Numbers are looked for by their digests; as long as an earlier release's may be left, among the plain ones too. */
+/** Numbers are found by their digests and, as long as plain numbers of an earlier release may be left, by their text. */
 function selectNumber({ keys }: OperationContext, accountId: string, number: string): KycSelection {
   const digests = digestsOf(keys, accountId, number);
   if (keys.reached.has("numbers_sealed")) return { numberDigests: digests };

@@ -3,11 +3,11 @@ import { badUserInput } from "../errors.ts";
 import { MASK, maskNumber } from "./number/document-number.ts";
 
 /**
- * The reason as the trail may have it: without the number that the request gives, and without the one that the record
- * has. Fails with BAD_USER_INPUT if it has one of them, however it is spaced, hyphenated or capitalised; a short one
- * only as words of its own, since it is part of many others. If it is the record's, `onStored` is called first: the
- * error confirms the number. For a viewer who may not see the record's number all that could be it by its mask is
- * masked instead: neither an answer nor the trail tells whoever guesses whether the guess was right.
+ * The reason for the audit trail. It must contain neither the number in the request nor the record's number, regardless of
+ * spaces, hyphens and case; a short number counts only as whole words, because many texts contain it by chance. Otherwise
+ * this fails with BAD_USER_INPUT. If it contains the record's number, `onStored` is called first, because the error
+ * confirms the number. For a viewer without access to the number, everything that matches its mask is masked instead, so
+ * that neither an answer nor the trail reveals whether a guess was right.
  */
 export function toAuditReason(
   viewer: Viewer,
@@ -33,19 +33,19 @@ function containsNumber() {
   ]);
 }
 
-/** A character with its marks: where it is in the text, and what it is compared as. */
+/** A character with its combining marks, its index in the text, and its form for comparison. */
 interface Character {
   at: number;
   text: string;
   folded: string;
 }
 
-/** Fewer characters are in many a text by chance: a number of so few is looked for in whole words alone. */
+/** Many texts contain fewer characters than this by chance, so shorter numbers are matched only as whole words. */
 const LONG = 6;
 const LETTER_OR_DIGIT = /[\p{L}\p{N}]/u;
 const ANYTHING = /./u;
 
-/** The text's letters and digits, or all of it where what is looked for has signs alone. */
+/** The letters and digits of the text, or all of it if the number consists only of signs. */
 function foldFor(wanted: string, text: string): Character[] {
   const compared = wanted === "" || LETTER_OR_DIGIT.test(wanted) ? LETTER_OR_DIGIT : ANYTHING;
   return Array.from(text.matchAll(/\P{M}\p{M}*/gu), ({ 0: character, index }) => {
@@ -66,7 +66,7 @@ function hasNumber(reason: string, number: string): boolean {
   });
 }
 
-/** Whether a word can begin or end before the character at this index: inside of one, letters and digits touch. */
+/** Whether a word can begin or end before the character at this index. */
 function isWordEdge(characters: readonly Character[], index: number): boolean {
   const [before, after] = [characters[index - 1], characters[index]];
   if (!before || !after || before.at + before.text.length < after.at) return true;
@@ -79,7 +79,7 @@ function wordEdges(characters: readonly Character[]): number[] {
   );
 }
 
-/** Where those of the characters that end before `end` begin to spell the folded text; undefined where none do. */
+/** The start of the characters that end before `end` and spell the folded text; undefined if there are none. */
 function findStart(characters: readonly Character[], end: number, folded: string): number | undefined {
   let start = end;
   for (let rest = folded; rest !== ""; ) {
@@ -91,8 +91,8 @@ function findStart(characters: readonly Character[], end: number, folded: string
 }
 
 /**
- * The reason with what could be the hidden part of the number masked, wherever what the mask shows stands behind it. It
- * depends on the mask alone.
+ * Masks everything in the reason that could be the hidden part of the number, wherever the visible part of the mask follows.
+ * The result depends only on the mask.
  */
 function maskLookalikes(reason: string, mask: string): string {
   const shown = mask.replaceAll(MASK, "");
@@ -123,7 +123,7 @@ function findAnywhere(characters: readonly Character[], tail: string, hidden: nu
   return found;
 }
 
-/** The same where they and the tail are whole words together. Signs may be hidden, too: there can be fewer. */
+/** The same if they and the tail are whole words. The hidden part can contain signs, so there can be fewer characters. */
 function findInWords(characters: readonly Character[], tail: string, hidden: number): Set<number> {
   const found = new Set<number>();
   for (const wordEnd of wordEdges(characters)) {

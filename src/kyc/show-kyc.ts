@@ -6,7 +6,7 @@ import { RecordValues } from "./fields.ts";
 import { maskNumber, openNumber } from "./number/document-number.ts";
 import type { Kyc } from "./record.ts";
 
-/** One record as one viewer may see it: what every operation answers with. Times are epoch milliseconds. */
+/** One record as one viewer may see it. Every operation returns it. Times are in epoch milliseconds. */
 export class ShownKyc extends RecordValues {
   readonly #stored: Kyc;
   readonly #ctx: OperationContext;
@@ -22,15 +22,14 @@ export class ShownKyc extends RecordValues {
     return !hasScope(requireViewer(this.#ctx.viewer), "kyc:pii");
   }
 
-  /** Whether the viewer may see more of the record than its id and version: one that only writes may not. */
+  /** Whether the viewer may see more of the record than its id and version. A viewer with only `kyc:write` may not. */
   get isReadable(): boolean {
     return hasScope(requireViewer(this.#ctx.viewer), "kyc:read");
   }
 
   /**
-   * The number, or its mask if the viewer lacks `kyc:pii`; null if it can't be decrypted, which the context notes for
-   * the log. Opened each time it is read: a record may be shared by requests of several tokens, and what one of them
-   * may see must not reach another.
+   * The number, or its mask if the viewer does not have `kyc:pii`; null if it can't be decrypted, which is recorded in the
+   * context for the log. It is computed at each access, because requests of several tokens can share a record.
    */
   get documentNumber(): string | null {
     const viewer = requireViewer(this.#ctx.viewer);
@@ -56,7 +55,7 @@ export function readNumber(keys: Keyring, accountId: string, stored: Kyc): strin
   }
 }
 
-/** As `readNumber`, and fails with INTERNAL if the number can't be decrypted, which the context notes for the log. */
+/** As `readNumber`, but fails with INTERNAL if the number can't be decrypted, and records that in the context for the log. */
 export function requireNumber(ctx: OperationContext, accountId: string, stored: Kyc): string {
   const number = readNumber(ctx.keys, accountId, stored);
   if (typeof number === "string") return number;

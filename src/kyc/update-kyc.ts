@@ -20,11 +20,11 @@ import { findKyc, lockKyc } from "./store/read.ts";
 import { type KycChange, updateKycAtVersion, updateLockedKyc } from "./store/write.ts";
 import { listVersions, requireVersion } from "./version-condition.ts";
 
-/** What a surface takes and shows of a record that is updated, beyond the operation's own input. */
+/** Fields that a surface accepts in an update in addition to the operation's own input. */
 interface SurfaceNeeds {
   /**
-   * Fields that a client may send back, but not change, as the surface names them. Those that were given, in one order,
-   * each with a string or number that is the same however it was written.
+   * The given fields that a client may send back but not change, under the surface's names, in a fixed order, each as a
+   * string or number in a fixed form.
    */
   given: readonly (readonly [name: string, value: unknown])[];
   /** The faults of those that are not the stored record's. */
@@ -34,13 +34,14 @@ interface SurfaceNeeds {
 const NO_NEEDS: SurfaceNeeds = { given: [], findChanged: () => [] };
 
 /**
- * Afterwards the record has the given values, and if any of them is new, one version more and one event in the trail;
- * fields that are absent stay as they are. An unmasked number from a viewer without `kyc:pii` counts as new, also if it
- * is the record's; the record's own mask never does. So repeating is safe, but for such a number makes another version;
- * under the same idempotency key it answers the record as it was then. Needs `kyc:write`, and `kyc:read` to send back
- * what only a reader was shown. Fails with BAD_USER_INPUT (every fault named; `found` are those that the surface met
- * already), NOT_FOUND, VERSION_CONFLICT if versions are expected and the record's is none of them, and with INTERNAL if
- * there is a reason, no new number, and the record's number, which the reason must not contain, can't be decrypted.
+ * Sets the given values. If any of them is new, the record gets the next version, and the audit trail one event. Absent
+ * fields stay as they are. An unmasked number from a viewer without `kyc:pii` always counts as new, even if it equals the
+ * record's; the record's own mask never does. Repeating the call is safe, except that such a number makes another version;
+ * with the same idempotency key, a repetition returns the record as it was then. Needs `kyc:write`, and `kyc:read` to send
+ * back values that only a reader sees. Fails with BAD_USER_INPUT (naming every fault; `found` are those that the surface
+ * has found), with NOT_FOUND, with VERSION_CONFLICT if versions are expected and the record has none of them, and with
+ * INTERNAL if there is a reason and no new number, and the record's number can't be decrypted, because the reason must not
+ * contain it.
  */
 export async function updateKyc(
   ctx: OperationContext,
@@ -54,7 +55,8 @@ export async function updateKyc(
   const met = [...found, ...findIdempotencyKeyFaults(ctx.idempotency), ...unseen];
   const { value, faults } = readInput(updateKycInput, input, met);
   const id = toKycId(input.id);
-  // A client that sent none asks for the same over either surface. On a replay they are those of another time.
+  // Fixed fields are compared only if there are some, so that a key stands for the same request on both surfaces. On a replay
+  // they are compared with the record as it was then.
   const operation = value && {
     ...listVersions(value),
     ...(needs.given.length > 0 && { fixed: needs.given }),
@@ -63,14 +65,14 @@ export async function updateKyc(
     ? toKeyedWrite<Kyc, typeof operation>(ctx, viewer, "updateKyc", operation, maskInput)
     : null;
   const plan = (stored: Kyc | undefined): KycChange | null => {
-    // Nothing of the record is compared with what this viewer was not shown.
+    // Never compare the record with values that this viewer may not see.
     const comparable = unseen.length === 0 ? stored : undefined;
     const others = [...faults, ...(comparable ? needs.findChanged(comparable) : [])];
     const isForeign = comparable && isForeignMask(ctx, viewer, comparable, input.documentNumber);
     const masked = isForeign ? [maskFault] : [];
     if (!value || others.length > 0) throw badUserInput([...others, ...masked]);
     if (!stored) throw kycNotFound();
-    // Before its mask: that of a version which is no more is another one now.
+    // Check the version before the mask: the mask of an earlier version can differ.
     requireVersion(stored, value);
     if (masked.length > 0) throw badUserInput(masked);
     return planChange(ctx, viewer, stored, value);
@@ -88,17 +90,17 @@ export async function updateKyc(
   return new ShownKyc(ctx, fromSnapshot(kyc));
 }
 
-/** The faults of what only a viewer with `kyc:read` was shown: to compare it would tell others what the record has. */
+/** The faults of values that only a viewer with `kyc:read` sees. Comparing them for others would reveal the record's values. */
 function findUnseen(viewer: Viewer, input: UpdateKycInput, { given }: SurfaceNeeds): FieldFault[] {
   if (hasScope(viewer, "kyc:read")) return [];
   const message = "can't be sent by a token without the scope kyc:read: leave it out";
-  // The id is in the request already.
+  // The id is in the request anyway.
   const names = given.map(([name]) => name).filter((name) => name !== "id");
   const faults = names.map((name): FieldFault => ({ path: [name], kind: "invalid", message }));
   return isMasked(input.documentNumber) ? [...faults, maskFault] : faults;
 }
 
-/** That the same request was sent under the key before confirms its number to a viewer who may see it. */
+/** A replay confirms the number of the request to a viewer who may see numbers, so the audit trail needs the read. */
 function confirmReplayed(ctx: OperationContext, viewer: Viewer, kyc: Kyc, given: unknown): void {
   if (given !== undefined && !isMasked(given) && hasScope(viewer, "kyc:pii"))
     ctx.reads?.confirmed.add(kyc.id);
@@ -107,12 +109,12 @@ function confirmReplayed(ctx: OperationContext, viewer: Viewer, kyc: Kyc, given:
 /** The change to a record as it was read; null if nothing of it changes. Fails if it may not be changed so. */
 type Plan = (stored: Kyc | undefined) => KycChange | null;
 
-/** How often a change is tried before others are made to wait for it. */
+/** How often a change is tried without a lock. */
 const TRIES = 3;
 
 /**
- * Changes the record as it is found, unless another change comes between: a record is seldom changed by two at once,
- * and to lock it first takes two round trips more and a connection for all of them.
+ * Changes the record without locking it first, provided that it has not changed since it was read. Concurrent changes of one
+ * record are rare, and locking takes two more round trips and one connection for all of them.
  */
 async function changeAsFound(
   { db }: OperationContext,
@@ -145,7 +147,7 @@ function planChange(
 ): KycChange | null {
   const { accountId } = viewer;
   const values = new RecordValues({ ...stored, ...findNewValues(input) });
-  // Before the number: to seal another one takes time, by which a refusal would tell whether it is the record's.
+  // Do this before the number is sealed: sealing takes time, and the time of a refusal would reveal whether the number is new.
   const reason = toReason(ctx, viewer, stored, input);
   const number = findNewNumber(ctx, viewer, stored, input.documentNumber);
   const changedFields = CHANGEABLE.filter((name) =>
@@ -175,14 +177,14 @@ function planChange(
   return { kyc, number: sealed, event };
 }
 
-/** The given values of fields that are stored as they are. */
+/** The given values of plain fields. */
 function findNewValues(input: z.output<typeof updateKycInput>): Partial<PlainValues> {
   return Object.fromEntries(
     CHANGEABLE_PLAIN.filter((name) => input[name] !== undefined).map((name) => [name, input[name]]),
   );
 }
 
-/** The reason as the trail may have it. A number that can't be decrypted and is replaced is not looked for. */
+/** The reason for the audit trail. If the record's number can't be decrypted and is being replaced, it is not looked for. */
 function toReason(
   ctx: OperationContext,
   viewer: Viewer,
@@ -205,9 +207,9 @@ function toReason(
 }
 
 /**
- * What is to be stored of the number: a new one, or one that stays but is bound to the record's version, sealed for the
- * next version; undefined if the stored text stays. Fails if a bound number stays and can't be decrypted: under another
- * version it would be lost for good.
+ * The sealed number to store: a new number, or the present one if it is bound to the record's version, sealed for the next
+ * version; undefined if the stored text stays as it is. Fails if a bound number must be sealed again and can't be decrypted,
+ * because it could never be opened under another version.
  */
 function sealForNext(
   ctx: OperationContext,

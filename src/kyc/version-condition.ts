@@ -1,16 +1,16 @@
 import { AppError } from "../errors.ts";
 
-/** The versions of a record at which something may be done. */
+/** A condition on the version of a record. */
 interface Condition {
-  /** One of these. Undefined: any. */
+  /** It must be one of these; undefined: any version. */
   expectedVersion?: number | readonly number[] | undefined;
-  /** None of these. */
+  /** It must be none of these. */
   unwantedVersion?: "any" | readonly number[] | undefined;
 }
 
 /**
- * Fails with VERSION_CONFLICT unless the record is at one of the expected versions and at none of the unwanted ones.
- * Without a record no version is expected, and none is unwanted.
+ * Fails with VERSION_CONFLICT unless the record has one of the expected versions and none of the unwanted ones. If there is
+ * no record, any expected version is a conflict.
  */
 export function requireVersion(
   stored: { version: number } | undefined,
@@ -30,7 +30,7 @@ export function requireVersion(
   }
 }
 
-/** The same input, however its versions are written. */
+/** Normalises the versions of an input to lists. */
 export function listVersions<T extends Condition>(input: T): T {
   const { expectedVersion, unwantedVersion } = input;
   const inOrder = (versions: number | readonly number[]) =>

@@ -3,7 +3,7 @@ import { pad, unpad } from "../../sealing/padding.ts";
 import { RecordValues } from "../fields.ts";
 import type { Kyc, SealedNumber } from "../record.ts";
 
-/** The number of a record can't be opened: it was changed, planted, or moved from elsewhere. Carries no values. */
+/** A record's number can't be opened, because it was changed or comes from elsewhere. The error contains no values. */
 export class UnreadableNumberError extends Error {
   override readonly name = "UnreadableNumberError";
   readonly accountId: string;
@@ -17,22 +17,22 @@ export class UnreadableNumberError extends Error {
 }
 
 /**
- * What is authenticated with a sealed number: it opens as the number of this record at this version alone, or, as
- * earlier releases seal, at any version. No account's name has a space.
+ * The associated data: a sealed number opens only for this record at this version or, if an earlier release sealed it, at
+ * any version. Account ids contain no space.
  */
 const placeOf = (accountId: string, id: string, version: number | null) =>
   version === null ? `kycs ${accountId} ${id}` : `kycs ${accountId} ${id} ${version}`;
 
-/** Whether the number is to be bound whenever it is sealed: one that is bound stays so, whatever this replica knows. */
+/** Whether the number must be bound to a version when it is sealed. A bound number stays bound. */
 export const isToBeBound = (keys: Keyring, { sealedVersion }: Pick<Kyc, "sealedVersion">): boolean =>
   sealedVersion !== null || keys.reached.has("numbers_bind");
 
-/** No number has it: it is not printable. */
+/** Numbers can't contain it, because it is not printable. */
 const FILLER = "\0";
 
 /**
- * The number as the record stores it, under the newest key. It is bound to this version of the record and padded, once
- * the database has reached that, or if `bound` says so.
+ * Seals a number under the newest key. If the database has reached the milestone `numbers_bind`, or if `bound` is true, it
+ * is padded and bound to this version of the record.
  */
 export function sealNumber(
   keys: Keyring,
@@ -56,9 +56,9 @@ type StoredNumber = Pick<
 >;
 
 /**
- * The record's number. Fails with a MissingKeyError if its key is not among the given ones, and with an
- * UnreadableNumberError if it was sealed for another record or version, changed since, or is stored as the database has
- * left behind: plain, or bound to no version.
+ * Opens the record's number. Fails with a MissingKeyError if the keyring does not have its key, and with an
+ * UnreadableNumberError if it was changed, was sealed for another record or version, or is in a form that the database's
+ * milestones no longer allow (plain, or bound to no version).
  */
 export function openNumber(keys: Keyring, accountId: string, kyc: StoredNumber): string {
   const open = () => decryptNumber(keys, accountId, kyc);
@@ -83,29 +83,29 @@ function decryptNumber(keys: Keyring, accountId: string, kyc: StoredNumber): str
   return unpad(keys.open(sealedNumber, placeOf(accountId, id, version)), FILLER);
 }
 
-/** The record with its number in the clear: what says all of it without its keys, and must be sealed as a whole. */
+/** The record with its plain number. It must be sealed as a whole. */
 export function toSnapshot(kyc: Kyc, number: string): Kyc {
   return { ...new RecordValues(kyc), sealedNumber: null, sealedVersion: null, plainNumber: number };
 }
 
-/** The record of a snapshot that was sealed as a whole: its number is known, and is nobody's to doubt. */
+/** The record of a snapshot that was sealed as a whole. Its number needs no further check. */
 export function fromSnapshot(snapshot: Kyc): Kyc {
   return { ...snapshot, ...new RecordValues(snapshot), openOnce: () => snapshot.plainNumber as string };
 }
 
-/** What a record of the account has as its digest if it has this number, whichever of the keys sealed it. */
+/** The possible digests of this number in the account, one for each key. */
 export function digestsOf(keys: Keyring, accountId: string, number: string): string[] {
   return keys.keyIds.map((keyId) => keys.digest("document_number", accountId, number, keyId));
 }
 
-/** Stands for a character that is not shown, and in no number. */
+/** Replaces each hidden character. Numbers can't contain it. */
 export const MASK = "•";
 const SHOWN = 4;
 
-/** Stands for a number that can't be decrypted. No number has this mask: one of four characters shows two. */
+/** Shown for a number that can't be decrypted. It differs from all masks: the mask of a four-character number shows two. */
 export const UNREADABLE_MASK = MASK.repeat(4);
 
-/** The number with its last four characters, or the last half of a shorter one; the others are masked. */
+/** Masks all but the last four characters, or all but the last half of a short number. */
 export function maskNumber(number: string): string {
   const characters = [...number];
   const shown = Math.min(SHOWN, Math.floor(characters.length / 2));
@@ -113,7 +113,7 @@ export function maskNumber(number: string): string {
   return MASK.repeat(hidden) + characters.slice(hidden).join("");
 }
 
-/** The input with its number masked, where it has one. */
+/** The input with its number masked, if it has one. */
 export function maskInput<T extends { documentNumber?: string | undefined }>(input: T): T {
   if (input.documentNumber === undefined) return input;
   return { ...input, documentNumber: maskNumber(input.documentNumber) };

@@ -9,23 +9,23 @@ import { MASK, maskNumber, UNREADABLE_MASK } from "./document-number.ts";
 export const isMasked = (number: unknown): number is string =>
   typeof number === "string" && number.includes(MASK);
 
-/** The fault of a masked number that is not the record's own as it is shown masked. */
+/** The fault of a masked number that is not the record's own mask. */
 export const maskFault: FieldFault = { path: ["documentNumber"], kind: "invalid", message: IS_MASKED };
 
-/** Whether a masked number is not the record's own: a viewer may send a record back as it was shown. */
+/** Whether a masked number is not the record's own mask. A viewer may send a record back as it was shown. */
 export function isForeignMask(ctx: OperationContext, viewer: Viewer, stored: Kyc, given: unknown): boolean {
   if (!isMasked(given)) return false;
   const number = readNumber(ctx.keys, viewer.accountId, stored);
   if (typeof number !== "string") return given.trim() !== UNREADABLE_MASK;
   if (given.trim() === maskNumber(number)) return false;
-  // A number that was stored before the sign was refused can have it.
+  // A number that an earlier release stored can contain the mask character.
   return !(hasScope(viewer, "kyc:pii") && given.trim() === number);
 }
 
 /**
- * The number that an update is to write; undefined if the record keeps its own. A viewer without `kyc:pii` gets what it
- * gives written without a look at the record's: nothing that it can observe depends on whether the two are equal. For
- * one with that scope an equal number is confirmed, and the trail gets an event of the read.
+ * The number that an update must write; undefined if the record keeps its own. For a viewer without `kyc:pii`, the given
+ * number is written without comparing it, so nothing that the viewer can observe depends on whether the two are equal. For a
+ * viewer with that scope, an equal number is confirmed, and the audit trail gets an event of the read.
  */
 export function findNewNumber(
   ctx: OperationContext,

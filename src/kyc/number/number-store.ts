@@ -8,7 +8,7 @@ import type { Kyc, SealedNumber } from "../record.ts";
 const given = sql.placeholder;
 const ofAccount = eq(kycs.accountId, given("accountId"));
 
-/** A number as its record stores it: sealed or, from an earlier release, plain. */
+/** A stored number: sealed or, if an earlier release stored it, plain. */
 export type StoredNumber = Pick<Kyc, "id" | "version" | "sealedNumber" | "sealedVersion" | "plainNumber">;
 
 const number = {
@@ -41,7 +41,7 @@ const selectNumbers = statement(
   toNumber,
 );
 
-/** Up to `limit` numbers of the account's records behind the id, in the order of ids. */
+/** Up to `limit` numbers of the account's records after the id, in the order of ids. */
 export function findNumbers(
   db: Executor,
   accountId: string,
@@ -62,7 +62,7 @@ const selectPlain = statement(
   toNumber,
 );
 
-/** As `findNumbers`, and only those that are plain. */
+/** As `findNumbers`, but only plain numbers. */
 export function findPlainNumbers(
   db: Executor,
   accountId: string,
@@ -74,7 +74,7 @@ export function findPlainNumbers(
 
 const toText = ([text]: [string]) => text;
 
-// One look into an index for each account, however many records it has.
+// It is one index look-up for each account, regardless of its number of records.
 const selectNextAccount = statement(
   (db) =>
     db
@@ -96,7 +96,7 @@ const selectNextPlainAccount = statement(
   toText,
 );
 
-/** The accounts that have records, or plain numbers. */
+/** The accounts that have records, or that have plain numbers. */
 export async function* listAccounts(
   db: Executor,
   which: "all" | "with plain numbers",
@@ -108,7 +108,7 @@ export async function* listAccounts(
   }
 }
 
-// Records are locked in the order of their ids: two that replace numbers at once can't wait for one another.
+// Records are locked in the order of their ids, so that concurrent replacements can't deadlock.
 const replace = statement(
   () =>
     sql`
@@ -132,9 +132,9 @@ const replace = statement(
 );
 
 /**
- * Puts each number in the place of the one that it was made from; returns how many. One that has changed since, or
- * whose record has another version or is gone, stays as it is. Versions and times of records stay. Once `signal` is
- * aborted, a failed attempt is not repeated.
+ * Replaces stored numbers and returns how many. A number stays as it is if it has changed since it was read, or if its record
+ * has another version or was deleted. Versions and times of records don't change. After `signal` is aborted, a failed attempt
+ * is not repeated.
  */
 export async function replaceNumbers(
   db: Executor,
@@ -167,7 +167,7 @@ const countKeys = statement(
   (row: [keyId: string | null, count: number]) => row,
 );
 
-/** How many of the account's numbers each key seals; under null the plain ones. It reads all records. */
+/** How many of the account's numbers each key seals; null counts plain numbers. It reads all records. */
 export function countNumbersByKey(
   db: Executor,
   accountId: string,
@@ -185,7 +185,7 @@ const selectSealedUnder = statement(
   toText,
 );
 
-/** Whether the key seals a number of the account. It may read all records. */
+/** Whether the key seals a number of the account. It can read all records. */
 export async function isAnyNumberSealedUnder(
   db: Executor,
   accountId: string,
@@ -199,7 +199,7 @@ const selectOwnership = statement(
   ([owns]: [boolean]) => owns,
 );
 
-/** Whether this role may change the table of the records, and not just its rows. */
+/** Whether this role owns the table of records, and so can alter it. */
 export async function ownsRecords(db: Executor): Promise<boolean> {
   return (await selectOwnership(db, {}))[0] === true;
 }
@@ -207,9 +207,9 @@ export async function ownsRecords(db: Executor): Promise<boolean> {
 const BOUND = "kycs_number_is_bound";
 
 /**
- * Afterwards, and once the transaction is committed, nobody can store a sealed number that is bound to no version, as
- * releases up to 0.2 do. What is stored already stays. Other statements wait for two seconds at most. Needs ownership of
- * the table; fails if another transaction keeps it locked.
+ * When the transaction is committed, the table refuses sealed numbers that are bound to no version, as releases up to 0.2
+ * write them. Existing numbers stay. Other statements wait for two seconds at most. The role must own the table. Fails if
+ * another transaction keeps it locked.
  */
 export async function refuseUnboundNumbers(tx: Executor): Promise<void> {
   const known = "select 1 from pg_constraint where conname = $1 and conrelid = 'kycs'::regclass";

@@ -17,10 +17,10 @@ import {
   type StoredNumber,
 } from "./number-store.ts";
 
-/** Records of one step: what others may have to wait for, in the database and in this process. */
+/** Records of one step. Other work, in the database and in this process, may have to wait for one step. */
 const STEP = 200;
 
-/** The document numbers of the records, as the `keys` commands see them. */
+/** The document numbers of the records, for the `keys` commands. */
 export const sealedNumbers: SealedPlace = {
   name: "document numbers",
   settle: async (tx, keys, { isFirst, now }) => {
@@ -52,14 +52,14 @@ export const sealedNumbers: SealedPlace = {
 };
 
 /**
- * Afterwards no record has a plain number that it had at the start: what an earlier release has left is sealed. It
- * may run while others write, and several at once. Once `signal` is aborted it stops after its step.
+ * Seals all plain numbers that exist at the start; an earlier release has left them. It can run during writes, and several
+ * times at once. After `signal` is aborted, it stops after its step.
  */
 export function sealPlainNumbers(db: Database, keys: Keyring, signal?: AbortSignal): Promise<Resealing> {
   return visit(db, keys, { plainOnly: true, isDone: () => false, signal });
 }
 
-/** Afterwards plain numbers are refused, unless there still are any: then this returns false. */
+/** Makes the database refuse plain numbers from now on. Returns false, and does nothing, if there still are any. */
 export async function endPlainNumbers(db: Database, keys: Keyring, now: number): Promise<boolean> {
   if (!(await isNone(db, "with plain numbers"))) return false;
   await recordMilestone(db, keys, "numbers_sealed", now);
@@ -69,7 +69,7 @@ export async function endPlainNumbers(db: Database, keys: Keyring, now: number):
 const isNone = async (db: Executor, which: "all" | "with plain numbers") =>
   (await listAccounts(db, which).next()).done === true;
 
-/** Under the newest key and, once numbers are to be bound to versions, bound. */
+/** Whether it is sealed under the newest key and, if numbers must be bound to versions, bound. */
 function isSealedAsNow(keys: Keyring, { sealedNumber, sealedVersion }: StoredNumber): boolean {
   if (sealedNumber === null || keyIdOf(sealedNumber) !== keys.newestId) return false;
   return sealedVersion !== null || !keys.reached.has("numbers_bind");
@@ -77,13 +77,13 @@ function isSealedAsNow(keys: Keyring, { sealedNumber, sealedVersion }: StoredNum
 
 interface Visit {
   plainOnly?: boolean;
-  /** Which numbers stay as they are; the others are opened and sealed anew. Undefined: all are opened, and all stay. */
+  /** Which numbers stay as they are; the others are opened and sealed again. Undefined: all are opened, and all stay. */
   isDone?: (number: StoredNumber) => boolean;
   onStep?: (seen: number) => void;
   signal?: AbortSignal | undefined;
 }
 
-/** One way through the numbers of all accounts. */
+/** Visits the numbers of all accounts once. */
 function visit(
   db: Database,
   keys: Keyring,

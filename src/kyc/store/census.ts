@@ -3,7 +3,7 @@ import type { Executor } from "../../db/client.ts";
 import { statement } from "../../db/statement.ts";
 import type { VerificationStatus } from "../../vocabulary.ts";
 
-/** A record's place in the index of accounts and statuses. */
+/** A record's position in the index of accounts and statuses. */
 export type CensusPlace = readonly [
   accountId: string,
   status: VerificationStatus,
@@ -11,9 +11,9 @@ export type CensusPlace = readonly [
   id: string,
 ];
 
-/** What one step of a census has found. */
+/** The result of one step of a census. */
 export interface CensusStep {
-  /** False: another replica counts at this moment, and nothing was read. */
+  /** False if another replica is counting now; then nothing was read. */
   isAlone: boolean;
   /** Records of an account with a status, in the index's order. */
   groups: { accountId: string; status: VerificationStatus; records: number }[];
@@ -21,10 +21,10 @@ export interface CensusStep {
   last: CensusPlace | null;
 }
 
-/** Before every record. */
+/** The position before all records. */
 export const CENSUS_START: CensusPlace = ["", "pending", "-infinity", ""];
 
-/** Of the advisory lock that keeps replicas from counting at the same time: an arbitrary number of our own. */
+/** The number of the advisory lock that keeps replicas from counting at the same time. It is arbitrary. */
 const LOCK = 5_207_314_186;
 
 const given = sql.placeholder;
@@ -52,8 +52,8 @@ const readNext = statement(
 );
 
 /**
- * Counts the next records after this place, up to `limit`: they are one range of an index, whatever the table's size. At
- * most one replica does so at any moment.
+ * Counts up to `limit` records after this position. They are one range of an index, regardless of the table's size. At most
+ * one replica does this at any time.
  */
 export async function countNext(
   db: Executor,

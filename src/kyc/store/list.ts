@@ -18,11 +18,11 @@ export interface KycSelection extends Bounds<Position> {
   numberAnywhere?: { digests: string[]; plain: string };
 }
 
-// A comparison of rows is a range of the index; the same said with OR is not.
+// PostgreSQL uses an index range for a row comparison, but not for the equivalent condition with OR.
 const stands = (operator: "<" | ">" | "<=" | ">=", name: keyof Bounds<Position>) => (source: Source) =>
   sql`(${kycs.createdAt}, ${kycs.id}) ${sql.raw(operator)} (${source(`${name}At`)}::timestamptz, ${source(`${name}Id`)})`;
 
-// Lists in lists are no arrays that PostgreSQL could unnest: they come as texts, and no digest has a comma.
+// PostgreSQL can't unnest an array of lists of different lengths, so each list is a text. Digests contain no comma.
 const hasDigest = (list: SQL) => sql`${kycs.numberDigest} = any(string_to_array(${list}, ','))`;
 
 const conditions: ListSource<KycSelection, Kyc>["conditions"] = {

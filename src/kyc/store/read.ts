@@ -7,7 +7,7 @@ import type { DocumentType, VerificationStatus } from "../../vocabulary.ts";
 import type { Position } from "../cursor.ts";
 import type { Kyc } from "../record.ts";
 
-/** A record as statements read it; `toKyc` takes the values in this order. */
+/** The columns of a record. `toKyc` expects the values in this order. */
 export const columns = {
   id: kycs.id,
   customerId: kycs.customerId,
@@ -21,10 +21,10 @@ export const columns = {
   version: kycs.version,
 } satisfies Record<Exclude<keyof Kyc, "openOnce">, unknown>;
 const given = sql.placeholder;
-/** The record `id` of `accountId`. */
+/** Selects the record `id` of `accountId`. */
 export const isRecord = and(eq(kycs.accountId, given("accountId")), eq(kycs.id, given("id")));
 
-/** What `columns` hold, and what a statement may read behind them. */
+/** The values of `columns`; a statement can read more values after them. */
 export type KycRow = [
   id: string,
   customerId: string,
@@ -84,7 +84,7 @@ const selectByIds = statement(
   toKyc,
 );
 
-/** Those of the records that the account has, in no order. */
+/** The records of the account with these ids, in no particular order. */
 export function findKycs(db: Executor, accountId: string, ids: string[]): Promise<Kyc[]> {
   return selectByIds(db, { accountId, ids });
 }
@@ -107,7 +107,7 @@ export function findKyc(db: Database, accountId: string, id: string): Promise<Ky
 
 const selectForUpdate = statement((db) => db.select(columns).from(kycs).where(isRecord).for("update"), toKyc);
 
-/** The record as it stands now, locked until the transaction ends. */
+/** The present record, locked until the transaction ends. */
 export async function lockKyc(tx: Executor, accountId: string, id: string): Promise<Kyc | undefined> {
   return (await selectForUpdate(tx, { accountId, id }))[0];
 }
@@ -128,7 +128,7 @@ function toPosition([id, createdAt]: [string, number]): Position {
   return { id, createdAt };
 }
 
-/** Where the record stands, or stood before it was deleted, in the account's list. */
+/** The position of a record, or of a deleted record, in the account's list. */
 export async function findPosition(
   db: Executor,
   accountId: string,

@@ -20,7 +20,7 @@ import { isRecord } from "./read.ts";
 
 const given = sql.placeholder;
 
-/** A record that is to be: its number is sealed. */
+/** A new record with its sealed number. */
 export type NewKyc = Kyc & SealedNumber;
 
 const NUMBER_COLUMNS = ["sealedNumber", "numberDigest", "sealedVersion"] as const;
@@ -95,8 +95,8 @@ const insertOne = batched<NewEntry, void>(
 );
 
 /**
- * Afterwards the account has the record, and the trail its event. Records of one moment go in together, and all or
- * none of them: where they can't, each goes in alone. Fails with SQLSTATE 23505 where the account has a record with this id already.
+ * Inserts a record together with its event. Records that are inserted at the same time share one statement; if it fails, each
+ * is inserted separately. Fails with SQLSTATE 23505 if the account already has a record with this id.
  */
 export function insertKyc(db: Database, accountId: string, kyc: NewKyc, event: NewAuditEvent): Promise<void> {
   return insertOne(db, { accountId, kyc, event });
@@ -119,9 +119,8 @@ const insertOneOnce = batched<NewEntry & { claim: Claim }, ClaimFinding>(
 );
 
 /**
- * Afterwards the account has the record and its event where the key was claimed for it, and all three are stored
- * together. Records are grouped and fail as those of `insertKyc`; of two with one key that are sent together one is
- * written.
+ * Claims the key and, if that succeeds, inserts the record and its event in the same statement. Records are grouped and fail
+ * as in `insertKyc`. Of two records with the same key that are sent together, one is written.
  */
 export function insertKycOnce(
   db: Database,
@@ -133,11 +132,11 @@ export function insertKycOnce(
   return insertOneOnce(db, { accountId, kyc, event, claim });
 }
 
-/** What is to become of a record as it was read. */
+/** A change to a record as it was read. */
 export interface KycChange {
-  /** The record afterwards, at the version behind that which was read. */
+  /** The record after the change. Its version is the one that was read, plus one. */
   kyc: Kyc;
-  /** As it is stored from then on; undefined: as it is now. */
+  /** The new sealed number; undefined if the stored one stays. */
   number: SealedNumber | undefined;
   event: NewAuditEvent;
 }
@@ -157,7 +156,7 @@ const updateMany = statement(
       .update(kycs)
       .set({
         ...Object.fromEntries(CHANGEABLE_PLAIN.map((name) => [name, typedValue(name, "held.")])),
-        // A number that stays is left as it is now: it may have been sealed anew since it was read.
+        // Don't write a number that stays: a key rotation may have sealed it again since it was read.
         documentNumber: sql`case when held.sealed_number is null then ${kycs.documentNumber} end`,
         sealedNumber: sql`coalesce(held.sealed_number, ${kycs.sealedNumber})`,
         numberDigest: sql`coalesce(held.number_digest, ${kycs.numberDigest})`,
@@ -191,7 +190,7 @@ function writeChanges(db: Executor, accountId: string, changes: readonly KycChan
   return updateMany(db, values);
 }
 
-/** Writes what can change of a record that the transaction holds locked, its number where there is a new one, and the event. */
+/** Writes the changeable fields of a record that the transaction has locked, a new number if there is one, and the event. */
 export async function updateLockedKyc(tx: Executor, accountId: string, change: KycChange): Promise<void> {
   await writeChanges(tx, accountId, [change]);
 }
@@ -200,7 +199,7 @@ const updateOne = batched<{ accountId: string; change: KycChange }, boolean>(
   ({ accountId }) => accountId,
   (entry) => entry,
   async (db, entries) => {
-    // Of several of one record, one alone can find it as it was read.
+    // Of several changes to one record, only one can find the record as it was read.
     const firsts = new Map<string, KycChange>();
     for (const { change } of entries) if (!firsts.has(change.kyc.id)) firsts.set(change.kyc.id, change);
     const changed = new Set(await writeChanges(db, entries[0].accountId, [...firsts.values()]));
@@ -209,9 +208,9 @@ const updateOne = batched<{ accountId: string; change: KycChange }, boolean>(
 );
 
 /**
- * Writes what can change of a record, its number where there is a new one, and the event of the change, where the
- * record is still at the version before and nobody holds it. Otherwise false: nothing has happened. Changes are grouped
- * and fail as the records of `insertKyc`.
+ * Writes the changeable fields of a record, a new number if there is one, and the event, provided that the record still has
+ * the previous version and is not locked. Otherwise it returns false, and nothing has changed. Changes are grouped and fail
+ * as records in `insertKyc`.
  */
 export function updateKycAtVersion(db: Database, accountId: string, change: KycChange): Promise<boolean> {
   return updateOne(db, { accountId, change });
@@ -226,8 +225,8 @@ const remove = statement((db) => {
 });
 
 /**
- * Removes a record that the transaction holds locked, and all that the ledger of idempotency keys holds of it; keeps
- * its place in the list, and writes the event.
+ * Deletes a record that the transaction has locked, and the results that are stored for its idempotency keys; keeps its
+ * position in the list, and writes the event.
  */
 export async function deleteLockedKyc(
   tx: Executor,
