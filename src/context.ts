@@ -6,25 +6,25 @@ import type { FailureLog } from "./log.ts";
 import type { Keyring } from "./sealing/keyring.ts";
 import type { Surface } from "./vocabulary.ts";
 
-/** What an operation may know of the request that it serves. */
+/** What an operation gets about the request that it serves. */
 export interface OperationContext {
   db: Database;
   keys: Keyring;
-  /** Null: the request carries no token. */
+  /** Null if the request has no token. */
   viewer: Viewer | null;
-  /** Fails with UNAUTHENTICATED where the token has ended for some moments, with UNAVAILABLE where that can't be told. */
+  /** Fails with UNAUTHENTICATED if the token is no longer valid, and with UNAVAILABLE if that can't be determined. */
   confirmViewer: () => Promise<void>;
   surface: Surface;
-  /** Null: the request has no `Idempotency-Key`. Only writes look at it. */
+  /** Null if the request has no `Idempotency-Key`. Only writes use it. */
   idempotency: IdempotencyRequest | null;
   requestId: string;
   /** Undefined: the request is not traced. */
   traceId?: string | undefined;
-  /** The reads of document numbers that the audit trail must have before the answer leaves; null if reads are not audited. */
+  /** The reads of document numbers that must be in the audit trail before the answer is sent; null if reads are not audited. */
   reads: AuditedReads | null;
   /** The document numbers that the answer needed and that can't be decrypted. */
   unreadable: UnreadableNumber[];
-  /** Errors of fields that the answer has a replacement for: GraphQL adds them to the answer. */
+  /** Errors of fields whose values are replaced in the answer. GraphQL adds them to the answer. */
   fieldErrors: Error[];
   log: FailureLog;
   /** Epoch milliseconds. */
@@ -35,7 +35,7 @@ export interface OperationContext {
 interface AuditedReads {
   /** The answer shows these numbers in full. */
   shown: Set<string>;
-  /** The request gave these numbers, and whatever it is answered confirms them. */
+  /** The request contained these numbers, and any answer confirms them. */
   confirmed: Set<string>;
 }
 
@@ -46,8 +46,8 @@ export interface UnreadableNumber {
 }
 
 /**
- * The answer is replaced by `failure`, so nothing that was read for it is shown: neither the trail nor a header may
- * say otherwise. A number that the request gave stays confirmed, because a failure can confirm it, too.
+ * Must be called if `failure` replaces the answer. Then nothing that was read is shown, so neither the audit trail nor a
+ * header may say so. Numbers in the request stay confirmed, because a failure can confirm them, too.
  */
 export function withholdAnswer({ reads, idempotency }: OperationContext, failure?: unknown): void {
   reads?.shown.clear();

@@ -39,7 +39,7 @@ interface AppErrorOptions {
   detail?: string;
 }
 
-/** A failure that its user is told about, in words that carry no record's data. */
+/** A failure whose message clients see. It contains no data of records. */
 export class AppError extends Error {
   readonly code: ErrorCode;
   readonly faults: readonly FieldFault[];

@@ -26,7 +26,7 @@ export type DocumentType = keyof typeof DOCUMENTS;
 export const SURFACES = ["graphql", "rest"] as const;
 export type Surface = (typeof SURFACES)[number];
 
-/** What can be done to a record, `read` being that its document number was shown. */
+/** What can be done to a record. `read` means that its document number was shown. */
 export const AUDIT_ACTIONS = ["created", "updated", "deleted", "read"] as const;
 export type AuditAction = (typeof AUDIT_ACTIONS)[number];
 

@@ -5,7 +5,7 @@ export function toAuditCursor({ sequence }: { sequence: number }): string {
   return Buffer.from(`event:${sequence}`, "latin1").toString("base64url");
 }
 
-/** The sequence of a cursor as `toAuditCursor` makes them, or null for any other string. */
+/** The sequence of a cursor that `toAuditCursor` created; null for any other string. */
 export function fromAuditCursor(cursor: string): number | null {
   const [, digits] = SHAPE.exec(Buffer.from(cursor, "base64url").toString("latin1")) ?? [];
   const sequence = Number(digits);

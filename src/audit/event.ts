@@ -2,32 +2,32 @@ import type { Viewer } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import type { AuditAction, Surface, VerificationStatus } from "../vocabulary.ts";
 
-/** One entry of an account's trail: who did what to which records. It has no value of a record but its status. */
+/** One event of an account's audit trail: who did what to which records. Of a record's values it has only the status. */
 export interface AuditEvent {
-  /** Rises with each event; numbers are left out. Of one record's changes the later one has the higher. */
+  /** Increases with each event, with gaps. Of two changes to one record, the later one has the higher sequence. */
   sequence: number;
   /** Epoch milliseconds. */
   at: number;
   tokenId: string;
-  /** As it was called when this happened. */
+  /** Its name at the time of the event. */
   tokenName: string;
   surface: Surface;
   requestId: string;
   action: AuditAction;
-  /** The record that was changed, or all whose numbers one answer showed. */
+  /** The changed record, or all records whose numbers one answer showed. */
   kycIds: readonly string[];
-  /** What an update changed, by name; empty for every other action. */
+  /** The names of the fields that an update changed; empty for other actions. */
   changedFields: readonly string[];
   statusBefore: VerificationStatus | null;
   statusAfter: VerificationStatus | null;
-  /** The caller's own words: they are written here and nowhere else. */
+  /** The caller's own text. It is stored only here. */
   reason: string | null;
 }
 
-/** An event that has no place in the trail yet. */
+/** An event that has not been written yet. */
 export type NewAuditEvent = Omit<AuditEvent, "sequence"> & { accountId: string };
 
-/** The event of what the viewer does with this request. */
+/** Creates the event of what the viewer does with this request. */
 export function newEvent(
   { surface, requestId }: OperationContext,
   { accountId, tokenId, tokenName }: Viewer,

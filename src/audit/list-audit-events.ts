@@ -29,8 +29,8 @@ const listAuditEventsInput = pageInput(
 type ListAuditEventsInput = Raw<typeof listAuditEventsInput>;
 
 /**
- * The account's events that match the filter, newest first, in pages as those of `listKycs`; those of records that
- * are gone, too. Needs `audit:read`. Fails with BAD_USER_INPUT, naming every fault.
+ * The account's events that match the filter, newest first, paged as in `listKycs`, including events of deleted records.
+ * Needs `audit:read`. Fails with BAD_USER_INPUT, naming every fault.
  */
 export function listAuditEvents(ctx: OperationContext, input: ListAuditEventsInput): PagedList<AuditEvent> {
   const { accountId } = requireScope(ctx.viewer, "audit:read");

@@ -32,7 +32,7 @@ const columns = {
 } satisfies Record<keyof AuditEvent, unknown>;
 const FIELDS = Object.keys(columns) as (keyof AuditEvent)[];
 
-// The events of one record are a range of another index: it has to be told their bounds itself.
+// Events of one record are a range of another index, so the bounds must be on that table's column.
 const tableOf = ({ kycId }: AuditSelection) => (kycId === undefined ? auditEvents : auditEventRecords);
 
 const stands =

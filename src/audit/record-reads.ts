@@ -21,7 +21,7 @@ const insertOne = batched<NewAuditEvent, void>(
   },
 );
 
-/** Whether the audit trail must have an event of reads before the answer to this request leaves. */
+/** Whether an event of reads must be written before the answer to this request is sent. */
 export function hasReads({ reads }: OperationContext): boolean {
   return reads !== null && reads.shown.size + reads.confirmed.size > 0;
 }

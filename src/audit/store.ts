@@ -2,10 +2,10 @@ import { type SQL, sql } from "drizzle-orm";
 import { toTimestamptz } from "../db/schema.ts";
 import type { NewAuditEvent } from "./event.ts";
 
-// The ids of records and the names of fields have no comma, and PostgreSQL unnests lists of lists into one.
+// Record ids and field names contain no comma, and PostgreSQL flattens nested arrays in unnest.
 const listed = (column: string) => `string_to_array(${column}, ',')`;
 
-/** How each column of an event comes out of the lists of texts that a statement is given. */
+/** The expression for each column of an event, from the lists of texts that a statement gets. */
 const COLUMNS = {
   accountId: "account_id",
   at: "at::timestamptz",

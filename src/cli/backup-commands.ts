@@ -8,7 +8,7 @@ import { restore } from "../db/embedded/restore.ts";
 import { CommandFailure, readConfig, withOpenDatabase } from "./command.ts";
 import { say } from "./print.ts";
 
-/** The settings of a gateway with the embedded database; another one has tools of its own, which `instead` tells. */
+/** The configuration if the database is embedded. Otherwise it fails and names the tool to use `instead`. */
 function embeddedConfig(instead: string): Config {
   const config = readConfig();
   if (config.databaseUrl === undefined) return config;

@@ -11,16 +11,16 @@ import { borrowDatabase, type OpenDatabase } from "../db/open.ts";
 import { describeAddress, readServerAddress } from "../db/pool/server-address.ts";
 import { say } from "./print.ts";
 
-/** A command could not do what it was asked to; its message is all that there is to say. */
+/** A command failed. The message says everything that the user needs. */
 export class CommandFailure extends Error {}
 
-/** The configuration in the environment. Afterwards what looks like a mistake in it has been said. */
+/** Reads the configuration from the environment, and prints hints about likely mistakes. */
 export function readConfig(): Config {
   for (const hint of findConfigHints(process.env)) say(`configuration: ${hint}`);
   return parseConfig(process.env);
 }
 
-/** What a command works on. */
+/** The open database of a command. */
 export interface CommandScene {
   db: Database;
   config: Config;
@@ -29,8 +29,8 @@ export interface CommandScene {
 }
 
 /**
- * Does `work` on the configured database, migrated, and closes it whatever happens. `check` comes before anything is
- * opened or made.
+ * Does `work` on the configured, migrated database, and closes it in any case. `check` runs before anything is opened or
+ * created.
  */
 export async function withDatabase<T>(
   work: (scene: CommandScene) => Promise<T>,
@@ -45,8 +45,8 @@ export async function withDatabase<T>(
 }
 
 /**
- * As `withDatabase`, where a gateway has been before. Fails where none has: what looks at a database, or changes what is
- * in it, must not make another.
+ * As `withDatabase`, but fails if the gateway has not used the database before: a command that reads or changes existing
+ * data must not create a database.
  */
 export async function withKnownDatabase<T>(
   work: (scene: CommandScene) => Promise<T>,
@@ -58,7 +58,7 @@ export async function withKnownDatabase<T>(
     `there is no database of a gateway ${placeOf(config)}. Give this command the gateway's DATABASE_URL or DATA_DIR`,
   );
   if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) {
-    // A folder of another user looks empty: that is the fault then.
+    // A folder of another user looks empty. Report that instead.
     if (existsSync(config.dataDir)) openDataDir(config.dataDir);
     throw failure;
   }
@@ -69,7 +69,7 @@ export async function withKnownDatabase<T>(
   });
 }
 
-/** Does `work` on the database as it is, and closes it whatever happens. */
+/** Does `work` on the database without migrating it, and closes it in any case. */
 export async function withOpenDatabase<T>(
   config: Config,
   work: (database: OpenDatabase) => Promise<T>,
@@ -82,15 +82,15 @@ export async function withOpenDatabase<T>(
   }
 }
 
-/** Where the database is, without what opens it. */
+/** The location of the database, without credentials. */
 function placeOf({ databaseUrl, dataDir }: Config): string {
   if (databaseUrl === undefined) return `in ${resolve(dataDir)}`;
   return `at ${describeAddress(readServerAddress(databaseUrl, process.env))}`;
 }
 
 /**
- * Says which database it is that the command adds to: in a shell of its own it can be another one than the gateway's.
- * Fails with a DataDirError if there can't be one.
+ * Prints which database the command will add to, because it can differ from the gateway's if the shell's environment does.
+ * Fails with a DataDirError if the data folder can't be used.
  */
 export function nameDatabase(config: Config): void {
   const isThere = config.databaseUrl !== undefined || hasDatabase(config.dataDir);

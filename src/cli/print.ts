@@ -1,17 +1,17 @@
 import Table from "cli-table3";
 
-/** Words are for people, on stderr. */
+/** Prints a message for people, on stderr. */
 export const say = (line: string): void => {
   process.stderr.write(`${line}\n`);
 };
-/** Results are for programs too, on stdout. Whether they get there, `printed` says. */
+/** Prints a result, on stdout. `printed` reports whether it could be written. */
 export const print = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
 
-/** Nobody reads stdout any more, or it can't be written. */
+/** stdout can't be written, or its reader has closed it. */
 export class OutputError extends Error {
-  /** Whether its reader has left, as `head` does when it has seen enough. */
+  /** Whether its reader has closed it, as `head` does. */
   readonly isUnread: boolean;
 
   constructor(cause: NodeJS.ErrnoException) {
@@ -31,7 +31,7 @@ export function printed(): Promise<void> {
   });
 }
 
-/** What is in a table: on a terminal a list has a line for each of its words, and of a time there is the day. */
+/** A cell of a table. On a terminal, a list has one line for each item, and a time is shown as a day. */
 type Cell = string | readonly string[] | Date;
 
 export const isOnTerminal = (): boolean => process.stdout.isTTY;
@@ -40,8 +40,8 @@ export const isOnTerminal = (): boolean => process.stdout.isTTY;
 export const toDay = (time: Date): string => time.toISOString().slice(0, 10);
 
 /**
- * With borders on a terminal; elsewhere a line for each row and a tab between columns, as cut and awk read them.
- * `widths` are those of columns on a terminal that must not grow with what is in them.
+ * Prints a table: with borders on a terminal, otherwise one line for each row with tabs between columns, for cut and awk.
+ * `widths` fixes the widths of columns on a terminal.
  */
 export function printTable(
   head: readonly string[],

@@ -12,7 +12,7 @@ import { OutputError, say } from "./print.ts";
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
-/** The exit code that a shell reports for a program that SIGPIPE has ended: nobody reads its output any more. */
+/** The exit code that a shell reports for a program that SIGPIPE has ended. It is used if the reader of stdout has left. */
 const EXIT_UNREAD = 141;
 
 /** Says what failed, and returns the exit code. */

@@ -74,7 +74,7 @@ function printTokens(tokens: readonly TokenRecord[], json: boolean): void {
   );
 }
 
-/** What the columns take besides the account's, with all borders: that of the id, of the scopes, and of two times. */
+/** The widths of the columns besides the account's, with all borders: the id, the scopes, and two times. */
 const TOKEN_COLUMNS = { id: 22, others: 3 * 12 + 6 };
 
 /** As wide as the terminal at most, down to 80 columns. */
@@ -98,7 +98,7 @@ function printTokenTable(tokens: readonly TokenRecord[]): void {
 }
 
 /**
- * Makes a token and prints it. If it can't be printed, nobody has it: it is revoked, and this fails with a
+ * Creates a token and prints it. If it can't be printed, nobody has it, so it is revoked, and this fails with a
  * CommandFailure.
  */
 async function handOut(db: Database, keys: Keyring, issue: Parameters<typeof issueToken>[2]): Promise<void> {

@@ -4,11 +4,11 @@ import { currentScope, type RequestSpan, withinSpans } from "../lib/span-scope.t
 import { untilTurn } from "../lib/turns.ts";
 import type { Database } from "./client.ts";
 
-/** Statements of one lane that may be on their way at once. */
+/** The maximum number of concurrent statements of one lane. */
 const IN_FLIGHT = 2;
-/** How long a statement is waited for before another one goes beside it: the fewer, the cheaper. Milliseconds. */
+/** How long a running statement delays the next one of its lane. Fewer statements cost less. Milliseconds. */
 const SLOW = 10;
-/** Keys of one statement, and answers of one turn, at most. */
+/** The maximum number of keys in one statement, and of answers in one turn of the event loop. */
 const LARGEST_BATCH = 100;
 
 interface Asker<Value> {
@@ -26,28 +26,27 @@ interface Entry<Key, Value> {
 }
 
 interface Lane<Key, Value> {
-  /** How many keys a statement of it has, and how many are answered in one turn, at most. */
+  /** The maximum number of keys in one of its statements, and of answers in one turn of the event loop. */
   largest: number;
-  /** By what tells its keys apart: who asks the same before it is sent gets the same answer. */
+  /** Keyed by question: callers that ask the same before it is sent share the answer. */
   waiting: Map<unknown, Entry<Key, Value>>;
-  /** Places of the queue that it has for as many statements as what waits will need. */
+  /** The places that it has taken in the queue: one for each statement that the waiting keys will need. */
   places: number;
   inFlight: number;
   /** When the last statement was sent. Milliseconds. */
   sentAt: number;
-  /** Looks again whether another statement may go. */
+  /** Checks later whether another statement may be sent. */
   timer: NodeJS.Timeout | undefined;
 }
 
 /**
- * Groups reads that are asked for in one turn of the event loop, and while a statement of their lane is under way that
- * is not slow, into one statement. A read joins only a statement that was not sent yet, so it sees everything that was
- * committed before it was asked for. Writes can be grouped alike, where a statement that fails has done nothing.
- * `laneOf` keeps apart what must not share a statement: it starts with the account. Keys with the same `questionOf`
- * are the same question: those who ask it share one value, which nobody may change. `read` answers the keys in their
- * order, up to `largestOf` of them, which is one number for a lane: the more is made of each, the fewer should be
- * answered in one turn of the event loop. What waits takes places of the database's queue, and fails with UNAVAILABLE
- * where there is none or where it has waited for as long as the queue has patience.
+ * Groups reads into one statement: those requested in one turn of the event loop, and those requested while another statement
+ * of their lane is running and not slow. A read joins only a statement that has not been sent, so it sees everything that was
+ * committed before it was requested. Writes can be grouped, too, if a failed statement has no effect. `laneOf` separates keys
+ * that must not share a statement; it must begin with the account. Keys with the same `questionOf` share one value, which
+ * callers must not change. `read` returns the values in the order of the keys, at most `largestOf` of them, which is constant
+ * for a lane; it should be lower if processing one value takes longer. Waiting keys take places in the database's queue. They
+ * fail with UNAVAILABLE if the queue is full, or if they wait longer than its patience.
  */
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: the closures share the batch in the making.
 export function batched<Key extends object, Value>(
@@ -58,7 +57,7 @@ export function batched<Key extends object, Value>(
 ): (db: Database, key: Key) => Promise<Value> {
   const lanesOf = new WeakMap<Database, Map<string, Lane<Key, Value>>>();
 
-  /** Resolves with what it failed with, if it did. */
+  /** Resolves with its failure, if it failed. */
   async function send(db: Database, batch: Entry<Key, Value>[], largest: number): Promise<unknown> {
     try {
       const keys = batch.map(({ key }) => key) as [Key, ...Key[]];
@@ -67,7 +66,7 @@ export function batched<Key extends object, Value>(
       let given = 0;
       for (const [index, { askers }] of batch.entries()) {
         for (const asker of askers) {
-          // A thousand who asked the same would keep all others, new connections and probes too, waiting for seconds.
+          // Answering a thousand callers in one turn would delay all other work, including probes, by seconds.
           if (given % largest === 0) {
             if (given > 0) await nextTurn();
             const turn = untilTurn();
@@ -78,7 +77,7 @@ export function batched<Key extends object, Value>(
         }
       }
     } catch (error) {
-      // Nobody is to fail for what another one asked. A database that can't be reached fails for all alike.
+      // A key must not fail because of another key, so each is tried alone. If the database can't be reached, all fail.
       let failure: unknown = error;
       for (const entry of batch) {
         if (batch.length === 1 || failure instanceof AppError) fail(entry, failure);
@@ -164,12 +163,12 @@ function mayGo({ largest, waiting, inFlight, sentAt }: Lane<unknown, never>): bo
   return inFlight < IN_FLIGHT && (waiting.size >= largest || performance.now() - sentAt >= SLOW);
 }
 
-/** How many statements what waits in a lane will need. */
+/** The number of statements that the waiting keys of a lane will need. */
 function statementsOf({ largest, waiting }: Lane<unknown, never>): number {
   return Math.ceil(waiting.size / largest);
 }
 
-/** Afterwards nothing waits in a lane that has waited for so long. What is under way lets the next go in that time. */
+/** Fails the keys of a lane that have waited longer than `patience`. */
 function dropLate<Value>(
   { waiting }: { waiting: Map<unknown, Entry<unknown, Value>> },
   patience: number,

@@ -21,7 +21,7 @@ export const documentType = pgEnum("document_type", DOCUMENT_TYPES);
 export const auditAction = pgEnum("audit_action", AUDIT_ACTIONS);
 export const surface = pgEnum("surface", SURFACES);
 
-/** Text that sorts by its bytes, as ids do: the same on every server, and cheaper than a language's order. */
+/** Text that sorts by its bytes, as ids do. It is the same on every server and faster than a language's order. */
 const bytes = customType<{ data: string }>({ dataType: () => 'text collate "C"' });
 const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: "string" });
 
@@ -41,7 +41,7 @@ export const kycs = pgTable(
     /** Null in every record of this release: an earlier one kept the number here, plain. */
     documentNumber: text("document_number"),
     sealedNumber: text("sealed_number"),
-    /** What the number is found by: equal for equal numbers of an account under one key. */
+    /** For searches: equal numbers of an account have equal digests under one key. */
     numberDigest: bytes("number_digest"),
     createdAt: instant("created_at").notNull(),
     updatedAt: instant("updated_at").notNull(),
@@ -56,7 +56,7 @@ export const kycs = pgTable(
     index("kycs_by_status").on(table.accountId, table.verificationStatus, table.createdAt, table.id),
     index("kycs_by_document_type").on(table.accountId, table.documentType, table.createdAt, table.id),
     index("kycs_by_number").on(table.accountId, table.numberDigest, table.createdAt, table.id).concurrently(),
-    // What is left to seal: empty, but for an upgrade.
+    // Finds numbers that must still be sealed. It is empty except after an upgrade.
     index("kycs_with_plain_number")
       .on(table.accountId, table.id)
       .concurrently()
@@ -76,7 +76,7 @@ export const kycs = pgTable(
   ],
 );
 
-/** Where a deleted record stood in the list, and nothing else of it: what keeps its cursor working. */
+/** The list position of a deleted record and nothing else, so that its cursors keep working. */
 export const deletedKycs = pgTable(
   "deleted_kycs",
   {
@@ -88,8 +88,8 @@ export const deletedKycs = pgTable(
 );
 
 /**
- * The trail: rows are added, and never changed or deleted. It holds names of fields, and no value of a record but its
- * status. Each index ends in the paging key; that of time has to be sorted by it still.
+ * The audit trail. Rows are only added, never changed or deleted. Of a record's values, it contains only the status. Each
+ * index ends in the paging key; pages by time must still be sorted by it.
  */
 export const auditEvents = pgTable(
   "audit_events",
@@ -117,8 +117,8 @@ export const auditEvents = pgTable(
 );
 
 /**
- * Which events speak of a record: an answer can show many records and is one event. A list of ids in the event alone
- * could only be searched through an index without the account and without an order.
+ * Which events are about which records. An answer with many records is one event, and a list of ids in the event could only
+ * be searched through an index without the account and without an order.
  */
 export const auditEventRecords = pgTable(
   "audit_event_records",
@@ -131,8 +131,8 @@ export const auditEventRecords = pgTable(
 );
 
 /**
- * What was written under an `Idempotency-Key`, for as long as the key is kept. A client may put anything into a key:
- * its hash alone is stored. A row without a sealed result is of a key that stays spent, its record being deleted.
+ * The results of writes with an `Idempotency-Key`, for as long as the key is kept. Only the key's hash is stored, because a
+ * client can put anything into a key. If the record was deleted, the row has no result, and the key stays used.
  */
 export const idempotencyKeys = pgTable(
   "idempotency_keys",
@@ -146,9 +146,9 @@ export const idempotencyKeys = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.accountId, table.keyHash] }),
-    // What goes when a record is deleted.
+    // For deleting a record's results.
     index("idempotency_keys_by_record").on(table.accountId, table.kycId),
-    // What the sweep finds old, of whatever account.
+    // For removing old keys of all accounts.
     index("idempotency_keys_by_time").on(table.createdAt),
   ],
 );
@@ -170,20 +170,20 @@ export const tokens = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.accountId, table.id] }),
-    // A request is known by its hash alone: its account is what the look-up finds out.
+    // A look-up has only the hash. It finds out the account.
     uniqueIndex("tokens_by_hash").on(table.hash),
   ],
 );
 
 /**
- * Each key under which something of this database was sealed: what tells that a key lacks, or that another one has
- * its name. Without the key a fingerprint is of no use.
+ * The keys that have been used with this database. They reveal that a key is missing, or that a different key has its id. A
+ * fingerprint is useless without its key.
  */
 export const encryptionKeys = pgTable("encryption_keys", {
   id: bytes("id").primaryKey(),
   fingerprint: text("fingerprint").notNull(),
   createdAt: instant("created_at").notNull(),
-  /** About how many texts were sealed under it: what a process that was killed had not added yet is not in it. */
+  /** Approximately how many texts were sealed under it. Counts that a killed process had not added are missing. */
   seals: bigint("seals", { mode: "number" }).notNull().default(0),
 });
 
@@ -210,7 +210,7 @@ export function epochMillis<T extends number | null = number>(column: AnyPgColum
 const YEAR_1 = Date.parse("0001-01-01T00:00:00Z");
 const YEAR_10000 = Date.parse("+010000-01-01T00:00:00Z");
 
-/** Epoch milliseconds in PostgreSQL's spelling; what lies outside the years 1 to 9999 as an infinity. */
+/** Epoch milliseconds as text for PostgreSQL. Times outside the years 1 to 9999 become infinity. */
 export function toTimestamptz(millis: number): string {
   if (millis < YEAR_1) return "-infinity";
   if (millis >= YEAR_10000) return "infinity";

@@ -28,8 +28,9 @@ interface GraphqlAnswer extends Observed {
 }
 
 /**
- * Answers a GET or a POST: every request for an operation comes here, however it is spelled. Fails with a RequestRefusal
- * if the request as a whole is refused; nothing has been done then. An operation that fails is an answer with errors.
+ * Answers a GET or a POST. Every request for an operation passes through here, regardless of its spelling. Fails with a
+ * RequestRefusal if the request as a whole is refused; then nothing has been executed. A failed operation is an answer with
+ * errors.
  */
 export type AnswerGraphql = (request: GraphqlRequest) => Promise<GraphqlAnswer>;
 
@@ -92,7 +93,7 @@ export function createAnswer(
     const mediaType = negotiate(request.headers.accept);
     const { label, ...outcome } = await perform(request);
     const { data } = outcome.result;
-    // A number that was read for a field whose parent failed is not in the answer.
+    // If the parent of a field failed, a number that was read for it is not in the answer.
     if (!data) withholdAnswer(request.operationContext, failureOf(outcome.result));
     const extensions = extensionsOf(outcome.cost, limits.cost, request.rateLimit);
     return {
@@ -124,7 +125,7 @@ function undetermined({ operationName }: Params): GraphQLError {
   return new GraphQLError(message, { extensions: { code: "BAD_USER_INPUT" } });
 }
 
-/** Browsers send a GET to other origins without asking first, and caches and link checkers repeat it. */
+/** Refuses mutations by GET: browsers send GET to other origins without a preflight, and caches and link checkers repeat it. */
 function requirePost(method: string, { node }: Operation): void {
   if (method === "POST" || node.operation === OperationTypeNode.QUERY) return;
   throw new RequestRefusal(405, "method_unsupported", "A mutation must be sent by POST.", { allow: "POST" });
@@ -148,7 +149,7 @@ function render(
     const body = wrap(`{"data":${JSON.stringify(data)}${extensions}}`, mediaType);
     return { status: 200, headers: {}, body, outcome: "OK" };
   }
-  // One that is left out has its default, or is absent.
+  // An omitted variable has its default value, or is absent.
   const isNull = (name: string) => Object.hasOwn(variables, name) && variables[name] === null;
   const rendered = renderErrors(errors, { ...context, isNull });
   const json = `${JSON.stringify({ errors: rendered.errors, data }).slice(0, -1)}${extensions}}`;

@@ -33,12 +33,12 @@ export interface RenderedErrors {
   headers: Record<string, string>;
 }
 
-/** Errors that an answer has at most: far more than a person reads. One more says how many there are besides. */
+/** The maximum number of errors in an answer. One more error states how many were left out. */
 const MOST_ERRORS = 100;
 
 /**
- * The errors as clients see them, by their places in the document and in the answer: each with a code of the catalogue
- * and the request's id, none with a value. What was unforeseen is in the log.
+ * Renders errors for clients, in the order of their locations in the document and in the answer. Each has a code of the
+ * catalogue and the request's id, and none has a value. Causes of unforeseen errors are in the log.
  */
 export function renderErrors(all: readonly GraphQLError[], scene: ErrorScene): RenderedErrors {
   const { requestId } = scene;
@@ -70,11 +70,11 @@ interface Placed {
   location: { line: number; column: number } | undefined;
 }
 
-/** A node knows where it starts. graphql-js looks for it in the text, which is gone. */
+/** The location of a node from its token. graphql-js would search the text, which we do not keep. */
 function locationOf({ nodes, source, locations }: GraphQLError): Placed["location"] {
   const start = nodes?.[0]?.loc?.startToken;
   if (!start) return source?.body ? locations?.[0] : undefined;
-  // The start of a document is before its first line.
+  // The token of the document's start has line 0.
   return { line: Math.max(start.line, 1), column: Math.max(start.column, 1) };
 }
 
@@ -121,7 +121,7 @@ function statusOf(code: ErrorCode, isOfField: boolean): number {
   return code === "INTERNAL" ? 500 : 400;
 }
 
-/** An error of a request that never became an operation's. */
+/** Renders an error that occurred before there was an operation. */
 function renderRequestError({ message, extensions }: GraphQLError): Rendered {
   const status = 400;
   if (message.startsWith("Syntax Error"))
@@ -131,7 +131,7 @@ function renderRequestError({ message, extensions }: GraphQLError): Rendered {
   return { message, extensions: { code: "GRAPHQL_VALIDATION_FAILED" }, status };
 }
 
-/** What an operation of one field has failed with; undefined if it has not, or never was one. */
+/** The failure of an operation with one field; undefined if it has not failed. */
 export function failureOf({ errors }: Pick<ExecutionResult, "errors">): AppError | undefined {
   return errors?.[0] && findAppError(errors[0]);
 }
@@ -141,8 +141,8 @@ function findAppError(error: GraphQLError, scene?: ErrorScene): AppError | undef
   while (cause instanceof GraphQLError && cause.originalError) cause = cause.originalError;
   if (cause instanceof AppError) return cause;
   if (!error.path) return undefined;
-  // Inside an operation graphql-js itself finds one fault of clients: a null variable where null is not allowed. Its
-  // text can quote the document.
+  // During execution, graphql-js itself reports one client error: a null variable for a type that does not allow null. Its
+  // message can quote the document.
   const argument = cause instanceof GraphQLError && /^Argument "(\w+)"/.exec(cause.message)?.[1];
   if (!argument) return toAppError(cause);
   const paths = findNulls(cause as GraphQLError, scene);
@@ -155,14 +155,14 @@ function findAppError(error: GraphQLError, scene?: ErrorScene): AppError | undef
   );
 }
 
-/** The places inside an argument's value that have a variable which is null. */
+/** The paths inside an argument's value at which a variable is null. */
 function findNulls({ nodes }: GraphQLError, scene?: ErrorScene): (string | number)[][] {
   const [value] = nodes ?? [];
   const found: (string | number)[][] = [];
   if (value?.kind !== Kind.OBJECT && value?.kind !== Kind.LIST) return found;
   visit(value, {
     Variable(node: VariableNode, _key, parent, _path, ancestors) {
-      // An error names no more, and a list can have one variable thousands of times.
+      // An error names no more than this, and a list can contain one variable thousands of times.
       if (found.length > MOST_FAULTS) return BREAK;
       if (scene?.isNull?.(node.name.value)) found.push(pathOfValue([...ancestors, parent ?? [], node]));
     },
@@ -170,7 +170,7 @@ function findNulls({ nodes }: GraphQLError, scene?: ErrorScene): (string | numbe
   return found;
 }
 
-/** graphql-js quotes what it stumbled on, which can be a value: only punctuation and kinds of tokens stay. */
+/** Removes quotations from a message of graphql-js, because they can be values. Only punctuation and kinds of tokens stay. */
 function withoutTokens(message: string): string {
   const [expected, found] = message.split(/(?<=^Syntax Error: Expected .*), found /s, 2) as [string, string?];
   if (found === undefined)

@@ -2,15 +2,15 @@ import { LRUCache } from "lru-cache";
 import Negotiator from "negotiator";
 import { RequestRefusal } from "../errors.ts";
 
-/** The types that an answer can have. Of those that a client likes equally, the first is chosen. */
+/** The media types of answers. If a client accepts several equally, the first one is used. */
 const MEDIA_TYPES = ["application/json", "application/graphql-response+json", "text/event-stream"] as const;
 export type MediaType = (typeof MEDIA_TYPES)[number];
 
 const CHARSET = "; charset=utf-8";
-// A range with a parameter matches only a type that has it too.
+// A media range with a parameter matches only a type with the same parameter.
 const OFFERED = MEDIA_TYPES.flatMap((type) => [type, type + CHARSET]);
 
-/** Clients send a few headers over and over. Longer headers than this are read each time. Characters. */
+/** Clients send the same few headers, so results are cached. Headers longer than this are parsed each time. Characters. */
 const LONGEST_KNOWN = 500;
 const known = new LRUCache<string, MediaType>({ max: 100 });
 

@@ -1,18 +1,18 @@
 import { Kind, type OperationDefinitionNode } from "graphql";
 
-/** What the metrics and the log know of a GraphQL request. Both are of closed sets, and never a client's words. */
+/** A GraphQL request in metrics and log. Both values come from closed sets and are never a client's text. */
 export interface Observed {
   operation: string;
   /** OK, or the code of the first error. */
   outcome: string;
 }
 
-/** What is observed of a request that never became an operation. */
+/** The label of a request that has no valid operation. */
 export const NO_OPERATION = "none";
 
 /**
- * What the metrics call an operation of a valid document: by its name where its document is a trusted one, otherwise
- * by the one field of the schema that it asks for. A client could write anything into a name of its own.
+ * The label of an operation in metrics: its name if its document is trusted, otherwise the one field of the schema that it
+ * selects. Other names are not used, because clients can write anything into them.
  */
 export function labelOf(operation: OperationDefinitionNode, isTrusted: boolean): string {
   if (isTrusted && operation.name) return operation.name.value;

@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import { RequestRefusal } from "../errors.ts";
 import { ID_NAMES, type TrustedDocuments } from "./documents/trusted-documents.ts";
 
-/** What a request asks for, with the text of the document also if the request only named it. */
+/** The parameters of a request. `query` is the text of the document even if the request only named it. */
 export interface Params {
   query: string;
   operationName?: string | null;
@@ -43,7 +43,7 @@ export function readParams(request: ParamsRequest, trusted: TrustedDocuments): P
 
 function readBody({ headers, body }: ParamsRequest): Record<string, unknown> {
   if (!Buffer.isBuffer(body) || body.length === 0) throw malformed("The request has no body.");
-  // Browsers post forms and plain text to other origins without asking first.
+  // Browsers send forms and plain text to other origins without a preflight.
   const type = headers["content-type"]?.split(";")[0]?.trim().toLowerCase();
   if (type !== "application/json")
     throw new RequestRefusal(415, "content_type_unsupported", "The body must be application/json.");
@@ -59,7 +59,7 @@ function readAddress(url: string): Record<string, unknown> {
   const params: Record<string, unknown> = {};
   for (const pair of searchOf(url).split("&")) {
     const [name = "", value = ""] = pair.split(/=(.*)/s, 2).map(decode);
-    // Other parameters are for others, a proxy for example.
+    // Ignore other parameters: they may be for a proxy, for example.
     if (!ALL_NAMES.has(name)) continue;
     if (name in params) throw malformed(`The parameter ${name} is sent more than once.`);
     params[name] = name === "variables" || name === "extensions" ? parseJson(value) : value;

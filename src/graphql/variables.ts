@@ -19,7 +19,7 @@ import { MAX_PAGE_SIZE } from "../paging/page-input.ts";
 /** A name that may be repeated in an error. A name with digits can be a value in the wrong place. */
 const NAME = /^[A-Za-z_]{1,64}$/;
 
-/** Items of one list. No list of the schema takes more, and what is longer is refused before its items are read. */
+/** The maximum length of a list. No list of the schema takes more. A longer one is refused before its items are read. */
 const MAX_LIST_LENGTH = MAX_PAGE_SIZE;
 
 /**
@@ -120,7 +120,7 @@ function createListCheck(check: Check): Check {
 }
 
 function createObjectCheck(type: GraphQLInputObjectType): Check {
-  // At the first value: a type may have fields of its own type.
+  // Created at the first value, because a type can have fields of its own type.
   let checkFields: Check | undefined;
   return (value, faults) => {
     if (typeof value !== "object" || Array.isArray(value)) {
@@ -154,7 +154,7 @@ function createFieldsCheck(type: GraphQLInputObjectType): Check {
 }
 
 function accepts(type: { parseValue(value: unknown): unknown }, value: unknown): boolean {
-  // No scalar or enum is a list or an object, and an error about one would print it.
+  // Scalars and enums are never lists or objects, and graphql-js's error about one would contain the value.
   if (typeof value === "object") return false;
   try {
     return type.parseValue(value) !== undefined;

@@ -14,7 +14,7 @@ const TYPES = {
 
 /** Files for browsers. Their addresses change with their contents. */
 export interface Assets {
-  /** The path at which the file with this name is served. */
+  /** The path of the file with this name. */
   path(name: string): string;
   /** The file, compressed with gzip. */
   read(name: string): Promise<Buffer>;
@@ -67,7 +67,7 @@ export function serveAssets(app: FastifyInstance, assets: Assets, names: readonl
       // A worker obeys the policy that comes with its own script: these need no network at all.
       "content-security-policy": "default-src 'none'",
     };
-    // Read at the first request, then kept: all downloads share it, and a slow one holds no file open.
+    // It is read at the first request and kept. All downloads share it, and a slow one keeps no file open.
     let kept: Buffer | undefined;
     app.get(assets.path(name), async (request, reply) => {
       kept ??= await assets.read(name);
@@ -84,12 +84,12 @@ export function serveAssets(app: FastifyInstance, assets: Assets, names: readonl
   }
 }
 
-/** The end of a gzip file says how long its contents are. Bytes. */
+/** The size of the uncompressed contents, from the end of the gzip file. Bytes. */
 const sizeOfContents = (compressed: Buffer): number => compressed.readUInt32LE(compressed.length - 4);
 
 const PIECE_BYTES = 64 * 1024;
 
-/** The contents as a stream, of which a connection takes a piece only when it has sent the one before. */
+/** A stream of the contents in pieces. A connection reads the next piece only when it has sent the previous one. */
 function inPieces(contents: Buffer): Readable {
   return Readable.from(
     (function* () {

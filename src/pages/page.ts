@@ -44,14 +44,14 @@ export function sendPage(reply: FastifyReply, html: string, sources: Record<stri
     .send(html);
 }
 
-/** Whether a request comes from a person's browser, which likes a page better than an answer. */
+/** Whether a request prefers an HTML page, as browsers do. */
 export function prefersPage(request: FastifyRequest): boolean {
   const { accept } = request.headers;
   const answers = ["application/graphql-response+json", "application/json"];
   return quality(accept, "text/html") > Math.max(...answers.map((type) => quality(accept, type)));
 }
 
-/** How much a header such as Accept wants a value that it names, from 0 to 1; wildcards count for nothing. */
+/** The quality that a header such as Accept gives to a value, from 0 to 1. Wildcards are ignored. */
 export function quality(header: string | undefined, value: string): number {
   for (const choice of (header ?? "").toLowerCase().split(",")) {
     const [name, ...parameters] = choice.split(";").map((part) => part.trim());

@@ -4,9 +4,9 @@ import type { OperationContext } from "../context.ts";
 import type { FieldFault } from "../errors.ts";
 import { parseTags, type Tags } from "./etag.ts";
 
-/** The conditions of one request, as RFC 9110, section 13, has them. Dates are ignored: no answer has one. */
+/** The conditions of one request (RFC 9110, section 13). Dates are ignored, because no answer has a Last-Modified. */
 export interface Conditions {
-  /** The versions that `If-Match` lists. Undefined without the header. */
+  /** The versions in `If-Match`; undefined without the header. */
   ifMatch: number[] | "any" | undefined;
   /** The versions of which `If-None-Match` lists the tag that this token gets. Undefined without the header. */
   ifNoneMatch: number[] | "any" | undefined;
@@ -19,8 +19,8 @@ interface ConditionalRequest {
 }
 
 /**
- * Reads the conditions. `If-Match` takes the tags of the full and of the masked answer: a write is about the record.
- * `If-None-Match` asks whether the client has this very answer.
+ * Reads the conditions. `If-Match` accepts the tags of the full and of the masked answer, because it is about the record.
+ * `If-None-Match` is about this token's answer.
  */
 export function readConditions({ headers, operationContext }: ConditionalRequest): Conditions {
   const isMasked = !hasScope(requireViewer(operationContext.viewer), "kyc:pii");
@@ -42,22 +42,22 @@ export function readConditions({ headers, operationContext }: ConditionalRequest
   };
 }
 
-/** What an operation on a record is to expect: it exists, or there is nothing to do, so `*` expects nothing more. */
+/** The expected versions for an operation on a record. `*` adds nothing, because the operation needs the record anyway. */
 export function toExpected({ ifMatch }: Conditions): { expectedVersion?: number[] } {
   return typeof ifMatch === "object" ? { expectedVersion: ifMatch } : {};
 }
 
-/** The same of an address that represents nothing yet: no tag matches it, nor does `*`. */
+/** The same for a URL without a record: neither a tag nor `*` matches it. */
 export function toExpectedOfNone({ ifMatch }: Conditions): { expectedVersion?: number[] } {
   return ifMatch === undefined ? {} : { expectedVersion: [] };
 }
 
-/** At which versions an operation on a record is not to be done. */
+/** The versions at which an operation on a record must not be done. */
 export function toUnwanted({ ifNoneMatch }: Conditions): { unwantedVersion?: number[] | "any" } {
   return ifNoneMatch === undefined ? {} : { unwantedVersion: ifNoneMatch };
 }
 
-/** Whether the client has the answer of this version already; undefined: one without a tag. */
+/** Whether the client already has the answer of this version; undefined stands for an answer without a tag. */
 export function isKnown({ ifNoneMatch }: Conditions, version: number | undefined): boolean {
   if (ifNoneMatch === "any") return true;
   return version !== undefined && (ifNoneMatch ?? []).includes(version);

@@ -19,7 +19,7 @@ const TYPES: Record<ErrorCode, string> = {
   INTERNAL: "api_error",
 };
 
-/** What the wire calls the fields of the operations' inputs, where it is another name. */
+/** REST names of input fields, if they differ. */
 const WIRE_NAMES: Record<string, string> = {
   customerId: "customer_id",
   verificationStatus: "verification_status",
@@ -35,7 +35,7 @@ const WIRE_NAMES: Record<string, string> = {
   reason: "Kyc-Reason",
 };
 
-/** What the body of an answer says of a failure. */
+/** The body of a failure. */
 export function renderFailure(failure: AppError | RequestRefusal): ErrorBody {
   if (failure instanceof RequestRefusal) {
     return { error: { type: "invalid_request_error", code: failure.code, message: failure.message } };
@@ -59,7 +59,7 @@ export function renderFailure(failure: AppError | RequestRefusal): ErrorBody {
   };
 }
 
-/** What this surface found wrong with a field goes before what the operation says of the same field. */
+/** Keeps one fault for each field. Faults that this surface found take precedence. */
 function onePerField(faults: readonly FieldFault[]): FieldFault[] {
   const byName = new Map<string, FieldFault>();
   for (const fault of faults) if (!byName.has(wireName(fault))) byName.set(wireName(fault), fault);
@@ -68,11 +68,11 @@ function onePerField(faults: readonly FieldFault[]): FieldFault[] {
 
 function wireName({ path, kind }: FieldFault): string {
   const name = path.join(".");
-  // An unknown parameter is called what its sender calls it.
+  // An unknown parameter keeps its sender's name.
   return kind === "unknown" ? name : toWireName(name);
 }
 
-/** What the wire calls a field of an operation's input. */
+/** The REST name of an input field. */
 export function toWireName(field: string): string {
   return WIRE_NAMES[field] ?? field;
 }

@@ -1,4 +1,4 @@
-/** An answer that masks the document number is another representation than one that shows it. */
+/** An answer with a masked document number is a different representation, so it needs a different tag. */
 const MASKED = "-masked";
 
 /** The entity tag of a record at this version. The masked answer has another tag than the full one. */
@@ -6,14 +6,14 @@ export function toEtag({ version, isMasked }: { version: number; isMasked: boole
   return `"${version}${isMasked ? MASKED : ""}"`;
 }
 
-/** What a tag stands for: the answer of one version, masked or not. */
+/** The meaning of a tag: the answer of one version, masked or not. */
 interface Tag {
-  /** 0 if the tag is none of ours: no record has that version. */
+  /** 0 if the tag is not one of ours. No record has this version. */
   version: number;
   isMasked: boolean;
 }
 
-/** What `If-Match` or `If-None-Match` lists; "any" for `*`. */
+/** The tags in `If-Match` or `If-None-Match`; "any" for `*`. */
 export type Tags = readonly Tag[] | "any";
 
 // RFC 9110, section 5.6.1: an element may be empty.

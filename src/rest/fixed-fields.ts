@@ -4,14 +4,14 @@ import type { Kyc } from "../kyc/record.ts";
 import { toSeconds } from "./kyc-body.ts";
 import type { WireParams } from "./params.ts";
 
-/** What a client may send back of a record that it fetched, but not change. */
+/** Fields that a client may send back from a fetched record, but not change. */
 export const FIXED: readonly RestName<"once" | "never">[] = [
   "id",
   ...restNames("once"),
   ...restNames("never").filter((name) => name !== "id"),
 ];
 
-/** The fixed fields that were given. Forms have no numbers: a time is its text. No other kind of value is stored. */
+/** The fixed fields in the request. In forms, a time is a text. Values of other types are ignored here. */
 export function readFixed(values: WireParams["values"]) {
   const given: [name: string, value: string][] = [];
   const faults: FieldFault[] = [];

@@ -36,8 +36,8 @@ export function renderListed(kyc: ShownKyc): KycBody | (UnreadableBody & ErrorBo
 }
 
 /**
- * A record that was written. A token that may not read it gets what it needs to write it again. If the number can't be
- * decrypted, it is null without an error: Stripe's libraries take an `error` in any body for a failure of the request.
+ * A written record. A token that may not read it gets only its id and version. If the number can't be decrypted, it is null
+ * without an error, because Stripe's libraries treat an `error` in any body as a failure of the request.
  */
 export function renderWritten(kyc: ShownKyc): KycBody | UnreadableBody | { id: string; version: number } {
   return kyc.isReadable ? renderFields(kyc, kyc.documentNumber) : { id: kyc.id, version: kyc.version };

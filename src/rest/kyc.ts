@@ -19,19 +19,19 @@ import { allowOnly, parseBody, parseForm, type WireParams } from "./params.ts";
 import { readReason } from "./reason-header.ts";
 import { DOCUMENT_TYPE_WORDS, STATUS_WORDS, toWord } from "./words.ts";
 
-/** What this surface reads of a request. */
+/** The parts of a request that this surface reads. */
 interface RestRequest {
   operationContext: OperationContext;
   url: string;
   headers: IncomingHttpHeaders;
-  /** Bytes, where there is one. */
+  /** A Buffer if there is a body. */
   body?: unknown;
 }
 interface RecordRequest extends RestRequest {
   params: { id: string };
 }
 
-/** What to answer with; a body is to be sent as JSON. */
+/** An answer. Its body is sent as JSON. */
 interface RestAnswer {
   status: number;
   headers: Record<string, string>;
@@ -41,7 +41,7 @@ interface RestAnswer {
 /** Adds the routes of records below the prefix that the app is registered under. */
 export function registerKycRoutes(app: FastifyInstance): void {
   app.addHook("onRequest", ({ headers }, _reply, done) => {
-    // Fastify refuses a malformed content type before it looks whether there is a body at all.
+    // Fastify refuses a malformed content type even if there is no body.
     const hasBody = headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
     if (!hasBody && headers["content-type"] !== undefined) delete headers["content-type"];
     done();
@@ -58,7 +58,7 @@ export function registerKycRoutes(app: FastifyInstance): void {
   }
 }
 
-/** Every call of this surface, for those who serve it and those who describe it. Paths are below `/v1/kyc`. */
+/** Every call of this surface. The routes and the OpenAPI document use this table. Paths are below `/v1/kyc`. */
 export const KYC_ROUTES = [
   { operation: "listKycs", methods: ["GET"], path: "/", handler: list },
   { operation: "createKyc", methods: ["POST"], path: "/", handler: create },

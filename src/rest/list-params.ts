@@ -6,10 +6,10 @@ import type { WireParams } from "./params.ts";
 import { STATUS_WORDS, toWord } from "./words.ts";
 
 const FILTERS = ["customer_id", "verification_status", "document_number"] as const;
-/** What a list takes, in the query of an address or in the body of a search. */
+/** The parameters of a list, in the query of the URL or in the body of a search. */
 export const LIST_PARAMS = ["limit", ...FILTERS, "starting_after", "ending_before"] as const;
 
-/** The input of `listKycs`, and what is wrong with the parameters. */
+/** The input of `listKycs`, and the faults of the parameters. */
 export function readList({ values, faults }: WireParams): { input: ListKycsInput; faults: FieldFault[] } {
   const found = [...faults];
   const invalid = (field: string, message: string) =>
@@ -22,7 +22,7 @@ export function readList({ values, faults }: WireParams): { input: ListKycsInput
   if (before === null) invalid("before", "must be the id of a record");
   if (after !== undefined && before !== undefined)
     invalid("before", "can't be used together with starting_after");
-  // Null is "absent" to the operation, and a filter that a client means to set must not be left out.
+  // The operation treats null as absent, and a filter that a client wants to set must not be ignored.
   if (values.get("customer_id") === null) invalid("filter.customerId", "must not be null");
   if (values.get("verification_status") === null) invalid("filter.verificationStatus", "must not be null");
   if (values.get("document_number") === null) invalid("filter.documentNumber", "must not be null");
@@ -35,7 +35,7 @@ export function readList({ values, faults }: WireParams): { input: ListKycsInput
   return { input: { [direction]: size ?? DEFAULT_PAGE_SIZE, after, before, filter }, faults: found };
 }
 
-/** Undefined if it is none. JSON may have it as a number. */
+/** Undefined if it is not an integer. In JSON it can be a number. */
 function readLimit(value: unknown): number | undefined {
   if (value === undefined) return DEFAULT_PAGE_SIZE;
   const size = typeof value === "string" && /^\d{1,9}$/.test(value) ? Number(value) : value;
@@ -43,7 +43,7 @@ function readLimit(value: unknown): number | undefined {
   return isLimit ? (size as number) : undefined;
 }
 
-/** Undefined without one, null if it is no id. */
+/** Undefined if there is none, null if it is not an id. */
 function readCursor(value: unknown): string | null | undefined {
   if (value === undefined) return undefined;
   return typeof value === "string" && isKycId(value) ? value : null;

@@ -1,15 +1,15 @@
 import { badUserInput, type FieldFault, RequestRefusal } from "../errors.ts";
 
-/** Parameters as they came in, by their wire names, with what is wrong with them already. */
+/** The raw parameters by their REST names, with the faults that are already known. */
 export interface WireParams {
   values: ReadonlyMap<string, unknown>;
   faults: readonly FieldFault[];
 }
 
-/** Many times what any request has. What is beyond says only that there is too much. */
+/** The maximum number of parameters, many times what a request needs. More are reported as one fault. */
 const MOST_PARAMS = 100;
 
-/** The parameters of a query string or of a form-encoded body: the first hundred, and a fault where there are more. */
+/** The parameters of a query string or a form-encoded body: the first hundred, and a fault if there are more. */
 export function parseForm(text: string): WireParams {
   const values = new Map<string, string>();
   const faults = new Map<string, FieldFault>();
@@ -41,8 +41,8 @@ function decode(text: string): string | undefined {
 }
 
 /**
- * The parameters of a body: form-encoded or JSON, as its content type says; none where it is empty. Fails with a
- * RequestRefusal for another content type, with BAD_USER_INPUT where the body is not what its type says.
+ * The parameters of a body, form-encoded or JSON according to its content type; none if it is empty. Fails with a
+ * RequestRefusal for another content type, and with BAD_USER_INPUT if the body does not match its type.
  */
 export function parseBody(contentType: string | undefined, body: unknown): WireParams {
   if (!Buffer.isBuffer(body) || body.length === 0) return parseForm("");
@@ -76,7 +76,7 @@ function parseJson(text: string): object {
   try {
     value = JSON.parse(text);
   } catch {
-    // The parser's own words quote the body.
+    // The parser's own message quotes the body.
     throw bodyFault("is not valid JSON");
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
@@ -85,12 +85,12 @@ function parseJson(text: string): object {
   return value;
 }
 
-// Letters alone, with indexes as SDKs write lists: of what a sender got wrong, a document number mostly has digits.
+// Only letters, with indexes as SDKs write lists. If a client mixes up names and values, a document number mostly has digits.
 const SHOWABLE_NAME = /^[a-z_-]{1,64}(\[\w{0,64}\]){0,4}$/i;
 
 /**
- * `params` as well, with a fault for each of them that is not among the known ones. A name that does not look like
- * one is not repeated: where the form of a query or body is broken, parts of a record stand in its place.
+ * Adds a fault to `params` for each unknown parameter. A name that does not look like a name is not repeated: if a query or
+ * body is malformed, it can be a part of a record.
  */
 export function allowOnly(params: WireParams, known: readonly string[], where: "query" | "body"): WireParams {
   const names = [...params.values.keys()].filter((name) => !known.includes(name));

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { headerText } from "../lib/header-text.ts";
 
-/** What the `Kyc-Reason` header says, where there is one. */
+/** The reason in the `Kyc-Reason` header, if there is one. */
 export function readReason({ headers }: { headers: IncomingHttpHeaders }): { reason?: string } {
   const header = headers["kyc-reason"];
   return header === undefined ? {} : { reason: headerText(String(header)) };

@@ -5,14 +5,14 @@ import {
   type VerificationStatus,
 } from "../vocabulary.ts";
 
-/** The words of a list, each with every way in which a request may write it. */
+/** The words of a list, each with all spellings that requests may use. */
 interface Words<Word extends string> {
-  /** A pattern, without flags, of all that is accepted. */
+  /** A pattern, without flags, of all accepted spellings. */
   pattern: string;
   spellings: readonly { word: Word; accepts: RegExp }[];
 }
 
-/** How other providers write a word. An apostrophe may be left out, straight or curly. */
+/** Spellings of other providers. The apostrophe can be omitted, straight or curly. */
 type OtherSpellings<Word extends string> = Partial<Record<Word, readonly string[]>>;
 
 const OTHER_DOCUMENT_TYPES: OtherSpellings<DocumentType> = {
@@ -20,7 +20,7 @@ const OTHER_DOCUMENT_TYPES: OtherSpellings<DocumentType> = {
   id_card: ["national_id", "national_identity_card", "identity_card"],
 };
 
-/** Those spellings, in one form each. */
+/** The same spellings, each in one form. */
 export const OTHER_SPELLINGS: readonly string[] = Object.values(OTHER_DOCUMENT_TYPES)
   .flat()
   .map((spelling) => (spelling.includes("'") ? spelling.replace("_", " ") : spelling));
@@ -46,7 +46,7 @@ function anchored(pattern: string): string {
   return `^ *(?:${pattern}) *$`;
 }
 
-/** Any case, and spaces, hyphens or underscores between the parts. JSON Schema knows no flag for the case. */
+/** Any case, with spaces, hyphens or underscores between the parts. JSON Schema has no flag for case. */
 function toPattern(spelling: string): string {
   return spelling.replace(/[a-z]|_|'/g, (sign) => {
     if (sign === "_") return "[ _-]+";
@@ -54,7 +54,7 @@ function toPattern(spelling: string): string {
   });
 }
 
-/** The word that a value spells; the value itself if it spells none. */
+/** The word for a spelling; the value itself if it is not one. */
 export function toWord<Word extends string>({ spellings }: Words<Word>, value: unknown): Word {
   if (typeof value !== "string") return value as Word;
   return spellings.find(({ accepts }) => accepts.test(value))?.word ?? (value as Word);

@@ -10,23 +10,23 @@ import {
   sessionStart,
 } from "./wire.ts";
 
-/** Messages that the engine gets in one go. */
+/** Messages that the engine runs in one call. */
 export interface Batch {
   messages: Buffer[];
-  /** Whether the engine answers the last message with ReadyForQuery, unless an earlier error makes it skip it. */
+  /** Whether the engine answers the last message with ReadyForQuery, unless it skips it because of an earlier error. */
   endsReady: boolean;
-  /** Statements of this connection that nothing refers to once the batch is through: server names. */
+  /** Server names of this connection's statements that are unused after the batch. */
   stale: string[];
-  /** The client takes its leave: there are no messages, and nothing follows. */
+  /** The client closes the connection: there are no messages, and nothing follows. */
   leaves: boolean;
 }
 
 export interface ClientEvents {
   /** There is a batch to run, or the client reads its answers again. */
   ready(connection: ClientConnection): void;
-  /** The client is gone or has been sent away: nothing it sent before runs any more. */
+  /** The connection has ended, by either side. Nothing that the client sent runs any more. */
   gone(connection: ClientConnection): void;
-  /** The client did nothing for as long as `expectWithin` said. */
+  /** The client was idle for the time that was given to `expectWithin`. */
   idle(connection: ClientConnection): void;
 }
 
@@ -35,19 +35,19 @@ const SSL_REQUEST = 80877103;
 const GSSENC_REQUEST = 80877104;
 const CANCEL_REQUEST = 80877102;
 
-/** Bytes that wait for the engine before the client is no longer read, and the most that one batch gathers. */
+/** If more bytes wait for the engine, the client's socket is not read. It also limits the size of one batch. */
 const HIGH_WATER = 1024 * 1024;
-/** How long a client that was sent away may take to read why. Milliseconds. */
+/** How long a client may take to read the error with which its connection ends. Milliseconds. */
 const LINGER = 1000;
 /**
- * COPY FROM STDIN makes the engine read on inside one call, and it exits where the call holds no data. This refusal
- * follows whatever might be such a statement; after any other the engine ignores it.
+ * COPY FROM STDIN makes the engine read more input within one call, and the engine exits if there is none. This CopyFail
+ * message follows every statement that could be one; after other statements the engine ignores it.
  */
 const REFUSE_COPY = message("f", "the embedded database takes no data from STDIN");
 
 /**
- * The client's end of the multiplexer: turns the bytes of one socket into batches whose statement names belong to
- * this connection alone, and writes answers back. Knows nothing of the engine or of other connections.
+ * One client connection of the multiplexer. It turns the bytes of its socket into batches, makes statement names unique to
+ * this connection, and writes answers back. It does not use the engine or other connections.
  */
 export class ClientConnection {
   readonly names: StatementNames;
@@ -61,7 +61,7 @@ export class ClientConnection {
   readonly #batches: Batch[] = [];
   #waiting = 0;
   #started = false;
-  /** Whether something was taken since the client was last told ReadyForQuery. */
+  /** Whether a batch was taken since the client last got ReadyForQuery. */
   #answerDue = false;
   #gathered: Buffer[] = [];
   #gatheredSize = 0;
@@ -78,7 +78,7 @@ export class ClientConnection {
     socket.on("timeout", () => (this.gone ? socket.destroy() : this.#suspectIdle()));
     socket.on("end", () => this.leave());
     socket.on("close", () => this.leave());
-    // What went wrong with a socket is of no interest: `close` follows and says that it is gone.
+    // Errors of the socket need no handling, because `close` follows.
     socket.on("error", () => {});
   }
 
@@ -87,7 +87,7 @@ export class ClientConnection {
     return this.#batches.length > 0 && !this.#socket.writableNeedDrain;
   }
 
-  /** The next batch, which is then the caller's to run; undefined where none is complete. */
+  /** Returns the next batch for the caller to run; undefined if none is complete. */
   take(): Batch | undefined {
     const batch = this.#batches.shift();
     if (batch) {
@@ -107,7 +107,7 @@ export class ClientConnection {
     this.#socket.uncork();
   }
 
-  /** Reports `idle` once nothing came and nothing went for so many milliseconds; 0 stops that. */
+  /** Reports `idle` if nothing is received or sent for this many milliseconds; 0 turns this off. */
   expectWithin(milliseconds: number): void {
     if (!this.gone) this.#socket.setTimeout(milliseconds);
   }
@@ -116,13 +116,13 @@ export class ClientConnection {
   dismiss(sqlstate: string, text: string): void {
     if (this.gone) return;
     this.#socket.write(fatalError(sqlstate, text));
-    // postgres.js gives an error to the query that failed only when it is ready for the next one. It would give this
-    // error to the first query of its next connection.
+    // postgres.js reports an error to its query only at ReadyForQuery. Without it, this error would go to the first query
+    // of its next connection.
     if (this.#answerDue || this.#batches.length > 0) this.#socket.write(READY);
     this.leave();
   }
 
-  /** Ends the connection. What the client sent and the engine has not begun is dropped. */
+  /** Ends the connection. Messages that the engine has not begun are dropped. */
   leave(): void {
     if (this.gone) return;
     this.gone = true;
@@ -134,7 +134,7 @@ export class ClientConnection {
     this.#events.gone(this);
   }
 
-  /** Timers come before what waits to be read: after a long pause of this process the client may have spoken. */
+  /** After a long pause of this process, timers run before sockets are read, so the client may have sent something. */
   #suspectIdle(): void {
     const before = this.#socket.bytesRead;
     setImmediate(() => {
@@ -153,7 +153,7 @@ export class ClientConnection {
       this.dismiss("08P01", error.message);
       return;
     }
-    // Read on while nothing is complete, however long it gets; and to notice that a waiting client goes away.
+    // Keep reading while no batch is complete, whatever its length, and to notice that a waiting client closes.
     if (this.#waiting > HIGH_WATER) this.#socket.pause();
     if (this.hasWork) this.#events.ready(this);
   }
@@ -177,7 +177,7 @@ export class ClientConnection {
     return true;
   }
 
-  /** Adds the next message to the batch in the making. False where none is complete. */
+  /** Adds the next message to the unfinished batch. Returns false if none is complete. */
   #gatherNext(): boolean {
     const source = this.#reader.next();
     if (!source || this.gone) return false;
@@ -189,10 +189,10 @@ export class ClientConnection {
       case "d":
       case "c":
       case "f":
-        // What still comes after a COPY that was refused.
+        // Data that still arrives after a refused COPY.
         break;
       case "H":
-        // Every batch is answered at once, so there is nothing to flush but the messages that wait for a Sync.
+        // Every batch is answered completely, so only messages that wait for a Sync need a flush.
         if (this.#gathered.length > 0) this.#complete({});
         break;
       default:
@@ -214,7 +214,7 @@ export class ClientConnection {
 
   #complete({ endsReady = false, leaves = false }): void {
     const batch: Batch = { messages: leaves ? [] : this.#gathered, endsReady, leaves, stale: [] };
-    // Before the engine is ready again it may be skipping messages after an error, a Close among them.
+    // After an error the engine skips messages, including Close, until it is ready again.
     if (endsReady) {
       batch.stale = this.names.takeStale();
     }

@@ -1,14 +1,14 @@
 import { readServerAddress, type ServerAddress } from "./server-address.ts";
 
-/** Where the database is: a server's URL, or the socket of the embedded one. */
+/** The address of the database: a server's URL, or the socket of the embedded database. */
 export type DatabaseAddress = { url: string } | { socketPath: string };
 
-/** The server at this address. Fails with DatabaseUrlError. */
+/** The server at this address. Fails with a DatabaseUrlError. */
 export function serverAt(address: DatabaseAddress): ServerAddress {
   return "url" in address ? readServerAddress(address.url, process.env) : embedded(address.socketPath);
 }
 
-/** The embedded database: it is on this machine, and belongs to whoever can open its socket. */
+/** The embedded database. It needs no password, because only its user can open its socket. */
 function embedded(path: string): ServerAddress {
   return {
     ...{ hosts: [{ path }], user: "postgres", password: "", database: "postgres", writableOnly: false },

@@ -54,7 +54,7 @@ function findUsages(document: DocumentNode, operation: OperationDefinitionNode):
   for (const node of document.definitions)
     if (node.kind === Kind.FRAGMENT_DEFINITION) fragments.set(node.name.value, node);
   const usages = new Map<string, Path>();
-  // A set goes on to what is added meanwhile, and visits each fragment once.
+  // Iterating over a set includes items that are added meanwhile, so each fragment is visited once.
   const parts = new Set<OperationDefinitionNode | FragmentDefinitionNode>([operation]);
   for (const part of parts) {
     visit(part, {

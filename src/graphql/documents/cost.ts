@@ -38,7 +38,7 @@ export const PAGE_COST: FieldCost = {
 export const IDS_COST: FieldCost = {
   items: (argument) => {
     const ids = argument("ids");
-    // A value in the place of a list is a list of one.
+    // A single value counts as a list of one.
     return Math.max(1, Array.isArray(ids) ? ids.length : 1);
   },
 };
@@ -164,7 +164,7 @@ export class Meter {
   #measureFragment(name: string): Part {
     const known = this.#known.get(name);
     if (known) return known;
-    // Another rule refuses a fragment inside itself: here it only must not go on for ever.
+    // Another rule refuses a fragment that contains itself. This only prevents endless recursion.
     this.#known.set(name, NOTHING);
     const fragment = this.#fragments.get(name);
     const extent = this.#measure(fragment?.selectionSet, this.#typeOf(fragment?.typeCondition, undefined));

@@ -71,14 +71,14 @@ export class Document {
   }
 }
 
-/** What is known of an operation before it is executed. All of it is found out once. */
+/** The properties of an operation that are determined once, before it is executed. */
 export class Operation {
   readonly node: OperationDefinitionNode;
   /** The cost with these variables. */
   readonly costOf: (variables: Readonly<Record<string, unknown>>) => number;
   /** The faults of these variables, with paths that start at the arguments that they are used in. */
   readonly findVariableFaults: VariableCheck;
-  /** What keeps a request for it from having an idempotency key. */
+  /** Why a request for it can't have an idempotency key. */
   readonly keyMisuse: readonly FieldFault[];
 
   constructor(document: DocumentNode, node: OperationDefinitionNode) {
@@ -92,7 +92,7 @@ export class Operation {
     this.keyMisuse = findKeyMisuse(document, node);
   }
 
-  /** What metrics call it. */
+  /** Its label in metrics. */
   label(isTrusted: boolean): string {
     return labelOf(this.node, isTrusted);
   }

@@ -9,7 +9,7 @@ import {
 import type { FieldFault } from "../../errors.ts";
 import { keyFault } from "../../idempotency/key.ts";
 
-/** What keeps an operation from having an idempotency key, which stands for one write. Queries ignore the key. */
+/** Why an operation can't have an idempotency key, which covers one write. Queries ignore the key. */
 export function findKeyMisuse(document: DocumentNode, operation: OperationDefinitionNode): FieldFault[] {
   if (operation.operation !== OperationTypeNode.MUTATION) return [];
   const fragments = new Map<string, FragmentDefinitionNode>();

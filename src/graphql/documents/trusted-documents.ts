@@ -11,8 +11,8 @@ type Params = Record<string, unknown>;
 /** The documents that a request can name instead of sending their texts. */
 export interface TrustedDocuments {
   /**
-   * The parameters with the text of the document that they name; the same object where they name none. Fails with a
-   * GraphQLError that says what the client should do: ask with the text, or not at all.
+   * Adds the text of the document that the parameters name; returns the same object if they name none. Fails with a
+   * GraphQLError that tells the client to send the text, or that the document is not allowed.
    */
   resolve(params: Params): Params;
   /** Whether this text is one of the manifest's. */
@@ -21,7 +21,7 @@ export interface TrustedDocuments {
 
 /** Where a request can name its document, besides Apollo's extension: GraphQL over HTTP's way and Relay's two. */
 export const ID_NAMES = ["documentId", "doc_id", "id"];
-/** Of the texts that clients have registered by their hashes. Characters. */
+/** The total size of the texts that clients have registered by their hashes. Characters. */
 const REGISTERED_SIZE = 1_000_000;
 /** Counts a text as so much longer. Characters. */
 const OVERHEAD = 200;
@@ -83,7 +83,7 @@ function register(registered: LRUCache<string, string>, id: string, text: string
 function find(documents: ReadonlyMap<string, string>, id: string): string {
   // The draft of GraphQL over HTTP writes the algorithm before the hash.
   const text = documents.get(id) ?? documents.get(id.replace(/^sha256:/, ""));
-  // The words are the protocol's: clients send the text when they see them.
+  // The protocol specifies this text: clients send the document when they see it.
   return text ?? fail(refusal("PersistedQueryNotFound", "PERSISTED_QUERY_NOT_FOUND"));
 }
 

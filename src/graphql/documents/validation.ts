@@ -33,7 +33,7 @@ export function createValidation(options: { introspection: boolean; queryLimits:
     return rule === ProvidedRequiredArgumentsRule ? RequiredArgumentsRule : rule;
   });
   const rules = options.introspection ? own : [...own, NoSchemaIntrospectionCustomRule];
-  // Suggestions name fields of a schema that is not to be read.
+  // Suggestions would reveal fields of the schema, which is not public.
   const settings = { hideSuggestions: !options.introspection };
   return (schema, document) => {
     const excesses = findExcesses(schema, document, options.queryLimits);

@@ -32,7 +32,7 @@ const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implement({
   description:
     "One event of the audit trail: who did what to which records. It stays when the records are deleted, and never changes.",
   fields: (t) => ({
-    // Not a node: one event can't be asked for, and the clients that know the id keep it once.
+    // It is not a node, because single events can't be queried. Clients use the id to cache an event once.
     id: t.id({
       description:
         "The event's id, for clients that cache each object once. It is not the id of a record, and `node` does not find it.",

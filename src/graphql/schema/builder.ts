@@ -3,7 +3,7 @@ import { SafeIntResolver } from "graphql-scalars";
 import type { OperationContext } from "../../context.ts";
 import { EXPECTED, parseDateTime, parseDateTimeLiteral, toIsoTime } from "./date-time.ts";
 
-/** What the schema's modules add their types and fields to. */
+/** The schema builder, to which the modules of the schema add their types and fields. */
 export const builder = new SchemaBuilder<{
   Context: OperationContext;
   DefaultFieldNullability: false;
@@ -21,7 +21,7 @@ builder.scalarType("DateTime", {
   parseLiteral: parseDateTimeLiteral,
   specifiedByURL: "https://www.rfc-editor.org/rfc/rfc3339",
   extensions: { expected: EXPECTED },
-  // Records keep their times as epoch milliseconds.
+  // Records have their times in epoch milliseconds.
   serialize: (millis) => toIsoTime(millis as number),
   description:
     "A time in ISO 8601 with a zone, such as `2026-03-01T12:30:00.000Z`. Answers are in UTC with milliseconds.",

@@ -6,7 +6,7 @@ import { builder } from "./builder.ts";
 
 type SchemaTypes = typeof builder.$inferSchemaTypes;
 
-/** What a field reads only where it is selected. */
+/** An edge. Its cursor is computed only if it is selected. */
 export class Edge<Item> {
   readonly node: Item;
   readonly #list: Pick<PagedList<Item>, "cursorOf">;
@@ -101,7 +101,7 @@ export function pageArgs({ arg }: { arg: ArgBuilder<SchemaTypes> }) {
   };
 }
 
-/** Reads the page before its fields are: a promise for each of them is a large part of what a page costs. */
+/** Reads the page before its fields are resolved, because a promise for each field is a large part of a page's cost. */
 export async function readAhead<Item>(
   list: PagedList<Item>,
   { fieldNodes }: GraphQLResolveInfo,
@@ -112,7 +112,7 @@ export async function readAhead<Item>(
 
 const COUNTS = new Set(["totalCount", "__typename"]);
 
-/** Fragments count as more. */
+/** Whether more than the count is selected. Fragments count as more. */
 function selectsMoreThanCount(nodes: readonly FieldNode[]): boolean {
   return nodes.some(({ selectionSet }) =>
     selectionSet?.selections.some((node) => node.kind !== Kind.FIELD || !COUNTS.has(node.name.value)),

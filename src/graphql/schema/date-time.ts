@@ -2,8 +2,8 @@ import { GraphQLError, Kind, type ValueNode } from "graphql";
 import { DateTimeResolver } from "graphql-scalars";
 
 /**
- * RFC 3339, and what widely used libraries print instead: no seconds (Java, at each whole minute), an offset without a
- * colon or without minutes, a space instead of the T.
+ * RFC 3339, and variants that widely used libraries print: without seconds (Java, at whole minutes), an offset without a
+ * colon or minutes, a space instead of the T.
  */
 const SHAPE =
   /^(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2})(?::(\d{2}))?(?:\.(\d{1,32}))?(?:[Zz]|([+-]\d{2})(?::?(\d{2}))?)$/;
@@ -32,14 +32,14 @@ export function parseDateTime(value: unknown): Date {
   return new Date(parsed.getTime() + later);
 }
 
-/** The same for a value that stands in the document. */
+/** The same for a literal in the document. */
 export function parseDateTimeLiteral(node: ValueNode): Date {
   return parseDateTime(node.kind === Kind.STRING ? node.value : undefined);
 }
 
 let last = { millis: 0, text: new Date(0).toISOString() };
 
-/** Epoch milliseconds as ISO 8601 in UTC. The two times of most records are equal and follow one another here. */
+/** Epoch milliseconds as ISO 8601 in UTC. The last result is reused, because both times of most records are equal. */
 export function toIsoTime(millis: number): string {
   if (millis !== last.millis) last = { millis, text: new Date(millis).toISOString() };
   return last.text;

@@ -4,8 +4,8 @@ import { UNREADABLE_MASK } from "../../kyc/number/document-number.ts";
 import { numberUnreadable, type ShownKyc } from "../../kyc/show-kyc.ts";
 
 /**
- * The number as the field `documentNumber` shows it. One that can't be decrypted is replaced, and the answer gets an
- * error for the field: a failure would take the whole page with it, since the field is not nullable.
+ * The value of the field `documentNumber`. If the number can't be decrypted, a replacement is shown, and the answer gets an
+ * error for the field. The field is not nullable, so a failure would remove the whole page.
  */
 export function showNumber(kyc: ShownKyc, ctx: OperationContext, info: GraphQLResolveInfo): string {
   const number = kyc.documentNumber;

@@ -139,9 +139,9 @@ function requireSelection(ctx: OperationContext, info: GraphQLResolveInfo): void
 const outages = new WeakMap<OperationContext, AppError>();
 
 /**
- * Does the work of one mutation. A document can have many, and they follow one another: a token that was revoked
- * meanwhile must not do the rest, and if the database can't be reached, the rest fails without waiting for it again.
- * Faults of an operation's input are faults of the argument `input`; those of a header are not.
+ * Does the work of one mutation field. A document can have many, which run one after another. If the token is revoked
+ * meanwhile, the rest must fail; if the database can't be reached, the rest fails without waiting for it again. Paths of
+ * input errors get the argument's name `input` as their start; those of a header do not.
  */
 async function write<T>(ctx: OperationContext, work: () => Promise<T>): Promise<T> {
   const outage = outages.get(ctx);

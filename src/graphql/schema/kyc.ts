@@ -34,7 +34,7 @@ const Node = builder.interfaceRef<ShownKyc>("Node").implement({
   description: "An object that can be fetched by its id alone.",
   resolveType: () => "Kyc",
   fields: (t) => ({
-    // A record has one id on both surfaces: its own.
+    // Both surfaces use the record's own id.
     id: t.exposeID("id", {
       description: "The object's id. It is the same on GraphQL and REST, and never changes.",
     }),

@@ -13,8 +13,8 @@ import {
 const OPEN = new Set(["kyc", "kycEdge", "node", "id", "version", "__typename"]);
 
 /**
- * Whether a mutation's answer would have more of the record than its id and version, through whatever fragments and
- * aliases. Each fragment is looked into once.
+ * Whether a mutation selects more of the record than its id and version, including through fragments and aliases. Each
+ * fragment is visited once.
  */
 export function selectsRecord(info: GraphQLResolveInfo): boolean {
   const seen = new Set<string>();

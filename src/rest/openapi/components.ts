@@ -1,4 +1,4 @@
-/** A JSON Schema of draft 2020-12, as OpenAPI 3.1 takes it. */
+/** A JSON Schema of draft 2020-12, as in OpenAPI 3.1. */
 export type JsonSchema = Record<string, unknown>;
 
 export const reference = (kind: "schemas" | "responses" | "headers", name: string) => ({
@@ -8,7 +8,7 @@ export const reference = (kind: "schemas" | "responses" | "headers", name: strin
 interface Header {
   description: string;
   schema: JsonSchema;
-  /** Whether each answer that is said to have it does have it. */
+  /** Whether every answer that lists it has it. */
   required: boolean;
   example?: string;
 }

@@ -22,7 +22,7 @@ interface Failure {
   /** When it happens. */
   when: string;
   operations: readonly RestOperation[];
-  /** As it is thrown, in the words that a client may see. */
+  /** The failure as it is thrown, with the message that clients see. */
   examples: (AppError | RequestRefusal)[];
   /** Headers that its answers can have, but for those that every such failure has. */
   headers?: string[];
@@ -31,7 +31,7 @@ interface Failure {
 const fault = (kind: "missing" | "unknown" | "invalid", path: string, message: string) =>
   badUserInput([{ path: [path], kind, message }]);
 
-/** Every way to fail that an operation has. A code that is added to the catalogue has to be described here. */
+/** Every failure of an operation. A new code in the catalogue must be described here. */
 const FAILURES: Record<ErrorCode, Failure> = {
   BAD_USER_INPUT: {
     when: "Parameters are missing, unknown or invalid. The message names every error at once.",
@@ -161,7 +161,7 @@ function describeError(narrowed: { type?: object; code?: object }): JsonSchema {
   };
 }
 
-/** An error that stands beside the fields of a record. */
+/** An error next to the fields of a record. */
 export const errorObject: JsonSchema = describeError({});
 
 function errorSchema(narrowed: { type?: object; code?: object }) {

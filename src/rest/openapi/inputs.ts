@@ -9,7 +9,7 @@ import { checked, idSchema, RECORD, RECORD_FIELDS } from "./schemas.ts";
 
 const NUMBER_LENGTH = checked.document_number?.maxLength as number;
 
-/** The fields as requests may have them. A proxy that validates requests must let all pass that the gateway takes. */
+/** The fields of requests. A proxy that validates requests with these schemas must accept everything that the gateway does. */
 const INPUT_FIELDS: Record<keyof KycBody, JsonSchema> = {
   ...RECORD_FIELDS,
   verification_status: {
@@ -24,7 +24,7 @@ const INPUT_FIELDS: Record<keyof KycBody, JsonSchema> = {
   },
   document_number: {
     type: "string",
-    // Characters are counted once the space around them is gone.
+    // Characters are counted without surrounding spaces.
     pattern: `^\\s*\\S(?:.{0,${NUMBER_LENGTH - 2}}\\S)?\\s*$`,
     description:
       `Number of the verification document: 1 to ${NUMBER_LENGTH} printable characters; spaces around it are removed. ` +
@@ -49,7 +49,7 @@ function asText({ type, format, ...field }: JsonSchema): JsonSchema {
 const pick = (names: readonly (keyof KycBody)[]) =>
   Object.fromEntries(names.map((n) => [n, INPUT_FIELDS[n]]));
 
-/** Tools fill forms with examples; a change is of some fields, and no two are of the same ones. */
+/** Tools fill in forms with examples. A change contains only some fields, so each example has other ones. */
 const withoutExamples = (fields: Record<string, JsonSchema>) =>
   Object.fromEntries(Object.entries(fields).map(([name, { examples, ...schema }]) => [name, schema]));
 
@@ -168,7 +168,7 @@ export const inputSchemas: Record<string, JsonSchema> = {
   },
 };
 
-/** Bytes of a character in UTF-8, at most. What validates a header takes each for a character. */
+/** The maximum number of bytes of a character in UTF-8. Validators count each byte of a header as a character. */
 const WIDEST = 4;
 /** A header of up to so many characters. */
 export const textHeader = (length: number): JsonSchema => ({

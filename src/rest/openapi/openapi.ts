@@ -35,7 +35,7 @@ function describe(operation: RestOperation, method: string, first: boolean) {
   const headers = headersOf(...ON_EVERY_ANSWER, "Cache-Control", ...(success.headers ?? []), ...once);
   const type = { schema: reference("schemas", body?.schema ?? "") };
   return {
-    // Each operation has a name of its own, also where several methods do the same.
+    // Operation ids must be unique, even if several methods do the same.
     operationId: first ? operation : `${operation}By${method[0]}${method.slice(1).toLowerCase()}`,
     tags: ["KYC"],
     summary: first ? summary : `${summary} by ${method}`,
@@ -120,7 +120,7 @@ export function createOpenapi() {
   };
 }
 
-/** Adds `/openapi.json`. It needs no token, and is made when it is first asked for. */
+/** Adds `/openapi.json`. It needs no token and is created at the first request. */
 export function registerOpenapi(app: FastifyInstance): void {
   let document: string | undefined;
   app.get("/openapi.json", (_request, reply) => {

@@ -9,7 +9,7 @@ import type { KycBody } from "../kyc-body.ts";
 import { type JsonSchema, reference } from "./components.ts";
 import { errorObject } from "./errors.ts";
 
-/** What the operation asks of its input, under the names of the wire. */
+/** The operation's own input rules under the REST names. */
 export const checked = Object.fromEntries(
   Object.entries(z.toJSONSchema(createKycInput).properties ?? {}).map(([name, schema]) => [
     toWireName(name),
@@ -27,7 +27,7 @@ const STATUS_MEANINGS = [
   ...Object.entries(STATUSES).map(([status, meaning]) => `- \`${status}\`: ${uncapitalized(meaning)}`),
 ].join("\n");
 
-/** The fields of a record. A field that is added to the wire has to be described here. */
+/** The fields of a record on REST. A new field must be described here. */
 export const RECORD_FIELDS: Record<keyof KycBody, JsonSchema> = {
   id: {
     ...idSchema,
