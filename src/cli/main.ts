@@ -35,7 +35,9 @@ function createProgram(): Command {
         for (const line of lines) print(line);
         await printed();
       };
-      process.exitCode = await serve(readConfig(), say, stop);
+      const code = await serve(readConfig(), say, stop);
+      // Everything is closed. Retries of the exporter of traces would keep the process for up to ten seconds.
+      process.exit(code);
     });
   program
     .command("schema")

@@ -147,7 +147,8 @@ describe("while clients write, a gateway whose PostgreSQL", () => {
       await tx`lock table kycs, drizzle.__drizzle_migrations in access exclusive mode`;
       for (let wave = 0; wave < 3; wave++) {
         const answers = Promise.all(Array.from({ length: 400 }, flood));
-        await wait(300);
+        // The probe of `/metrics`, from which the memory was read, is used for 500 ms.
+        await wait(600);
         expect(await statusOf(gateway, "/ready")).toBe(503);
         expect(await statusOf(gateway, "/health")).toBe(200);
         for (const { status, ms } of await answers) {
