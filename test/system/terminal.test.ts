@@ -58,7 +58,7 @@ test.each([
   const colours = /\x1b\[\d+m/g;
   const lines = run.stdout().replace(colours, "").split("\r\n");
   expect(lines).toContainEqual(
-    expect.stringMatching(/^\d\d:\d\d:\d\d INFO: GET \/v1\/kyc 401 \d+ ms req_[\w-]+ *$/),
+    expect.stringMatching(/^\d\d:\d\d:\d\d INFO: GET \/v1\/kyc UNAUTHENTICATED 401 \d+ ms req_[\w-]+ *$/),
   );
   expect(lines).toContainEqual(
     expect.stringMatching(/^\S+ INFO: GET \/graphql kycs UNAUTHENTICATED 200 \d+ ms req_[\w-]+ *$/),
