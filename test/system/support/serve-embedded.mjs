@@ -2,7 +2,7 @@
 // Ends in good order on SIGTERM.
 import { loadSource } from "../../support/load-source.mjs";
 
-const { DataDirInUseError, openEmbedded } = await loadSource("db/embedded/embedded.ts");
+const { openEmbedded } = await loadSource("db/embedded/embedded.ts");
 try {
   const database = await openEmbedded(process.argv[2], { onWarning: (text) => console.error(text) });
   console.log("ready");
@@ -11,6 +11,6 @@ try {
     process.exit(0);
   });
 } catch (error) {
-  if (!(error instanceof DataDirInUseError)) throw error;
+  if (error.name !== "DataDirInUseError") throw error;
   console.log(`refused ${error.message}`);
 }
