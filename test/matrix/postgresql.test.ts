@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import postgres from "postgres";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { migrate } from "../../src/db/migrating/migrate.ts";
@@ -6,25 +5,9 @@ import { ownMigrations } from "../../src/db/migrating/migration-files.ts";
 import { newKey } from "../support/keys.ts";
 import { administer, databaseUrl, startPostgres } from "../support/postgres-server.ts";
 import { createClient } from "../system/support/client.ts";
-import {
-  type Env,
-  fullToken,
-  later,
-  ROOT,
-  runCli,
-  start,
-  startGateway,
-  tidyUp,
-} from "../system/support/gateway.ts";
+import { type Env, fullToken, later, runCli, startGateway, tidyUp } from "../system/support/gateway.ts";
 import { createOncePerSurface, expectNumbers, expectSeedRequests } from "./support/requests.ts";
 import { POSTGRES_SERVERS } from "./support/versions.ts";
-
-/** The unit tests whose subject is what PostgreSQL does: its SQL, its locks, its plans, its messages. */
-const DATABASE_TESTS = [
-  ...["test/db/", "test/idempotency/", "test/audit/", "test/accounts.test.ts", "test/parity.test.ts"],
-  ...["test/rest/seed.test.ts", "test/rest/paging.test.ts", "test/graphql/paging.test.ts"],
-  ...["test/kyc/store.test.ts", "test/kyc/races.test.ts", "test/kyc/sealed-numbers.test.ts"],
-];
 
 afterEach(tidyUp);
 
@@ -40,17 +23,6 @@ describe.each(POSTGRES_SERVERS)("on PostgreSQL $version", ({ version, unpacked }
     later(() => sql.end({ timeout: 1 }));
     const [row] = await sql`show server_version`;
     expect(row?.server_version).toMatch(new RegExp(`^${version}\\.`));
-  });
-
-  // `npm test` runs them on 18.
-  test.skipIf(unpacked === undefined)("the unit tests about the database pass", async () => {
-    const vitest = [join(ROOT, "node_modules/vitest/vitest.mjs"), "run", "--project", "unit"];
-    const run = start(process.execPath, [...vitest, "--exclude", "test/db/embedded/**", ...DATABASE_TESTS], {
-      cwd: ROOT,
-      env: { TEST_DATABASE_URL: server.url, NO_COLOR: "1" },
-    });
-    const { code } = await run.exited;
-    expect(code, run.output()).toBe(0);
   });
 
   test("a database of the oldest release is migrated with its records, serves, and changes its key", async () => {
