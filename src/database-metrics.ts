@@ -3,7 +3,7 @@ import type { EndedStatement, PoolUsage } from "./db/client.ts";
 import { kindOf } from "./db/statement-kind.ts";
 import { Histogram } from "./lib/histogram.ts";
 
-/** What the metrics get from the pool of connections. */
+/** Receives observations from the pool of connections. */
 export interface DatabaseMetrics {
   observeStatement(statement: EndedStatement): void;
   /** `milliseconds` is how long a statement or transaction waited for its connection. */

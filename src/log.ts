@@ -18,8 +18,8 @@ export function createLog(level: string, destination: DestinationStream = pino.d
 }
 
 /**
- * Where a server's log goes: readable text if stdout is a terminal, else lines of JSON that a `LogOutput` writes.
- * `onLost` is told how many lines are lost.
+ * Opens the output of a server's log: readable text if stdout is a terminal, otherwise lines of JSON through a `LogOutput`.
+ * `onLost` is called with the number of lost lines.
  */
 export async function openOutput(
   limit: number,

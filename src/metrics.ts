@@ -11,7 +11,7 @@ export interface Metrics extends DatabaseMetrics, StateMetrics {
   countShed(reason: ShedReason): void;
   /** Counts a connection that was cut to bound the memory that clients take. */
   countCut(reason: CutReason): void;
-  /** Where the figures of that memory come from. */
+  /** Sets the source of the figures of that memory. */
   watchMemory(read: () => Record<CutReason, number>): void;
   /** Counts a request beyond the rate limit: of its token, or of its address. */
   countLimited(by: "token" | "address"): void;
@@ -37,9 +37,9 @@ type CutReason = "uploads" | "unsent";
 /** Upper bounds. Seconds. */
 const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-/** What the metrics ask when they are read. */
+/** The sources that are read when the metrics are read. */
 export interface Sources {
-  /** What the database's connections do. */
+  /** The state of the database's connections. */
   usage(): PoolUsage;
   /** Lines of the log that were lost so far. */
   droppedLines(): number;

@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import { badUserInput, type FieldFault } from "./errors.ts";
 
-/** What a surface may pass in: anything may be absent or null, and is a fault if it must not be. */
+/** The unchecked input from a surface. Anything can be absent or null, and is a fault if it must not be. */
 export type Raw<Schema extends z.ZodType> = {
   [Field in keyof z.input<Schema>]?: z.input<Schema>[Field] | null | undefined;
 };

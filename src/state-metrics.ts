@@ -1,11 +1,13 @@
 import { Counter, Gauge, type Metric, type Registry } from "prom-client";
 import { ACCOUNT_SIZES, type RecordCensus } from "./kyc/record-census.ts";
+import { MOST_SEALS } from "./sealing/seal-counts.ts";
 import type { VerificationStatus } from "./vocabulary.ts";
 
-/** What has become of spans so far. */
-interface SpanCounts {
+/** The numbers of sampled spans so far. */
+export interface SpanCounts {
   ended: number;
   exported: number;
+  /** Given up, because the collector did not accept them in time. */
   failed: number;
 }
 
@@ -17,12 +19,9 @@ export interface StateMetrics {
   setSeals(totals: ReadonlyMap<string, number>): void;
   /** Whether the gateway can serve, as of now. */
   setReady(isReady: boolean): void;
-  /** Where the counts of spans come from; without it, there are none. */
+  /** Sets the source of the counts of spans. Until then they are zero. */
   watchSpans(read: () => SpanCounts): void;
 }
-
-/** How many texts a key may seal, at most: NIST SP 800-38D. */
-const SEALS_LIMIT = 2 ** 32;
 
 /** Adds the figures of the gateway's version, records, keys and spans. */
 export function addState(registry: Registry, version: string): StateMetrics {
@@ -49,7 +48,7 @@ export function addState(registry: Registry, version: string): StateMetrics {
     help: "Texts that a key may encrypt; change to a new one at half of it.",
     registers: [registry],
   });
-  limit.set(SEALS_LIMIT);
+  limit.set(MOST_SEALS);
   return {
     setCensus: addCensus(registry),
     setSeals: (totals) => {

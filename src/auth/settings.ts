@@ -21,16 +21,16 @@ const scopeMap = z.string().transform((list, context) => {
 
 /** How the gateway accepts JWTs of the company's own identity provider. */
 export const jwtSettings = {
-  /** What `iss` must be. */
+  /** The required `iss`. */
   issuer: setting("JWT_ISSUER", z.string().optional()),
-  /** What `aud` must be, or contain. */
+  /** `aud` must be equal to this, or contain it. */
   audience: setting("JWT_AUDIENCE", z.string().optional()),
-  /** Where the provider's public keys are. */
+  /** The URL of the provider's public keys. */
   jwksUrl: setting(
     "JWT_JWKS_URL",
     z.string().refine(isProviderUrl, "must be an https URL, or http on a loopback host").optional(),
   ),
-  /** What `typ` must be, in any case and with or without `application/`; undefined: anything. */
+  /** The required `typ`, in any case and with or without `application/`; undefined if every type is accepted. */
   typ: setting(
     "JWT_TYP",
     z
@@ -47,12 +47,12 @@ export const jwtSettings = {
   accountClaim: setting("JWT_ACCOUNT_CLAIM", z.string().default("account")),
   /** The claim with the scopes: a name, or names with dots between. */
   scopeClaim: setting("JWT_SCOPE_CLAIM", z.string().default("scope")),
-  /** What the provider's own words in that claim mean. */
+  /** Maps the provider's own words in that claim to scopes. */
   scopeMap: setting("JWT_SCOPE_MAP", scopeMap.default(new Map())),
 };
 type JwtValues = ValuesOf<typeof jwtSettings>;
 
-/** These make a sign-in together, or there is none. */
+/** All of these are needed for a sign-in. */
 export const NEEDED_FOR_JWT = ["issuer", "audience", "jwksUrl"] as const;
 type Needed = (typeof NEEDED_FOR_JWT)[number];
 

@@ -4,7 +4,7 @@ import { setting } from "../lib/settings.ts";
 
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 
-/** What the HTTP server and the log read. */
+/** The settings of the HTTP server and the log. */
 export const serverSettings = {
   port: setting("PORT", integer(0, 65_535).default(4000)),
   host: setting("HOST", host.default("127.0.0.1")),

@@ -106,6 +106,12 @@ async function connectTo(
 /** The SQLSTATE with which a pooler refuses startup parameters that it does not support. */
 const PROTOCOL_VIOLATION = "08P01";
 
+/** Whether a connection failed because a pooler refuses settings at the start of a session. */
+export function refusesSettings(error: unknown): boolean {
+  const { cause } = error as { cause?: unknown };
+  return cause instanceof DatabaseError && cause.code === PROTOCOL_VIOLATION;
+}
+
 /**
  * Decides how sessions get their settings. A pooler that shares connections between clients refuses settings at the
  * start of a session. Then each transaction sets them, unless the defaults are right.
@@ -116,10 +122,8 @@ async function howToSet(url: string, onWarning: (message: string) => void) {
     await direct.execute("select 1");
     return "at the start";
   } catch (error) {
-    const { cause } = error as { cause?: unknown };
-    const isPooler = cause instanceof DatabaseError && cause.code === PROTOCOL_VIOLATION;
     // The first statement reports other failures.
-    if (!isPooler) return "at the start";
+    if (!refusesSettings(error)) return "at the start";
   } finally {
     await direct.close();
   }

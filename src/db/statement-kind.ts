@@ -2,7 +2,7 @@ import { getTableName, is } from "drizzle-orm";
 import { PgTable } from "drizzle-orm/pg-core";
 import * as schema from "./schema.ts";
 
-/** What a statement does, in words of closed sets. */
+/** What a statement does. Both values come from closed sets. */
 export interface StatementKind {
   /** Of a statement with several writes: what it does with the records, otherwise the first. */
   operation: "select" | "insert" | "update" | "delete" | "begin" | "commit" | "rollback" | "other";

@@ -15,7 +15,7 @@ import type { QueryLimits } from "./settings.ts";
 /** A request, once its token is known to be good or absent. */
 interface GraphqlRequest extends ParamsRequest {
   operationContext: OperationContext;
-  /** What the answer says about the limit of requests, if there is one. */
+  /** The state of the rate limit for the answer, if there is a limit. */
   rateLimit?: object | null;
 }
 

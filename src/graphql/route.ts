@@ -12,7 +12,7 @@ import type { GraphqlConfig } from "./settings.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** What is observed of a request for an operation; null for all other requests. */
+    /** The labels of a request for an operation; null for all other requests. */
     observed: Observed | null;
   }
 }

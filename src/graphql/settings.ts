@@ -5,7 +5,7 @@ import { setting, type ValuesOf } from "../lib/settings.ts";
 export const graphqlSettings = {
   graphiql: setting("GRAPHIQL", flag.default(true)),
   introspection: setting("INTROSPECTION", flag.default(true)),
-  /** What a GraphQL document may be like. */
+  /** Limits of a GraphQL document. */
   queryLimits: {
     /** Of an operation: about one for each value that it can answer with. */
     cost: setting("QUERY_COST_LIMIT", integer(1, 1_000_000).default(10_000)),

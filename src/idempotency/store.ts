@@ -3,8 +3,8 @@ import type { Executor } from "../db/client.ts";
 import { statement, withFirst } from "../db/statement.ts";
 
 /**
- * A key is kept for a day after its first use, by the database's clock alone: a replica whose own clock is wrong must
- * neither take a key for old that another one has just used, nor write a time that makes it old for others.
+ * A key is kept for one day after its first use. Only the database's clock counts: otherwise a replica with a wrong clock
+ * could treat a fresh key as old, or write a time that makes it old for others.
  */
 const expired = sql`now() - interval '24 hours'`;
 
@@ -25,7 +25,7 @@ export interface ClaimFinding {
   claimedFor: string | null;
   /** No other request under the key was running. */
   free: boolean;
-  /** What was written under the key before. */
+  /** The result of the first write under the key. */
   first: { requestDigest: string | null; sealedResult: string | null } | null;
 }
 

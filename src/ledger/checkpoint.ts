@@ -19,7 +19,7 @@ export interface Checkpoint extends TreeHead {
 export function signCheckpoint(checkpoint: Checkpoint, signers: readonly NoteSigner[]): string {
   const { origin, size, root } = checkpoint;
   const text = `${origin}\n${size}\n${root.toString("base64")}\n`;
-  // What can't be read back is never signed.
+  // Never sign a text that can't be parsed again.
   parseCheckpoint(text);
   return signNote(text, signers);
 }

@@ -7,7 +7,7 @@ const VERSION = "kyc-gateway event v1";
 /** Bytes of the random salt of a hashed text. */
 const SALT_LENGTH = 16;
 
-/** What the leaf of an event is made of. Of free texts it has the salted hashes alone, so that they can be erased. */
+/** The values in an event's leaf. Free texts are only in it as salted hashes, so that they can be erased. */
 export interface LeafInput
   extends Pick<
     AuditEvent,

@@ -37,7 +37,7 @@ export interface NoteSigner extends NoteVerifier {
 /** A note whose signatures by known keys are valid. */
 export interface OpenedNote {
   text: string;
-  /** Those of the known keys that have signed it, at least one. */
+  /** The known keys that have signed it, at least one. */
   signedBy: NoteVerifier[];
 }
 

@@ -30,7 +30,7 @@ export function formatProof({ extra, index, hashes, checkpoint }: InclusionProof
   return `${lines.join("\n")}\n\n${checkpoint}`;
 }
 
-/** What a proof says. Fails with ProofError unless it is one to the letter; its checkpoint is not looked at. */
+/** Parses a proof. Fails with a ProofError unless it has exactly the right form. Its checkpoint is not checked. */
 export function parseProof(text: string): InclusionProof {
   const end = text.indexOf("\n\n");
   const [first, ...lines] = (end === -1 ? "" : text.slice(0, end)).split("\n");

@@ -129,7 +129,7 @@ export function consistencyRanges(first: number, second: number): LeafRange[] {
       from = middle;
     }
   }
-  // What is left are leaves of the first tree. If they are all of it, their hash is its root, which is known.
+  // The rest are leaves of the first tree. If they are all its leaves, their hash is its root, which is known.
   if (from > 0) ranges.push({ from, to });
   return ranges.reverse();
 }

@@ -6,7 +6,7 @@ interface Setting<T> {
   value: z.ZodType<T>;
 }
 
-/** What one module can be told, by the names that the code uses. A group of settings is a table in the table. */
+/** The settings of one module, by the names that the code uses. A nested table is a group of settings. */
 interface SettingTable {
   readonly [name: string]: Setting<unknown> | SettingTable;
 }

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 
-/** The span of a request, as far as those need it who don't know how it is exported. */
+/** The span of a request, without the details of its export. */
 export interface RequestSpan {
   /** 32 hexadecimal digits. */
   readonly traceId: string;
@@ -8,7 +8,7 @@ export interface RequestSpan {
   readonly isSampled: boolean;
 }
 
-/** Whom a statement serves. */
+/** The requests that a statement serves. */
 interface Scope {
   /** The request whose trace has the statement's span. */
   owner: RequestSpan;
@@ -18,7 +18,7 @@ interface Scope {
 
 const scopes = new AsyncLocalStorage<Scope | undefined>();
 
-/** Whom a statement that is sent here serves; undefined without a traced request. */
+/** The requests that a statement sent now serves; undefined without a traced request. */
 export function currentScope(): Scope | undefined {
   return scopes.getStore();
 }

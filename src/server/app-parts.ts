@@ -6,7 +6,7 @@ import type { Metrics } from "../metrics.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import type { Tracing } from "./tracing.ts";
 
-/** What the server is made of. The caller passes everything in; nothing is read from the environment. */
+/** The parts of the server. The caller passes everything in; nothing is read from the environment. */
 export interface AppParts {
   config: Pick<
     Config,

@@ -25,8 +25,8 @@ interface Background {
 }
 
 /**
- * Starts everything that runs beside the requests. The returned function stops all of it at once: each job can wait for a
- * database that does not answer, and an operator's stop allows ten seconds in total.
+ * Starts all background jobs. The returned function stops them all at the same time, because each can wait for a database
+ * that does not answer, and a stop may take ten seconds in total.
  */
 export function startBackground(background: Background): () => Promise<void> {
   const { db, keys, log, metrics } = background;

@@ -37,8 +37,8 @@ const GROUPS = 8;
 const GROUPS_OF_A_NETWORK = 4;
 
 /**
- * Whose requests count together: those of one IPv4 address, or of one /64 network of IPv6, in which a single client can
- * have as many addresses as it likes.
+ * The unit whose requests count together: an IPv4 address, or an IPv6 /64 network, because a single client can use all
+ * addresses of such a network.
  */
 export function networkOf(address: string): string {
   const [plain = ""] = address.split("%", 1);

@@ -29,7 +29,8 @@ import type { TracingConfig } from "../config/tracing-settings.ts";
 import type { EndedStatement } from "../db/client.ts";
 import { kindOf } from "../db/statement-kind.ts";
 import { currentScope, type RequestSpan } from "../lib/span-scope.ts";
-import type { SpanCounts, TracedAnswer, Tracing } from "./tracing.ts";
+import type { SpanCounts } from "../state-metrics.ts";
+import type { TracedAnswer, Tracing } from "./tracing.ts";
 
 /** How long the end of the gateway waits for the collector. Milliseconds. */
 const LAST_EXPORT_MS = 2000;
@@ -69,7 +70,7 @@ export function startTracing(
       .merge(detectResources({ detectors: [envDetector] })),
     spanProcessors: [new BatchSpanProcessor(counting(exporter, counts))],
   });
-  // What the SDK says later is about exports: the counts and `onFailure` cover that, without the collector's words.
+  // Later messages of the SDK are about exports. The counts and `onFailure` report those without the collector's text.
   diag.disable();
   return new OpenTelemetry(provider, counts);
 }
@@ -100,7 +101,7 @@ const OWN_FAILURES = new Set(["INTERNAL", "UNAVAILABLE"]);
 
 class OpenTelemetrySpan implements RequestSpan {
   readonly span: Span;
-  /** What the spans of its statements are children of. */
+  /** The parent of the spans of its statements. */
   readonly context: Context;
   readonly traceId: string;
   readonly isSampled: boolean;

@@ -45,10 +45,10 @@ export function addRequestHooks(
   });
 }
 
-/** Of an answer that is read from a file while it is sent: what its streams hold at a time. Bytes. */
+/** The memory of an answer that is sent as a stream. Bytes. */
 const STREAM_BYTES = 192 * 1024;
 
-/** What an answer takes until it is sent. Bytes. */
+/** The memory of an answer until it is sent. Bytes. */
 function sizeOf(payload: unknown): number {
   if (typeof payload === "string") return Buffer.byteLength(payload);
   if (Buffer.isBuffer(payload)) return payload.length;

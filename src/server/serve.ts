@@ -68,11 +68,13 @@ export async function serve(config: Config, say: Say, stop: Stop): Promise<numbe
       stop,
       openDatabase(config, (message) => log.warn(message)),
     );
+    const tracing = config.tracing && (await openTracing(config.tracing, log));
     try {
       const metrics = createMetrics({ usage: () => database.db.usage(), droppedLines: () => droppedLines });
-      return await run({ ...config, maxConnections }, database, { log, metrics, say, stop });
+      return await run({ ...config, maxConnections }, database, { log, metrics, tracing, say, stop });
     } finally {
-      await closeInTime(database.close());
+      // At the same time: each can wait for a server that does not answer.
+      await Promise.all([closeInTime(database.close()), tracing?.close()]);
     }
   } catch (error) {
     if (!(error instanceof StoppedAtStart)) throw error;
@@ -86,7 +88,13 @@ export async function serve(config: Config, say: Say, stop: Stop): Promise<numbe
 async function run(
   config: Config,
   { db, address }: OpenDatabase,
-  { log, metrics, say, stop }: { log: Logger; metrics: Metrics; say: Say; stop: Stop },
+  {
+    log,
+    metrics,
+    tracing,
+    say,
+    stop,
+  }: { log: Logger; metrics: Metrics; tracing: Tracing | undefined; say: Say; stop: Stop },
 ): Promise<number> {
   const state = { draining: false, closed: false };
   await unlessStopped(stop, migrate(address));
@@ -98,7 +106,6 @@ async function run(
   // Some time passes until the next line: a reader of one line, as `head -1`, has gone by then.
   await say(`KYC gateway ${readVersion()} is starting …`);
   const stopBackground = startBackground({ config, db, keys, log, metrics });
-  const tracing = config.tracing && (await openTracing(config.tracing, log));
   if (tracing) metrics.watchSpans(() => tracing.counts);
   let app: FastifyInstance | undefined;
   try {
@@ -130,7 +137,6 @@ async function run(
     });
     await Promise.all([drained, stopBackground()]);
     if (!(await drained)) log.warn("requests that did not end in time were cut");
-    await tracing?.close();
     log.info("stopped");
     return 0;
   } catch (error) {
@@ -140,7 +146,7 @@ async function run(
   }
 }
 
-/** What the database of an earlier release still accepts, and until when, in words. */
+/** Messages about what the database of an earlier release still accepts, and until when. */
 function describeUnreached({ reached }: Keyring): string[] {
   const lines: string[] = [];
   if (!reached.has("numbers_sealed")) {

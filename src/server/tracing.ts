@@ -1,8 +1,9 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { EndedStatement } from "../db/client.ts";
 import type { RequestSpan } from "../lib/span-scope.ts";
+import type { SpanCounts } from "../state-metrics.ts";
 
-/** What a request's span says of it. All of it is from closed sets, or made here: nothing that a client has written. */
+/** The data of a request's span. All values come from closed sets or from the gateway, never from a client. */
 export interface TracedAnswer {
   requestId: string;
   method: string;
@@ -15,15 +16,7 @@ export interface TracedAnswer {
   operation: string | undefined;
 }
 
-/** How many spans of traces that are sampled have ended, and what has become of them so far. */
-export interface SpanCounts {
-  ended: number;
-  exported: number;
-  /** Given up, because the collector did not take them in time. */
-  failed: number;
-}
-
-/** Where the spans go. */
+/** Creates and exports spans. */
 export interface Tracing {
   /** Begins the span of a request, within the trace that its headers name. */
   begin(headers: IncomingHttpHeaders): RequestSpan;

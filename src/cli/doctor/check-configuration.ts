@@ -5,7 +5,7 @@ import { Area, type Finding } from "./finding.ts";
 
 type Env = Record<string, string | undefined>;
 
-/** What the environment says, as far as it can be used. */
+/** The usable part of the configuration. */
 export interface ReadConfiguration {
   findings: Finding[];
   /** The configuration without the variables that have faults: their defaults stand for them. */
@@ -53,7 +53,7 @@ function summarize(env: Env, faults: readonly Finding[]): Finding[] {
   );
   if (faults.length > 0 || hints.length > 0) return hints;
   const set = VARIABLES.filter((name) => env[name] !== undefined && env[name] !== "").length;
-  return [area.ok("variables", `${set} are set, and none has a fault`)];
+  return [area.ok("variables", `${set} set, and none has a fault`)];
 }
 
 /** Whether the documents of PERSISTED_OPERATIONS can be served. */

@@ -128,7 +128,7 @@ export async function checkConnections({ db, isPooled }: Look, config: Config): 
 
 /** A statement that is prepared, and returns which of the server's processes it ran in. */
 const WHERE_AM_I = "select pg_backend_pid() where $1::int = 1";
-/** What the server says of a statement that another of its processes has prepared, and of what comes after it. */
+/** The error codes for a statement that another server process has prepared, and for statements after it. */
 const LOST_STATEMENT = ["26000", "25P02", "42P05"];
 
 /**

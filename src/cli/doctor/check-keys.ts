@@ -14,7 +14,7 @@ import { Area, type Finding, type Stage } from "./finding.ts";
 
 export const keyArea = new Area("keys");
 
-/** The keys as they are configured, and what is to be said of where they come from. Fails with a ConfigError. */
+/** Reads the configured keys, and checks their source. Fails with a ConfigError. */
 export async function readKeys(config: Config): Promise<{ keys: Keyring | null; findings: Finding[] }> {
   requireKeySource(config);
   if (config.encryptionKeys) {
@@ -46,7 +46,7 @@ export async function readKeys(config: Config): Promise<{ keys: Keyring | null; 
   return { keys, findings };
 }
 
-/** What the database says of the keys. Opens no document number. */
+/** Compares the keys with those that are registered in the database. Opens no document number. */
 export async function checkKeys(db: Database, keys: Keyring | null, stage: Stage): Promise<Finding[]> {
   if (stage === "empty") return [keyArea.ok("registered", "no gateway has started on the database yet")];
   const isCurrent = stage === "current";

@@ -4,22 +4,20 @@ import { totalmem } from "node:os";
 import { dirname, resolve } from "node:path";
 import type { Config } from "../../config/config.ts";
 import { hasDatabase } from "../../db/embedded/embedded.ts";
-import { openFilesLimit, roomForConnections } from "../../server/load/open-files.ts";
+import { FEWEST_CONNECTIONS, openFilesLimit, roomForConnections } from "../../server/load/open-files.ts";
 import { Area, type Finding } from "./finding.ts";
 
 export const limits = new Area("limits");
 
 const MIB = 1024 ** 2;
-/** What a loaded gateway takes besides what clients make it hold, and what the embedded database adds. MiB. */
+/** The memory of a loaded gateway without that for its clients, and of the embedded database. MiB. */
 const GATEWAY_MIB = 160;
 const EMBEDDED_MIB = 350;
-/** What the first start takes while it makes the embedded database, on the Node.js version that needs most. MiB. */
+/** The memory of the first start, which creates the embedded database, on the Node.js version that needs most. MiB. */
 const FIRST_START_MIB = 1150;
 /** Below the first, PostgreSQL soon stops; below the second, it is time to make room. MiB. */
 const NO_SPACE_MIB = 100;
 const LITTLE_SPACE_MIB = 1024;
-/** With fewer connections a gateway is of no use. */
-const FEWEST_CONNECTIONS = 16;
 
 /** Open files against MAX_CONNECTIONS and the pool. */
 export function checkFiles(config: Config): Finding {
@@ -33,7 +31,7 @@ export function checkFiles(config: Config): Finding {
   return limits.problem("open files", found, todo);
 }
 
-/** What the configuration lets the process take, against what it may have. */
+/** Compares the memory that the configuration allows with the memory that is available. */
 export function checkMemory({ databaseUrl, dataDir, ...config }: Config): Finding {
   const constrained = process.constrainedMemory?.() || Number.POSITIVE_INFINITY;
   const isConstrained = constrained < totalmem();

@@ -12,7 +12,7 @@ const TABLES = Object.values(tables)
   .filter((one) => is(one, PgTable))
   .map((table) => getTableName(table));
 
-/** What serving needs besides SELECT and INSERT, which it needs of every table. */
+/** The privileges that serving needs in addition to SELECT and INSERT on every table. */
 const MORE: Record<string, readonly string[]> = {
   kycs: ["UPDATE", "DELETE"],
   idempotency_keys: ["UPDATE", "DELETE"],

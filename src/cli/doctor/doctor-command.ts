@@ -29,7 +29,7 @@ export function doctorCommand(): Command {
       if (json) print(JSON.stringify(findings, null, 2));
       else printFindings(findings);
       process.exitCode = hasProblem ? PROBLEM : 0;
-      // What did not end in its time would keep the process.
+      // A check that is still running would keep the process.
       if ([database, keyArea, clocks, limits, folders, network].some(({ isLate }) => isLate)) {
         await printed();
         process.exit();

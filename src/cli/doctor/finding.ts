@@ -8,7 +8,7 @@ export type Stage = "empty" | "behind" | "current" | "unknown";
 /** Problem: it would keep the gateway from starting, or harm it. Warning: it deserves a look, or could not be checked. */
 type State = "ok" | "warning" | "problem";
 
-/** What one check has found, without any secret. */
+/** The result of one check, without any secret. */
 export interface Finding {
   area: string;
   check: string;
@@ -21,7 +21,7 @@ export interface Finding {
 /** How long one check may take. Milliseconds. */
 const CHECK_LIMIT_MS = 8000;
 
-/** What makes the findings of an area. */
+/** Creates the findings of one area. */
 export class Area {
   readonly name: string;
   /** Whether a check has not ended in its time: it may still be under way. */
@@ -43,7 +43,7 @@ export class Area {
     return { area: this.name, check, state: "problem", found, todo };
   }
 
-  /** For what another problem keeps from being checked: it must not look as if it were good. */
+  /** For a check that another problem prevents, so that it does not look as if it had passed. */
   notChecked(check: string, why: string): Finding {
     return this.warning(check, `not checked: ${why}`, "Run this again once that is solved");
   }

@@ -4,9 +4,9 @@ import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Config } from "../../config/config.ts";
 import type { Database } from "../../db/client.ts";
-import { DatabaseError } from "../../db/database-error.ts";
 import { hasDatabase, openEmbedded, pgdataOf, socketPathOf } from "../../db/embedded/embedded.ts";
 import { findLockHolder } from "../../db/embedded/folder-lock.ts";
+import { refusesSettings } from "../../db/open.ts";
 import type { DatabaseAddress } from "../../db/pool/address.ts";
 import { connect } from "../../db/pool/pool.ts";
 
@@ -28,8 +28,6 @@ const STATEMENT_LIMIT_MS = 5000;
 const LIMITS = { statementTimeout: STATEMENT_LIMIT_MS, transactionTimeout: STATEMENT_LIMIT_MS };
 /** A larger database is not copied. Bytes. */
 const LARGEST_COPY = 2 * 1024 ** 3;
-/** How a server or pooler refuses a connection that asks for what it does not know. */
-const PROTOCOL_VIOLATION = "08P01";
 
 /** Opens the configured database; null: there is no embedded one yet. Fails if it can't be reached or opened. */
 export function openForLooking({ databaseUrl, dataDir }: Config): Promise<Look | null> {
@@ -47,8 +45,7 @@ async function lookAtServer(address: DatabaseAddress): Promise<Look> {
     await db.execute("select 1");
     return { db, defaults, isPooled: false, how: "", close };
   } catch (error) {
-    const { cause } = error as { cause?: unknown };
-    if (cause instanceof DatabaseError && cause.code === PROTOCOL_VIOLATION) {
+    if (refusesSettings(error)) {
       return { db: defaults, defaults, isPooled: true, how: "through a pooler", close };
     }
     await close();

@@ -9,7 +9,11 @@ import {
   writeSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
 import { DataDirError } from "./data-dir.ts";
+
+/** How long a taken lock is waited for: `findLockHolder` of another process takes a free one for an instant. Milliseconds. */
+const INSTANT_MS = 50;
 
 /** Another process has the data folder open. */
 export class DataDirInUseError extends Error {
@@ -31,7 +35,10 @@ export async function lockFolder(folder: string): Promise<() => void> {
   const fd = openLockFile(file);
   try {
     if (!fstatSync(fd).isFile()) throw new DataDirError(`${file} is not a plain file: remove it`);
-    if (!tryLock(fd)) throw inUse(folder, readFileSync(fd, "utf8").trim());
+    if (!tryLock(fd)) {
+      await wait(INSTANT_MS);
+      if (!tryLock(fd)) throw inUse(folder, readFileSync(fd, "utf8").trim());
+    }
     ftruncateSync(fd);
     writeSync(fd, `${process.pid}\n`, 0);
   } catch (error) {
@@ -41,7 +48,7 @@ export async function lockFolder(folder: string): Promise<() => void> {
   return () => closeSync(fd);
 }
 
-/** The id of the process that holds a folder, as far as its lock says it; undefined if none does. Nothing is changed. */
+/** The id of the process that has a folder locked, from its lock file; undefined if none has. Nothing is changed. */
 export async function findLockHolder(folder: string): Promise<string | undefined> {
   const file = join(resolve(folder), "lock");
   if (!existsSync(file)) return undefined;

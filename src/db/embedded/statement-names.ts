@@ -5,7 +5,7 @@ const LONGEST_NAME = 43;
 
 /** The names under which one connection's prepared statements are known to the engine, which all connections share. */
 export class StatementNames {
-  /** What all of these names begin with. */
+  /** The prefix of all of these names. */
   readonly prefix: string;
   /** Whether the connection may have left statements in the engine. */
   hasStatements = false;

@@ -80,7 +80,7 @@ class Pool implements Database {
       ...(settings === "at the start" && {
         ...SESSION_SETTINGS,
         statement_timeout: String(this.#statementTimeout),
-        // What was cut off in a transaction would hold its locks for as long as TCP has patience.
+        // A transaction whose connection is lost would hold its locks until TCP gives up.
         idle_in_transaction_session_timeout: String(this.#transactionTimeout + IDLE_GRACE),
       }),
     };
@@ -211,7 +211,7 @@ class Pool implements Database {
     });
   }
 
-  /** Where something goes that was not sent, because its connection did not come about; undefined: it fails. */
+  /** The connection for a statement that was not sent because its connection failed; undefined if the statement fails. */
   #nextFor(connection: Connection, error: unknown, tries: number): Connection | undefined {
     const code = codeOf(error);
     if (connection.servedAt !== undefined) return undefined;
@@ -223,7 +223,7 @@ class Pool implements Database {
     return connection;
   }
 
-  /** What a failure says about the connection that it came from. */
+  /** Replaces or closes a connection if its failure shows that it can't be used. */
   #consider(connection: Connection, error: unknown): void {
     const code = codeOf(error);
     if (code === "CONNECT_TIMEOUT") void this.#connections.discard(connection);

@@ -5,7 +5,7 @@ import type { PersistedOperationsConfig } from "../settings.ts";
 import { readManifest } from "./manifest.ts";
 import type { Validate } from "./validation.ts";
 
-/** What a request asks for, as it was sent: each of its parts can be anything. */
+/** The unchecked parameters of a request: each can be anything. */
 type Params = Record<string, unknown>;
 
 /** The documents that a request can name instead of sending their texts. */
@@ -19,7 +19,7 @@ export interface TrustedDocuments {
   includes(text: string): boolean;
 }
 
-/** Where a request can name its document, besides Apollo's extension: GraphQL over HTTP's way and Relay's two. */
+/** The parameters that can name a document, besides Apollo's extension: that of GraphQL over HTTP, and Relay's two. */
 export const ID_NAMES = ["documentId", "doc_id", "id"];
 /** The total size of the texts that clients have registered by their hashes. Characters. */
 const REGISTERED_SIZE = 1_000_000;

@@ -69,7 +69,7 @@ html, body, #graphiql { height: 100%; margin: 0; }
 `;
 }
 
-/** What the page's script takes from the page. */
+/** The settings that the page's script reads from the page. */
 function settingsOf(files: Assets): object {
   return {
     script: files.path("graphiql.js"),

@@ -9,7 +9,7 @@ import {
   type SelectionSetNode,
 } from "graphql";
 
-/** What a token without `kyc:read` may select of the record that it wrote, and the fields on the way there. */
+/** The fields of a written record that a token without `kyc:read` may select, and the fields that lead to them. */
 const OPEN = new Set(["kyc", "kycEdge", "node", "id", "version", "__typename"]);
 
 /**

@@ -5,7 +5,7 @@ const FILES_OF_GATEWAY = 192;
 /** File descriptors of the embedded database's engine. */
 const FILES_OF_EMBEDDED = 256;
 /** The gateway does not start with fewer connections than this. */
-const FEWEST_CONNECTIONS = 16;
+export const FEWEST_CONNECTIONS = 16;
 
 /** How many files the process may have open (`ulimit -n`); Infinity if there is no limit, or the system does not say. */
 export function openFilesLimit(): number {

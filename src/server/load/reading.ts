@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 
-/** What may be read in one turn of the event loop, in pieces of bodies. Each takes some 2 µs, however small it is. */
+/** The maximum number of pieces of bodies that are read in one turn of the event loop. Each takes about 2 µs. */
 const MOST_PIECES = 8000;
 /** A request takes as long as so many pieces. */
 const PIECES_OF_A_REQUEST = 10;
@@ -14,8 +14,9 @@ const PIECES_OF_A_REQUEST = 10;
 export class Reading {
   readonly #open: Iterable<Socket>;
   readonly #read = new Set<Socket>();
+  /** The sockets that this has paused: Node pauses others if their clients don't read their answers. */
+  readonly #paused = new Set<Socket>();
   #pieces = 0;
-  #isPaused = false;
 
   /** `open` gives the sockets that are open at the time. */
   constructor(open: Iterable<Socket>) {
@@ -39,19 +40,21 @@ export class Reading {
   }
 
   #pause(socket: Socket): void {
-    // Whoever takes a body resumes its socket, after all of them were paused.
+    const isFirst = this.#paused.size === 0;
+    // Again, if it is paused already: reading a body resumes its socket.
+    this.#pauseOne(socket);
+    if (isFirst) for (const each of this.#open) this.#pauseOne(each);
+  }
+
+  #pauseOne(socket: Socket): void {
+    if (!socket.isPaused()) this.#paused.add(socket);
     socket.pause();
-    if (this.#isPaused) return;
-    this.#isPaused = true;
-    for (const each of this.#open) each.pause();
   }
 
   readonly #endTurn = (): void => {
-    if (this.#isPaused) {
-      for (const each of this.#open) if (!this.#read.has(each)) each.resume();
-      for (const each of this.#read) each.resume();
-    }
-    this.#isPaused = false;
+    for (const each of this.#paused) if (!this.#read.has(each)) each.resume();
+    for (const each of this.#paused) if (this.#read.has(each)) each.resume();
+    this.#paused.clear();
     this.#pieces = 0;
     this.#read.clear();
   };

@@ -118,3 +118,9 @@ test("a lock that is a link or no file is refused, and what the link leads to is
   mkdirSync(lock);
   await expect(lockFolder(folder)).rejects.toThrow();
 });
+
+test("a lock that another process takes for an instant, as doctor does, does not refuse a start", async () => {
+  const release = await lockFolder(folder);
+  setTimeout(release, 5);
+  (await lockFolder(folder))();
+});

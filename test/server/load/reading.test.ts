@@ -1,8 +1,9 @@
 import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
-import { connect, type Socket } from "node:net";
+import { connect, Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { Reading } from "../../../src/server/load/reading.ts";
 import { createTestApp, type TestApp } from "../../support/app.ts";
 
 const CHUNKS = 60_000;
@@ -90,3 +91,13 @@ test("a turn begins a part of the requests that come at once, whatever they ask 
   expect(most).toBeLessThan(sockets.length);
   for (const answer of answers) expect(await answer).toMatch(/^HTTP\/1\.1 (200|401|404) /);
 }, 30_000);
+
+test("a socket that was paused for another reason stays paused when the turn is over", async () => {
+  const [sender, slowReader] = [new Socket(), new Socket()];
+  slowReader.pause();
+  const reading = new Reading([sender, slowReader]);
+  for (let n = 0; n < 10_000; n++) reading.onPiece(sender);
+  expect([sender.isPaused(), slowReader.isPaused()]).toEqual([true, true]);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect([sender.isPaused(), slowReader.isPaused()]).toEqual([false, true]);
+});
