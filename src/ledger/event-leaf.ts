@@ -5,7 +5,7 @@ import type { AuditEvent } from "../audit/event.ts";
 const VERSION = "kyc-gateway event v1";
 
 /** Bytes of the random salt of a hashed text. */
-const SALT_LENGTH = 16;
+export const SALT_LENGTH = 16;
 
 /** What the leaf of an event is made of. Of free texts it has the salted hashes alone, so that they can be erased. */
 export interface LeafInput
