@@ -48,7 +48,7 @@ export interface PoolUsage {
 export interface Database extends Executor {
   /** Limits the statements in progress. Code that delays a statement takes a place for it. */
   readonly queue: StatementQueue;
-  /** Runs statements even if the queue is full. Only for the few statements that check the database's state. */
+  /** Runs statements even if the queue is full. Only for a few statements: those that check the database's state or seal events. */
   readonly urgent: Executor;
   usage(): PoolUsage;
   /** From now on this observer, and no other one, gets what ends and what has waited. */

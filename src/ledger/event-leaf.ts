@@ -5,7 +5,7 @@ import type { AuditEvent } from "../audit/event.ts";
 const VERSION = "kyc-gateway event v1";
 
 /** Bytes of the random salt of a hashed text. */
-const SALT_LENGTH = 16;
+export const SALT_LENGTH = 16;
 
 /** The values in an event's leaf. Free texts are only in it as salted hashes, so that they can be erased. */
 export interface LeafInput

@@ -5,6 +5,7 @@ import type { Database } from "../db/client.ts";
 import { startSweep } from "../idempotency/sweep.ts";
 import { endPlainNumbers, sealPlainNumbers } from "../kyc/number/sealed-numbers.ts";
 import { startCensus } from "../kyc/record-census.ts";
+import { startSealer } from "../ledger/seal.ts";
 import type { Metrics } from "../metrics.ts";
 import { watchKeyFile } from "../sealing/key-watch.ts";
 import type { Keyring } from "../sealing/keyring.ts";
@@ -49,6 +50,7 @@ export function startBackground(background: Background): () => Promise<void> {
       onFailure: (err) => log.warn({ err }, "the milestones of the database could not be read"),
     }),
     startSweep({ db, log }),
+    startSealer({ db, log }),
   ];
   return async () => {
     await Promise.all(stops.map((stop) => stop()));

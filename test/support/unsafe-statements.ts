@@ -5,9 +5,11 @@ const SAFE = [
   /^create (or replace )?function /i,
   /^create (unique )?index concurrently /i,
   // A column that may be null, or has a constant: the table is not written anew, and old inserts go on.
-  /^alter table "\w+" add column "\w+" (?!\w*serial)[a-z]+(\(\d+\))?( with time zone)?(\[\])?( collate "\w+")?$/i,
+  /^alter table "\w+" add column "\w+" (?!\w*serial)"?[a-z][a-z\d]*"?(\(\d+\))?( with time zone)?(\[\])?( collate "\w+")?$/i,
   /^alter table "\w+" add column "\w+" (?!\w*serial)[a-z]+(\(\d+\))?( default ('[^']*'|-?\d+|true|false))( not null)?$/i,
   /^alter table "\w+" alter column "\w+" drop not null$/i,
+  // What is there stays as it is, and old inserts get the value without knowing of it.
+  /^alter table "\w+" alter column "\w+" set default \S+$/i,
   // It holds for what is written from now on; what is there is looked through by another migration, without a lock.
   /^alter table "\w+" add constraint "\w+" check \(.*\) not valid$/is,
   /^alter table "\w+" validate constraint "\w+"$/i,

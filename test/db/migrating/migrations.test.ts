@@ -62,6 +62,8 @@ test.each([
   ['ALTER TABLE "kycs" ADD COLUMN "note" text DEFAULT \'none\' NOT NULL'],
   ['ALTER TABLE "kycs" ADD COLUMN "count" integer DEFAULT 0 NOT NULL'],
   ['ALTER TABLE "kycs" ALTER COLUMN "document_number" DROP NOT NULL'],
+  ['ALTER TABLE "kycs" ADD COLUMN "written_in" "xid8"'],
+  ['ALTER TABLE "kycs" ALTER COLUMN "written_in" SET DEFAULT pg_current_xact_id()'],
   ['ALTER TABLE "kycs" ADD CONSTRAINT "positive" CHECK ("version" > 0) NOT VALID'],
   ['ALTER TABLE "kycs" VALIDATE CONSTRAINT "positive"'],
   ['ALTER TYPE "public"."document_type" ADD VALUE \'card\''],

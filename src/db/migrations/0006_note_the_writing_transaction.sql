@@ -1,0 +1,1 @@
+ALTER TABLE "audit_events" ALTER COLUMN "written_in" SET DEFAULT pg_current_xact_id();
