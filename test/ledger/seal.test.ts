@@ -2,9 +2,10 @@ import { setTimeout as wait } from "node:timers/promises";
 import postgres from "postgres";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Executor } from "../../src/db/client.ts";
+import { look } from "../../src/ledger/progress-store.ts";
 import { sealOnce, startSealer } from "../../src/ledger/seal.ts";
 import { writeEntries } from "../../src/ledger/store.ts";
-import { findNewEvents, look } from "../../src/ledger/unsealed-store.ts";
+import { findNewEvents } from "../../src/ledger/unsealed-store.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { createTestDatabase, joinTestDatabase } from "../support/database.ts";
 import { faultsOf, sealAll, sealedEvents, writeEvents } from "../support/ledger.ts";
@@ -112,7 +113,9 @@ test("a sealer that was overtaken, for however long it had stopped, writes nothi
   await sealAll(database.db);
   await writeEvents(database.db, "acme", names(0, 3));
   const found = await look(database.db);
-  const [event] = await findNewEvents(database.db, found, 1);
+  const {
+    events: [event],
+  } = await findNewEvents(database.db, found, 1);
   await sealAll(database.db);
   const entry = {
     ...{ accountId: "acme", position: 3, sequence: event?.sequence ?? 0, leafHash: Buffer.alloc(32) },
