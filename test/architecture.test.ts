@@ -45,7 +45,7 @@ const MAX_LINES = 250;
 /** Files that may be longer, each with the reason. */
 const LONG_FILES: Record<string, string> = {};
 
-/** What the repository has at its top. */
+/** The top level of the repository. */
 const TOP_LEVEL = [
   ...[".ci", ".dockerignore", ".env.example", ".gitignore", ".npmrc", "CHANGELOG.md", "CONTRIBUTING.md"],
   ...["LICENSE", "README.md", "SECURITY.md", "bench", "biome.json", "build.mjs", "deploy", "dev.mjs", "docs"],

@@ -143,7 +143,7 @@ describe("the reason of a token that may not see the number", () => {
   beforeAll(async () => {
     clerk = await gateway.token("acme", ["kyc:write", "kyc:delete"]);
   });
-  /** What the trail has of the reasons of a change and of the deletion. */
+  /** The reasons of a change and of the deletion in the trail. */
   async function reasonsOf(documentNumber: string, reason: string): Promise<unknown> {
     const id = await createRecord(gateway, token, { documentNumber });
     const headers = { "kyc-reason": Buffer.from(reason).toString("latin1") };
@@ -155,7 +155,7 @@ describe("the reason of a token that may not see the number", () => {
     return changed?.reason;
   }
 
-  // What the mask hides of this number is eight characters long, hyphen included.
+  // The hidden part of this number has eight characters, including the hyphen.
   test.each([
     ["for ab-123456789, and AB-123456789", "fo• ••-•••••6789, an• ••-•••••6789"],
     ["for ab-123056789, and XY-999996789", "fo• ••-•••••6789, an• ••-•••••6789"],

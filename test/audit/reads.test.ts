@@ -126,7 +126,7 @@ test("where the event can't be written, the answer is UNAVAILABLE and has no num
       expect(answer.headers["retry-after"]).toBe("1");
       expect(answer.body).not.toContain(goodInput.documentNumber);
     }
-    // What shows no number needs no event.
+    // An answer without a number needs no event.
     expect((await gateway.graphql(token, "{ kycs { totalCount } }")).status).toBe(200);
   } finally {
     await gateway.db.execute("alter table audit_events_away rename to audit_events");

@@ -16,7 +16,7 @@ let verify: VerifyJwt;
 
 /** A gateway that has asked for nothing yet; both of its clocks are `time`. */
 function createVerifier(claims: Partial<JwtConfig> = {}) {
-  // What ends after its test is none of the next one's.
+  // Requests that end after their test must not affect the next one.
   const heard = failures;
   return createJwtVerifier(
     {

@@ -10,7 +10,7 @@ interface Key {
   number: number;
 }
 
-/** A database that nothing is asked of: reads are told apart by it, and only by it. */
+/** A database that gets no statement: reads are distinguished only by their database. */
 const database = (queue = new StatementQueue()) => ({ queue }) as Database;
 
 /** A reader that answers when it is let, and what it was asked. */

@@ -48,7 +48,7 @@ beforeAll(async () => {
       cursor,
       customer: node.customerId,
       createdAt: Date.parse(node.createdAt as string),
-      // Both ends and some of the middle are gone by the time that pages are read.
+      // Both ends and some in the middle are deleted before pages are read.
       deleted: index % 5 === 0 || index === 27,
     }),
   );

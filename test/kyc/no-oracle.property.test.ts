@@ -8,7 +8,7 @@ import type { Scope } from "../../src/auth/scopes.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { createRecord } from "../support/records.ts";
 
-/** What is guessed. */
+/** The guessed number. */
 const GUESS = "ABC1234567";
 /** The number of a record for which the guess is right, and of one with the same mask for which it is wrong. */
 const NUMBERS = [GUESS, "XYZ9994567"];

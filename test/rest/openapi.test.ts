@@ -18,7 +18,7 @@ afterAll(() => gateway.close());
 // biome-ignore lint/suspicious/noExplicitAny: the document's shape is its own standard's
 type Document = any;
 
-/** What the strictest rules say of a document, with nothing fetched. */
+/** The findings of the strictest rules about a document, without network access. */
 async function lint(document: Document): Promise<string[]> {
   const config = await createConfig({
     extends: ["recommended-strict"],
@@ -46,7 +46,7 @@ test("the document is served without a token, and is nothing that a browser gues
   expect(answer.json()).toEqual(JSON.parse(JSON.stringify(createOpenapi())));
 });
 
-/** What `spectral:oas` says of a document. */
+/** The findings of `spectral:oas` about a document. */
 async function lintAsSpectral(document: Document): Promise<string[]> {
   const linter = new spectral.Spectral();
   linter.setRuleset(rulesets.oas as spectral.RulesetDefinition);

@@ -32,7 +32,7 @@ interface ListedToken {
   expires: string | null;
   revoked: string | null;
 }
-/** What of a database's URL opens nothing. */
+/** The parts of a database's URL that are not secret. */
 const addressOf = ({ DATABASE_URL = "" }: Env) => DATABASE_URL.replace(/^.*@/, "");
 
 async function listTokens(env: Env, ...args: string[]): Promise<ListedToken[]> {

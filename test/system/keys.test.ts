@@ -109,7 +109,7 @@ describe.each(ENGINES)("on %s", (engine) => {
       const both = { ...env, ENCRYPTION_KEYS: `${newestKey},${oldKey}` };
       gateway = await startGateway(both);
       sql = openSql(both);
-      // What is plain is sealed by the start alone.
+      // Plain numbers are sealed only at the start.
       await expect.poll(() => plainLeft(sql), { timeout: 30_000 }).toBe(0);
       expect(await sealedUnder(sql, "new")).toBe(10);
       const writing = keepWriting(createClient(gateway.url, token));

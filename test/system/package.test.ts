@@ -9,7 +9,7 @@ import { type Gateway, later, listening, ROOT, start, temporaryFolder, tidyUp } 
 
 const execute = promisify(execFile);
 
-/** What the npm that runs the tests says of their own project would lead another npm there. */
+/** Variables of the npm that runs the tests: they would make another npm use the tests' own project. */
 const cleanEnv = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^npm_(?!config_registry$)/i.test(name)),
 );
@@ -37,7 +37,7 @@ beforeAll(async () => {
   folder = join(destination, "an empty folder");
   await mkdir(folder);
   const tarball = join(destination, packed.filename);
-  // Whatever the registry's copies on this machine lack comes from the registry itself.
+  // Packages that are not in the local cache come from the registry.
   const options = ["--prefer-offline", "--no-audit", "--no-fund", "--engine-strict"];
   await execute("npm", ["install", ...options, tarball], { cwd: folder, env: cleanEnv });
 }, 300_000);

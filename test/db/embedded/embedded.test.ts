@@ -29,7 +29,7 @@ const IDLE_TRANSACTION_MS = 600;
 const ARRIVAL_MS = 40;
 
 const DEPTH = 50_000;
-/** What ends the engine instead of failing. */
+/** A statement that ends the engine instead of failing. */
 const CRASH = query(`select '${"[".repeat(DEPTH)}${"]".repeat(DEPTH)}'::jsonb`);
 
 const folder = mkdtempSync(join(tmpdir(), "embedded-"));
@@ -361,7 +361,7 @@ describe("a client that goes away", () => {
   });
 });
 
-/** What keeps the engine busy for longer than any test lasts. */
+/** A statement that keeps the engine busy for longer than any test. */
 const ENDLESS = query("select count(*) from generate_series(1, 1000000000000)");
 
 describe("a statement that takes long", () => {
@@ -514,7 +514,7 @@ describe("from opening to closing", () => {
   }, 60_000);
 });
 
-/** What a killed process leaves behind: a socket file that nobody listens on. */
+/** Leaves a socket file without a listener, as a killed process does. */
 async function leaveSocketFile(path: string): Promise<void> {
   const moved = `${path}.moved`;
   const server = createServer().listen(moved);

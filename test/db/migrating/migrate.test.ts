@@ -26,7 +26,7 @@ const insert = (client: postgres.Sql | postgres.TransactionSql, id: string) =>
   client`insert into kycs values ('acme', ${id}, 'c', 'pending', 'visa', 'n', now(), now(), 1)`;
 const stateOfIndex = async () => (await findPending(database.db, future)).indexes[0]?.state ?? "valid";
 
-/** Keeps a transaction with a write to the records open until it is told to end. */
+/** Keeps a transaction with a write to the records open until the returned function is called. */
 async function holdWrite(): Promise<() => Promise<void>> {
   let release = () => {};
   const released = new Promise<void>((resolve) => {
