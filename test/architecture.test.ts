@@ -142,7 +142,7 @@ test(`no file of src has more than ${MAX_LINES} lines without a reason`, () => {
   expect(long).toEqual(Object.keys(LONG_FILES));
 });
 
-test("the repository has at its top what belongs there, and nothing else", () => {
+test("the top level of the repository has the listed files and folders, and nothing else", () => {
   const top = new Set(list().map((file) => file.split("/")[0]));
   expect([...top].sort()).toEqual([...TOP_LEVEL].sort());
 });

@@ -58,7 +58,7 @@ function expectOncePerKey(sent: { ask: Ask; answer: WriteAnswer }[]): void {
   }
 }
 
-test("whoever sends creates with equal keys, through whichever replica and surface, makes one record a key", async () => {
+test("creates with equal keys, through any replica and surface, make one record for each key", async () => {
   await fc.assert(
     fc.asyncProperty(asks, async (wanted) => {
       const gateway = replicas[0] as TestApp;
@@ -81,7 +81,7 @@ test("whoever sends creates with equal keys, through whichever replica and surfa
   );
 });
 
-test("whoever sends changes of one record with equal keys makes one version a key, and none is lost", async () => {
+test("changes of one record with equal keys make one version for each key, and none is lost", async () => {
   await fc.assert(
     fc.asyncProperty(asks, async (wanted) => {
       const gateway = replicas[0] as TestApp;
@@ -138,7 +138,7 @@ test("of changes of one version with differing keys one is made, and each key an
   );
 });
 
-test("whoever deletes with equal keys while others change and repeat leaves nothing of the record in the ledger", async () => {
+test("deletes with equal keys, while others change and repeat, leave nothing of the record in the ledger", async () => {
   await fc.assert(
     fc.asyncProperty(asks, async (wanted) => {
       const gateway = replicas[0] as TestApp;

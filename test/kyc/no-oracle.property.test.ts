@@ -175,7 +175,7 @@ test.each([
   },
 );
 
-test("whoever may see numbers sees the difference", async () => {
+test("a token that may see numbers sees the difference", async () => {
   const steps = [graphql(UPDATE, { documentNumber: GUESS })];
   const shown = [];
   for (const number of NUMBERS) shown.push(await show(steps, number, full, false));

@@ -225,7 +225,7 @@ describe("parameters", () => {
 });
 
 describe("every fault is named at once", () => {
-  test("where required fields lack", async () => {
+  test("if required fields are missing", async () => {
     const answer = await call("POST", "/v1/kyc");
     expect(faultOf(answer, "missing")).toEqual([
       "customer_id",

@@ -200,7 +200,7 @@ describe("a restoration", () => {
     await runCli(["backup", file], env);
   });
 
-  test("is refused while a gateway runs, and where there is a database", async () => {
+  test("is refused while a gateway runs, and if there is a database already", async () => {
     const running = await runCli(["restore", file], env);
     expect(running).toMatchObject({ code: 1, stderr: expect.stringContaining("in use by the process") });
     const target = await newEnv();

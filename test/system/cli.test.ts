@@ -144,7 +144,7 @@ test("token create says that numbers will be masked only if the token reads reco
   await tidyUp();
 });
 
-describe("where no gateway has been yet", () => {
+describe("before the first gateway", () => {
   const COMMANDS = [
     ["token", "list"],
     ["token", "revoke", "tok_1"],

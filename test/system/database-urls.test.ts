@@ -149,7 +149,7 @@ const ROWS: Record<string, Row> = {
   ],
 };
 
-describe("a database URL leads where it leads psql", () => {
+describe("a database URL connects to the same server as in psql", () => {
   test.each(Object.keys(ROWS))("%s", async (name) => {
     const row = ROWS[name]?.({ password: url.password, port: url.port, folder });
     const [address, env] = typeof row === "string" ? [row, {}] : (row ?? ["", {}]);

@@ -75,7 +75,7 @@ test("the package holds what was built, and no source, test, token or data", () 
   );
 });
 
-test("the package has what each link of its documents leads to, and nothing of a source that is gone", async () => {
+test("the package has what each link of its documents leads to, and nothing of a source that no longer exists", async () => {
   const paths = packed.files.map(({ path }) => path);
   const documents = paths.filter((path) => /^(docs\/)?\w+\.md$/.test(path));
   expect(documents.length).toBeGreaterThan(5);

@@ -133,7 +133,7 @@ describe.concurrent("a gateway that can't finish what it was asked", () => {
     expect(gateway.stdout()).toContain("were cut");
   });
 
-  test("stops in time when its database is gone", async () => {
+  test("stops in time if its database has disappeared", async () => {
     const { env, cut } = await cuttableDatabase();
     const gateway = await startGateway(env);
     await cut();

@@ -66,7 +66,7 @@ test("replicas that migrate an empty database at once all succeed, and each migr
   expect(await stateOfIndex()).toBe("valid");
 });
 
-test("what is pending is told by name, until it is there", async () => {
+test("what is pending is reported by name, until it is there", async () => {
   const before = await findPending(database.db, future);
   expect(before.migrations.map(({ name }) => name)).toEqual(["9999_future"]);
   expect(before.indexes).toEqual([{ ...FUTURE_INDEX, state: "missing" }]);
