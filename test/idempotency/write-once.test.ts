@@ -498,21 +498,26 @@ describe("on REST", () => {
     expect((await first).statusCode).toBe(200);
   });
 
-  test.each(["", "k".repeat(256), "a\tb"])("a bad key is reported with every other fault: %j", async (key) => {
-    const answer = await gateway.rest(token, "POST", "/v1/kyc", {
-      form: { customer_id: "" },
-      headers: { "idempotency-key": key },
-    });
-    expect(answer.statusCode).toBe(400);
-    const { error } = answer.json();
-    expect(error).toMatchObject({
-      type: "invalid_request_error",
-      code: "parameter_invalid",
-      param: "Idempotency-Key",
-    });
-    expect(error.message).toContain("Idempotency-Key must have 1 to 255 printable characters; customer_id ");
-    expect(error.message).toContain("document_number");
-  });
+  test.each(["", "k".repeat(256), "a\tb"])(
+    "a bad key is reported with every other fault: %j",
+    async (key) => {
+      const answer = await gateway.rest(token, "POST", "/v1/kyc", {
+        form: { customer_id: "" },
+        headers: { "idempotency-key": key },
+      });
+      expect(answer.statusCode).toBe(400);
+      const { error } = answer.json();
+      expect(error).toMatchObject({
+        type: "invalid_request_error",
+        code: "parameter_invalid",
+        param: "Idempotency-Key",
+      });
+      expect(error.message).toContain(
+        "Idempotency-Key must have 1 to 255 printable characters; customer_id ",
+      );
+      expect(error.message).toContain("document_number");
+    },
+  );
 
   test("what only reads ignores the key, however bad it is", async () => {
     expect(
