@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { AuditEvent } from "../audit/event.ts";
 
 /** The first line of every leaf: a leaf of another form has another line here. */
@@ -52,7 +52,7 @@ export function toLeaf(event: LeafInput): string {
 /** SHA-256 of the salt and the text in UTF-8. Without the salt the text can't be guessed from it. */
 export function saltedHash(salt: Uint8Array, text: string): Buffer {
   if (salt.length !== SALT_LENGTH) throw new Error(`a salt has ${SALT_LENGTH} bytes, not ${salt.length}`);
-  return createHash("sha256").update(salt).update(text, "utf8").digest();
+  return hash("sha256", Buffer.concat([salt, Buffer.from(text)]), "buffer");
 }
 
 const PLAIN = /^[\w.~-]*$/;

@@ -116,11 +116,12 @@ async function sealAll(
   const known = accountIds.length > 0 ? await findHeads(db, accountIds) : [];
   const heads = new Map(known.map((head) => [head.accountId, head]));
   const nodes: Node[] = [];
-  const entries = events.map((event) => {
+  const salts = randomBytes(events.length * 2 * SALT_LENGTH);
+  const entries = events.map((event, index) => {
     const { accountId } = event;
     const head = heads.get(accountId) ?? { accountId, ...emptyFrontier() };
     heads.set(accountId, head);
-    const entry = toEntry(event, head.size);
+    const entry = toEntry(event, head.size, salts.subarray(index * 2 * SALT_LENGTH));
     append(head, entry.leafHash, ({ level, index }, hash) => {
       if (level > 0 && level % STORED_LEVELS === 0) nodes.push({ accountId, level, index, hash });
     });
@@ -129,10 +130,11 @@ async function sealAll(
   return { entries, nodes, heads: [...heads.values()] };
 }
 
-function toEntry(event: UnsealedEvent, position: number): Entry {
+/** Of `salts`, which are random, it uses the first two. */
+function toEntry(event: UnsealedEvent, position: number, salts: Buffer): Entry {
   const { accountId, sequence, tokenName, reason } = event;
-  const tokenNameSalt = randomBytes(SALT_LENGTH);
-  const reasonSalt = reason === null ? null : randomBytes(SALT_LENGTH);
+  const tokenNameSalt = salts.subarray(0, SALT_LENGTH);
+  const reasonSalt = reason === null ? null : salts.subarray(SALT_LENGTH, 2 * SALT_LENGTH);
   const reasonHash = reasonSalt && saltedHash(reasonSalt, reason as string);
   const tokenNameHash = saltedHash(tokenNameSalt, tokenName);
   const leafHash = hashLeaf(toLeaf({ ...event, position, tokenNameHash, reasonHash }));

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash as digest } from "node:crypto";
 
 // The Merkle tree of RFC 6962, section 2.1. Sizes and indexes are safe integers: bit operators would cut them to 32 bits.
 
@@ -8,16 +8,16 @@ const LEAF_PREFIX = Buffer.of(0);
 const NODE_PREFIX = Buffer.of(1);
 
 /** The root of a tree without leaves. */
-export const EMPTY_ROOT: Buffer = createHash("sha256").digest();
+export const EMPTY_ROOT: Buffer = digest("sha256", "", "buffer");
 
 /** The hash of a leaf. */
 export function hashLeaf(data: string | Uint8Array): Buffer {
-  return createHash("sha256").update(LEAF_PREFIX).update(data).digest();
+  return digest("sha256", Buffer.concat([LEAF_PREFIX, Buffer.from(data)]), "buffer");
 }
 
 /** The hash of a node from those of its two children. */
 function hashChildren(left: Buffer, right: Buffer): Buffer {
-  return createHash("sha256").update(NODE_PREFIX).update(left).update(right).digest();
+  return digest("sha256", Buffer.concat([NODE_PREFIX, left, right]), "buffer");
 }
 
 /** A complete subtree: it holds the leaves from `index * 2 ** level` on, `2 ** level` of them. */
