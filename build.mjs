@@ -1,5 +1,6 @@
-// Makes dist: the gateway in a few files, and what it reads besides its own code. It runs before every `npm start`, also
-// of several at once: one builds while the others wait, and what is there already is not touched.
+// Makes dist: the gateway with its libraries in a few files, and what it reads besides code. With the libraries' own
+// hundreds of files a start would take a third longer. This runs before every `npm start`, also of several at once: one
+// builds while the others wait, and what is there already is not touched.
 import {
   chmodSync,
   copyFileSync,
@@ -14,7 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
-import { isAbsolute, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
@@ -23,26 +24,23 @@ import { rolldown } from "rolldown";
 
 const at = (path) => new URL(path, import.meta.url);
 
-/** Libraries that become part of the gateway's own files: of hundreds of small files each start would read every one. */
-const BUNDLED =
-  /^(zod|drizzle-orm|postgres|prom-client|graphql-scalars|@pothos\/[\w-]+|@opentelemetry\/[\w-]+)(\/|$)/;
-
-/** What these libraries load is bundled with them; but there may be one graphql-js alone. */
-function staysOutside(id, importer = "") {
-  if (id.startsWith(".") || isAbsolute(id)) return false;
-  if (id.startsWith("\0")) return false;
-  return id === "graphql" || !(BUNDLED.test(id) || importer.includes("/node_modules/"));
-}
+/** Libraries with more than code: a program or machine code that they load from their own folders. */
+const SEPARATE = /^(@electric-sql\/pglite|fs-native-extensions)(\/|$)/;
 
 /**
- * prom-client loads OpenTelemetry's API for exemplars, which the gateway's metrics do not have: a gateway without a
- * collector loads no code of it.
+ * What libraries load and the gateway does not use. Each start would read it. prom-client loads OpenTelemetry's API for
+ * exemplars, and no metric has them. Fastify loads compilers of JSON schemas, and no route has one.
  */
-const WITHOUT_EXEMPLARS = {
-  name: "prom-client without exemplars",
+const UNUSED = [
+  { importer: /\/prom-client\//, id: /^@opentelemetry\/api$/ },
+  { importer: /\/fastify\//, id: /^@fastify\/(ajv-compiler|fast-json-stringify-compiler)$/ },
+];
+
+const WITHOUT_UNUSED = {
+  name: "without what is not used",
   resolveId: (id, importer = "") =>
-    id === "@opentelemetry/api" && importer.includes("/prom-client/") ? "\0no-exemplars" : null,
-  load: (id) => (id === "\0no-exemplars" ? "export {};" : null),
+    UNUSED.some((one) => one.id.test(id) && one.importer.test(importer)) ? "\0unused" : null,
+  load: (id) => (id === "\0unused" ? "export {};" : null),
 };
 
 /** Leaves in dist the gateway, and the thread of its embedded engine. */
@@ -51,8 +49,8 @@ async function bundle() {
     cwd: fileURLToPath(at(".")),
     input: { cli: "src/cli/main.ts", "engine-worker": "src/db/embedded/engine-worker.ts" },
     platform: "node",
-    external: staysOutside,
-    plugins: [WITHOUT_EXEMPLARS],
+    external: SEPARATE,
+    plugins: [WITHOUT_UNUSED],
     // Of libraries without `exports`, the form of which only what is used gets into the bundle.
     resolve: { mainFields: ["module", "main"] },
   });

@@ -22,7 +22,8 @@ const ajv = new Ajv2020({ allErrors: true });
 addFormats.default(ajv);
 ajv.addVocabulary(Object.keys(document));
 ajv.addSchema(document, "openapi", false, false);
-const validate = (pointer: string, value: unknown) => ajv.getSchema(`openapi#/${pointer}`)?.(value) as boolean;
+const validate = (pointer: string, value: unknown) =>
+  ajv.getSchema(`openapi#/${pointer}`)?.(value) as boolean;
 const allowsBody = (schema: string, body: object) => validate(`components/schemas/${schema}`, body);
 
 const NEW = {
