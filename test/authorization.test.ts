@@ -195,9 +195,24 @@ function all(rule: RouteRule, url: string, ...methods: string[]): Record<string,
 }
 
 const SECRET = "SECRET-OF-ACME";
-const COMBINATIONS = Array.from({ length: 2 ** SCOPES.length }, (_, bits) =>
-  SCOPES.filter((_scope, index) => bits & (1 << index)),
-);
+const rulesOf = (table: object): Scope[][] =>
+  Object.values(table).flatMap((rule: RouteRule | FieldRule | FindingRule) =>
+    typeof rule === "object" ? [[rule.needs, "shows" in rule ? (rule.shows ?? []) : []].flat()] : [],
+  );
+
+/**
+ * None, all, each scope alone, each one missing, and what each rule needs alone: a check that does as its rule says with
+ * these does so with every other combination, too, unless one scope takes away what another one gives.
+ */
+const COMBINATIONS: Scope[][] = [
+  ...new Map(
+    [
+      ...[[], [...SCOPES], ...SCOPES.map((scope) => [scope])],
+      ...SCOPES.map((scope) => SCOPES.filter((other) => other !== scope)),
+      ...[ROOT_FIELDS, FINDING_INPUTS, FINDING_PARAMETERS, ROUTES].flatMap(rulesOf),
+    ].map((scopes: Scope[]) => [scopes.toSorted().join(), scopes]),
+  ).values(),
+];
 
 let gateway: TestApp;
 let owner: string;

@@ -3,18 +3,28 @@ import tab from "@bomb.sh/tab/commander";
 import { Command } from "commander";
 import { awaitStop } from "../server/stop-signal.ts";
 import { readVersion } from "../version.ts";
-import { backupCommands } from "./backup-commands.ts";
-import { readConfig } from "./command.ts";
-import { demoCommand } from "./demo-command.ts";
-import { doctorCommand } from "./doctor/doctor-command.ts";
-import { keysCommands } from "./keys-commands.ts";
-import { linkCommand } from "./link-command.ts";
-import { migrateCommand } from "./migrate-command.ts";
 import { print, printed } from "./print.ts";
-import { report } from "./report.ts";
-import { completeScopes, tokenCommands } from "./token-commands.ts";
 
-function createProgram(): Command {
+/** The commands besides `serve` and `schema`, in the order of the help. The code of a command is loaded if it is needed. */
+const COMMANDS: readonly { names: readonly string[]; load: () => Promise<Command[]> }[] = [
+  { names: ["migrate"], load: async () => [(await import("./migrate-command.ts")).migrateCommand()] },
+  { names: ["doctor"], load: async () => [(await import("./doctor/doctor-command.ts")).doctorCommand()] },
+  { names: ["demo"], load: async () => [(await import("./demo-command.ts")).demoCommand()] },
+  { names: ["token"], load: async () => [(await import("./token-commands.ts")).tokenCommands()] },
+  { names: ["link"], load: async () => [(await import("./link-command.ts")).linkCommand()] },
+  { names: ["keys"], load: async () => [(await import("./keys-commands.ts")).keysCommands()] },
+  { names: ["backup", "restore"], load: async () => (await import("./backup-commands.ts")).backupCommands() },
+];
+
+/** The commands that these arguments of the program can need: one if they begin with its name, otherwise all. */
+async function loadCommands([name = ""]: readonly string[]): Promise<Command[]> {
+  if (name === "serve" || name === "schema") return [];
+  const named = COMMANDS.filter(({ names }) => names.includes(name));
+  const loaded = await Promise.all((named.length > 0 ? named : COMMANDS).map(({ load }) => load()));
+  return loaded.flat();
+}
+
+async function createProgram(args: readonly string[]): Promise<Command> {
   const program = new Command("kyc-gateway")
     .description(
       "A GraphQL and REST API for KYC records on PostgreSQL. Settings are environment variables: see docs/configuration.md.",
@@ -22,23 +32,7 @@ function createProgram(): Command {
     .version(readVersion(), "-V, --version", "print the release")
     .exitOverride()
     .showHelpAfterError();
-  program
-    .command("serve")
-    .description("run the gateway")
-    .action(async () => {
-      // Before anything else: without a listener, the first process of a container ignores signals.
-      const stop = awaitStop();
-      // graphql-js reads it once, when it is loaded: without it each check of a type looks for second copies of itself.
-      process.env.NODE_ENV ??= "production";
-      const { serve } = await import("../server/serve.ts");
-      const say = async (...lines: string[]) => {
-        for (const line of lines) print(line);
-        await printed();
-      };
-      const code = await serve(readConfig(), say, stop);
-      // Everything is closed. Retries of the exporter of traces would keep the process for up to ten seconds.
-      process.exit(code);
-    });
+  program.command("serve").description("run the gateway").action(serveUntilStopped);
   program
     .command("schema")
     .description("print the GraphQL schema")
@@ -46,34 +40,56 @@ function createProgram(): Command {
       const { printSdl } = await import("../graphql/schema.ts");
       print(printSdl().trimEnd());
     });
-  program.addCommand(migrateCommand());
-  program.addCommand(doctorCommand());
-  program.addCommand(demoCommand());
-  program.addCommand(tokenCommands());
-  program.addCommand(linkCommand());
-  program.addCommand(keysCommands());
-  for (const command of backupCommands()) program.addCommand(command);
-  const completion = tab(program, { completionCommandName: "completion" });
-  const scopes = completion.commands.get("token create")?.options.get("scopes");
-  if (scopes) {
-    scopes.handler = (add) => {
-      for (const value of completeScopes(process.argv.at(-1) ?? "")) add(value, "");
-    };
-  }
+  for (const command of await loadCommands(args)) program.addCommand(command);
+  await addCompletion(program);
   for (const command of [program, ...program.commands, ...program.commands.flatMap((c) => c.commands)]) {
     command.exitOverride();
   }
   return program;
 }
 
+async function serveUntilStopped(): Promise<void> {
+  // Before anything else: without a listener, the first process of a container ignores signals.
+  const stop = awaitStop();
+  // graphql-js reads it once, when it is loaded: without it each check of a type looks for second copies of itself.
+  process.env.NODE_ENV ??= "production";
+  const { serve } = await import("../server/serve.ts");
+  const { readConfig } = await import("./command.ts");
+  const say = async (...lines: string[]) => {
+    for (const line of lines) print(line);
+    await printed();
+  };
+  const code = await serve(readConfig(), say, stop);
+  // Everything is closed. Retries of the exporter of traces would keep the process for up to ten seconds.
+  process.exit(code);
+}
+
+/** Adds `completion`, which makes a shell complete commands, options and scopes. */
+async function addCompletion(program: Command): Promise<void> {
+  const completion = tab(program, { completionCommandName: "completion" });
+  const scopes = completion.commands.get("token create")?.options.get("scopes");
+  if (!scopes) return;
+  const { completeScopes } = await import("./token-commands.ts");
+  scopes.handler = (add) => {
+    for (const value of completeScopes(process.argv.at(-1) ?? "")) add(value, "");
+  };
+}
+
+/** Says what failed, and returns the exit code. */
+async function reportFailure(error: unknown): Promise<number> {
+  const { report } = await import("./report.ts");
+  return report(error);
+}
+
 // `printed` reports what stdout could not take. If stderr is closed, there is nowhere left to report it.
 process.stdout.on("error", () => {});
 process.stderr.on("error", () => {});
 try {
-  await createProgram().parseAsync();
+  const program = await createProgram(process.argv.slice(2));
+  await program.parseAsync();
 } catch (error) {
-  process.exitCode = report(error);
+  process.exitCode = await reportFailure(error);
 }
-await printed().catch((error) => {
-  process.exitCode ||= report(error);
+await printed().catch(async (error) => {
+  process.exitCode ||= await reportFailure(error);
 });

@@ -99,8 +99,16 @@ async function connectTo(
     poolSize: config.databasePoolSize,
     prepare: config.databasePrepare,
   };
-  const db = connect({ ...options, settings: await howToSet(url, onWarning) });
-  return { db, address, isGuest: false, close: () => db.close() };
+  const opened = (db: Database): OpenDatabase => ({ db, address, isGuest: false, close: () => db.close() });
+  const direct = connect({ ...options, settings: "at the start" });
+  const failure = await direct.execute("select 1").then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  // The next statement reports other failures.
+  if (failure === undefined || !refusesSettings(failure)) return opened(direct);
+  await direct.close();
+  return opened(connect({ ...options, settings: await howToSetBehindPooler(url, onWarning) }));
 }
 
 /** The SQLSTATE with which a pooler refuses startup parameters that it does not support. */
@@ -113,20 +121,10 @@ export function refusesSettings(error: unknown): boolean {
 }
 
 /**
- * Decides how sessions get their settings. A pooler that shares connections between clients refuses settings at the
- * start of a session. Then each transaction sets them, unless the defaults are right.
+ * Decides how sessions get their settings if a pooler, which shares connections between clients, refuses settings at the
+ * start of a session: each transaction sets them, unless the defaults are right.
  */
-async function howToSet(url: string, onWarning: (message: string) => void) {
-  const direct = connect({ address: { url }, poolSize: 1, prepare: false, settings: "at the start" });
-  try {
-    await direct.execute("select 1");
-    return "at the start";
-  } catch (error) {
-    // The first statement reports other failures.
-    if (!refusesSettings(error)) return "at the start";
-  } finally {
-    await direct.close();
-  }
+async function howToSetBehindPooler(url: string, onWarning: (message: string) => void) {
   const pooled = connect({ address: { url }, poolSize: 1, prepare: false });
   try {
     const deviations = await pooled.execute<{ name: string }>(FIND_DEVIATIONS);

@@ -114,7 +114,7 @@ test("every combination of arguments answers as the model does", async () => {
     fc.asyncProperty(query, async (arguments_) => {
       expect(await read(arguments_)).toEqual(model(arguments_));
     }),
-    { numRuns: 300 },
+    { numRuns: 150 },
   );
 });
 

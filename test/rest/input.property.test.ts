@@ -158,7 +158,7 @@ describe("whatever is sent, the answer is sound", () => {
       fc.asyncProperty(fc.constantFrom("/v1/kyc", urls.PUT), form, async (url, query) => {
         expectSound(await send("GET", `${url}?${query}`));
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 
@@ -167,7 +167,7 @@ describe("whatever is sent, the answer is sound", () => {
       fc.asyncProperty(fc.oneof(text.map(escapeUnits), debris), async (id) => {
         expectSound(await send("GET", `/v1/kyc/${id}`));
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
   });
 
@@ -176,7 +176,7 @@ describe("whatever is sent, the answer is sound", () => {
       fc.asyncProperty(form, async (payload) => {
         expectSound(await send(method, urls[method], { type: FORM_TYPE, payload }));
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     );
   });
 
@@ -186,7 +186,7 @@ describe("whatever is sent, the answer is sound", () => {
         const type = "application/json";
         expectSound(await send(method, urls[method], { type, payload }));
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     );
   });
 
@@ -203,7 +203,7 @@ describe("whatever is sent, the answer is sound", () => {
           expectSound(await send("POST", "/v1/kyc", { type: contentType, payload }));
         },
       ),
-      { numRuns: 150 },
+      { numRuns: 60 },
     );
   });
 
@@ -219,7 +219,7 @@ describe("whatever is sent, the answer is sound", () => {
           expectSound(await gateway.rest(token, method, urls.PUT, { headers }));
         }
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
   });
 
