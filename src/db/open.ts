@@ -99,7 +99,8 @@ async function connectTo(
     poolSize: config.databasePoolSize,
     prepare: config.databasePrepare,
   };
-  const db = connect({ ...options, settings: await howToSet(url, onWarning) });
+  const settings = await howToSet(url, onWarning);
+  const db = connect({ ...options, settings, listens: settings === "at the start" });
   return { db, address, isGuest: false, close: () => db.close() };
 }
 

@@ -1,11 +1,18 @@
 import { lateAnswer } from "../../errors.ts";
-import type { Database, Executor, PoolUsage, StatementObserver } from "../client.ts";
+import type { Database, Executor, Listening, PoolUsage, StatementObserver } from "../client.ts";
 import { withoutValues } from "../database-error.ts";
 import { type DatabaseAddress, serverAt } from "./address.ts";
-import { type Connection, openConnection, type Run, TRANSACTION_LOAD } from "./connection.ts";
+import {
+  type Connection,
+  type ConnectionEvents,
+  openConnection,
+  type Run,
+  TRANSACTION_LOAD,
+} from "./connection.ts";
 import { Connections } from "./connections.ts";
 import { executeOn, sendOn } from "./driver.ts";
 import { Hosts } from "./hosts.ts";
+import { openListener } from "./listener.ts";
 import { Observation } from "./observation.ts";
 import { SESSION_SETTINGS, SET_LOCAL } from "./session.ts";
 import { StatementQueue } from "./statement-queue.ts";
@@ -30,6 +37,8 @@ interface PoolOptions {
    * some poolers refuse that. In each transaction: every statement costs three round trips more. Default: not at all.
    */
   settings?: "at the start" | "in each transaction" | undefined;
+  /** False: its server, a pooler, shares its connections, so that none of them can listen. Default true. */
+  listens?: boolean;
 }
 
 /**
@@ -67,8 +76,10 @@ class Pool implements Database {
   readonly #statementTimeout: number;
   readonly #transactionTimeout: number;
   readonly #observation = new Observation();
+  readonly #open: (events: ConnectionEvents) => Connection;
+  readonly #listens: boolean;
 
-  constructor({ address, poolSize, prepare, settings, ...limits }: PoolOptions) {
+  constructor({ address, poolSize, prepare, settings, listens = true, ...limits }: PoolOptions) {
     this.#statementTimeout = limits.statementTimeout ?? 5000;
     this.queue = new StatementQueue(limits.queueLimit, this.#statementTimeout);
     this.#transactionTimeout = limits.transactionTimeout ?? 10_000;
@@ -85,10 +96,12 @@ class Pool implements Database {
       }),
     };
     this.#hosts = new Hosts(server.hosts, server.writableOnly);
+    this.#listens = listens && "url" in address;
+    this.#open = (events) => openConnection(server, this.#hosts, { prepare, session }, events);
     this.#connections = new Connections({
       size: poolSize,
       hosts: this.#hosts,
-      open: (events) => openConnection(server, this.#hosts, { prepare, session }, events),
+      open: this.#open,
       patience: this.#statementTimeout,
       maxLifetime: server.maxLifetime,
     });
@@ -132,6 +145,10 @@ class Pool implements Database {
         runInside({ connection, run, tx, prepare: this.#prepare, observation: this.#observation }, inside),
       );
     return this.#run(begin, { load: TRANSACTION_LOAD, deadline, urgent });
+  }
+
+  async listen(listening: Listening): Promise<(() => Promise<void>) | undefined> {
+    return this.#listens ? openListener(this.#open, listening, this.#statementTimeout) : undefined;
   }
 
   observe(observer: StatementObserver): void {
