@@ -6,10 +6,10 @@ import { schema } from "../src/graphql/schema.ts";
 import { createTestApp, type TestApp } from "./support/app.ts";
 import { createRecord } from "./support/records.ts";
 
-/** Who may ask for a root field, and how it is asked for with the id of a record. */
+/** The scope that a root field needs, and a query for it with the id of a record. */
 interface FieldRule {
   needs: Scope;
-  /** What an answer with all of the record needs besides. */
+  /** The further scope that an answer with the whole record needs. */
   shows?: Scope;
   args: (id: string) => string;
 }
@@ -38,7 +38,7 @@ const GUARDED_FIELDS: Record<string, Scope> = {
   "Kyc.documentNumber": "kyc:pii",
 };
 
-/** Every other field of the schema: whoever may ask for what it hangs on may ask for it. */
+/** Every other field of the schema: a token that may read its parent may read it. */
 const OPEN_WITH_THEIR_PARENTS = new Set(
   [
     ["Kyc", "id", "customerId", "verificationStatus", "documentType", "createdAt", "updatedAt", "version"],
@@ -66,7 +66,7 @@ interface Found {
   tokenId: string;
 }
 
-/** What finds something by a value: a query that finds the owner's record, and the scopes that it takes. */
+/** Searches by a value: a query that finds the owner's record, and the scopes that it needs. */
 interface FindingRule {
   needs: Scope[];
   query: (found: Found) => string;
@@ -151,8 +151,8 @@ const FINDING_PARAMETERS: Record<string, FindingRule> = {
 };
 
 /**
- * Who may call a route: a scope, anybody (`open`), nobody whoever asks (`refused`), or whom GraphQL's own rules
- * let (`graphql`). A request for it changes or reads the record with the id.
+ * Who may call a route: tokens with a scope, everyone (`open`), no one (`refused`), or as GraphQL's own rules say
+ * (`graphql`). A request for it changes or reads the record with the id.
  */
 type RouteRule = "open" | "graphql" | { needs: Scope; status: number; foreign: number; form?: object };
 
@@ -386,7 +386,7 @@ function routes(): string[] {
 describe("REST", () => {
   test("has no rule for what is not there", () => {
     const found = new Set(routes());
-    // They are there once the front end is built.
+    // These exist once the front end is built.
     for (const url of ["/graphql/assets/*", "/docs/assets/*", "/docs"]) {
       for (const method of ["GET", "HEAD"]) found.add(`${method} ${url}`);
     }

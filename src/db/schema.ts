@@ -2,32 +2,23 @@ import { type SQL, sql } from "drizzle-orm";
 import {
   type AnyPgColumn,
   bigint,
-  boolean,
   check,
-  customType,
   index,
   integer,
   pgEnum,
   pgTable,
   primaryKey,
   text,
-  timestamp,
   uniqueIndex,
 } from "drizzle-orm/pg-core";
 import { AUDIT_ACTIONS, DOCUMENT_TYPES, SURFACES, VERIFICATION_STATUSES } from "../vocabulary.ts";
+import { byteText, instant, transactionId } from "./columns.ts";
 
 export const verificationStatus = pgEnum("verification_status", VERIFICATION_STATUSES);
 export const documentType = pgEnum("document_type", DOCUMENT_TYPES);
 
 export const auditAction = pgEnum("audit_action", AUDIT_ACTIONS);
 export const surface = pgEnum("surface", SURFACES);
-
-/** Text that sorts by its bytes, as ids do. It is the same on every server and faster than a language's order. */
-const bytes = customType<{ data: string }>({ dataType: () => 'text collate "C"' });
-/** A transaction's number, which no database uses twice. */
-const transactionId = customType<{ data: string }>({ dataType: () => "xid8" });
-const binary = customType<{ data: Buffer }>({ dataType: () => "bytea" });
-const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: "string" });
 
 /**
  * The records. The account leads the primary key and every index, so that the table can be partitioned or
@@ -37,8 +28,8 @@ const instant = (name: string) => timestamp(name, { withTimezone: true, precisio
 export const kycs = pgTable(
   "kycs",
   {
-    accountId: bytes("account_id").notNull(),
-    id: bytes("id").notNull(),
+    accountId: byteText("account_id").notNull(),
+    id: byteText("id").notNull(),
     customerId: text("customer_id").notNull(),
     verificationStatus: verificationStatus("verification_status").notNull(),
     documentType: documentType("document_type").notNull(),
@@ -46,7 +37,7 @@ export const kycs = pgTable(
     documentNumber: text("document_number"),
     sealedNumber: text("sealed_number"),
     /** For searches: equal numbers of an account have equal digests under one key. */
-    numberDigest: bytes("number_digest"),
+    numberDigest: byteText("number_digest"),
     createdAt: instant("created_at").notNull(),
     updatedAt: instant("updated_at").notNull(),
     version: integer("version").notNull(),
@@ -84,8 +75,8 @@ export const kycs = pgTable(
 export const deletedKycs = pgTable(
   "deleted_kycs",
   {
-    accountId: bytes("account_id").notNull(),
-    id: bytes("id").notNull(),
+    accountId: byteText("account_id").notNull(),
+    id: byteText("id").notNull(),
     createdAt: instant("created_at").notNull(),
   },
   (table) => [primaryKey({ columns: [table.accountId, table.id] })],
@@ -98,10 +89,10 @@ export const deletedKycs = pgTable(
 export const auditEvents = pgTable(
   "audit_events",
   {
-    accountId: bytes("account_id").notNull(),
+    accountId: byteText("account_id").notNull(),
     sequence: bigint("sequence", { mode: "number" }).notNull().generatedAlwaysAsIdentity(),
     at: instant("at").notNull(),
-    tokenId: bytes("token_id").notNull(),
+    tokenId: byteText("token_id").notNull(),
     tokenName: text("token_name").notNull(),
     surface: surface("surface").notNull(),
     requestId: text("request_id").notNull(),
@@ -131,64 +122,12 @@ export const auditEvents = pgTable(
 export const auditEventRecords = pgTable(
   "audit_event_records",
   {
-    accountId: bytes("account_id").notNull(),
-    kycId: bytes("kyc_id").notNull(),
+    accountId: byteText("account_id").notNull(),
+    kycId: byteText("kyc_id").notNull(),
     sequence: bigint("sequence", { mode: "number" }).notNull(),
   },
   (table) => [primaryKey({ columns: [table.accountId, table.kycId, table.sequence] })],
 );
-
-/** The position of each event in its account's log, and its leaf. Rows are added, and never changed or deleted. */
-export const ledgerEntries = pgTable(
-  "ledger_entries",
-  {
-    accountId: bytes("account_id").notNull(),
-    /** 0, 1, 2 …, without a gap. */
-    position: bigint("position", { mode: "number" }).notNull(),
-    /** The event's. */
-    sequence: bigint("sequence", { mode: "number" }).notNull(),
-    leafHash: binary("leaf_hash").notNull(),
-    tokenNameSalt: binary("token_name_salt").notNull(),
-    /** Null if the event has no reason, or if the reason was erased. */
-    reasonSalt: binary("reason_salt"),
-    /** Stays when the reason is erased: the leaf contains it. */
-    reasonHash: binary("reason_hash"),
-  },
-  (table) => [
-    primaryKey({ columns: [table.accountId, table.position] }),
-    uniqueIndex("ledger_entries_by_sequence").on(table.accountId, table.sequence),
-  ],
-);
-
-/** The size of each account's log, and the right edge of its tree: 32 bytes for each of its complete subtrees. */
-export const ledgerHeads = pgTable("ledger_heads", {
-  accountId: bytes("account_id").primaryKey(),
-  size: bigint("size", { mode: "number" }).notNull(),
-  frontier: binary("frontier").notNull(),
-});
-
-/** The complete subtrees of 256, 65,536 … events: what a proof needs besides leaves. Rows are added only. */
-export const ledgerNodes = pgTable(
-  "ledger_nodes",
-  {
-    accountId: bytes("account_id").notNull(),
-    level: integer("level").notNull(),
-    index: bigint("index", { mode: "number" }).notNull(),
-    hash: binary("hash").notNull(),
-  },
-  (table) => [primaryKey({ columns: [table.accountId, table.level, table.index] })],
-);
-
-/** One row: how far events have got their positions. `src/ledger/store.ts` says what holds. */
-export const ledgerProgress = pgTable("ledger_progress", {
-  name: bytes("name").primaryKey(),
-  turn: bigint("turn", { mode: "number" }).notNull().default(0),
-  nextTransaction: transactionId("next_transaction").notNull().default("0"),
-  openTransactions: transactionId("open_transactions").array().notNull().default(sql`'{}'`),
-  oldAccount: bytes("old_account").notNull().default(""),
-  oldSequence: bigint("old_sequence", { mode: "number" }).notNull().default(0),
-  oldDone: boolean("old_done").notNull().default(false),
-});
 
 /**
  * The results of writes with an `Idempotency-Key`, for as long as the key is kept. Only the key's hash is stored, because a
@@ -197,9 +136,9 @@ export const ledgerProgress = pgTable("ledger_progress", {
 export const idempotencyKeys = pgTable(
   "idempotency_keys",
   {
-    accountId: bytes("account_id").notNull(),
-    keyHash: bytes("key_hash").notNull(),
-    kycId: bytes("kyc_id").notNull(),
+    accountId: byteText("account_id").notNull(),
+    keyHash: byteText("key_hash").notNull(),
+    kycId: byteText("kyc_id").notNull(),
     requestDigest: text("request_digest"),
     sealedResult: text("sealed_result"),
     createdAt: instant("created_at").notNull(),
@@ -217,8 +156,8 @@ export const idempotencyKeys = pgTable(
 export const tokens = pgTable(
   "tokens",
   {
-    accountId: bytes("account_id").notNull(),
-    id: bytes("id").notNull(),
+    accountId: byteText("account_id").notNull(),
+    id: byteText("id").notNull(),
     name: text("name").notNull(),
     hash: text("hash").notNull(),
     scopes: text("scopes").array().notNull(),
@@ -240,7 +179,7 @@ export const tokens = pgTable(
  * fingerprint is useless without its key.
  */
 export const encryptionKeys = pgTable("encryption_keys", {
-  id: bytes("id").primaryKey(),
+  id: byteText("id").primaryKey(),
   fingerprint: text("fingerprint").notNull(),
   createdAt: instant("created_at").notNull(),
   /** Approximately how many texts were sealed under it. Counts that a killed process had not added are missing. */
@@ -249,13 +188,13 @@ export const encryptionKeys = pgTable("encryption_keys", {
 
 /** States that the database has reached for good, such as "no number is stored plain". */
 export const milestones = pgTable("milestones", {
-  name: bytes("name").primaryKey(),
+  name: byteText("name").primaryKey(),
   reachedAt: instant("reached_at").notNull(),
 });
 
 /** Random secrets that outlive every encryption key, sealed under one of them. */
 export const secrets = pgTable("secrets", {
-  name: bytes("name").primaryKey(),
+  name: byteText("name").primaryKey(),
   sealed: text("sealed").notNull(),
 });
 

@@ -9,14 +9,14 @@ export interface Answer {
   body: string;
 }
 
-/** What the document says of one answer, with references followed. */
+/** The description of one answer in the document, with references resolved. */
 interface Response {
   pointer: string;
   headers: Record<string, { schema: object; required: boolean }>;
   hasBody: boolean;
 }
 
-// What any HTTP server may add, and says nothing about this API.
+// Headers that any HTTP server may add. They are not part of this API.
 const OF_HTTP =
   /^(access-control-.*|allow|cache-control|connection|content-(length|security-policy|type)|cross-origin-.*|date|keep-alive|referrer-policy|strict-transport-security|transfer-encoding|vary|x-content-type-options)$/;
 
@@ -24,7 +24,7 @@ const OF_HTTP =
 const document = createOpenapi() as any;
 const ajv = new Ajv2020({ allErrors: true });
 addFormats.default(ajv);
-// To resolve references, the whole document stands as a schema whose keywords say nothing.
+// To resolve references, the whole document is added as a schema. Its keywords mean nothing to the validator.
 ajv.addVocabulary(Object.keys(document));
 ajv.addSchema(document, "openapi", false, false);
 const validators = new Map<string, ValidateFunction>();
@@ -32,8 +32,8 @@ const validators = new Map<string, ValidateFunction>();
 const NOT_REST = /^\/(graphql|health|ready|metrics)(\?|$)/;
 
 /**
- * Fails, naming every difference, where the OpenAPI document does not describe this answer to this request. What
- * is not REST is no part of it.
+ * Fails, naming every difference, if the OpenAPI document does not describe this answer to this request. Other paths than
+ * those of REST are ignored.
  */
 export function expectDescribed(method: string, url: string, answer: Answer): void {
   if (NOT_REST.test(url)) return;

@@ -21,10 +21,10 @@ import { dump, openSql } from "./support/sql.ts";
 /** Document numbers that nothing else looks like: one of letters and digits, one of digits alone. */
 const WORD = "ZQX7731904";
 const DIGITS = "77319046258";
-/** What must not be found; a part of a number is PII, too. */
+/** Texts that must not be found. A part of a number is PII, too. */
 const CANARY = /zqx7731|7731904/i;
 
-/** What a request came back with, as far as it can leak. */
+/** All parts of an answer that could leak. */
 interface Reply {
   status: number;
   headers: string;
@@ -436,7 +436,7 @@ describe("document numbers in the embedded database", () => {
       await client.send("GET", `/v1/kyc?document_number=${WORD}`);
       await gateway.stop(signal);
       const files = await readFiles(String(env.DATA_DIR));
-      // The search works: what is not secret is there, in the tables and in the write-ahead log.
+      // The search works: it finds values that are not secret, in the tables and in the write-ahead log.
       expect(
         files
           .filter(({ bytes }) => bytes.includes(id))

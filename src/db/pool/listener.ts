@@ -1,6 +1,6 @@
 import { lateAnswer } from "../../errors.ts";
 import type { Listening } from "../client.ts";
-import type { Connection, ConnectionEvents } from "./connection.ts";
+import type { Open } from "./connections.ts";
 
 /** A channel's name goes into a statement as it is. */
 const CHANNEL = /^[a-z_]+$/;
@@ -10,7 +10,7 @@ const CHANNEL = /^[a-z_]+$/;
  * milliseconds.
  */
 export async function openListener(
-  open: (events: ConnectionEvents) => Connection,
+  open: Open,
   { channel, onNotification, onClosed }: Listening,
   patience: number,
 ): Promise<() => Promise<void>> {

@@ -2,14 +2,8 @@ import { lateAnswer } from "../../errors.ts";
 import type { Database, Executor, Listening, PoolUsage, StatementObserver } from "../client.ts";
 import { withoutValues } from "../database-error.ts";
 import { type DatabaseAddress, serverAt } from "./address.ts";
-import {
-  type Connection,
-  type ConnectionEvents,
-  openConnection,
-  type Run,
-  TRANSACTION_LOAD,
-} from "./connection.ts";
-import { Connections } from "./connections.ts";
+import { type Connection, openConnection, type Run, TRANSACTION_LOAD } from "./connection.ts";
+import { Connections, type Open } from "./connections.ts";
 import { executeOn, sendOn } from "./driver.ts";
 import { Hosts } from "./hosts.ts";
 import { openListener } from "./listener.ts";
@@ -76,7 +70,7 @@ class Pool implements Database {
   readonly #statementTimeout: number;
   readonly #transactionTimeout: number;
   readonly #observation = new Observation();
-  readonly #open: (events: ConnectionEvents) => Connection;
+  readonly #open: Open;
   readonly #listens: boolean;
 
   constructor({ address, poolSize, prepare, settings, listens = true, ...limits }: PoolOptions) {
@@ -110,7 +104,7 @@ class Pool implements Database {
   send(text: string, values: readonly unknown[], urgent = false): Promise<unknown[][]> {
     if (this.#setsLocally) return this.#alone((tx) => tx.send(text, values), this.#statementTimeout, urgent);
     const work = ({ client }: Connection, run: Run) => sendOn(client, run, text, values, this.#prepare);
-    return this.#run(work, { text, load: 1, deadline: this.#statementTimeout, urgent });
+    return this.#run(work, { text, load: loadOf(urgent), deadline: this.#statementTimeout, urgent });
   }
 
   execute<Row extends object>(
@@ -121,7 +115,7 @@ class Pool implements Database {
   ): Promise<Row[]> {
     if (this.#setsLocally) return this.#alone((tx) => tx.execute<Row>(text, values), deadline, urgent);
     const work = ({ client }: Connection, run: Run) => executeOn<Row>(client, run, text, values);
-    return this.#run(work, { text, load: 1, deadline, urgent });
+    return this.#run(work, { text, load: loadOf(urgent), deadline, urgent });
   }
 
   transaction<T>(work: (tx: Executor) => Promise<T>, deadline = this.#transactionTimeout): Promise<T> {
@@ -151,21 +145,14 @@ class Pool implements Database {
     return this.#listens ? openListener(this.#open, listening, this.#statementTimeout) : undefined;
   }
 
-  observe(observer: StatementObserver): void {
-    this.#observation.observer = observer;
+  observe(observer: StatementObserver): () => void {
+    const { observers } = this.#observation;
+    observers.add(observer);
+    return () => observers.delete(observer);
   }
 
   usage(): PoolUsage {
-    let inUse = 0;
-    let pending = 0;
-    const { active, retired } = this.#connections;
-    for (const { load } of active) {
-      if (load === 0) continue;
-      inUse += 1;
-      pending += Math.floor(load / TRANSACTION_LOAD) + (load % TRANSACTION_LOAD);
-    }
-    const { refused } = this.queue;
-    return { inUse, idle: active.length - inUse, retired, waiting: pending - inUse, refused };
+    return { ...this.#connections.usage(), refused: this.queue.refused };
   }
 
   async close(): Promise<void> {
@@ -248,6 +235,9 @@ class Pool implements Database {
     else if (code !== undefined && FOREIGN_SESSION.test(code)) this.#connections.retire(connection);
   }
 }
+
+/** Other statements keep away from the connection of an urgent one, which can take as long as a transaction. */
+const loadOf = (urgent: boolean) => (urgent ? TRANSACTION_LOAD : 1);
 
 /** Also of what was made an error for the caller already, inside a transaction. */
 function codeOf(error: unknown): string | undefined {
