@@ -4,7 +4,7 @@ import { AppError } from "./errors.ts";
 import type { IdempotencyRequest } from "./idempotency/key.ts";
 import type { FailureLog } from "./log.ts";
 import type { Keyring } from "./sealing/keyring.ts";
-import type { Surface } from "./vocabulary.ts";
+import type { AuditAction, Surface, VerificationStatus } from "./vocabulary.ts";
 
 /** What an operation gets about the request that it serves. */
 export interface OperationContext {
@@ -14,6 +14,13 @@ export interface OperationContext {
   viewer: Viewer | null;
   /** Fails with UNAUTHENTICATED if the token is no longer valid, and with UNAVAILABLE if that can't be determined. */
   confirmViewer: () => Promise<void>;
+  /**
+   * Calls back once if the token stops being valid, within a second. The returned function ends the watch. Requests that
+   * last longer than a moment need it.
+   */
+  watchViewer: (onInvalid: () => void) => () => void;
+  /** The events of accounts as they get their positions; null in commands, which follow none. */
+  logs: EventLogs | null;
   surface: Surface;
   /** Null if the request has no `Idempotency-Key`. Only writes use it. */
   idempotency: IdempotencyRequest | null;
@@ -29,6 +36,45 @@ export interface OperationContext {
   log: FailureLog;
   /** Epoch milliseconds. */
   now: () => number;
+}
+
+/** An event with its position in the log of its account, as far as its followers need it. It has no personal data. */
+export interface LoggedEvent {
+  position: number;
+  /** Epoch milliseconds. */
+  at: number;
+  action: AuditAction;
+  /** The record that it is about, or the first of several; null if it is about none. */
+  kycId: string | null;
+  statusBefore: VerificationStatus | null;
+  statusAfter: VerificationStatus | null;
+}
+
+/** The logs of accounts, which only grow. All followers of a log share the statements that read it. */
+export interface EventLogs {
+  /** How many events the account's log has. */
+  sizeOf(accountId: string): Promise<number>;
+  /** The next events from this position on: some of them, and none only if there are none. Callers must not change them. */
+  read(accountId: string, from: number): Promise<readonly LoggedEvent[]>;
+  /**
+   * Follows a log from this position on. Fails with UNAVAILABLE if the process has as many followers as it may have, and
+   * with RATE_LIMITED if the account has.
+   */
+  follow(accountId: string, from: number): Follower;
+}
+
+/** One follower of a log. It must be closed. */
+export interface Follower {
+  /** The position of the next event. */
+  readonly position: number;
+  /**
+   * The next events, as soon as there are any; an empty list if there are none within so many milliseconds, or if they
+   * can't be read now; undefined after the end. The position stays: `advance` moves it.
+   */
+  next(milliseconds: number): Promise<readonly LoggedEvent[] | undefined>;
+  /** Moves the position behind so many further events. */
+  advance(events: number): void;
+  close(): void;
 }
 
 /** Ids of records whose document numbers one request has read. */

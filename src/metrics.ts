@@ -3,10 +3,11 @@ import { addDatabase, type DatabaseMetrics } from "./database-metrics.ts";
 import type { PoolUsage } from "./db/client.ts";
 import { Histogram } from "./lib/histogram.ts";
 import { addState, type StateMetrics } from "./state-metrics.ts";
+import { addStreams, type StreamMetrics } from "./stream-metrics.ts";
 import { readVersion } from "./version.ts";
 
 /** The gateway's figures, in Prometheus' form. Labels come from closed sets: never an id, a name or a value. */
-export interface Metrics extends DatabaseMetrics, StateMetrics {
+export interface Metrics extends DatabaseMetrics, StateMetrics, StreamMetrics {
   /** Counts a request that was refused, or given up, to bound the load. */
   countShed(reason: ShedReason): void;
   /** Counts a connection that was cut to bound the memory that clients take. */
@@ -113,7 +114,7 @@ export function createMetrics({ usage, droppedLines }: Sources): Metrics {
     registers: [registry],
   });
   return {
-    ...{ ...memory, ...database, ...addState(registry, readVersion()) },
+    ...{ ...memory, ...database, ...addState(registry, readVersion()), ...addStreams(registry) },
     countFailure: (route, code) => failures.inc({ route, code }),
     countForged: () => forged.inc(),
     countShed: (reason) => {

@@ -37,3 +37,10 @@ export function wordsOf<Word extends string>(table: Readonly<Record<Word, string
 
 export const VERIFICATION_STATUSES = wordsOf(STATUSES);
 export const DOCUMENT_TYPES = wordsOf(DOCUMENTS);
+
+/**
+ * Why a stream of events has ended: its client left, the gateway stops, the token is no longer valid, the client read
+ * nothing, or something unforeseen.
+ */
+export const STREAM_ENDS = ["client", "gateway", "token", "slow", "failed"] as const;
+export type StreamEnd = (typeof STREAM_ENDS)[number];

@@ -9,9 +9,10 @@ import { findToken, type TokenRecord } from "./tokens.ts";
 
 /**
  * Returns the viewer of an `Authorization` header; null without a header. Fails with UNAUTHENTICATED if the token is
- * malformed, unknown, not authentic, expired or revoked, and with UNAVAILABLE if it can't be looked up.
+ * malformed, unknown, not authentic, expired or revoked, and with UNAVAILABLE if it can't be looked up. The token was looked up
+ * less than `freshFor` milliseconds ago, by default less than a second.
  */
-export type Authenticate = (header: string | undefined) => Promise<Viewer | null>;
+export type Authenticate = (header: string | undefined, freshFor?: number) => Promise<Viewer | null>;
 
 /** How long the result of a look-up is used, counted from the start of the look-up. Milliseconds. */
 const FRESH_FOR = 900;
@@ -59,14 +60,14 @@ export function createAuthenticator(
     return entry;
   }
 
-  function findFresh(header: string): LookUp | undefined {
+  function findFresh(header: string, freshFor: number): LookUp | undefined {
     const known = lookUps.get(header);
-    return known && performance.now() - known.startedAt < FRESH_FOR ? known : undefined;
+    return known && performance.now() - known.startedAt < freshFor ? known : undefined;
   }
 
-  return async (header) => {
+  return async (header, freshFor = FRESH_FOR) => {
     if (header === undefined) return null;
-    let found = findFresh(header);
+    let found = findFresh(header, freshFor);
     if (!found) {
       const secret = parseAuthorization(header);
       if (secret === null && !hasBearer(header)) throw lacksToken();

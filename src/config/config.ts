@@ -1,4 +1,5 @@
 import { type JwtConfig, jwtSettings, NEEDED_FOR_JWT, toJwtConfig } from "../auth/settings.ts";
+import { changesSettings } from "../changes/settings.ts";
 import { DatabaseUrlError } from "../db/pool/connection-url.ts";
 import { readServerAddress } from "../db/pool/server-address.ts";
 import { databaseSettings } from "../db/settings.ts";
@@ -14,6 +15,7 @@ const settings = {
   ...databaseSettings,
   ...sealingSettings,
   ...graphqlSettings,
+  ...changesSettings,
   jwt: jwtSettings,
   tracing: tracingSettings,
 };

@@ -45,6 +45,15 @@ export interface PoolUsage {
   refused: number;
 }
 
+/** What a connection of its own listens for. */
+export interface Listening {
+  /** Lower-case letters and underscores. */
+  channel: string;
+  onNotification(payload: string): void;
+  /** The connection is lost: nothing is heard any more. Not called after it was closed by us. */
+  onClosed(): void;
+}
+
 export interface Database extends Executor {
   /** Limits the statements in progress. Code that delays a statement takes a place for it. */
   readonly queue: StatementQueue;
@@ -64,6 +73,12 @@ export interface Database extends Executor {
    * it takes longer than `deadline` milliseconds; then it may or may not have been committed.
    */
   transaction<T>(work: (tx: Executor) => Promise<T>, deadline?: number): Promise<T>;
+  /**
+   * Opens a connection besides the pool's and listens on it until the returned function is called. Undefined if nothing
+   * can be heard: through a pooler that shares connections, and from the embedded database. Fails if the connection can't
+   * be opened.
+   */
+  listen(listening: Listening): Promise<(() => Promise<void>) | undefined>;
   /** Closes the pool. Running statements have some seconds to finish; then their connections are cut. */
   close(): Promise<void>;
 }

@@ -100,7 +100,7 @@ async function connectTo(
     prepare: config.databasePrepare,
   };
   const opened = (db: Database): OpenDatabase => ({ db, address, isGuest: false, close: () => db.close() });
-  const direct = connect({ ...options, settings: "at the start" });
+  const direct = connect({ ...options, settings: "at the start", listens: true });
   const failure = await direct.execute("select 1").then(
     () => undefined,
     (error: unknown) => error,
@@ -108,7 +108,7 @@ async function connectTo(
   // The next statement reports other failures.
   if (failure === undefined || !refusesSettings(failure)) return opened(direct);
   await direct.close();
-  return opened(connect({ ...options, settings: await howToSetBehindPooler(url, onWarning) }));
+  return opened(connect({ ...options, settings: await howToSetBehindPooler(url, onWarning), listens: false }));
 }
 
 /** The SQLSTATE with which a pooler refuses startup parameters that it does not support. */

@@ -50,6 +50,8 @@ export async function fillDemo(
       scopes: ["kyc:read", "kyc:write"],
     },
     confirmViewer: async () => {},
+    watchViewer: () => () => {},
+    logs: null,
     surface: "graphql",
     idempotency: null,
     reads: null,

@@ -1,13 +1,17 @@
-import { type ExecutionResult, execute, GraphQLError, OperationTypeNode } from "graphql";
+import { execute, GraphQLError, OperationTypeNode } from "graphql";
 import { type OperationContext, withholdAnswer } from "../context.ts";
 import { badUserInput, RequestRefusal } from "../errors.ts";
+import type { StreamEnd } from "../vocabulary.ts";
 import type { Document, Operation, ReadDocument } from "./documents/document.ts";
 import { tooCostly } from "./documents/limits.ts";
 import type { TrustedDocuments } from "./documents/trusted-documents.ts";
-import { failureOf, renderErrors } from "./errors.ts";
-import { type MediaType, negotiate } from "./media-type.ts";
+import { failureOf } from "./errors.ts";
+import { EventStream } from "./live/event-stream.ts";
+import { ChangeTexts, openSubscription, type StreamObserver } from "./live/subscription.ts";
+import { EVENT_STREAM, type MediaType, negotiate, requireEventStream } from "./media-type.ts";
 import { NO_OPERATION, type Observed } from "./observed.ts";
 import { type Params, type ParamsRequest, readParams } from "./params.ts";
+import { extensionsOf, type Outcome, render } from "./rendering.ts";
 import { addFieldErrors } from "./schema/field-errors.ts";
 import { schema } from "./schema.ts";
 import type { QueryLimits } from "./settings.ts";
@@ -24,7 +28,7 @@ interface GraphqlAnswer extends Observed {
   status: number;
   headers: Record<string, string>;
   mediaType: MediaType;
-  body: string;
+  body: string | EventStream;
 }
 
 /**
@@ -34,20 +38,33 @@ interface GraphqlAnswer extends Observed {
  */
 export type AnswerGraphql = (request: GraphqlRequest) => Promise<GraphqlAnswer>;
 
-/** The result of a request, and what it depends on. */
-interface Outcome {
-  result: ExecutionResult;
-  variables: Readonly<Record<string, unknown>>;
-  cost?: number;
+/** How subscriptions are served. */
+export interface Live extends StreamObserver {
+  /** How often a stream without events shows that it is alive. Milliseconds. */
+  pingMs: number;
+  /** A reader that takes nothing for so long is slow. Milliseconds. */
+  slowAfter: number;
+  /** A stream has ended, after so many changes and milliseconds. */
+  ended(context: OperationContext, end: StreamEnd, changes: number, milliseconds: number): void;
 }
+
+/** What has come of a request. */
+type Performed = Outcome & {
+  label: string;
+  /** Whether it was for a subscription. */
+  isLive?: boolean;
+  /** Of a subscription that was opened. */
+  texts?: ChangeTexts;
+};
 
 /** The function that answers from these documents, within the limit of what an operation may cost. */
 export function createAnswer(
   read: ReadDocument,
   limits: Pick<QueryLimits, "cost">,
   trusted: TrustedDocuments,
+  live: Live,
 ): AnswerGraphql {
-  async function perform(request: GraphqlRequest): Promise<Outcome & { label: string }> {
+  async function perform(request: GraphqlRequest): Promise<Performed> {
     let params: Params;
     let document: Document | readonly GraphQLError[];
     try {
@@ -62,16 +79,18 @@ export function createAnswer(
     const operation = document.operation(params.operationName);
     if (!operation) return { ...failed([undetermined(params)]), label: NO_OPERATION };
     requirePost(request.method, operation);
+    if (isSubscription(operation)) requireEventStream(request.headers.accept);
     const label = operation.label(trusted.includes(params.query));
-    return { ...(await run(document, operation, params.variables ?? {}, request)), label };
+    const isLive = isSubscription(operation);
+    return { ...(await run(document, operation, params.variables ?? {}, request)), label, isLive };
   }
 
   async function run(
-    { node }: Document,
+    document: Document,
     operation: Operation,
     variables: Readonly<Record<string, unknown>>,
-    { operationContext: context }: GraphqlRequest,
-  ): Promise<Outcome> {
+    { operationContext: context, headers, method }: GraphqlRequest,
+  ): Promise<Omit<Performed, "label">> {
     const faults = [...operation.findVariableFaults(variables)];
     if (context.idempotency) faults.push(...operation.keyMisuse);
     const cost = operation.costOf(variables);
@@ -82,16 +101,34 @@ export function createAnswer(
     }
     if (cost > limits.cost)
       return { ...outcome, result: { errors: [tooCostly(cost, limits.cost, operation.node)] } };
+    if (isSubscription(operation)) {
+      // Nothing is opened for an answer without a body.
+      if (method === "HEAD") return { ...outcome, result: {} };
+      const lastEventId = headers["last-event-id"] as string | undefined;
+      const request = { document, operation, variables, cost, context, lastEventId };
+      const opened = await openSubscription(request, live, live.pingMs);
+      return opened instanceof ChangeTexts
+        ? { ...outcome, result: {}, texts: opened }
+        : { ...outcome, result: opened };
+    }
     const result = await execute({
-      ...{ schema, document: node, contextValue: context, variableValues: variables },
+      ...{ schema, document: document.node, contextValue: context, variableValues: variables },
       operationName: operation.node.name?.value,
     });
     return { ...outcome, result: addFieldErrors(context, result) };
   }
 
   return async (request) => {
-    const mediaType = negotiate(request.headers.accept);
-    const { label, ...outcome } = await perform(request);
+    const negotiated = negotiate(request.headers.accept);
+    const { label, texts, ...outcome } = await perform(request);
+    const mediaType = outcome.isLive ? EVENT_STREAM : negotiated;
+    if (texts) {
+      const { operationContext: context } = request;
+      const openedAt = performance.now();
+      const onEnd = (end: StreamEnd) => live.ended(context, end, texts.sent, performance.now() - openedAt);
+      const body = new EventStream(texts, live.slowAfter, onEnd);
+      return { operation: label, outcome: "OK", status: 200, headers: STREAM_HEADERS, mediaType, body };
+    }
     const { data } = outcome.result;
     // If the parent of a field failed, a number that was read for it is not in the answer.
     if (!data) withholdAnswer(request.operationContext, failureOf(outcome.result));
@@ -103,6 +140,11 @@ export function createAnswer(
     };
   };
 }
+
+const isSubscription = ({ node }: Operation) => node.operation === OperationTypeNode.SUBSCRIPTION;
+
+/** Nginx passes on what it gets at once, and no proxy changes it. */
+const STREAM_HEADERS = { "x-accel-buffering": "no", "cache-control": "no-store, no-transform" };
 
 const NO_PARAMS: Params = { query: "" };
 
@@ -127,45 +169,6 @@ function undetermined({ operationName }: Params): GraphQLError {
 
 /** Refuses mutations by GET: browsers send GET to other origins without a preflight, and caches and link checkers repeat it. */
 function requirePost(method: string, { node }: Operation): void {
-  if (method === "POST" || node.operation === OperationTypeNode.QUERY) return;
+  if (method === "POST" || node.operation !== OperationTypeNode.MUTATION) return;
   throw new RequestRefusal(405, "method_unsupported", "A mutation must be sent by POST.", { allow: "POST" });
-}
-
-/** JSON, empty if there is nothing to say. */
-function extensionsOf(cost: number | undefined, limit: number, rateLimit?: object | null): string {
-  const parts: string[] = [];
-  if (cost !== undefined) parts.push(`"cost":{"requested":${cost},"limit":${limit}}`);
-  if (rateLimit) parts.push(`"rateLimit":${JSON.stringify(rateLimit)}`);
-  return parts.length === 0 ? "" : `,"extensions":{${parts.join()}}`;
-}
-
-function render(
-  { result: { data, errors }, variables }: Outcome,
-  mediaType: MediaType,
-  extensions: string,
-  context: OperationContext,
-): Pick<GraphqlAnswer, "status" | "headers" | "body" | "outcome"> {
-  if (!errors) {
-    const body = wrap(`{"data":${JSON.stringify(data)}${extensions}}`, mediaType);
-    return { status: 200, headers: {}, body, outcome: "OK" };
-  }
-  // An omitted variable has its default value, or is absent.
-  const isNull = (name: string) => Object.hasOwn(variables, name) && variables[name] === null;
-  const rendered = renderErrors(errors, { ...context, isNull });
-  const json = `${JSON.stringify({ errors: rendered.errors, data }).slice(0, -1)}${extensions}}`;
-  return {
-    // GraphQL over HTTP: with `application/json`, the status says only whether the server understood the request.
-    status:
-      rendered.status === 400 && mediaType !== "application/graphql-response+json" ? 200 : rendered.status,
-    headers: rendered.headers,
-    body: wrap(json, mediaType),
-    outcome: String(rendered.errors[0]?.extensions.code),
-  };
-}
-
-/** As an event stream, an answer is one event and the end, as clients of graphql-sse expect. */
-function wrap(json: string, mediaType: MediaType): string {
-  return mediaType === "text/event-stream"
-    ? `event: next\ndata: ${json}\n\nevent: complete\ndata:\n\n`
-    : json;
 }

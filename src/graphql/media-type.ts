@@ -3,12 +3,15 @@ import Negotiator from "negotiator";
 import { RequestRefusal } from "../errors.ts";
 
 /** The media types of answers. If a client accepts several equally, the first one is used. */
-const MEDIA_TYPES = ["application/json", "application/graphql-response+json", "text/event-stream"] as const;
+export const EVENT_STREAM = "text/event-stream";
+const MEDIA_TYPES = ["application/json", "application/graphql-response+json", EVENT_STREAM] as const;
 export type MediaType = (typeof MEDIA_TYPES)[number];
 
 const CHARSET = "; charset=utf-8";
 // A media range with a parameter matches only a type with the same parameter.
 const OFFERED = MEDIA_TYPES.flatMap((type) => [type, type + CHARSET]);
+
+const STREAMS = [EVENT_STREAM, EVENT_STREAM + CHARSET];
 
 /** Clients send the same few headers, so results are cached. Headers longer than this are parsed each time. Characters. */
 const LONGEST_KNOWN = 500;
@@ -27,6 +30,18 @@ export function negotiate(accept: string | undefined): MediaType {
   const mediaType = chosen.replace(CHARSET, "") as MediaType;
   if (accept.length <= LONGEST_KNOWN) known.set(accept, mediaType);
   return mediaType;
+}
+
+/**
+ * Fails with 406 unless the client names event streams among what it accepts: clients that accept anything expect an answer
+ * that ends.
+ */
+export function requireEventStream(accept = ""): void {
+  const named = accept.replace(/\*\/\*[^,]*/g, "");
+  const negotiator = new Negotiator({ headers: { accept: named } });
+  if (/[^\s,]/.test(named) && negotiator.mediaTypes(STREAMS).length > 0) return;
+  const message = `A subscription is answered as an event stream: send Accept: ${EVENT_STREAM}.`;
+  throw new RequestRefusal(406, "not_acceptable", message);
 }
 
 /** The type of an answer to a request that is refused as a whole: JSON of either type, whatever else is accepted. */

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type AppError, type RequestRefusal, toHttp } from "../errors.ts";
-import { createAnswer } from "./answer.ts";
+import { createAnswer, type Live } from "./answer.ts";
 import { createDocuments } from "./documents/document.ts";
 import { loadTrustedDocuments } from "./documents/trusted-documents.ts";
 import { createValidation } from "./documents/validation.ts";
@@ -26,12 +26,13 @@ export async function registerGraphql(
   options: Pick<GraphqlConfig, "introspection" | "queryLimits" | "persistedOperations"> & {
     /** Answers with the GraphiQL page; undefined: there is none. */
     sendGraphiql: ((reply: FastifyReply) => FastifyReply) | undefined;
+    live: Live;
   },
 ): Promise<void> {
   const { queryLimits } = options;
   const validate = createValidation(options);
   const trusted = await loadTrustedDocuments(options.persistedOperations, validate, queryLimits.tokens);
-  const answer = createAnswer(createDocuments(validate, queryLimits), queryLimits, trusted);
+  const answer = createAnswer(createDocuments(validate, queryLimits), queryLimits, trusted, options.live);
   app.route({
     method: ["GET", "POST"],
     url: "/graphql",

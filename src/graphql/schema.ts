@@ -2,6 +2,7 @@ import { printSchema } from "graphql";
 import { builder } from "./schema/builder.ts";
 import "./schema/audit.ts";
 import "./schema/kyc.ts";
+import "./schema/kyc-changes.ts";
 import "./schema/kyc-mutations.ts";
 
 export const schema = builder.toSchema();

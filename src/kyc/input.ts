@@ -28,7 +28,7 @@ const oneOf = <const T extends readonly string[]>(words: T) =>
 /** The message for a masked number that is not the record's own. */
 export const IS_MASKED = "is a masked number";
 
-const customerId = printable(CUSTOMER_ID_LENGTH);
+export const customerId = printable(CUSTOMER_ID_LENGTH);
 const verificationStatus = oneOf(VERIFICATION_STATUSES);
 const documentType = oneOf(DOCUMENT_TYPES);
 const anyNumber = z.string("must be a string").trim().pipe(printable(DOCUMENT_NUMBER_LENGTH));

@@ -70,6 +70,12 @@ const NODE_FIELDS = ["accountId", "level", "index", "hash"] as const satisfies (
 const HEAD_FIELDS = ["accountId", "size", "frontier"] as const;
 
 /**
+ * The channel that tells which logs have grown: an account, a space, and the size of its log. The sealer notifies, and not
+ * the transactions that write events: of those that notify, one commits after the other.
+ */
+export const GROWN_CHANNEL = "kyc_gateway_grown";
+
+/**
  * The turn is compared in the statement that writes, and nothing is written if it is another. So of several sealers
  * that found the same events one numbers them, without a lock between statements: one that is paused or dies holds
  * nothing, and one that goes on after a pause writes nothing. Whatever the plan, a position can't be given twice, nor
@@ -99,8 +105,9 @@ const write = statement(
       select "accountId", "size"::bigint, ${sql.raw(bytea("frontier"))}
       from ${rowsOf("head", HEAD_FIELDS)} where exists (select from turn)
       on conflict (account_id) do update set size = excluded.size, frontier = excluded.frontier
+      returning account_id, size
     )
-    select from turn`,
+    select (select count(pg_notify('${sql.raw(GROWN_CHANNEL)}', account_id || ' ' || size)) from head) from turn`,
   () => true,
 );
 

@@ -32,6 +32,7 @@ const WIRE_NAMES: Record<string, string> = {
   last: "limit",
   after: "starting_after",
   before: "ending_before",
+  "events.after": "after",
   reason: "Kyc-Reason",
 };
 

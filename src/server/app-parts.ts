@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { Authenticate } from "../auth/authenticate.ts";
+import type { OpenEventLogs } from "../changes/event-logs.ts";
 import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import type { Metrics } from "../metrics.ts";
@@ -18,6 +19,7 @@ export interface AppParts {
     Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout" | "persistedOperations">;
   db: Database;
   keys: Keyring;
+  logs: OpenEventLogs;
   authenticate: Authenticate;
   log: Logger;
   metrics: Metrics;

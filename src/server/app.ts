@@ -18,6 +18,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   const { config, log, metrics } = parts;
   const app = createHttpServer(parts);
   observeStatements(parts);
+  metrics.watchFollowers(parts.logs.figures);
   const record = createAnswerRecord(log, metrics, parts.tracing);
   const addressOf = createAddressOf(config.trustedProxies);
   const connections = new HttpConnections({ ...config, maxHeaderSize: MAX_HEADER_SIZE }, metrics);

@@ -7,6 +7,7 @@ import type { Surface } from "../vocabulary.ts";
 import type { AppParts } from "./app-parts.ts";
 import type { Admission } from "./load/admission.ts";
 import { countFailed, type RateLimiter } from "./rate-limit.ts";
+import { createTokenWatch } from "./token-watch.ts";
 
 /** How long a token that was good counts as good. With the time that a look-up counts this is less than a second. Milliseconds. */
 const MOMENT = 50;
@@ -25,7 +26,8 @@ export function createEntrance(
   admission: Admission,
   limiter: RateLimiter | undefined,
 ): Entrance {
-  const { authenticate, config, db, keys, log, now } = parts;
+  const { authenticate, config, db, keys, log, logs, now } = parts;
+  const watchToken = createTokenWatch(authenticate);
   const enter = async (
     { id: requestId, headers, span }: Pick<FastifyRequest, "id" | "headers" | "span">,
     surface: Surface,
@@ -36,10 +38,24 @@ export function createEntrance(
     const confirmViewer = async () => {
       if (performance.now() - enteredAt > MOMENT) await authenticate(authorization);
     };
+    const watchViewer = (onInvalid: () => void) => watchToken(authorization, onInvalid);
     const reads = config.auditReads ? { shown: new Set<string>(), confirmed: new Set<string>() } : null;
     const idempotency = toIdempotencyRequest(headers["idempotency-key"]);
     return {
-      ...{ db, keys, viewer, confirmViewer, surface, requestId, idempotency, reads, log, now },
+      ...{
+        db,
+        keys,
+        logs,
+        viewer,
+        confirmViewer,
+        watchViewer,
+        surface,
+        requestId,
+        idempotency,
+        reads,
+        log,
+        now,
+      },
       ...{ unreadable: [], fieldErrors: [], traceId: span?.traceId },
     };
   };

@@ -17,6 +17,8 @@ declare module "fastify" {
     span: RequestSpan | undefined;
     /** Of the failure that it is answered with; undefined: it has none, or it is in GraphQL's answer. */
     failureCode: string | undefined;
+    /** Whether its answer is a stream of events, which can last for days. */
+    isStreamed: boolean;
   }
 }
 
@@ -72,6 +74,7 @@ export function createHttpServer({ config, log }: Pick<AppParts, "config" | "log
   app.decorateRequest("observed", null);
   app.decorateRequest("span", undefined);
   app.decorateRequest("failureCode", undefined);
+  app.decorateRequest("isStreamed", false);
   return app;
 }
 

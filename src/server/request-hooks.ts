@@ -1,4 +1,5 @@
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { EventStream } from "../graphql/live/event-stream.ts";
 import { withinSpan } from "../lib/span-scope.ts";
 import type { RecordAnswered } from "./answered.ts";
 import type { AppParts } from "./app-parts.ts";
@@ -26,13 +27,25 @@ export function addRequestHooks(
   });
   app.addHook("onSend", (request, reply, payload, done) => {
     if (request.operationContext?.idempotency?.replayed) reply.header("idempotent-replayed", "true");
-    connections.holdAnswer(request.raw, sizeOf(payload));
+    if (payload instanceof EventStream) {
+      connections.streamAnswer(request.raw, payload);
+      // Nothing of the body is needed any more.
+      request.body = undefined;
+      // The request is answered: what follows is the stream's.
+      request.isStreamed = true;
+      recordAnswer(request, reply);
+    } else connections.holdAnswer(request.raw, sizeOf(payload));
     cutSlowReader(reply.raw, config.sendTimeout);
     // Once the server accepts no connections, each connection ends after the answer that it waits for.
     if (isClosed()) reply.header("connection", "close");
     done(null, payload);
   });
   app.addHook("onResponse", (request, reply, done) => {
+    if (!request.isStreamed) recordAnswer(request, reply);
+    done();
+  });
+
+  function recordAnswer(request: FastifyRequest, reply: FastifyReply): void {
     const { id, method, observed, failureCode, span } = request;
     record({
       ...{ requestId: id, address: request.clientAddress, method, status: reply.statusCode, observed },
@@ -41,8 +54,7 @@ export function addRequestHooks(
       elapsed: reply.elapsedTime,
       context: request.operationContext,
     });
-    done();
-  });
+  }
 }
 
 /** The memory of an answer that is sent as a stream. Bytes. */

@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import { createAuthenticator } from "../auth/authenticate.ts";
 import type { VerifyJwt } from "../auth/jwt.ts";
 import { openSignInNames } from "../auth/sign-in-name.ts";
+import { openEventLogs } from "../changes/event-logs.ts";
 import type { Config } from "../config/config.ts";
 import type { TracingConfig } from "../config/tracing-settings.ts";
 import type { Database } from "../db/client.ts";
@@ -106,6 +107,7 @@ async function run(
   // Some time passes until the next line: a reader of one line, as `head -1`, has gone by then.
   await say(`KYC gateway ${readVersion()} is starting …`);
   const stopBackground = startBackground({ config, db, keys, log, metrics });
+  const logs = openEventLogs(db, config, log);
   if (tracing) metrics.watchSpans(() => tracing.counts);
   let app: FastifyInstance | undefined;
   try {
@@ -119,7 +121,7 @@ async function run(
       metrics.countForged,
     );
     app = await createApp({
-      ...{ config, devToken, db, keys, authenticate, log, metrics, tracing, now: Date.now },
+      ...{ config, devToken, db, keys, logs, authenticate, log, metrics, tracing, now: Date.now },
       isReady: async () => (await isWritable(db.urgent)) && (await isMigrated(db.urgent)),
       isDraining: () => state.draining,
       isClosed: () => state.closed,
@@ -132,16 +134,20 @@ async function run(
     const signal = await stop;
     state.draining = true;
     log.info({ signal }, "stopping");
+    let closedLogs: Promise<void> | undefined;
     const drained = drain(acceptors, () => {
       state.closed = true;
+      // Not earlier: clients reconnect at once, and would come back here.
+      closedLogs = logs.close();
     });
     await Promise.all([drained, stopBackground()]);
+    await closedLogs;
     if (!(await drained)) log.warn("requests that did not end in time were cut");
     log.info("stopped");
     return 0;
   } catch (error) {
     // A start that is stopped ends the process at once, whatever the database does.
-    if (!(error instanceof StoppedAtStart)) await Promise.all([app?.close(), stopBackground()]);
+    if (!(error instanceof StoppedAtStart)) await Promise.all([app?.close(), logs.close(), stopBackground()]);
     throw error;
   }
 }

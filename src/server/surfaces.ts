@@ -1,11 +1,13 @@
-import type { FastifyInstance, onSendHookHandler } from "fastify";
+import type { FastifyInstance, FastifyReply, onSendHookHandler } from "fastify";
 import { hasReads, recordReads } from "../audit/record-reads.ts";
 import { requireViewer } from "../auth/scopes.ts";
+import type { Live } from "../graphql/answer.ts";
 import { registerGraphiql } from "../graphql/graphiql/graphiql.ts";
 import { registerGraphql, sendGraphqlFailure } from "../graphql/route.ts";
 import { serveOwnAssets } from "../pages/assets.ts";
 import { registerDocs } from "../pages/docs.ts";
 import { registerLanding } from "../pages/landing.ts";
+import { registerEventRoutes } from "../rest/events.ts";
 import { registerKycRoutes } from "../rest/kyc.ts";
 import { registerOpenapi } from "../rest/openapi/openapi.ts";
 import type { AppParts } from "./app-parts.ts";
@@ -37,26 +39,68 @@ export async function registerSurfaces(
       sendGraphqlFailure(giveUp(error, request, reply), request, reply),
     );
     if (config.auditReads) graphql.addHook("onSend", holdUntilAudited);
-    await registerGraphql(graphql, { ...config, sendGraphiql });
+    await registerGraphql(graphql, { ...config, sendGraphiql, live: serveLive(parts) });
   });
-  await app.register(
-    async (rest) => {
-      rest.addHook("onRequest", enterBy("rest"));
-      rest.addHook("preHandler", reenter);
-      rest.addHook("onRequest", (request, _reply, done) => {
-        requireViewer(request.operationContext.viewer);
-        done();
-      });
-      if (config.auditReads) rest.addHook("onSend", holdUntilAudited);
-      registerKycRoutes(rest);
-    },
-    { prefix: "/v1/kyc" },
-  );
+  const enterRest = (rest: FastifyInstance) => {
+    rest.addHook("onRequest", enterBy("rest"));
+    rest.addHook("preHandler", reenter);
+    rest.addHook("onRequest", (request, _reply, done) => {
+      requireViewer(request.operationContext.viewer);
+      done();
+    });
+    if (config.auditReads) rest.addHook("onSend", holdUntilAudited);
+  };
+  const addKyc = async (rest: FastifyInstance) => {
+    enterRest(rest);
+    registerKycRoutes(rest);
+  };
+  const addEvents = async (rest: FastifyInstance) => {
+    enterRest(rest);
+    registerEventRoutes(rest, (reply) => (work, leave) => idle(admission, reply, work, leave));
+  };
+  await app.register(addKyc, { prefix: "/v1/kyc" });
+  await app.register(addEvents, { prefix: "/v1/events" });
   if (config.docs) {
     registerOpenapi(app);
     await registerDocs(app, config, own);
     registerLanding(app, config, own);
   }
+}
+
+/** Waits for a request's work, which `leave` ends early: a request that only waits takes no place of those in progress. */
+async function idle<T>(
+  admission: Admission,
+  reply: FastifyReply,
+  work: Promise<T>,
+  leave: () => void,
+): Promise<T> {
+  reply.raw.once("close", leave);
+  admission.pause(reply);
+  try {
+    return await work;
+  } finally {
+    reply.raw.off("close", leave);
+    admission.resume(reply);
+  }
+}
+
+/** How often a stream without events shows that it is alive, at most. Milliseconds. */
+const PING_MS = 10_000;
+
+/** How subscriptions are served, counted and logged. */
+function serveLive({ config, log, metrics }: AppParts): Live {
+  return {
+    // A connection that nothing is sent on for as long as the limit is cut.
+    pingMs: Math.min(PING_MS, config.sendTimeout / 3),
+    slowAfter: config.sendTimeout * 0.9,
+    sent: (changes, milliseconds) => metrics.observeSent(changes, milliseconds / 1000),
+    ended: ({ requestId, traceId, viewer }, reason, changes, milliseconds) => {
+      metrics.countStreamEnd(reason);
+      const { accountId: account, tokenId: token } = viewer ?? {};
+      const ms = Math.round(milliseconds);
+      log.info({ requestId, traceId, account, token, reason, changes, ms }, "stream ended");
+    },
+  };
 }
 
 /**

@@ -349,7 +349,16 @@ async function reference(query: string, variableValues: Record<string, unknown>)
   const viewer = { accountId: "acme", tokenId: "t", tokenName: "t", scopes: SCOPES };
   const contextValue: OperationContext = {
     ...{ db: gateway.db, keys: gateway.keys, viewer, confirmViewer: async () => {}, surface: "graphql" },
-    ...{ idempotency: null, requestId: "r", reads: null, unreadable: [], fieldErrors: [], now: Date.now },
+    ...{
+      watchViewer: () => () => {},
+      logs: null,
+      idempotency: null,
+      requestId: "r",
+      reads: null,
+      unreadable: [],
+      fieldErrors: [],
+      now: Date.now,
+    },
     log: { error: () => {}, warn: () => {} } as never,
   };
   const { data, errors } = await graphql({ schema, source: query, variableValues, contextValue });

@@ -6,6 +6,7 @@ import { createJwtVerifier } from "../../src/auth/jwt.ts";
 import { SCOPES, type Scope } from "../../src/auth/scopes.ts";
 import { openSignInNames } from "../../src/auth/sign-in-name.ts";
 import { issueToken } from "../../src/auth/tokens.ts";
+import { type OpenEventLogs, openEventLogs } from "../../src/changes/event-logs.ts";
 import { type Config, parseConfig } from "../../src/config/config.ts";
 import type { Database } from "../../src/db/client.ts";
 import { isMigrated } from "../../src/db/migrating/pending.ts";
@@ -40,6 +41,7 @@ export interface TestApp {
   app: FastifyInstance;
   db: Database;
   keys: Keyring;
+  logs: OpenEventLogs;
   databaseUrl: string;
   /** The time that operations see, in epoch milliseconds. If it is not set, they see the real time. */
   clock: { now: number | undefined };
@@ -94,10 +96,13 @@ export async function createTestApp(
   });
   const test = { clock: { now: undefined as number | undefined }, draining: false };
   const now = () => test.clock.now ?? Date.now();
+  const log = createLog(config.logLevel, sink);
+  const logs = openEventLogs(db, config, log);
   const app = await createApp({
     config,
     db,
     keys,
+    logs,
     authenticate: createAuthenticator(
       db,
       keys,
@@ -109,7 +114,7 @@ export async function createTestApp(
           onFailure: () => {},
         }),
     ),
-    log: createLog(config.logLevel, sink),
+    log,
     metrics: createMetrics({ usage: () => db.usage(), droppedLines: () => 0 }),
     devToken: await devToken(db, keys),
     isReady: () => isMigrated(db.urgent),
@@ -129,6 +134,7 @@ export async function createTestApp(
     app,
     db,
     keys,
+    logs,
     databaseUrl: url,
     logged: () => lines.join(""),
     token: (accountId: string, scopes: readonly Scope[] = SCOPES, expiresAt: number | null = null) =>
@@ -167,6 +173,7 @@ export async function createTestApp(
       return answer;
     },
     close: async () => {
+      await logs.close();
       await app.close();
       await drop();
     },

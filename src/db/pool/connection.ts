@@ -58,6 +58,8 @@ export interface ConnectionEvents {
   refused(connection: Connection): void;
   /** Its server, which it has already used, has become read-only. */
   readOnly(connection: Connection): void;
+  /** A notification has arrived, on a connection that listens. */
+  notified?(channel: string, payload: string): void;
 }
 
 /** Creates a connection to the first suitable host. Nothing is sent before the first statement. */
@@ -79,6 +81,7 @@ export function openConnection(
       backoff: () => RECONNECT_AFTER_SECONDS,
       // The default prints server notices, and they can contain values of records.
       onnotice: () => {},
+      onnotify: (channel: string, payload: string) => events.notified?.(channel, payload),
       connection: session,
       onclose: () => {
         connection.closes += 1;

@@ -1,7 +1,8 @@
+import type { PoolUsage } from "../client.ts";
 import { type Connection, cutConnection, type openConnection, TRANSACTION_LOAD } from "./connection.ts";
 import type { Hosts } from "./hosts.ts";
 
-type Open = (events: Parameters<typeof openConnection>[3]) => Connection;
+export type Open = (events: Parameters<typeof openConnection>[3]) => Connection;
 
 interface Options {
   /** The maximum number of connections. There are fewer while the server accepts no more. */
@@ -45,8 +46,16 @@ export class Connections {
     return this.#active;
   }
 
-  get retired(): number {
-    return this.#retired.size;
+  usage(): Omit<PoolUsage, "refused"> {
+    let inUse = 0;
+    let pending = 0;
+    for (const { load } of this.#active) {
+      if (load === 0) continue;
+      inUse += 1;
+      pending += Math.floor(load / TRANSACTION_LOAD) + (load % TRANSACTION_LOAD);
+    }
+    const idle = this.#active.length - inUse;
+    return { inUse, idle, retired: this.#retired.size, waiting: pending - inUse };
   }
 
   leastLoaded(): Connection {

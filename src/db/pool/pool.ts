@@ -1,11 +1,12 @@
 import { lateAnswer } from "../../errors.ts";
-import type { Database, Executor, PoolUsage, StatementObserver } from "../client.ts";
+import type { Database, Executor, Listening, PoolUsage, StatementObserver } from "../client.ts";
 import { withoutValues } from "../database-error.ts";
 import { type DatabaseAddress, serverAt } from "./address.ts";
 import { type Connection, openConnection, type Run, TRANSACTION_LOAD } from "./connection.ts";
-import { Connections } from "./connections.ts";
+import { Connections, type Open } from "./connections.ts";
 import { executeOn, sendOn } from "./driver.ts";
 import { Hosts } from "./hosts.ts";
+import { openListener } from "./listener.ts";
 import { Observation } from "./observation.ts";
 import { SESSION_SETTINGS, SET_LOCAL } from "./session.ts";
 import { StatementQueue } from "./statement-queue.ts";
@@ -30,6 +31,8 @@ interface PoolOptions {
    * some poolers refuse that. In each transaction: every statement costs three round trips more. Default: not at all.
    */
   settings?: "at the start" | "in each transaction" | undefined;
+  /** False: its server, a pooler, shares its connections, so that none of them can listen. Default true. */
+  listens?: boolean;
 }
 
 /**
@@ -67,8 +70,10 @@ class Pool implements Database {
   readonly #statementTimeout: number;
   readonly #transactionTimeout: number;
   readonly #observation = new Observation();
+  readonly #open: Open;
+  readonly #listens: boolean;
 
-  constructor({ address, poolSize, prepare, settings, ...limits }: PoolOptions) {
+  constructor({ address, poolSize, prepare, settings, listens = true, ...limits }: PoolOptions) {
     this.#statementTimeout = limits.statementTimeout ?? 5000;
     this.queue = new StatementQueue(limits.queueLimit, this.#statementTimeout);
     this.#transactionTimeout = limits.transactionTimeout ?? 10_000;
@@ -85,10 +90,12 @@ class Pool implements Database {
       }),
     };
     this.#hosts = new Hosts(server.hosts, server.writableOnly);
+    this.#listens = listens && "url" in address;
+    this.#open = (events) => openConnection(server, this.#hosts, { prepare, session }, events);
     this.#connections = new Connections({
       size: poolSize,
       hosts: this.#hosts,
-      open: (events) => openConnection(server, this.#hosts, { prepare, session }, events),
+      open: this.#open,
       patience: this.#statementTimeout,
       maxLifetime: server.maxLifetime,
     });
@@ -134,6 +141,10 @@ class Pool implements Database {
     return this.#run(begin, { load: TRANSACTION_LOAD, deadline, urgent });
   }
 
+  async listen(listening: Listening): Promise<(() => Promise<void>) | undefined> {
+    return this.#listens ? openListener(this.#open, listening, this.#statementTimeout) : undefined;
+  }
+
   observe(observer: StatementObserver): () => void {
     const { observers } = this.#observation;
     observers.add(observer);
@@ -141,16 +152,7 @@ class Pool implements Database {
   }
 
   usage(): PoolUsage {
-    let inUse = 0;
-    let pending = 0;
-    const { active, retired } = this.#connections;
-    for (const { load } of active) {
-      if (load === 0) continue;
-      inUse += 1;
-      pending += Math.floor(load / TRANSACTION_LOAD) + (load % TRANSACTION_LOAD);
-    }
-    const { refused } = this.queue;
-    return { inUse, idle: active.length - inUse, retired, waiting: pending - inUse, refused };
+    return { ...this.#connections.usage(), refused: this.queue.refused };
   }
 
   async close(): Promise<void> {

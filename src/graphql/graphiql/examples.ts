@@ -71,6 +71,25 @@ const filter = `query Filter($filter: KycFilter) {
 }
 `;
 
+const changes = `# Stays open and shows each change of your
+# account's records as it happens: press the
+# button, and then create a record in another tab.
+
+subscription Changes($after: String) {
+  kycChanged(after: $after) {
+    cursor
+    at
+    action
+    kycId
+    kyc {
+      customerId
+      verificationStatus
+      version
+    }
+  }
+}
+`;
+
 const create = `mutation Create($input: CreateKycInput!) {
   createKyc(input: $input) {
     kyc {
@@ -130,5 +149,6 @@ export function exampleTabs(hasToken: boolean): { query: string; variables?: str
     }),
     tab(update, { input: { id: ID, verificationStatus: "VERIFIED", expectedVersion: 1 } }),
     tab(remove, { input: { id: ID } }),
+    tab(changes, { after: null }),
   ];
 }

@@ -35,6 +35,10 @@ builder.addScalarType("SafeInt", SafeIntResolver, {
 builder.queryType({
   description: "Everything that can be read. Reading a record requires a token of its account.",
 });
+builder.subscriptionType({
+  description:
+    "What happens from now on, as server-sent events: `Accept: text/event-stream`, by POST or GET, one subscription for each connection. The `id` of each event is its cursor: a client that reconnects continues without a gap if it sends the last one in the header `Last-Event-ID`, as `EventSource` does, or as `after`. A stream that ends without `event: complete` is to be continued.",
+});
 builder.mutationType({
   description:
     "Everything that changes records. Each mutation is one transaction. With the header `Idempotency-Key` (1 to 255 printable characters of your choice; the document has one mutation field) it is done once within 24 hours, however often it is sent: a repetition gets the first result, or the first `NOT_FOUND` or `VERSION_CONFLICT`, and the header `Idempotent-Replayed: true`. With the errors `IDEMPOTENCY_MISMATCH` (the key was used with another request) and `IDEMPOTENCY_IN_PROGRESS` (the first request still runs), nothing was done.",

@@ -1,3 +1,9 @@
+import type { EVENT_ROUTES } from "../events.ts";
+import type { KYC_ROUTES } from "../kyc.ts";
+
+/** Every call of this surface. */
+export type RestOperation = (typeof KYC_ROUTES | typeof EVENT_ROUTES)[number]["operation"];
+
 /** A JSON Schema of draft 2020-12, as in OpenAPI 3.1. */
 export type JsonSchema = Record<string, unknown>;
 

@@ -3,8 +3,7 @@ import { AppError, badUserInput, type ErrorCode, RequestRefusal, toHttp } from "
 import { numberUnreadable } from "../../kyc/show-kyc.ts";
 import { VERIFICATION_STATUSES } from "../../vocabulary.ts";
 import { type ErrorBody, renderFailure } from "../errors.ts";
-import type { RestOperation } from "../kyc.ts";
-import { headersOf, type JsonSchema, ON_EVERY_ANSWER, reference } from "./components.ts";
+import { headersOf, type JsonSchema, ON_EVERY_ANSWER, type RestOperation, reference } from "./components.ts";
 
 const ALL: readonly RestOperation[] = [
   "listKycs",
@@ -13,6 +12,7 @@ const ALL: readonly RestOperation[] = [
   "getKyc",
   "updateKyc",
   "deleteKyc",
+  "listEvents",
 ];
 const WRITES: readonly RestOperation[] = ["createKyc", "updateKyc", "deleteKyc"];
 const WITH_BODY: readonly RestOperation[] = [...WRITES, "searchKycs"];
@@ -79,7 +79,7 @@ const FAILURES: Record<ErrorCode, Failure> = {
     examples: [new AppError("IDEMPOTENCY_IN_PROGRESS", "The first request with this key is still running.")],
   },
   RATE_LIMITED: {
-    when: "The token has sent as many requests as it may within a minute.",
+    when: "The token has sent as many requests as it may within a minute, or too many requests of the account wait for events.",
     operations: ALL,
     examples: [
       new AppError("RATE_LIMITED", "More than 600 requests in a minute. Try again in 12 s.", {

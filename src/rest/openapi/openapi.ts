@@ -1,8 +1,17 @@
 import type { FastifyInstance } from "fastify";
 import { readVersion } from "../../version.ts";
-import { KYC_ROUTES, type RestOperation } from "../kyc.ts";
-import { headersOf, type JsonSchema, ON_EVERY_ANSWER, reference, responseHeaders } from "./components.ts";
+import { EVENT_ROUTES } from "../events.ts";
+import { KYC_ROUTES } from "../kyc.ts";
+import {
+  headersOf,
+  type JsonSchema,
+  ON_EVERY_ANSWER,
+  type RestOperation,
+  reference,
+  responseHeaders,
+} from "./components.ts";
 import { errorResponses, errorSchemas, failuresOf } from "./errors.ts";
+import { eventSchemas } from "./events.ts";
 import { inputSchemas } from "./inputs.ts";
 import { DESCRIPTIONS, idempotencyKey, ifNoneMatch } from "./operations.ts";
 import { idSchema, RECORD, recordSchemas } from "./schemas.ts";
@@ -13,6 +22,8 @@ const INTRODUCTION = `
 
 **Lists** are newest first, in pages of at most 100 records. For the next page, send the id of the last record
 as \`starting_after\`; for the previous page, the id of the first as \`ending_before\`.
+
+**Events** are what happened to records, oldest first. They can be followed without a gap.
 
 **Versions.** A record comes with an \`ETag\`. Send it as \`If-Match\` with an update or a deletion: if the
 record has changed since then, nothing happens. \`If-Match\` and \`If-None-Match\` work on every call as RFC 9110,
@@ -30,14 +41,14 @@ function anyOf(names: readonly string[]): JsonSchema {
 }
 
 function describe(operation: RestOperation, method: string, first: boolean) {
-  const { summary, description, scope, parameters, body, success } = DESCRIPTIONS[operation];
+  const { summary, description, tag = "KYC", scope, parameters, body, success } = DESCRIPTIONS[operation];
   const once = parameters?.includes(idempotencyKey) ? ["Idempotent-Replayed"] : [];
   const headers = headersOf(...ON_EVERY_ANSWER, "Cache-Control", ...(success.headers ?? []), ...once);
   const type = { schema: reference("schemas", body?.schema ?? "") };
   return {
     // Operation ids must be unique, even if several methods do the same.
     operationId: first ? operation : `${operation}By${method[0]}${method.slice(1).toLowerCase()}`,
-    tags: ["KYC"],
+    tags: [tag],
     summary: first ? summary : `${summary} by ${method}`,
     description: `${description}\n\nNeeds the scope \`${scope}\`.`,
     // Scopes are listed here for OAuth alone: linters take any other for a mistake.
@@ -69,8 +80,12 @@ function describe(operation: RestOperation, method: string, first: boolean) {
 
 function describePaths() {
   const paths: Record<string, Record<string, unknown>> = {};
-  for (const { operation, methods, path } of KYC_ROUTES) {
-    const url = `/v1/kyc${path.replace(/\/$/, "").replace(":id", "{id}")}`;
+  const routes = [
+    ...KYC_ROUTES.map((route) => ({ ...route, prefix: "/v1/kyc" })),
+    ...EVENT_ROUTES.map((route) => ({ ...route, prefix: "/v1/events" })),
+  ];
+  for (const { prefix, operation, methods, path } of routes) {
+    const url = `${prefix}${path.replace(/\/$/, "").replace(":id", "{id}")}`;
     const calls = methods.map((method, i) => [method.toLowerCase(), describe(operation, method, i === 0)]);
     const parameters = path.includes(":id") ? { parameters: [idParameter] } : {};
     paths[url] = { ...parameters, ...paths[url], ...Object.fromEntries(calls) };
@@ -100,7 +115,10 @@ export function createOpenapi() {
       license: { name: "MIT", identifier: "MIT" },
     },
     servers: [{ url: "/", description: "The gateway that serves this document." }],
-    tags: [{ name: "KYC", description: "Query, create, update and delete records." }],
+    tags: [
+      { name: "KYC", description: "Query, create, update and delete records." },
+      { name: "Events", description: "Follow the changes of records." },
+    ],
     paths: describePaths(),
     components: {
       securitySchemes: {
@@ -114,7 +132,7 @@ export function createOpenapi() {
         },
       },
       headers: responseHeaders,
-      schemas: { ...recordSchemas, ...inputSchemas, ...errorSchemas },
+      schemas: { ...recordSchemas, ...inputSchemas, ...eventSchemas, ...errorSchemas },
       responses: errorResponses,
     },
   };

@@ -1,7 +1,7 @@
 import type { Scope } from "../../auth/scopes.ts";
 import { LONGEST_KEY } from "../../idempotency/key.ts";
-import type { RestOperation } from "../kyc.ts";
-import type { JsonSchema } from "./components.ts";
+import type { JsonSchema, RestOperation } from "./components.ts";
+import { eventParameters } from "./events.ts";
 import { listParameters, reasonSchema, textHeader } from "./inputs.ts";
 
 interface Parameter {
@@ -15,6 +15,7 @@ interface Parameter {
 interface Description {
   summary: string;
   description: string;
+  tag?: string;
   scope: Scope;
   parameters?: Parameter[];
   body?: { schema: string; required: boolean };
@@ -127,5 +128,23 @@ export const DESCRIPTIONS: Record<RestOperation, Description> = {
     scope: "kyc:delete",
     parameters: [ifMatch, unlessMatch, idempotencyKey, reason],
     success: { status: 200, description: "The record is deleted.", schemas: ["KycDeletion"] },
+  },
+  listEvents: {
+    summary: "List the changes of KYC records",
+    description:
+      "What happened to your records, oldest first: each change once, in the order of its position. Send the `id` of the " +
+      "last event as `after` for the next page, or `next_after`, which is there if the page is empty, too. With `wait`, the " +
+      "answer comes as soon as there is an event. Clients that poll the list of records should use this instead: a list by " +
+      "the time of creation shows neither changes nor deletions, and can miss records whose writes end late.",
+    tag: "Events",
+    scope: "kyc:read",
+    parameters: [
+      ...Object.entries(eventParameters).map(([name, parameter]) => ({
+        ...{ name, in: "query" as const },
+        ...parameter,
+      })),
+      ifNoneMatch,
+    ],
+    success: { status: 200, description: "The page.", schemas: ["KycEventList"] },
   },
 };

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import type { Readable } from "node:stream";
 import type { FastifyInstance } from "fastify";
 import type { Config } from "../../config/config.ts";
 import { overloaded } from "../../errors.ts";
@@ -21,9 +22,11 @@ interface Exchange {
   response: ServerResponse;
   /** The memory that it is charged for besides its body. Bytes. */
   bytes: number;
+  /** The answer, if it is a stream of events. */
+  stream?: Readable;
 }
 
-/** How often headers that are still arriving are counted. Milliseconds. */
+/** How often headers that are still arriving, and what streams have not sent, are counted. Milliseconds. */
 const SWEEP_MS = 500;
 /** Node's memory for a request besides its headers. Bytes. */
 const REQUEST_BYTES = 4096;
@@ -58,6 +61,11 @@ export class HttpConnections {
     this.#open.get(request.socket)?.holdAnswer(bytes);
   }
 
+  /** Counts what a stream of events holds for its client, and no longer the request. */
+  streamAnswer(request: IncomingMessage, stream: Readable): void {
+    this.#open.get(request.socket)?.streamAnswer(stream);
+  }
+
   /** Must be called once. From then on the server's requests pass through here first. */
   guard(app: FastifyInstance): void {
     const { server } = app;
@@ -79,7 +87,7 @@ export class HttpConnections {
       else next(request, response);
     });
     const sweep = setInterval(() => {
-      for (const connection of this.#open.values()) connection.countHeaders();
+      for (const connection of this.#open.values()) connection.count();
     }, SWEEP_MS).unref();
     app.addHook("onClose", (_app, done) => {
       clearInterval(sweep);
@@ -140,8 +148,19 @@ class Connection implements Holder {
     this.#shared.unsent.hold(this.#answers, bytes);
   }
 
-  /** Counts headers that are still arriving. */
-  countHeaders(): void {
+  streamAnswer(stream: Readable): void {
+    const exchange = this.#current;
+    if (!exchange) return;
+    exchange.stream = stream;
+    exchange.request.upload?.release();
+    this.#count(-exchange.bytes);
+    exchange.bytes = 0;
+  }
+
+  /** Counts headers that are still arriving, and what a stream has not sent. */
+  count(): void {
+    const { stream, response } = this.#current ?? {};
+    if (stream && response) this.holdAnswer(response.writableLength + stream.readableLength);
     if (this.#current) return;
     const read = this.#socket.bytesRead - this.#readBefore;
     this.#shared.uploads.hold(this, Math.min(read, this.#shared.limits.maxHeaderSize));

@@ -84,7 +84,8 @@ function routeOf({ method = "", url = "", headers }: IncomingMessage, parts: She
   const isOfPage = headers.origin !== undefined && parts.config.corsOrigins.length > 0;
   if (isOfPage || parts.isClosed() || !METHODS.has(method)) return undefined;
   const [path] = url.split("?", 1);
-  if (path === "/graphql" || path === "/v1/kyc" || path === "/v1/kyc/search") return path;
+  if (path === "/graphql" || path === "/v1/kyc" || path === "/v1/kyc/search" || path === "/v1/events")
+    return path;
   return path?.startsWith("/v1/kyc/") ? "/v1/kyc/:id" : undefined;
 }
 

@@ -1,0 +1,163 @@
+import { z } from "zod";
+import { requireScope, requireViewer } from "../auth/scopes.ts";
+import { fromChangeCursor, toChangeCursor } from "../changes/cursor.ts";
+import type { EventLogs, Follower, LoggedEvent, OperationContext } from "../context.ts";
+import { badUserInput } from "../errors.ts";
+import { isKycId } from "../kyc-id.ts";
+import { parseInput, type Raw } from "../parse-input.ts";
+import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../vocabulary.ts";
+import { customerId } from "./input.ts";
+import { findKyc } from "./store/read.ts";
+
+/** What can happen to a record. All other events of a log are of no record, or only of reads. */
+export const CHANGE_ACTIONS = ["created", "updated", "deleted"] as const;
+type ChangeAction = (typeof CHANGE_ACTIONS)[number];
+
+/** A change of a record, or how far the log was read if `action` and `kycId` are null. */
+export interface ChangeOfKyc {
+  cursor: string;
+  /** Null if the log is empty. */
+  position: number | null;
+  at: number;
+  action: ChangeAction | null;
+  kycId: string | null;
+}
+
+const filterInput = z.object({
+  kycId: z.string().refine(isKycId, "must be the id of a record").nullish(),
+  customerId: customerId.nullish(),
+  verificationStatus: z.enum(VERIFICATION_STATUSES).nullish(),
+  documentType: z.enum(DOCUMENT_TYPES).nullish(),
+  action: z.enum(CHANGE_ACTIONS).nullish(),
+});
+const followInput = z.object({ after: z.string().nullish(), filter: filterInput.nullish() });
+type FollowInput = Raw<typeof followInput>;
+type Filter = z.infer<typeof filterInput>;
+
+/** Any time: what is waited for is looked for again. Milliseconds. */
+const IDLE_MS = 60_000;
+
+/** The logs. Fails if this process follows none, which only commands do. */
+export function requireLogs({ logs }: OperationContext): EventLogs {
+  if (logs) return logs;
+  throw new Error("this process follows no logs");
+}
+
+/**
+ * How many events of the account's log are before the cursor; null if there is no cursor. Fails with BAD_USER_INPUT if it
+ * is not a cursor of this account, or is ahead of the log. `name` is the name of the input.
+ */
+export function readChangeCursor(
+  accountId: string,
+  size: number,
+  cursor: string | null | undefined,
+  name = "after",
+): number | null {
+  if (cursor == null) return null;
+  const seen = fromChangeCursor(accountId, cursor);
+  const refuse = (message: string) => badUserInput([{ path: [name], kind: "invalid", message }]);
+  if (seen === null) throw refuse("is not a cursor of your account's changes");
+  if (seen > size) {
+    throw refuse(
+      "is ahead of your account's log, so the database was restored to an earlier state: load your data again, and begin without a cursor",
+    );
+  }
+  return seen;
+}
+
+/** The cursor behind the latest event of the account. Needs `kyc:read`. */
+export async function getChangeCursor(ctx: OperationContext): Promise<string> {
+  const { accountId } = requireScope(ctx.viewer, "kyc:read");
+  return toChangeCursor(accountId, await requireLogs(ctx).sizeOf(accountId));
+}
+
+/**
+ * Follows the changes of the account's records after a cursor, or from now on. `lastEventId` is the cursor with which a
+ * client continues: it replaces `after`. Needs `kyc:read`. Fails with BAD_USER_INPUT, and if there are too many followers
+ * as `EventLogs.follow`. The caller must close what it gets.
+ */
+export async function followKycChanges(
+  ctx: OperationContext,
+  input: FollowInput,
+  lastEventId?: string,
+): Promise<KycChanges> {
+  const { accountId } = requireScope(ctx.viewer, "kyc:read");
+  const { after, filter } = parseInput(followInput, input);
+  const logs = requireLogs(ctx);
+  const size = await logs.sizeOf(accountId);
+  const from = lastEventId
+    ? readChangeCursor(accountId, size, lastEventId, "Last-Event-ID")
+    : readChangeCursor(accountId, size, after);
+  return new KycChanges(ctx, filter ?? {}, logs.follow(accountId, from ?? size));
+}
+
+/** The changes that one caller follows. */
+export class KycChanges implements AsyncIterable<ChangeOfKyc> {
+  readonly #ctx: OperationContext;
+  readonly #accountId: string;
+  readonly #filter: Filter;
+  readonly follower: Follower;
+
+  constructor(ctx: OperationContext, filter: Filter, follower: Follower) {
+    this.#ctx = ctx;
+    this.#accountId = requireViewer(ctx.viewer).accountId;
+    this.#filter = filter;
+    this.follower = follower;
+  }
+
+  /** The cursor behind everything that the follower has passed. */
+  get cursor(): string {
+    return toChangeCursor(this.#accountId, this.follower.position);
+  }
+
+  /** Those of these events that are changes and match the filter. Fails with UNAVAILABLE. */
+  async select(ctx: OperationContext, events: readonly LoggedEvent[]): Promise<ChangeOfKyc[]> {
+    const selected = await Promise.all(events.map((event) => this.#matches(ctx, event)));
+    return events.filter((_event, index) => selected[index]).map((event) => toChange(this.#accountId, event));
+  }
+
+  /** What tells the caller how far the log was read. */
+  progress(now: number): ChangeOfKyc {
+    const { position } = this.follower;
+    return {
+      ...{ cursor: this.cursor, position: position === 0 ? null : position - 1 },
+      ...{ at: now, action: null, kycId: null },
+    };
+  }
+
+  async #matches(ctx: OperationContext, event: LoggedEvent): Promise<boolean> {
+    const { kycId, customerId, verificationStatus, documentType, action } = this.#filter;
+    if (!isChange(event)) return false;
+    if (action != null && event.action !== action) return false;
+    if (kycId != null && event.kycId !== kycId) return false;
+    if (verificationStatus != null && event.statusAfter !== verificationStatus) return false;
+    if (customerId == null && documentType == null) return true;
+    const record = await findKyc(ctx.db, this.#accountId, event.kycId as string);
+    if (!record || (customerId != null && record.customerId !== customerId)) return false;
+    return documentType == null || record.documentType === documentType;
+  }
+
+  /** The changes one by one, until the end. */
+  async *[Symbol.asyncIterator](): AsyncIterator<ChangeOfKyc> {
+    try {
+      for (;;) {
+        const events = await this.follower.next(IDLE_MS);
+        if (!events) return;
+        yield* await this.select(this.#ctx, events);
+        this.follower.advance(events.length);
+      }
+    } finally {
+      this.follower.close();
+    }
+  }
+}
+
+/** Whether a record was created, changed or deleted. */
+export function isChange({ action }: LoggedEvent): boolean {
+  return (CHANGE_ACTIONS as readonly string[]).includes(action);
+}
+
+function toChange(accountId: string, { position, at, action, kycId }: LoggedEvent): ChangeOfKyc {
+  const cursor = toChangeCursor(accountId, position + 1);
+  return { cursor, position, at, action: action as ChangeAction, kycId };
+}
