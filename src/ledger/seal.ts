@@ -13,7 +13,7 @@ const INTERVAL_MS = 150;
 /** The same after another replica was faster: one of them does the work, and the others take over within a moment. */
 const INTERVAL_OF_FOLLOWERS_MS = 400;
 /** From the end of one run to the next if this replica goes on writing events: so each run has many of them to do. */
-const GAP_MS = 60;
+const GAP_MS = 100;
 /** From an event of this replica to the run: its transaction has ended then, and others that came with it, too. */
 const SOON_MS = 5;
 /** Events that are read at once. */
