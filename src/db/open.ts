@@ -108,7 +108,9 @@ async function connectTo(
   // The next statement reports other failures.
   if (failure === undefined || !refusesSettings(failure)) return opened(direct);
   await direct.close();
-  return opened(connect({ ...options, settings: await howToSetBehindPooler(url, onWarning), listens: false }));
+  return opened(
+    connect({ ...options, settings: await howToSetBehindPooler(url, onWarning), listens: false }),
+  );
 }
 
 /** The SQLSTATE with which a pooler refuses startup parameters that it does not support. */
