@@ -73,7 +73,7 @@ export async function look(db: Executor): Promise<Look> {
 }
 
 /** An event without a position. */
-export interface UnsealedEvent extends AuditEvent {
+export interface UnsealedEvent extends Omit<AuditEvent, "position"> {
   accountId: string;
 }
 
@@ -83,19 +83,24 @@ const FIELDS = [
   "at",
   "tokenId",
   "tokenName",
+  "actorName",
   "surface",
   "requestId",
   "action",
+  "subject",
   "kycIds",
   "changedFields",
   "statusBefore",
   "statusAfter",
+  "documentTypeAfter",
+  "versionAfter",
   "reason",
 ] as const satisfies (keyof UnsealedEvent)[];
 
 const columns = sql.raw(
-  `account_id, sequence::float8, round(date_part('epoch', at) * 1000), token_id, token_name, surface, request_id,
-   action, kyc_ids, changed_fields, status_before, status_after, reason`,
+  `account_id, sequence::float8, round(date_part('epoch', at) * 1000), token_id, token_name, actor_name,
+   coalesce(other_surface, surface::text), request_id, coalesce(other_action, action::text), subject, kyc_ids,
+   changed_fields, status_before, status_after, document_type_after, version_after, reason`,
 );
 const toEvent = (values: unknown[]) =>
   Object.fromEntries(FIELDS.map((field, index) => [field, values[index]])) as unknown as UnsealedEvent;
@@ -182,6 +187,8 @@ export interface Entry {
   sequence: number;
   leafHash: Buffer;
   tokenNameSalt: Buffer;
+  actorSalt: Buffer | null;
+  actorHash: Buffer | null;
   reasonSalt: Buffer | null;
   reasonHash: Buffer | null;
 }
@@ -209,6 +216,8 @@ const ENTRY_FIELDS = [
   "sequence",
   "leafHash",
   "tokenNameSalt",
+  "actorSalt",
+  "actorHash",
   "reasonSalt",
   "reasonHash",
 ] as const satisfies (keyof Entry)[];
@@ -231,7 +240,8 @@ const write = statement(
       returning turn
     ),
     entry as (
-      insert into ledger_entries (account_id, position, sequence, leaf_hash, token_name_salt, reason_salt, reason_hash)
+      insert into ledger_entries (account_id, position, sequence, leaf_hash, token_name_salt, actor_salt, actor_hash,
+        reason_salt, reason_hash)
       select "accountId", "position"::bigint, "sequence"::bigint, ${sql.raw(ENTRY_FIELDS.slice(3).map(bytea).join(", "))}
       from ${rowsOf("entry", ENTRY_FIELDS)} where exists (select from turn)
     ),
