@@ -24,9 +24,9 @@ export type DocumentType = keyof typeof DOCUMENTS;
 
 /** The two APIs of the gateway. */
 export const APIS = ["graphql", "rest"] as const;
+export type Api = (typeof APIS)[number];
 /** Where an act comes from: an API, a command of the CLI, or the gateway itself. */
-export const SURFACES = [...APIS, "cli", "gateway"] as const;
-export type Surface = (typeof SURFACES)[number];
+export type Surface = Api | "cli" | "gateway";
 
 /** What can be done to a record. `read` means that its document number was shown. */
 export const RECORD_ACTIONS = ["created", "updated", "deleted", "read"] as const;

@@ -1,6 +1,11 @@
-import { APIS, type AuditAction, RECORD_ACTIONS, type RecordAction, type Surface } from "../vocabulary.ts";
-
-type Api = (typeof APIS)[number];
+import {
+  APIS,
+  type Api,
+  type AuditAction,
+  RECORD_ACTIONS,
+  type RecordAction,
+  type Surface,
+} from "../vocabulary.ts";
 
 /** The words for an event's action and surface in its four columns. */
 export interface StoredWords {
@@ -26,6 +31,6 @@ export function toStoredWords({ action, surface }: { action: AuditAction; surfac
 }
 
 /** Whether it is done to records, and not an act of administration. */
-export function isRecordAction(action: AuditAction): action is RecordAction {
+function isRecordAction(action: AuditAction): action is RecordAction {
   return (RECORD_ACTIONS as readonly string[]).includes(action);
 }

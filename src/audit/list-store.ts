@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
-import { auditEventRecords, auditEvents, epochMillis, ledgerEntries, toTimestamptz } from "../db/schema.ts";
+import { ledgerEntries } from "../db/ledger-schema.ts";
+import { auditEventRecords, auditEvents, epochMillis, toTimestamptz } from "../db/schema.ts";
 import type { Bounds } from "../paging/list.ts";
 import { createListStore, type ListSource, type Source } from "../paging/list-store.ts";
 import type { AuditAction, Surface } from "../vocabulary.ts";
