@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { asc, sql } from "drizzle-orm";
+import { and, asc, eq, sql } from "drizzle-orm";
 import { type Administrator, recordAct } from "../administration/record-act.ts";
 import { batched } from "../db/batch.ts";
 import type { Database, Executor } from "../db/client.ts";
@@ -109,6 +109,20 @@ const selectTokens = statement(
 export async function listTokens(db: Database, keys: Keyring, accountId?: string): Promise<TokenRecord[]> {
   const stored = await selectTokens(db, { accountId: accountId ?? null });
   return stored.map((token) => toRecord(token, isAuthentic(keys, token)));
+}
+
+const selectIds = statement(
+  (db) =>
+    db
+      .select({ id: tokens.id })
+      .from(tokens)
+      .where(and(eq(tokens.accountId, given("accountId")), eq(tokens.name, given("name")))),
+  ([id]: [string]) => id,
+);
+
+/** The ids of the account's tokens with this name, including revoked and expired ones. */
+export function findTokenIds(db: Executor, accountId: string, name: string): Promise<string[]> {
+  return selectIds(db, { accountId, name });
 }
 
 function isAuthentic(keys: Keyring, token: StoredToken): boolean {

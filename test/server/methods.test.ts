@@ -62,7 +62,7 @@ async function sendLines(text: string): Promise<string> {
   return answer;
 }
 
-/** As Node's client has no answer to it, CONNECT has a test of its own. */
+/** CONNECT has its own test, because Node's client can't read the answer to it. */
 const EVERY_METHOD = METHODS.filter((method) => method !== "CONNECT");
 
 test("a method that a path is not for is answered 405 with those that it is for, without a token", async () => {

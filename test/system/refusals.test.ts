@@ -55,18 +55,18 @@ async function expectOneLine(
   }
 }
 
-test("a role without CREATE on the database is told PostgreSQL's message and the grants", async () => {
+test("for a role without CREATE on the database, PostgreSQL's message and the grants are printed", async () => {
   const { url } = await prepare();
   await expectOneLine(url, [/permission denied for database/, /42501/, /GRANT CREATE ON DATABASE/]);
 });
 
-test("a role without CREATE on the schema is told PostgreSQL's message and the grants", async () => {
+test("for a role without CREATE on the schema, PostgreSQL's message and the grants are printed", async () => {
   const { url, own, role } = await prepare("", "revoke create on schema public from public");
   await administer(own, `grant create on database ${role} to ${role}`);
   await expectOneLine(url, [/permission denied for schema public/, /GRANT USAGE, CREATE ON SCHEMA public/]);
 });
 
-test("a database that is missing and a wrong password are told in PostgreSQL's words", async () => {
+test("a database that is missing and a wrong password are reported in PostgreSQL's words", async () => {
   const { url } = await prepare();
   await expectOneLine(url.replace(/\/refusal_\w+$/, "/no_such_database"), [
     /database "no_such_database" does not exist/,
