@@ -228,8 +228,7 @@ const findGrouped = batched(
  * Finds the token with this hash, even if it is expired or revoked; undefined if there is none, or if somebody has added or
  * altered it in the database. At any time at most two statements run for tokens that were found before (`isInUse`), and
  * two for all others. Fails with UNAVAILABLE if the keyring does not have the key of its MAC, as while a new key is being
- * distributed to the replicas. `onForged` is called for a token that was added
- * or altered.
+ * distributed to the replicas. `onForged` is called for a token that was added or altered.
  */
 export async function findToken(
   db: Database,
