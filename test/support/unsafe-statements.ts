@@ -8,7 +8,7 @@ const SAFE = [
   /^alter table "\w+" add column "\w+" (?!\w*serial)"?[a-z][a-z_\d]*"?(\(\d+\))?( with time zone)?(\[\])?( collate "\w+")?$/i,
   /^alter table "\w+" add column "\w+" (?!\w*serial)[a-z]+(\(\d+\))?( default ('[^']*'|-?\d+|true|false))( not null)?$/i,
   /^alter table "\w+" alter column "\w+" drop not null$/i,
-  // Existing rows stay as they are, and old inserts get the value without knowing of it.
+  // Existing rows stay as they are, and inserts of the previous release get the value.
   /^alter table "\w+" alter column "\w+" set default \S+$/i,
   // It holds for later writes. Another migration checks the existing rows, without a lock.
   /^alter table "\w+" add constraint "\w+" check \(.*\) not valid$/is,
