@@ -25,6 +25,7 @@ const LAYERS = [
   "idempotency",
   "auth",
   "sealing",
+  "administration",
   "paging",
   "log",
   "log-output",

@@ -23,6 +23,7 @@ const ROOT_FIELDS: Record<string, FieldRule> = {
   "Query.node": { needs: "kyc:read", args: (id) => `(id: "${id}")` },
   "Query.nodes": { needs: "kyc:read", args: (id) => `(ids: ["${id}"])` },
   "Query.auditEvents": { needs: "audit:read", args: () => "(first: 3)" },
+  "Query.kycAsOf": { needs: "audit:read", args: (id) => `(id: "${id}", at: "2999-01-01T00:00:00Z")` },
   "Mutation.createKyc": { needs: "kyc:write", shows: "kyc:read", args: () => `(input: ${CREATE})` },
   "Mutation.updateKyc": {
     needs: "kyc:write",
@@ -48,7 +49,18 @@ const OPEN_WITH_THEIR_PARENTS = new Set(
     ["AuditEventConnection", "edges", "nodes", "pageInfo", "totalCount"],
     ["AuditEventEdge", "cursor", "node"],
     ["AuditEvent", "id", "sequence", "at", "action", "kycId", "kycIds", "changedFields", "reason", "surface"],
-    ["AuditEvent", "statusBefore", "statusAfter", "tokenId", "tokenName", "requestId"],
+    ["AuditEvent", "statusBefore", "statusAfter", "tokenId", "tokenName", "requestId", "position", "actor"],
+    ["AuditEvent", "subject", "documentTypeAfter", "versionAfter"],
+    [
+      "KycState",
+      "kycId",
+      "isDeleted",
+      "verificationStatus",
+      "documentType",
+      "version",
+      "since",
+      "statusSince",
+    ],
     ["PageInfo", "hasNextPage", "hasPreviousPage", "startCursor", "endCursor"],
     ["CreateKycPayload", "kyc", "kycEdge"],
     ["UpdateKycPayload", "kyc"],
@@ -111,6 +123,10 @@ const FINDING_INPUTS: Record<string, FindingRule> = {
   "AuditEventFilter.at": tracing(
     () => `auditEvents(filter: { at: { from: "2020-01-01T00:00:00Z" } }) ${EVENTS}`,
   ),
+  "AuditEventFilter.actionIn": tracing(() => `auditEvents(filter: { actionIn: [CREATED, READ] }) ${EVENTS}`),
+  "AuditEventFilter.statusAfter": tracing(() => `auditEvents(filter: { statusAfter: PENDING }) ${EVENTS}`),
+  "AuditEventFilter.customerId": tracing(() => `auditEvents(filter: { customerId: "customer-1" }) ${EVENTS}`),
+  "AuditEventFilter.actor": tracing(() => `auditEvents(filter: { actor: "test" }) ${EVENTS}`),
   "AuditEventFilter.kycId": tracing(({ id }) => `auditEvents(filter: { kycId: "${id}" }) ${EVENTS}`),
   "AuditEventFilter.tokenId": tracing(
     ({ tokenId }) => `auditEvents(filter: { tokenId: "${tokenId}" }) ${EVENTS}`,
@@ -130,6 +146,7 @@ const OTHER_INPUTS = new Set(
   [
     ["Query.kycs", "filter", "first", "last"],
     ["Query.auditEvents", "filter", "first", "last"],
+    ["Query.kycAsOf", "at", "id"],
     ["Kyc.history", "first", "last"],
     ["Mutation.createKyc", "input"],
     ["Mutation.updateKyc", "input"],
@@ -158,6 +175,7 @@ type RouteRule = "open" | "graphql" | { needs: Scope; status: number; foreign: n
 
 const NEW = { customer_id: "c", verification_status: "pending", document_type: "visa", document_number: "1" };
 const read = (foreign: number): RouteRule => ({ needs: "kyc:read", status: 200, foreign });
+const trail = (foreign: number): RouteRule => ({ needs: "audit:read", status: 200, foreign });
 const change: RouteRule = {
   ...{ needs: "kyc:write", status: 200, foreign: 404 },
   form: { verification_status: "verified" },
@@ -178,6 +196,12 @@ const ROUTES: Record<string, RouteRule> = {
   "POST /v1/kyc/:id": change,
   "DELETE /v1/kyc/:id": { needs: "kyc:delete", status: 200, foreign: 404 },
   "POST /v1/kyc/search": read(200),
+  "GET /v1/kyc/:id/history": trail(404),
+  "HEAD /v1/kyc/:id/history": trail(404),
+  "GET /v1/audit_events": trail(200),
+  "HEAD /v1/audit_events": trail(200),
+  "GET /v1/audit_events/": trail(200),
+  "HEAD /v1/audit_events/": trail(200),
   ...all("graphql", "/graphql", "GET", "HEAD", "POST"),
   ...all("open", "/graphql/assets/*", "GET", "HEAD"),
   ...all("open", "/", "GET", "HEAD"),

@@ -116,12 +116,12 @@ async function sealAll(
   const known = accountIds.length > 0 ? await findHeads(db, accountIds) : [];
   const heads = new Map(known.map((head) => [head.accountId, head]));
   const nodes: Node[] = [];
-  const salts = randomBytes(events.length * 2 * SALT_LENGTH);
+  const salts = randomBytes(events.length * SALTS * SALT_LENGTH);
   const entries = events.map((event, index) => {
     const { accountId } = event;
     const head = heads.get(accountId) ?? { accountId, ...emptyFrontier() };
     heads.set(accountId, head);
-    const entry = toEntry(event, head.size, salts.subarray(index * 2 * SALT_LENGTH));
+    const entry = toEntry(event, head.size, salts.subarray(index * SALTS * SALT_LENGTH));
     append(head, entry.leafHash, ({ level, index }, hash) => {
       if (level > 0 && level % STORED_LEVELS === 0) nodes.push({ accountId, level, index, hash });
     });
@@ -130,13 +130,28 @@ async function sealAll(
   return { entries, nodes, heads: [...heads.values()] };
 }
 
-/** Of `salts`, which are random, it uses the first two. */
+/** Salts of one event at most: for the names of its token and its actor, and for its reason. */
+const SALTS = 3;
+
+/** Uses the first of `salts`, which are random. */
 function toEntry(event: UnsealedEvent, position: number, salts: Buffer): Entry {
-  const { accountId, sequence, tokenName, reason } = event;
-  const tokenNameSalt = salts.subarray(0, SALT_LENGTH);
-  const reasonSalt = reason === null ? null : salts.subarray(SALT_LENGTH, 2 * SALT_LENGTH);
-  const reasonHash = reasonSalt && saltedHash(reasonSalt, reason as string);
-  const tokenNameHash = saltedHash(tokenNameSalt, tokenName);
-  const leafHash = hashLeaf(toLeaf({ ...event, position, tokenNameHash, reasonHash }));
-  return { accountId, position, sequence, leafHash, tokenNameSalt, reasonSalt, reasonHash };
+  const { accountId, sequence } = event;
+  const [tokenName, actor, reason] = [event.tokenName, event.actorName, event.reason].map((text, index) =>
+    text === null ? null : salted(text, salts.subarray(index * SALT_LENGTH, (index + 1) * SALT_LENGTH)),
+  ) as [Salted, Salted | null, Salted | null];
+  const [actorHash, reasonHash] = [actor?.hash ?? null, reason?.hash ?? null];
+  const leaf = toLeaf({ ...event, position, tokenNameHash: tokenName.hash, actorHash, reasonHash });
+  return {
+    ...{ accountId, position, sequence, leafHash: hashLeaf(leaf), tokenNameSalt: tokenName.salt },
+    ...{ actorSalt: actor?.salt ?? null, actorHash, reasonSalt: reason?.salt ?? null, reasonHash },
+  };
+}
+
+interface Salted {
+  salt: Buffer;
+  hash: Buffer;
+}
+
+function salted(text: string, salt: Buffer): Salted {
+  return { salt, hash: saltedHash(salt, text) };
 }

@@ -7,7 +7,7 @@ import type { FoundWork, Progress } from "./progress-store.ts";
 const given = sql.placeholder;
 
 /** An event without a position. */
-export interface UnsealedEvent extends AuditEvent {
+export interface UnsealedEvent extends Omit<AuditEvent, "position"> {
   accountId: string;
   /** The transaction that wrote it; null if it was written before the upgrade to this release. */
   writtenIn: string | null;
@@ -29,20 +29,25 @@ const FIELDS = [
   "at",
   "tokenId",
   "tokenName",
+  "actorName",
   "surface",
   "requestId",
   "action",
+  "subject",
   "kycIds",
   "changedFields",
   "statusBefore",
   "statusAfter",
+  "documentTypeAfter",
+  "versionAfter",
   "reason",
   "writtenIn",
 ] as const satisfies (keyof UnsealedEvent)[];
 
 const columns = sql.raw(
-  `account_id, sequence::float8, round(date_part('epoch', at) * 1000), token_id, token_name, surface, request_id,
-   action, kyc_ids, changed_fields, status_before, status_after, reason, written_in::text`,
+  `account_id, sequence::float8, round(date_part('epoch', at) * 1000), token_id, token_name, actor_name,
+   coalesce(other_surface, surface::text), request_id, coalesce(other_action, action::text), subject, kyc_ids,
+   changed_fields, status_before, status_after, document_type_after, version_after, reason, written_in::text`,
 );
 const toEvent = (values: unknown[]) =>
   Object.fromEntries(FIELDS.map((field, index) => [field, values[index]])) as unknown as UnsealedEvent;

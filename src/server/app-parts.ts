@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { DigestCustomer } from "../audit/customer-digest.ts";
 import type { Authenticate } from "../auth/authenticate.ts";
 import type { OpenEventLogs } from "../changes/event-logs.ts";
 import type { Config } from "../config/config.ts";
@@ -20,6 +21,7 @@ export interface AppParts {
   db: Database;
   keys: Keyring;
   logs: OpenEventLogs;
+  digestCustomer: DigestCustomer;
   authenticate: Authenticate;
   log: Logger;
   metrics: Metrics;

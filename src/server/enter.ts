@@ -26,7 +26,7 @@ export function createEntrance(
   admission: Admission,
   limiter: RateLimiter | undefined,
 ): Entrance {
-  const { authenticate, config, db, keys, log, logs, now } = parts;
+  const { authenticate, config, db, keys, digestCustomer, log, logs, now } = parts;
   const watchToken = createTokenWatch(authenticate);
   const enter = async (
     { id: requestId, headers, span }: Pick<FastifyRequest, "id" | "headers" | "span">,
@@ -39,24 +39,13 @@ export function createEntrance(
       if (performance.now() - enteredAt > MOMENT) await authenticate(authorization);
     };
     const watchViewer = (onInvalid: () => void) => watchToken(authorization, onInvalid);
-    const reads = config.auditReads ? { shown: new Set<string>(), confirmed: new Set<string>() } : null;
+    const reads = config.auditReads
+      ? { shown: new Map<string, string>(), confirmed: new Map<string, string>() }
+      : null;
     const idempotency = toIdempotencyRequest(headers["idempotency-key"]);
     return {
-      ...{
-        db,
-        keys,
-        logs,
-        viewer,
-        confirmViewer,
-        watchViewer,
-        surface,
-        requestId,
-        idempotency,
-        reads,
-        log,
-        now,
-      },
-      ...{ unreadable: [], fieldErrors: [], traceId: span?.traceId },
+      ...{ db, keys, logs, digestCustomer, viewer, confirmViewer, watchViewer, surface, requestId },
+      ...{ idempotency, reads, log, now, unreadable: [], fieldErrors: [], traceId: span?.traceId },
     };
   };
   const enterBy =

@@ -7,9 +7,11 @@ import { registerGraphql, sendGraphqlFailure } from "../graphql/route.ts";
 import { serveOwnAssets } from "../pages/assets.ts";
 import { registerDocs } from "../pages/docs.ts";
 import { registerLanding } from "../pages/landing.ts";
+import { registerAuditRoutes } from "../rest/audit.ts";
 import { registerEventRoutes } from "../rest/events.ts";
 import { registerKycRoutes } from "../rest/kyc.ts";
 import { registerOpenapi } from "../rest/openapi/openapi.ts";
+import { ignoreTypeOfNothing } from "../rest/requests.ts";
 import type { AppParts } from "./app-parts.ts";
 import { registerDevelopmentToken } from "./development-token.ts";
 import { createEntrance } from "./enter.ts";
@@ -53,12 +55,19 @@ export async function registerSurfaces(
   const addKyc = async (rest: FastifyInstance) => {
     enterRest(rest);
     registerKycRoutes(rest);
+    registerAuditRoutes(rest);
+  };
+  const addTrail = async (rest: FastifyInstance) => {
+    enterRest(rest);
+    ignoreTypeOfNothing(rest);
+    registerAuditRoutes(rest);
   };
   const addEvents = async (rest: FastifyInstance) => {
     enterRest(rest);
     registerEventRoutes(rest, (reply) => (work, leave) => idle(admission, reply, work, leave));
   };
   await app.register(addKyc, { prefix: "/v1/kyc" });
+  await app.register(addTrail, { prefix: "/v1/audit_events" });
   await app.register(addEvents, { prefix: "/v1/events" });
   if (config.docs) {
     registerOpenapi(app);

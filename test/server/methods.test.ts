@@ -22,6 +22,7 @@ beforeAll(async () => {
   paths.set("/v1/kyc", ["GET", "HEAD", "POST"]);
   paths.set("/v1/kyc/", ["GET", "HEAD", "POST"]);
   paths.set("/v1/kyc/search", ["POST"]);
+  for (const path of ["/v1/audit_events", "/v1/kyc/x/history"]) paths.set(path, ["GET", "HEAD"]);
   paths.set("/v1/kyc/AAAAAAAAAAAAAAAA", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]);
   paths.set("/v1/kyc/x", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]);
 });

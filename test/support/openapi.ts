@@ -14,6 +14,7 @@ interface Response {
   pointer: string;
   headers: Record<string, { schema: object; required: boolean }>;
   hasBody: boolean;
+  hasCsv: boolean;
 }
 
 // Headers that any HTTP server may add. They are not part of this API.
@@ -53,7 +54,8 @@ function differences(method: string, url: string, answer: Answer): string[] {
 
 function describedAnswer(method: string, path: string, status: number): Response | undefined {
   const own = path.replace(/\/$/, "");
-  const item = document.paths[own] ?? document.paths[own.replace(/^\/v1\/kyc\/[^/]+$/, "/v1/kyc/{id}")];
+  const item =
+    document.paths[own] ?? document.paths[own.replace(/^\/v1\/kyc\/[^/]+(\/history)?$/, "/v1/kyc/{id}$1")];
   const operation = item?.[method.replace("HEAD", "GET").toLowerCase()];
   if (operation) return operation.responses[status] && follow(operation, status);
   // An unknown address, or a method that is not for it: no operation, and so an error in the shape of them all.
@@ -72,6 +74,7 @@ function follow(operation: any, status: number | "default"): Response {
       Object.entries<{ $ref: string }>(headers).map(([name, header]) => [name, lookUp(header.$ref)]),
     ),
     hasBody: content !== undefined,
+    hasCsv: content?.["text/csv"] !== undefined,
   };
 }
 
@@ -103,8 +106,9 @@ function headerFaults({ headers: described }: Response, headers: Record<string, 
   return [...faults, ...(known.size > 0 ? unknown.map((name) => `the header ${name} is not described`) : [])];
 }
 
-function bodyFaults({ pointer, hasBody }: Response, { headers, body }: Answer): string[] {
+function bodyFaults({ pointer, hasBody, hasCsv }: Response, { headers, body }: Answer): string[] {
   if (!hasBody) return body === "" ? [] : ["it has a body"];
+  if (hasCsv && String(headers["content-type"]).startsWith("text/csv;")) return [];
   if (!/^application\/json(;|$)/.test(String(headers["content-type"]))) return ["it is not JSON"];
   let validate = validators.get(pointer);
   if (!validate) {

@@ -313,6 +313,13 @@ const GOOD: Cases = {
     "query ($n: String) { kycs(filter: { documentNumber: $n }) { totalCount edges { cursor } } }",
     { n: WORD },
   ),
+  "the trail of REST": get(`/v1/audit_events?customer_id=${WORD}&actor=${WORD}`),
+  "the trail as CSV": get(`/v1/audit_events?limit=1&customer_id=${WORD}`, { accept: "text/csv" }),
+  "the history of REST": get("/v1/kyc/:id/history?limit=1"),
+  "the trail of GraphQL": graphql(
+    "query ($n: String) { auditEvents(filter: { customerId: $n, actor: $n }) { edges { cursor } totalCount } }",
+    { n: WORD },
+  ),
   "the list of GraphQL": graphql("{ kycs { nodes { documentNumber } } }"),
   "a GET of GraphQL": query(`{ kyc(id: "${WORD}") { documentNumber } }`),
 };
@@ -385,6 +392,22 @@ describe.each(ENGINES)("document numbers that a gateway on %s was sent", (engine
       for (const encoding of ["utf8", "base64", "base64url", "hex"] as const) {
         expect(Buffer.from(cursor, encoding).toString("latin1")).not.toMatch(CANARY);
       }
+    }
+  });
+
+  test("are in no event, however it is read", async () => {
+    const asOf = `kycAsOf(id: "${id}", at: "2999-01-01T00:00:00Z") { isDeleted verificationStatus documentType version }`;
+    const nodes =
+      "nodes { id position actor subject kycIds changedFields documentTypeAfter versionAfter reason }";
+    const texts = [
+      (await client.graphql(`{ ${asOf} auditEvents(first: 100) { ${nodes} edges { cursor } } }`)).text,
+      (await client.send("GET", "/v1/audit_events?limit=100")).text,
+      (await client.send("GET", "/v1/audit_events?limit=100", { headers: { accept: "text/csv" } })).text,
+      (await client.send("GET", `/v1/kyc/${id}/history?limit=100`)).text,
+    ];
+    for (const text of texts) {
+      expect(text).toContain(id);
+      expect(text).not.toMatch(CANARY);
     }
   });
 

@@ -151,7 +151,13 @@ test("a role with the documented grants alone serves, and a role that owns the t
   const sealed = () =>
     db.execute("select from ledger_entries join audit_events using (account_id, sequence)");
   await expect.poll(async () => (await sealed()).length, { timeout: 10_000 }).toBe(3);
-  for (const table of ["audit_events", "audit_event_records", "ledger_entries", "ledger_nodes"]) {
+  for (const table of [
+    "audit_events",
+    "audit_event_records",
+    "audit_event_customers",
+    "ledger_entries",
+    "ledger_nodes",
+  ]) {
     for (const change of [`update ${table} set account_id = account_id`, `delete from ${table}`])
       await expect(db.execute(change), change).rejects.toMatchObject({ code: "42501" });
   }

@@ -13,10 +13,13 @@ const ALL: readonly RestOperation[] = [
   "updateKyc",
   "deleteKyc",
   "listEvents",
+  "listKycHistory",
+  "listAuditEvents",
 ];
 const WRITES: readonly RestOperation[] = ["createKyc", "updateKyc", "deleteKyc"];
 const WITH_BODY: readonly RestOperation[] = [...WRITES, "searchKycs"];
-const OF_ONE: readonly RestOperation[] = ["createKyc", "getKyc", "updateKyc", "deleteKyc"];
+const OF_ONE: readonly RestOperation[] = ["createKyc", "getKyc", "updateKyc", "deleteKyc", "listKycHistory"];
+const NEGOTIATED: readonly RestOperation[] = ["listKycHistory", "listAuditEvents"];
 
 interface Failure {
   /** When it happens. */
@@ -111,6 +114,13 @@ const REFUSALS: Failure[] = [
     when: "The address can't be read, or a header that may be sent once is sent twice.",
     operations: ALL,
     examples: [new RequestRefusal(400, "request_malformed", "The request is malformed.")],
+  },
+  {
+    when: "The client accepts neither JSON nor CSV.",
+    operations: NEGOTIATED,
+    examples: [
+      new RequestRefusal(406, "not_acceptable", "Events are answered as application/json or text/csv."),
+    ],
   },
   {
     when: "The body is too large.",

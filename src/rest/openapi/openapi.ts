@@ -1,7 +1,9 @@
 import type { FastifyInstance } from "fastify";
 import { readVersion } from "../../version.ts";
+import { AUDIT_ROUTES } from "../audit.ts";
 import { EVENT_ROUTES } from "../events.ts";
 import { KYC_ROUTES } from "../kyc.ts";
+import { auditSchemas } from "./audit.ts";
 import {
   headersOf,
   type JsonSchema,
@@ -67,7 +69,10 @@ function describe(operation: RestOperation, method: string, first: boolean) {
       [success.status]: {
         description: success.description,
         headers,
-        content: { "application/json": { schema: anyOf(success.schemas) } },
+        content: {
+          "application/json": { schema: anyOf(success.schemas) },
+          ...(success.csv && { "text/csv": { schema: { type: "string" } } }),
+        },
       },
       ...(parameters?.includes(ifNoneMatch) && {
         304: { description: "You have the record as it is.", headers },
@@ -82,6 +87,7 @@ function describePaths() {
   const paths: Record<string, Record<string, unknown>> = {};
   const routes = [
     ...KYC_ROUTES.map((route) => ({ ...route, prefix: "/v1/kyc" })),
+    ...AUDIT_ROUTES,
     ...EVENT_ROUTES.map((route) => ({ ...route, prefix: "/v1/events" })),
   ];
   for (const { prefix, operation, methods, path } of routes) {
@@ -118,6 +124,7 @@ export function createOpenapi() {
     tags: [
       { name: "KYC", description: "Query, create, update and delete records." },
       { name: "Events", description: "Follow the changes of records." },
+      { name: "Audit trail", description: "Who did what, and when." },
     ],
     paths: describePaths(),
     components: {
@@ -128,11 +135,11 @@ export function createOpenapi() {
           description:
             "A token of one account: one that `kyc-gateway token create` has made, or a JWT of your identity provider " +
             "if the gateway is configured for it. Its scopes say what it may do: `kyc:read`, `kyc:write`, `kyc:delete`, " +
-            "and `kyc:pii` to see document numbers in full.",
+            "`kyc:pii` to see document numbers in full, and `audit:read` for the audit trail.",
         },
       },
       headers: responseHeaders,
-      schemas: { ...recordSchemas, ...inputSchemas, ...eventSchemas, ...errorSchemas },
+      schemas: { ...recordSchemas, ...inputSchemas, ...eventSchemas, ...auditSchemas, ...errorSchemas },
       responses: errorResponses,
     },
   };

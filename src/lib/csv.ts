@@ -1,0 +1,21 @@
+/** A value of a table's cell. */
+export type Cell = string | number | boolean | null;
+
+// Spreadsheets take a text that begins like this for a formula, and some strip white space first.
+const LOOKS_LIKE_FORMULA = /^\s*[=+\-@＝＋－＠]|^[\t\r\n]/;
+const NEEDS_QUOTES = /[",;\r\n\t]|^\s|\s$/;
+
+/**
+ * A row of CSV by RFC 4180, with its line end. Null is an empty cell. A text that a spreadsheet would run as a formula gets
+ * an apostrophe before it.
+ */
+export function toCsvRow(cells: readonly Cell[]): string {
+  return `${cells.map(toCell).join(",")}\r\n`;
+}
+
+function toCell(cell: Cell): string {
+  if (cell === null) return "";
+  if (typeof cell !== "string") return String(cell);
+  const text = LOOKS_LIKE_FORMULA.test(cell) ? `'${cell}` : cell;
+  return NEEDS_QUOTES.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
