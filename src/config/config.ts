@@ -3,6 +3,7 @@ import { DatabaseUrlError } from "../db/pool/connection-url.ts";
 import { readServerAddress } from "../db/pool/server-address.ts";
 import { databaseSettings } from "../db/settings.ts";
 import { graphqlSettings } from "../graphql/settings.ts";
+import { ledgerSettings } from "../ledger/settings.ts";
 import { ConfigError, readSettings, type ValuesOf, variablesOf } from "../lib/settings.ts";
 import { sealingSettings } from "../sealing/settings.ts";
 import { serverSettings } from "./server-settings.ts";
@@ -14,6 +15,7 @@ const settings = {
   ...databaseSettings,
   ...sealingSettings,
   ...graphqlSettings,
+  ...ledgerSettings,
   jwt: jwtSettings,
   tracing: tracingSettings,
 };

@@ -93,11 +93,14 @@ const FIELDS = [
   "reason",
 ] as const satisfies (keyof UnsealedEvent)[];
 
-const columns = sql.raw(
-  `account_id, sequence::float8, round(date_part('epoch', at) * 1000), token_id, token_name, surface, request_id,
-   action, kyc_ids, changed_fields, status_before, status_after, reason`,
+/** The columns of `audit_events event` that `toUnsealedEvent` makes an event of. */
+export const eventColumns = sql.raw(
+  `event.account_id, event.sequence::float8, round(date_part('epoch', event.at) * 1000), event.token_id,
+   event.token_name, event.surface, event.request_id, event.action, event.kyc_ids, event.changed_fields,
+   event.status_before, event.status_after, event.reason`,
 );
-const toEvent = (values: unknown[]) =>
+/** The event whose columns are the first of these values. */
+export const toUnsealedEvent = (values: unknown[]): UnsealedEvent =>
   Object.fromEntries(FIELDS.map((field, index) => [field, values[index]])) as unknown as UnsealedEvent;
 
 // As a join, it could be planned as one that reads all entries; a subquery with a limit is one look-up per event.
@@ -108,12 +111,12 @@ const hasNoPosition = sql`(
 
 const selectOld = statement(
   () => sql`
-    select ${columns} from audit_events event
+    select ${eventColumns} from audit_events event
     where written_in is null and (account_id, at, sequence) > (${given("oldAccount")}, coalesce(
       (select at from audit_events where account_id = ${given("oldAccount")} and sequence = ${given("oldSequence")}::bigint),
       '-infinity'), ${given("oldSequence")}::bigint)
     order by account_id, at, sequence limit ${given("limit")}::int`,
-  toEvent,
+  toUnsealedEvent,
 );
 
 /** The next events of an earlier release, `limit` at most, in the order of their positions: by time and sequence. */
@@ -125,10 +128,10 @@ export function findOldEvents(db: Executor, progress: Progress, limit: number): 
 const selectNew = (isNew: ReturnType<typeof sql>) =>
   statement(
     () => sql`
-      select ${columns} from audit_events event
+      select ${eventColumns} from audit_events event
       where (${isNew} or written_in = any(${given("open")}::text[]::xid8[])) and ${hasNoPosition}
       order by sequence limit ${given("limit")}::int`,
-    toEvent,
+    toUnsealedEvent,
   );
 const next = sql`written_in >= ${given("next")}::text::xid8`;
 const below = sql`written_in < pg_snapshot_xmax(pg_current_snapshot())`;

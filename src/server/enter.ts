@@ -40,7 +40,7 @@ export function createEntrance(
     const idempotency = toIdempotencyRequest(headers["idempotency-key"]);
     return {
       ...{ db, keys, viewer, confirmViewer, surface, requestId, idempotency, reads, log, now },
-      ...{ unreadable: [], fieldErrors: [], traceId: span?.traceId },
+      ...{ unreadable: [], fieldErrors: [], traceId: span?.traceId, logName: config.auditLogName },
     };
   };
   const enterBy =

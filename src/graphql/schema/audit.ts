@@ -28,7 +28,7 @@ const Surface = builder.enumType("Surface", {
   } as const,
 });
 
-const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implement({
+export const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implement({
   description:
     "One event of the audit trail: who did what to which records. It stays when the records are deleted, and never changes.",
   fields: (t) => ({
