@@ -3,6 +3,7 @@ import { getNamedType, isAbstractType, isInputObjectType, isInterfaceType, isObj
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { SCOPES, type Scope } from "../src/auth/scopes.ts";
 import { schema } from "../src/graphql/schema.ts";
+import { startSealer } from "../src/ledger/seal.ts";
 import { createTestApp, type TestApp } from "./support/app.ts";
 import { createRecord } from "./support/records.ts";
 
@@ -23,6 +24,7 @@ const ROOT_FIELDS: Record<string, FieldRule> = {
   "Query.node": { needs: "kyc:read", args: (id) => `(id: "${id}")` },
   "Query.nodes": { needs: "kyc:read", args: (id) => `(ids: ["${id}"])` },
   "Query.auditEvents": { needs: "audit:read", args: () => "(first: 3)" },
+  "Query.auditCheckpoint": { needs: "audit:read", args: () => "" },
   "Mutation.createKyc": { needs: "kyc:write", shows: "kyc:read", args: () => `(input: ${CREATE})` },
   "Mutation.updateKyc": {
     needs: "kyc:write",
@@ -48,7 +50,7 @@ const OPEN_WITH_THEIR_PARENTS = new Set(
     ["AuditEventConnection", "edges", "nodes", "pageInfo", "totalCount"],
     ["AuditEventEdge", "cursor", "node"],
     ["AuditEvent", "id", "sequence", "at", "action", "kycId", "kycIds", "changedFields", "reason", "surface"],
-    ["AuditEvent", "statusBefore", "statusAfter", "tokenId", "tokenName", "requestId"],
+    ["AuditEvent", "statusBefore", "statusAfter", "tokenId", "tokenName", "requestId", "position", "proof"],
     ["PageInfo", "hasNextPage", "hasPreviousPage", "startCursor", "endCursor"],
     ["CreateKycPayload", "kyc", "kycEdge"],
     ["UpdateKycPayload", "kyc"],
@@ -200,6 +202,8 @@ const COMBINATIONS = Array.from({ length: 2 ** SCOPES.length }, (_, bits) =>
 );
 
 let gateway: TestApp;
+/** Proofs wait for it. */
+let stopSealer: () => Promise<void>;
 let owner: string;
 let stranger: string;
 /** Of an account that never has a record. */
@@ -209,12 +213,16 @@ let id: string;
 
 beforeAll(async () => {
   gateway = await createTestApp();
+  stopSealer = startSealer({ db: gateway.db, log: { warn: () => {}, error: () => {} } });
   owner = await gateway.token("acme");
   stranger = await gateway.token("globex");
   outsider = await gateway.token("initech");
   for (const scopes of COMBINATIONS) tokens.set(scopes, await gateway.token("acme", scopes));
 });
-afterAll(() => gateway.close());
+afterAll(async () => {
+  await stopSealer();
+  await gateway.close();
+});
 beforeEach(async () => {
   id = await createRecord(gateway, owner, { documentNumber: SECRET });
 });

@@ -741,7 +741,7 @@ async function withEvents<T>(
     [before?.last],
   );
   const by = found.map(({ surface }) => surface);
-  const own = ["sequence", "at", "token_id", "request_id", "kyc_ids", "surface"];
+  const own = ["sequence", "at", "token_id", "request_id", "kyc_ids", "surface", "written_in"];
   const events = found.map((event) =>
     Object.fromEntries(Object.entries(event).filter(([name]) => !own.includes(name))),
   );

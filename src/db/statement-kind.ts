@@ -1,6 +1,4 @@
-import { getTableName, is } from "drizzle-orm";
-import { PgTable } from "drizzle-orm/pg-core";
-import * as schema from "./schema.ts";
+import { TABLE_NAMES } from "./table-names.ts";
 
 /** What a statement does. Both values come from closed sets. */
 export interface StatementKind {
@@ -10,9 +8,7 @@ export interface StatementKind {
   table: string | undefined;
 }
 
-const TABLES: ReadonlySet<string> = new Set(
-  Object.values(schema).flatMap((value) => (is(value, PgTable) ? [getTableName(value)] : [])),
-);
+const TABLES: ReadonlySet<string> = new Set(TABLE_NAMES);
 const WRITE = /\b(insert\s+into|update|delete\s+from)\s+(?:only\s+)?(?:"?public"?\.)?"?(\w+)/gi;
 const READ = /\b(?:from|join)\s+(?:only\s+)?(?:"?public"?\.)?"?(\w+)/gi;
 const FIRST_WORD = /^[\s(]*(\w+)/;

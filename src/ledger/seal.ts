@@ -3,20 +3,16 @@ import type { Database } from "../db/client.ts";
 import { startRecurring } from "../lib/recurring.ts";
 import type { FailureLog } from "../log.ts";
 import { SALT_LENGTH, saltedHash, toLeaf } from "./event-leaf.ts";
+import { type Entry, findHeads, type Head, type Node, writeEntries } from "./store.ts";
+import { append, emptyFrontier, hashLeaf } from "./tree.ts";
 import {
-  type Entry,
-  findHeads,
+  type FoundWork,
   findNewEvents,
   findOldEvents,
-  type Head,
-  type Look,
   look,
-  type Node,
   type Progress,
   type UnsealedEvent,
-  writeEntries,
-} from "./store.ts";
-import { append, emptyFrontier, hashLeaf } from "./tree.ts";
+} from "./unsealed-store.ts";
 
 /** From one look for new events to the next. Milliseconds. */
 const INTERVAL = 100;
@@ -73,7 +69,7 @@ export async function sealOnce(db: Database, limit = BATCH): Promise<Outcome> {
 }
 
 /** The progress once these events have their positions; `isAll`: no other one was there. */
-function advance({ progress, now }: Look, events: readonly UnsealedEvent[], isAll: boolean): Progress {
+function advance({ progress, now }: FoundWork, events: readonly UnsealedEvent[], isAll: boolean): Progress {
   if (progress.oldDone) return isAll ? { ...progress, ...now } : progress;
   const last = events.at(-1);
   return {

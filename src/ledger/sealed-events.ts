@@ -2,7 +2,8 @@ import { sql } from "drizzle-orm";
 import type { Executor } from "../db/client.ts";
 import { statement } from "../db/statement.ts";
 import { saltedHash, toLeaf } from "./event-leaf.ts";
-import { type Entry, eventColumns, toUnsealedEvent, type UnsealedEvent } from "./store.ts";
+import type { Entry } from "./store.ts";
+import { eventColumns, toEvent, type UnsealedEvent } from "./unsealed-store.ts";
 
 const given = sql.placeholder;
 
@@ -26,15 +27,20 @@ const entryColumns = sql.raw(
 function toStoredEntry(values: unknown[]): StoredEntry {
   const [accountId, position, sequence, leafHash, tokenNameSalt, reasonSalt, reasonHash, ...rest] = values;
   const entry = { accountId, position, sequence, leafHash, tokenNameSalt, reasonSalt, reasonHash } as Entry;
-  return { entry, event: rest[0] === null ? null : toUnsealedEvent(rest) };
+  return { entry, event: rest[0] === null ? null : toEvent(rest) };
 }
+
+// One look-up of an index per entry.
+const eventOfEntry = sql`lateral (
+  select ${eventColumns} from audit_events
+  where account_id = ${given("accountId")} and sequence = entry.sequence
+) as event on true`;
 
 const selectSealed = statement(
   () => sql`
-    select ${entryColumns}, ${eventColumns} from ledger_entries entry
-    join audit_events event on event.account_id = entry.account_id and event.sequence = entry.sequence
-    where entry.account_id = ${given("accountId")} and entry.sequence = any(${given("sequences")}::text[]::bigint[])
-      and event.account_id = ${given("accountId")}`,
+    select ${entryColumns}, event.* from ledger_entries entry join ${eventOfEntry}
+    where entry.account_id = ${given("accountId")}
+      and entry.sequence = any(${given("sequences")}::text[]::bigint[])`,
   (values: unknown[]) => toStoredEntry(values) as SealedEvent,
 );
 
@@ -65,9 +71,7 @@ export async function findPositions(
 
 const selectFrom = statement(
   () => sql`
-    select ${entryColumns}, ${eventColumns} from ledger_entries entry
-    left join audit_events event on event.account_id = entry.account_id and event.sequence = entry.sequence
-      and event.account_id = ${given("accountId")}
+    select ${entryColumns}, event.* from ledger_entries entry left join ${eventOfEntry}
     where entry.account_id = ${given("accountId")} and entry.position >= ${given("from")}::text::bigint
       and entry.position < ${given("to")}::text::bigint
     order by entry.position limit ${given("limit")}::int`,

@@ -47,6 +47,7 @@ test("a record's creation, each of its changes and its deletion leave one event 
     kyc_ids: [id],
     changed_fields: [],
     reason: null,
+    written_in: expect.stringMatching(/^\d+$/),
   };
   expect(events).toEqual([
     {

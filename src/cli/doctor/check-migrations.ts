@@ -1,16 +1,9 @@
-import { getTableName, is } from "drizzle-orm";
-import { PgTable } from "drizzle-orm/pg-core";
 import type { Database } from "../../db/client.ts";
 import { ownMigrations } from "../../db/migrating/migration-files.ts";
 import { findPending, lastApplied } from "../../db/migrating/pending.ts";
-import * as tables from "../../db/schema.ts";
+import { TABLE_NAMES } from "../../db/table-names.ts";
 import { database } from "./check-database.ts";
 import type { Finding, Stage } from "./finding.ts";
-
-/** Every table of the gateway. */
-const TABLES = Object.values(tables)
-  .filter((one) => is(one, PgTable))
-  .map((table) => getTableName(table));
 
 /** The privileges that serving needs in addition to SELECT and INSERT on every table. */
 const MORE: Record<string, readonly string[]> = {
@@ -18,9 +11,11 @@ const MORE: Record<string, readonly string[]> = {
   idempotency_keys: ["UPDATE", "DELETE"],
   tokens: ["UPDATE"],
   encryption_keys: ["UPDATE"],
+  ledger_heads: ["UPDATE"],
+  ledger_progress: ["UPDATE"],
 };
 
-const NEEDED = TABLES.flatMap((table) =>
+const NEEDED = TABLE_NAMES.flatMap((table) =>
   ["SELECT", "INSERT", ...(MORE[table] ?? [])].map((privilege) => ({ table, privilege })),
 );
 
@@ -50,10 +45,12 @@ export async function checkMigrations(db: Database): Promise<Finding[]> {
        and coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
        and not exists(select from pg_class where relname = any($1::text[]) and pg_table_is_visible(oid)
          and not pg_has_role(relowner, 'USAGE')) as migrates`,
-    [TABLES],
+    [TABLE_NAMES],
   );
   const migrates = role?.migrates ?? false;
-  const found = await db.execute<{ name: string; visible: boolean; exists: boolean }>(FIND_TABLES, [TABLES]);
+  const found = await db.execute<{ name: string; visible: boolean; exists: boolean }>(FIND_TABLES, [
+    TABLE_NAMES,
+  ]);
   const last = await lastApplied(db);
   if (last === 0)
     return [

@@ -1,0 +1,55 @@
+import { sql } from "drizzle-orm";
+import { bigint, boolean, integer, pgTable, primaryKey, uniqueIndex } from "drizzle-orm/pg-core";
+import { binary, bytes, transactionId } from "./columns.ts";
+
+/** The position of each event in its account's log, and its leaf. Rows are added, and never changed or deleted. */
+export const ledgerEntries = pgTable(
+  "ledger_entries",
+  {
+    accountId: bytes("account_id").notNull(),
+    /** 0, 1, 2 …, without a gap. */
+    position: bigint("position", { mode: "number" }).notNull(),
+    /** The event's. */
+    sequence: bigint("sequence", { mode: "number" }).notNull(),
+    leafHash: binary("leaf_hash").notNull(),
+    tokenNameSalt: binary("token_name_salt").notNull(),
+    /** Null if the event has no reason, or if the reason was erased. */
+    reasonSalt: binary("reason_salt"),
+    /** Stays when the reason is erased: the leaf contains it. */
+    reasonHash: binary("reason_hash"),
+  },
+  (table) => [
+    primaryKey({ columns: [table.accountId, table.position] }),
+    uniqueIndex("ledger_entries_by_sequence").on(table.accountId, table.sequence),
+  ],
+);
+
+/** The size of each account's log, and the right edge of its tree: 32 bytes for each of its complete subtrees. */
+export const ledgerHeads = pgTable("ledger_heads", {
+  accountId: bytes("account_id").primaryKey(),
+  size: bigint("size", { mode: "number" }).notNull(),
+  frontier: binary("frontier").notNull(),
+});
+
+/** The complete subtrees of 256, 65,536 … events: what a proof needs besides leaves. Rows are added only. */
+export const ledgerNodes = pgTable(
+  "ledger_nodes",
+  {
+    accountId: bytes("account_id").notNull(),
+    level: integer("level").notNull(),
+    index: bigint("index", { mode: "number" }).notNull(),
+    hash: binary("hash").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.accountId, table.level, table.index] })],
+);
+
+/** One row: how far events have got their positions. `src/ledger/unsealed-store.ts` says what holds. */
+export const ledgerProgress = pgTable("ledger_progress", {
+  name: bytes("name").primaryKey(),
+  turn: bigint("turn", { mode: "number" }).notNull().default(0),
+  nextTransaction: transactionId("next_transaction").notNull().default("0"),
+  openTransactions: transactionId("open_transactions").array().notNull().default(sql`'{}'`),
+  oldAccount: bytes("old_account").notNull().default(""),
+  oldSequence: bigint("old_sequence", { mode: "number" }).notNull().default(0),
+  oldDone: boolean("old_done").notNull().default(false),
+});

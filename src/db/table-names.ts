@@ -1,0 +1,10 @@
+import { getTableName, is } from "drizzle-orm";
+import { PgTable } from "drizzle-orm/pg-core";
+import * as ledgerSchema from "./ledger-schema.ts";
+import * as schema from "./schema.ts";
+
+/** The name of every table of the gateway. */
+export const TABLE_NAMES: readonly string[] = [
+  ...Object.values(schema),
+  ...Object.values(ledgerSchema),
+].flatMap((value) => (is(value, PgTable) ? [getTableName(value)] : []));
