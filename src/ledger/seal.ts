@@ -4,7 +4,7 @@ import { startRecurring } from "../lib/recurring.ts";
 import type { FailureLog } from "../log.ts";
 import { SALT_LENGTH, saltedHash, toLeaf } from "./event-leaf.ts";
 import { type Entry, findHeads, type Head, type Node, writeEntries } from "./store.ts";
-import { append, emptyFrontier, hashLeaf } from "./tree.ts";
+import { append, emptyFrontier, hashLeaf, STORED_LEVELS } from "./tree.ts";
 import {
   type FoundWork,
   findNewEvents,
@@ -20,8 +20,6 @@ const INTERVAL = 100;
 const INTERVAL_OF_FOLLOWERS = 400;
 /** Events of one statement. */
 const BATCH = 2000;
-/** A complete subtree of each of so many levels is stored: of 256 events, of 65,536 … */
-const STORED_LEVELS = 8;
 
 /** What a run has come to: nothing to do, some or all of it done, or another replica did it first. */
 type Outcome = "idle" | "sealed" | "more" | "overtaken";

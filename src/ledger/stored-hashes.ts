@@ -10,24 +10,23 @@ import {
   HASH_LENGTH,
   joinSubtrees,
   type LeafRange,
+  STORED_LEVELS,
   type Subtree,
   subtreesOf,
 } from "./tree.ts";
 
 const given = sql.placeholder;
 
-/** One level of so many is stored: leaves, and complete subtrees of 256, 65,536 … of them. */
-const LEVELS_BETWEEN = 8;
 /** Stored hashes that are read together: all that one stored hash of the next level covers. */
-const TILE_SIZE = 2 ** LEVELS_BETWEEN;
+const TILE_SIZE = 2 ** STORED_LEVELS;
 
 /** Stored hashes of one level, `TILE_SIZE` at most: those with the indexes from `index * TILE_SIZE` on. */
 type Tile = Subtree;
 
 /** The tile that a subtree can be computed from. */
 const tileOf = ({ level, index }: Subtree): Tile => ({
-  level: level - (level % LEVELS_BETWEEN),
-  index: Math.floor((index * 2 ** (level % LEVELS_BETWEEN)) / TILE_SIZE),
+  level: level - (level % STORED_LEVELS),
+  index: Math.floor((index * 2 ** (level % STORED_LEVELS)) / TILE_SIZE),
 });
 const keyOf = ({ level, index }: Subtree) => `${level}/${index}`;
 
