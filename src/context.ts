@@ -15,6 +15,8 @@ export interface OperationContext {
   /** Fails with UNAUTHENTICATED if the token is no longer valid, and with UNAVAILABLE if that can't be determined. */
   confirmViewer: () => Promise<void>;
   surface: Surface;
+  /** The keyed digest by which the trail finds the events of a customer. */
+  digestCustomer: (accountId: string, customerId: string) => Buffer;
   /** Null if the request has no `Idempotency-Key`. Only writes use it. */
   idempotency: IdempotencyRequest | null;
   requestId: string;
@@ -33,12 +35,12 @@ export interface OperationContext {
   now: () => number;
 }
 
-/** Ids of records whose document numbers one request has read. */
+/** The records whose document numbers one request has read: the customer of each, by the record's id. */
 interface AuditedReads {
   /** The answer shows these numbers in full. */
-  shown: Set<string>;
+  shown: Map<string, string>;
   /** The request contained these numbers, and any answer confirms them. */
-  confirmed: Set<string>;
+  confirmed: Map<string, string>;
 }
 
 /** A record whose document number can't be decrypted, and why. */

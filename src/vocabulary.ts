@@ -23,12 +23,28 @@ export const DOCUMENTS = {
 export type DocumentType = keyof typeof DOCUMENTS;
 
 /** The two APIs of the gateway. */
-export const SURFACES = ["graphql", "rest"] as const;
-export type Surface = (typeof SURFACES)[number];
+export const APIS = ["graphql", "rest"] as const;
+export type Api = (typeof APIS)[number];
+/** Where an act comes from: an API, a command of the CLI, or the gateway itself. */
+export type Surface = Api | "cli" | "gateway";
 
 /** What can be done to a record. `read` means that its document number was shown. */
-export const AUDIT_ACTIONS = ["created", "updated", "deleted", "read"] as const;
-export type AuditAction = (typeof AUDIT_ACTIONS)[number];
+export const RECORD_ACTIONS = ["created", "updated", "deleted", "read"] as const;
+export type RecordAction = (typeof RECORD_ACTIONS)[number];
+
+/** Every act of administration, and what it is. A new one needs no migration. */
+export const ADMINISTRATIVE_ACTS = {
+  token_created: "A token of the account was created.",
+  token_changed: "A token of the account got another scope.",
+  token_revoked: "A token of the account was revoked.",
+  encryption_key_added: "A new encryption key came into use.",
+  encryption_key_rotated: "Everything was encrypted anew with the newest encryption key.",
+  encryption_key_retired: "An encryption key that nothing needs any more was removed.",
+  signing_key_created: "The key that signs the log was created.",
+  signing_key_rotated: "A new key signs the log from now on.",
+  backup_taken: "A copy of the database was made.",
+} as const;
+export type AdministrativeAction = keyof typeof ADMINISTRATIVE_ACTS;
 
 /** The words of a table, as a list that is not empty, in the table's order. */
 export function wordsOf<Word extends string>(table: Readonly<Record<Word, string>>): [Word, ...Word[]] {
@@ -37,3 +53,6 @@ export function wordsOf<Word extends string>(table: Readonly<Record<Word, string
 
 export const VERIFICATION_STATUSES = wordsOf(STATUSES);
 export const DOCUMENT_TYPES = wordsOf(DOCUMENTS);
+
+export const AUDIT_ACTIONS = [...RECORD_ACTIONS, ...wordsOf(ADMINISTRATIVE_ACTS)] as const;
+export type AuditAction = (typeof AUDIT_ACTIONS)[number];

@@ -23,6 +23,7 @@ const LAYERS = [
   "idempotency",
   "auth",
   "sealing",
+  "administration",
   "paging",
   "log",
   "log-output",

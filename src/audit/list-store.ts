@@ -1,8 +1,9 @@
 import { sql } from "drizzle-orm";
+import { ledgerEntries } from "../db/ledger-schema.ts";
 import { auditEventRecords, auditEvents, epochMillis, toTimestamptz } from "../db/schema.ts";
 import type { Bounds } from "../paging/list.ts";
 import { createListStore, type ListSource, type Source } from "../paging/list-store.ts";
-import type { AuditAction } from "../vocabulary.ts";
+import type { AuditAction, Surface } from "../vocabulary.ts";
 import type { AuditEvent } from "./event.ts";
 
 /** Which events of an account a statement is about. Times are epoch milliseconds, places are sequences. */
@@ -17,17 +18,29 @@ export interface AuditSelection extends Bounds<number> {
 }
 
 const columns = {
+  position: sql<number | null>`(
+    select ${ledgerEntries.position}::float8 from ${ledgerEntries}
+    where ${ledgerEntries.accountId} = ${auditEvents.accountId} and ${ledgerEntries.sequence} = ${auditEvents.sequence}
+  )`.as("log_position"),
   sequence: sql<number>`${auditEvents.sequence}::float8`.as("number"),
   at: epochMillis(auditEvents.at).as("at_millis"),
   tokenId: auditEvents.tokenId,
   tokenName: auditEvents.tokenName,
-  surface: auditEvents.surface,
+  actorName: auditEvents.actorName,
+  surface: sql<Surface>`coalesce(${auditEvents.otherSurface}, ${auditEvents.surface}::text)`.as(
+    "surface_word",
+  ),
   requestId: auditEvents.requestId,
-  action: auditEvents.action,
+  action: sql<AuditAction>`coalesce(${auditEvents.otherAction}, ${auditEvents.action}::text)`.as(
+    "action_word",
+  ),
+  subject: auditEvents.subject,
   kycIds: auditEvents.kycIds,
   changedFields: auditEvents.changedFields,
   statusBefore: auditEvents.statusBefore,
   statusAfter: auditEvents.statusAfter,
+  documentTypeAfter: auditEvents.documentTypeAfter,
+  versionAfter: auditEvents.versionAfter,
   reason: auditEvents.reason,
 } satisfies Record<keyof AuditEvent, unknown>;
 const FIELDS = Object.keys(columns) as (keyof AuditEvent)[];

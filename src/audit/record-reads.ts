@@ -34,18 +34,21 @@ export function hasReads({ reads }: OperationContext): boolean {
 export async function recordReads(ctx: OperationContext): Promise<void> {
   const { viewer, reads } = ctx;
   if (viewer === null || reads === null) return;
-  const kycIds = [...new Set([...reads.shown, ...reads.confirmed])];
+  const records = [...new Map([...reads.shown, ...reads.confirmed])].map(([id, customerId]) => ({
+    id,
+    customerId,
+  }));
   // If this fails, the answer is replaced by one that shows and confirms none.
   reads.shown.clear();
   reads.confirmed.clear();
-  if (kycIds.length === 0) return;
-  if (kycIds.length > MOST_NUMBERS) {
+  if (records.length === 0) return;
+  if (records.length > MOST_NUMBERS) {
     throw new AppError(
       "QUERY_TOO_COMPLEX",
-      `The answer shows ${kycIds.length} document numbers, and the limit is ${MOST_NUMBERS}.`,
+      `The answer shows ${records.length} document numbers, and the limit is ${MOST_NUMBERS}.`,
     );
   }
-  const event = newEvent(ctx, viewer, { action: "read", at: ctx.now(), kycIds });
+  const event = newEvent(ctx, viewer, { action: "read", at: ctx.now(), records });
   try {
     await insertOne(ctx.db, event);
   } catch (error) {

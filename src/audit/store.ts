@@ -1,9 +1,13 @@
 import { type SQL, sql } from "drizzle-orm";
+import { type StoredWords, toStoredWords } from "../administration/stored-words.ts";
 import { toTimestamptz } from "../db/schema.ts";
 import type { NewAuditEvent } from "./event.ts";
 
 // Record ids and field names contain no comma, and PostgreSQL flattens nested arrays in unnest.
 const listed = (column: string) => `string_to_array(${column}, ',')`;
+
+/** An event, with the words that its columns can have. */
+type StoredEvent = Omit<NewAuditEvent, "customerDigests" | keyof StoredWords> & StoredWords;
 
 /** The expression for each column of an event, from the lists of texts that a statement gets. */
 const COLUMNS = {
@@ -11,36 +15,49 @@ const COLUMNS = {
   at: "at::timestamptz",
   tokenId: "token_id",
   tokenName: "token_name",
+  actorName: "actor_name",
   surface: "surface::surface",
+  otherSurface: "other_surface",
   requestId: "request_id",
   action: "action::audit_action",
+  otherAction: "other_action",
+  subject: "subject",
   kycIds: listed("kyc_ids"),
   changedFields: listed("changed_fields"),
   statusBefore: "status_before::verification_status",
   statusAfter: "status_after::verification_status",
+  documentTypeAfter: "document_type_after::document_type",
+  versionAfter: "version_after::int",
   reason: "reason",
-} as const satisfies Record<keyof NewAuditEvent, string>;
-const FIELDS = Object.keys(COLUMNS) as (keyof typeof COLUMNS)[];
+} as const satisfies Record<keyof StoredEvent, string>;
+const FIELDS = Object.keys(COLUMNS) as (keyof StoredEvent)[];
 
-const columnOf = (field: keyof typeof COLUMNS) =>
+const columnOf = (field: keyof StoredEvent) =>
   field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-const bindingOf = (field: keyof typeof COLUMNS) => `event.${field}`;
+const bindingOf = (field: keyof StoredEvent) => `event.${field}`;
+const texts = (name: string) => sql`${sql.placeholder(name)}::text[]`;
 
 function writing(condition: SQL): SQL {
   const names = sql.raw(FIELDS.map(columnOf).join(", "));
   const lists = sql.join(
-    FIELDS.map((field) => sql`${sql.placeholder(bindingOf(field))}::text[]`),
+    FIELDS.map((field) => texts(bindingOf(field))),
     sql`, `,
   );
   return sql`
     event as (
-      insert into audit_events (${names}) select ${sql.raw(Object.values(COLUMNS).join(", "))}
+      insert into audit_events (${names}, has_customers) select ${sql.raw(Object.values(COLUMNS).join(", "))}, true
       from unnest(${lists}) as new(${names}) ${condition}
       returning account_id, sequence, kyc_ids
     ),
     concerned as (
       insert into audit_event_records (account_id, kyc_id, sequence)
       select account_id, unnest(kyc_ids), sequence from event
+    ),
+    customer as (
+      insert into audit_event_customers (account_id, customer_digest, sequence)
+      select distinct account_id, decode(digest, 'hex'), sequence
+      from (select account_id, unnest(kyc_ids) as kyc_id, sequence from event) as about
+      join unnest(${texts("customer.kycIds")}, ${texts("customer.digests")}) as new(kyc_id, digest) using (kyc_id)
     )`;
 }
 
@@ -56,12 +73,22 @@ export const writingEventsAbout = (ids: SQL): SQL => writing(sql`where kyc_ids i
 /** The values of the events for a statement that begins with `writingEvents`. */
 export function eventValues(events: readonly NewAuditEvent[]): Record<string, (string | null)[]> {
   const values: Record<string, (string | null)[]> = {};
-  for (const field of FIELDS) values[bindingOf(field)] = events.map((event) => textOf(event, field));
+  const stored = events.map((event): StoredEvent => ({ ...event, ...toStoredWords(event) }));
+  for (const field of FIELDS) values[bindingOf(field)] = stored.map((event) => textOf(event, field));
+  // A record's customer never changes: each record needs it once.
+  const digests = new Map<string, string>();
+  for (const { kycIds, customerDigests } of events) {
+    for (const [index, id] of kycIds.entries())
+      digests.set(id, (customerDigests[index] as Buffer).toString("hex"));
+  }
+  values["customer.kycIds"] = [...digests.keys()];
+  values["customer.digests"] = [...digests.values()];
   return values;
 }
 
-function textOf(event: NewAuditEvent, field: keyof typeof COLUMNS): string | null {
+function textOf(event: StoredEvent, field: keyof StoredEvent): string | null {
   if (field === "at") return toTimestamptz(event.at);
   const value = event[field];
+  if (typeof value === "number") return String(value);
   return typeof value === "object" && value !== null ? value.join(",") : value;
 }

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import type { Administrator } from "../administration/record-act.ts";
 import type { Database } from "../db/client.ts";
 import { makePrivate, replaceFile } from "../lib/private-files.ts";
 import type { Keyring } from "../sealing/keyring.ts";
@@ -24,6 +25,7 @@ export async function ensureDevToken(
   keys: Keyring,
   file: string,
   now: number,
+  by?: Administrator,
 ): Promise<string | null> {
   const known = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return "";
@@ -32,19 +34,14 @@ export async function ensureDevToken(
   const hash = hashToken(known.trim());
   const token = await findToken(db, keys, hash);
   if (token) {
-    await grantScope(db, keys, { hash, scope: "kyc:pii" });
+    await grantScope(db, keys, { hash, scope: "kyc:pii", now }, by);
     await makePrivate(file);
     return token.revokedAt === null ? known.trim() : null;
   }
-  const secret = await issueToken(db, keys, {
-    accountId: ACCOUNT,
-    name: NAME,
-    scopes: SCOPES,
-    expiresAt: null,
-    now,
-  });
+  const issue = { accountId: ACCOUNT, name: NAME, scopes: SCOPES, expiresAt: null, now };
+  const secret = await issueToken(db, keys, issue, by);
   await replaceFile(file, `${secret}\n`).catch(async (error) => {
-    await withdrawToken(db, keys, secret, now);
+    await withdrawToken(db, keys, secret, now, by);
     throw error;
   });
   return secret;

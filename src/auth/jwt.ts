@@ -19,6 +19,9 @@ const LONGEST_TOKEN = 8192;
 const VERIFIED_FOR = 60_000;
 const CACHED_TOKENS = 10_000;
 
+/** Of the name of who signed in. Characters. */
+const LONGEST_NAME = 200;
+
 /** The token name in the audit trail for every JWT, because a name from a claim would be a person's name. */
 const TOKEN_NAME = "sign-in";
 
@@ -77,7 +80,7 @@ export function createJwtVerifier(
 
 function toViewer(
   payload: JWTPayload,
-  { issuer, account, accountClaim, scopeClaim, scopeMap }: JwtConfig,
+  { issuer, account, accountClaim, nameClaim, scopeClaim, scopeMap }: JwtConfig,
   nameSignIn: NameSignIn,
 ): Viewer {
   const { sub } = payload;
@@ -88,8 +91,16 @@ function toViewer(
     accountId,
     tokenId: nameSignIn(issuer, sub),
     tokenName: TOKEN_NAME,
+    actorName: nameClaim === undefined ? null : toActorName(findClaim(payload, nameClaim)),
     scopes: toScopes(readWords(findClaim(payload, scopeClaim)), scopeMap),
   };
+}
+
+/** The name in a claim, on one line and cut to a length; null if it is no text. */
+function toActorName(claim: unknown): string | null {
+  if (typeof claim !== "string") return null;
+  const name = claim.replace(/[\p{C}\p{Z}]+/gu, " ").trim();
+  return [...name].slice(0, LONGEST_NAME).join("") || null;
 }
 
 /** The claim with exactly this name, which can contain dots as in URLs, or else the claim at this dotted path. */

@@ -18,6 +18,8 @@ export interface Viewer {
   accountId: string;
   tokenId: string;
   tokenName: string;
+  /** Who signed in, if the identity provider says. Only the audit trail may have it. */
+  actorName?: string | null;
   scopes: readonly Scope[];
 }
 

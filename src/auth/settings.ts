@@ -45,6 +45,8 @@ export const jwtSettings = {
   ),
   /** The claim with the account: a name, or names with dots between. */
   accountClaim: setting("JWT_ACCOUNT_CLAIM", z.string().default("account")),
+  /** The claim with the name of who signed in, for the audit trail: a name, or names with dots between. */
+  nameClaim: setting("JWT_NAME_CLAIM", z.string().optional()),
   /** The claim with the scopes: a name, or names with dots between. */
   scopeClaim: setting("JWT_SCOPE_CLAIM", z.string().default("scope")),
   /** Maps the provider's own words in that claim to scopes. */

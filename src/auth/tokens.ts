@@ -1,11 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { asc, sql } from "drizzle-orm";
+import { type Administrator, recordAct } from "../administration/record-act.ts";
 import { batched } from "../db/batch.ts";
 import type { Database, Executor } from "../db/client.ts";
 import { tokens, toTimestamptz } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
 import { unavailable } from "../errors.ts";
 import { type Keyring, MissingKeyError } from "../sealing/keyring.ts";
+import type { AdministrativeAction } from "../vocabulary.ts";
 import type { Scope } from "./scopes.ts";
 import { macOf, requireAuthentic, type StoredToken, storedColumns, toStoredToken } from "./token-macs.ts";
 import { hashToken, mintToken } from "./token-secret.ts";
@@ -48,7 +50,8 @@ const toWhole = (millis: number | null) => (millis === null ? null : new Date(mi
 
 /**
  * Creates a token and returns its secret, which can't be read again. `expiresAt` is in epoch milliseconds; null means that
- * it never expires.
+ * it never expires. `by` does it, and the trail has the event; without it, as in tests, there is none. The same holds for
+ * the other functions here that change tokens.
  */
 export async function issueToken(
   db: Database,
@@ -60,6 +63,7 @@ export async function issueToken(
     expiresAt: number | null;
     now: number;
   },
+  by?: Administrator,
 ): Promise<string> {
   const secret = mintToken();
   const stored: StoredToken = {
@@ -74,8 +78,21 @@ export async function issueToken(
     mac: null,
   };
   const times = { createdAt: toStored(stored.createdAt), expiresAt: toStored(stored.expiresAt) };
-  await insertToken(db, { ...stored, ...times, mac: macOf(keys, stored) });
+  await db.transaction(async (tx) => {
+    await insertToken(tx, { ...stored, ...times, mac: macOf(keys, stored) });
+    await record(tx, by, "token_created", stored, stored.createdAt);
+  });
   return secret;
+}
+
+async function record(
+  tx: Executor,
+  by: Administrator | undefined,
+  action: AdministrativeAction,
+  { accountId, id }: StoredToken,
+  at: number,
+): Promise<void> {
+  if (by) await recordAct(tx, by, { action, subject: id, at }, accountId);
 }
 
 const selectTokens = statement(
@@ -129,32 +146,47 @@ async function writeToken(tx: Executor, keys: Keyring, token: StoredToken): Prom
  * Revokes a token. It stays in the list. A token that is not authentic gets a valid MAC, because it can't be used any more.
  * It is safe to repeat. Returns false if no token has this id. `now` is in epoch milliseconds.
  */
-export function revokeToken(db: Database, keys: Keyring, id: string, now: number): Promise<boolean> {
+export function revokeToken(
+  db: Database,
+  keys: Keyring,
+  id: string,
+  now: number,
+  by?: Administrator,
+): Promise<boolean> {
   return db.transaction(async (tx) => {
     const found = await lockToken(tx, { id, hash: null });
     for (const token of found) {
       await writeToken(tx, keys, { ...token, revokedAt: token.revokedAt ?? toWhole(now) });
+      if (token.revokedAt === null) await record(tx, by, "token_revoked", token, now);
     }
     return found.length > 0;
   });
 }
 
 /** Revokes the token with this secret, because it could not be delivered to its user. */
-export async function withdrawToken(db: Database, keys: Keyring, secret: string, now: number): Promise<void> {
+export async function withdrawToken(
+  db: Database,
+  keys: Keyring,
+  secret: string,
+  now: number,
+  by?: Administrator,
+): Promise<void> {
   const token = await findToken(db, keys, hashToken(secret));
-  if (token) await revokeToken(db, keys, token.id, now);
+  if (token) await revokeToken(db, keys, token.id, now, by);
 }
 
 /** Adds the scope to the token with this hash, if it is authentic. */
 export async function grantScope(
   db: Database,
   keys: Keyring,
-  { hash, scope }: { hash: string; scope: Scope },
+  { hash, scope, now }: { hash: string; scope: Scope; now: number },
+  by?: Administrator,
 ): Promise<void> {
   await db.transaction(async (tx) => {
     const [token] = await lockToken(tx, { id: null, hash });
     if (!token || token.scopes.includes(scope) || !isAuthentic(keys, token)) return;
     await writeToken(tx, keys, { ...token, scopes: [...token.scopes, scope] });
+    await record(tx, by, "token_changed", token, now);
   });
 }
 

@@ -1,7 +1,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
+import { byCommand, canRecordActs, recordActForAll } from "../administration/record-act.ts";
 import type { Config } from "../config/config.ts";
+import type { Executor } from "../db/client.ts";
 import { backUp, KEYS } from "../db/embedded/backup.ts";
 import { hasDatabase } from "../db/embedded/embedded.ts";
 import { restore } from "../db/embedded/restore.ts";
@@ -15,6 +17,12 @@ function embeddedConfig(instead: string): Config {
   throw new CommandFailure(`this is for the embedded database. Yours has its own tools: ${instead}`);
 }
 
+/** Writes the event. The copy does not have it. A database of an earlier release is backed up without one. */
+async function recordBackup(tx: Executor): Promise<void> {
+  if (!(await canRecordActs(tx))) return;
+  await recordActForAll(tx, byCommand(), { action: "backup_taken", subject: null, at: Date.now() });
+}
+
 /** `backup` and `restore`. */
 export function backupCommands(): Command[] {
   const backup = new Command("backup")
@@ -25,7 +33,9 @@ export function backupCommands(): Command[] {
       const config = embeddedConfig('pg_dump --format=custom --file=kyc.dump "$DATABASE_URL"');
       const { dataDir } = config;
       if (!hasDatabase(dataDir)) throw new CommandFailure(`there is no database in ${dataDir}`);
-      await withOpenDatabase(config, ({ db }) => backUp(db, dataDir, file, { withKeys, onWarning: say }));
+      await withOpenDatabase(config, ({ db }) =>
+        backUp(db, dataDir, file, { withKeys, onWarning: say, onCopied: recordBackup }),
+      );
       const hasKeys = withKeys && existsSync(join(dataDir, KEYS));
       say(`${file} holds the database, ${hasKeys ? "and the keys of the data folder" : "without any key"}.`);
       if (!hasKeys) {

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
+import { type Administrator, byCommand } from "../administration/record-act.ts";
 import { type Config, parseConfig } from "../config/config.ts";
 import { findConfigHints } from "../config/hints.ts";
 import type { Database } from "../db/client.ts";
@@ -26,6 +27,8 @@ export interface CommandScene {
   config: Config;
   /** Whether another process has the embedded database open, and this one joined it. */
   isGuest: boolean;
+  /** This run of the command, for the trail. */
+  by: Administrator;
 }
 
 /**
@@ -40,7 +43,7 @@ export async function withDatabase<T>(
   check(config);
   return withOpenDatabase(config, async ({ db, address, isGuest }) => {
     await migrate(address);
-    return work({ db, config, isGuest });
+    return work({ db, config, isGuest, by: byCommand() });
   });
 }
 
@@ -65,7 +68,7 @@ export async function withKnownDatabase<T>(
   return withOpenDatabase(config, async ({ db, address, isGuest }) => {
     if ((await lastApplied(db)) === 0) throw failure;
     await migrate(address);
-    return work({ db, config, isGuest });
+    return work({ db, config, isGuest, by: byCommand() });
   });
 }
 

@@ -38,8 +38,8 @@ async function fill(options: Options): Promise<void> {
     if (made % step === 0 && made < records) say(`  ${made} of ${records}`);
   };
   const filled = await withDatabase(
-    async ({ db, config }) => {
-      const keys = await openKeyring(config, db, SEALED_PLACES, say);
+    async ({ db, config, by }) => {
+      const keys = await openKeyring(config, db, SEALED_PLACES, say, by);
       const { fillDemo } = await import("../demo/fill-demo.ts");
       const filled = await fillDemo({ db, keys }, { ...options, now: Date.now() }, tell);
       await addSealCounts(db, keys);

@@ -46,7 +46,7 @@ export function keysCommands(): Command {
       await withKnownDatabase(
         async (scene) => {
           if (makeNew) await addKey(scene);
-          await rotate(scene, await openKeyring(scene.config, scene.db, SEALED_PLACES, say));
+          await rotate(scene, await openKeyring(scene.config, scene.db, SEALED_PLACES, say, scene.by));
         },
         (config) => {
           requireKeySource(config);
@@ -107,8 +107,8 @@ function printKeys(rows: readonly KeyRow[]): void {
 }
 
 /** Prints what can't be opened, never what is in it. Fails if there is any. */
-async function check({ config, db }: CommandScene, json: boolean): Promise<void> {
-  const keys = await openKeyring(config, db, SEALED_PLACES, say);
+async function check({ config, db, by }: CommandScene, json: boolean): Promise<void> {
+  const keys = await openKeyring(config, db, SEALED_PLACES, say, by);
   const unreadable: Unreadable[] = [];
   for (const place of SEALED_PLACES) {
     const progress = showProgress(place.name, await countTexts(db, place));

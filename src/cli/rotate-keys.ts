@@ -1,4 +1,5 @@
 import { setTimeout as wait } from "node:timers/promises";
+import { recordActForAll } from "../administration/record-act.ts";
 import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import { withRetries } from "../db/retry.ts";
@@ -23,7 +24,7 @@ const MOST_WAYS = 3;
  * Fails with a CommandFailure if something can't be opened, or a gateway seals under another key; repeating is safe.
  */
 export async function rotate(scene: CommandScene, keys: Keyring): Promise<void> {
-  const { db, config } = scene;
+  const { db, config, by } = scene;
   const isBinding = await beginToBind(scene, keys);
   try {
     await resealAll(db, keys);
@@ -32,7 +33,9 @@ export async function rotate(scene: CommandScene, keys: Keyring): Promise<void> 
   }
   const isSealed = await endPlainNumbers(db, keys, Date.now());
   if (isBinding && isSealed) await recordMilestone(db, keys, "numbers_bound", Date.now());
-  for (const id of await forgetUnusedKeys(db, keys, SEALED_PLACES)) {
+  const act = { action: "encryption_key_rotated", subject: keys.newestId, at: Date.now() } as const;
+  await db.transaction((tx) => recordActForAll(tx, by, act));
+  for (const id of await forgetUnusedKeys(db, keys, SEALED_PLACES, by)) {
     say(`${id} is forgotten: it has been removed, and nothing is sealed under it.`);
   }
   sayWhatIsIdle(keys, config);

@@ -2,7 +2,6 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { SCOPES, type Scope } from "../auth/scopes.ts";
 import { openSignInNames } from "../auth/sign-in-name.ts";
 import { issueToken, listTokens, revokeToken, type TokenRecord, withdrawToken } from "../auth/tokens.ts";
-import type { Database } from "../db/client.ts";
 import { parseTimeSpan } from "../lib/setting-values.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import type { Keyring } from "../sealing/keyring.ts";
@@ -101,17 +100,21 @@ function printTokenTable(tokens: readonly TokenRecord[]): void {
  * Creates a token and prints it. If it can't be printed, nobody has it, so it is revoked, and this fails with a
  * CommandFailure.
  */
-async function handOut(db: Database, keys: Keyring, issue: Parameters<typeof issueToken>[2]): Promise<void> {
-  const secret = await issueToken(db, keys, issue);
+async function handOut(
+  { db, by }: CommandScene,
+  keys: Keyring,
+  issue: Parameters<typeof issueToken>[2],
+): Promise<void> {
+  const secret = await issueToken(db, keys, issue, by);
   print(secret);
   await printed().catch(async (error: OutputError) => {
-    await withdrawToken(db, keys, secret, Date.now());
+    await withdrawToken(db, keys, secret, Date.now(), by);
     throw new CommandFailure(`${error.message}. The token could not be shown, and is revoked`);
   });
 }
 
 /** Tokens are authenticated under the encryption keys. */
-const openKeys = ({ config, db }: CommandScene) => openKeyring(config, db, SEALED_PLACES, say);
+const openKeys = ({ config, db, by }: CommandScene) => openKeyring(config, db, SEALED_PLACES, say, by);
 
 /** The commands below `token`. */
 export function tokenCommands(): Command {
@@ -137,7 +140,7 @@ export function tokenCommands(): Command {
       const { account: accountId, name, scopes } = options;
       const issue = { accountId, name, scopes, expiresAt, now };
       await withDatabase(
-        async (scene) => handOut(scene.db, await openKeys(scene), issue),
+        async (scene) => handOut(scene, await openKeys(scene), issue),
         (config) => {
           requireKeySource(config);
           nameDatabase(config);
@@ -166,7 +169,7 @@ export function tokenCommands(): Command {
     .argument("<id>", "its id, as `token list` shows it")
     .action(async (id: string) => {
       const found = await withKnownDatabase(
-        async (scene) => revokeToken(scene.db, await openKeys(scene), id, Date.now()),
+        async (scene) => revokeToken(scene.db, await openKeys(scene), id, Date.now(), scene.by),
         requireKeySource,
       );
       if (!found) throw new CommandFailure(`there is no token ${id}`);

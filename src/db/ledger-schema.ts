@@ -17,6 +17,9 @@ export const ledgerEntries = pgTable(
     reasonSalt: binary("reason_salt"),
     /** Stays when the reason is erased: the leaf contains it. */
     reasonHash: binary("reason_hash"),
+    /** The same for the name of who signed in. */
+    actorSalt: binary("actor_salt"),
+    actorHash: binary("actor_hash"),
   },
   (table) => [
     primaryKey({ columns: [table.accountId, table.position] }),
@@ -53,3 +56,18 @@ export const ledgerProgress = pgTable("ledger_progress", {
   oldSequence: bigint("old_sequence", { mode: "number" }).notNull().default(0),
   oldDone: boolean("old_done").notNull().default(false),
 });
+
+/**
+ * Which events are about which customers, by a keyed digest of the customer's id: an event is found by the id after the
+ * records are gone, although the id is not kept. It is no part of the event and of its leaf, so deleting rows, as when
+ * the customer is to be forgotten, leaves every proof valid.
+ */
+export const auditEventCustomers = pgTable(
+  "audit_event_customers",
+  {
+    accountId: bytes("account_id").notNull(),
+    customerDigest: binary("customer_digest").notNull(),
+    sequence: bigint("sequence", { mode: "number" }).notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.accountId, table.customerDigest, table.sequence] })],
+);

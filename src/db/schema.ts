@@ -2,6 +2,7 @@ import { type SQL, sql } from "drizzle-orm";
 import {
   type AnyPgColumn,
   bigint,
+  boolean,
   check,
   index,
   integer,
@@ -11,14 +12,15 @@ import {
   text,
   uniqueIndex,
 } from "drizzle-orm/pg-core";
-import { AUDIT_ACTIONS, DOCUMENT_TYPES, SURFACES, VERIFICATION_STATUSES } from "../vocabulary.ts";
+import { APIS, DOCUMENT_TYPES, RECORD_ACTIONS, VERIFICATION_STATUSES } from "../vocabulary.ts";
 import { bytes, instant, transactionId } from "./columns.ts";
 
 export const verificationStatus = pgEnum("verification_status", VERIFICATION_STATUSES);
 export const documentType = pgEnum("document_type", DOCUMENT_TYPES);
 
-export const auditAction = pgEnum("audit_action", AUDIT_ACTIONS);
-export const surface = pgEnum("surface", SURFACES);
+/** The actions and surfaces that replicas of release 0.2 can show: see `auditEvents.otherAction`. */
+export const auditAction = pgEnum("audit_action", RECORD_ACTIONS);
+export const surface = pgEnum("surface", APIS);
 
 /**
  * The records. The account leads the primary key and every index, so that the table can be partitioned or
@@ -83,8 +85,8 @@ export const deletedKycs = pgTable(
 );
 
 /**
- * The audit trail. Rows are only added, never changed or deleted. Of a record's values, it contains only the status. Each
- * index ends in the paging key; pages by time must still be sorted by it.
+ * The audit trail. Rows are only added, never changed or deleted. Of a record's values, it contains only the status, the
+ * kind of document and the version. Each index ends in the paging key; pages by time must still be sorted by it.
  */
 export const auditEvents = pgTable(
   "audit_events",
@@ -104,12 +106,39 @@ export const auditEvents = pgTable(
     reason: text("reason"),
     /** The transaction that wrote it, also if a replica of an earlier release did; null if it was written before. */
     writtenIn: transactionId("written_in").default(sql`pg_current_xact_id()`),
+    /**
+     * The action, if it is an administrative one, and the surface, if it is no API. `action` and `surface` have the words
+     * then that come nearest: replicas of release 0.2 could show no page with a word that they do not know.
+     */
+    otherAction: text("other_action"),
+    otherSurface: text("other_surface"),
+    /** Who signed in, as the identity provider says. */
+    actorName: text("actor_name"),
+    /** What an administrative act is about: the id of a token or key. */
+    subject: text("subject"),
+    /** Null in events of release 0.2, as all columns from here on. */
+    documentTypeAfter: documentType("document_type_after"),
+    versionAfter: integer("version_after"),
+    /** Whether `audit_event_customers` has the customers of its records. */
+    hasCustomers: boolean("has_customers"),
   },
   (table) => [
     primaryKey({ columns: [table.accountId, table.sequence] }),
     index("audit_events_by_token").on(table.accountId, table.tokenId, table.sequence),
     index("audit_events_by_action").on(table.accountId, table.action, table.sequence),
     index("audit_events_by_time").on(table.accountId, table.at, table.sequence),
+    index("audit_events_by_status")
+      .on(table.accountId, table.statusAfter, table.sequence)
+      .concurrently()
+      .where(sql`${table.statusAfter} is not null`),
+    index("audit_events_by_other_action")
+      .on(table.accountId, table.otherAction, table.sequence)
+      .concurrently()
+      .where(sql`${table.otherAction} is not null`),
+    index("audit_events_by_actor")
+      .on(table.accountId, table.actorName, table.sequence)
+      .concurrently()
+      .where(sql`${table.actorName} is not null`),
     // What the sealer finds new, of all accounts.
     index("audit_events_by_transaction").on(table.writtenIn).concurrently(),
   ],

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Faker } from "@faker-js/faker";
+import { openCustomerDigests } from "../audit/customer-digest.ts";
 import type { OperationContext } from "../context.ts";
 import type { Database } from "../db/client.ts";
 import { createKyc } from "../kyc/create-kyc.ts";
@@ -50,7 +51,8 @@ export async function fillDemo(
       scopes: ["kyc:read", "kyc:write"],
     },
     confirmViewer: async () => {},
-    surface: "graphql",
+    surface: "cli",
+    digestCustomer: await openCustomerDigests(db, keys),
     idempotency: null,
     reads: null,
     unreadable: [],

@@ -52,8 +52,10 @@ export async function createKyc(
     const event = newEvent(ctx, viewer, {
       action: "created",
       at: now,
-      kycIds: [id],
+      records: [kyc],
       statusAfter: kyc.verificationStatus,
+      documentTypeAfter: kyc.documentType,
+      versionAfter: kyc.version,
       reason: auditReason,
     });
     try {
@@ -66,7 +68,7 @@ export async function createKyc(
       if (finding.claimedFor === id) return new ShownKyc(ctx, kyc);
       const first = keyed.replay(finding);
       if (first) {
-        if (hasScope(viewer, "kyc:pii")) ctx.reads?.confirmed.add(first.result.id);
+        if (hasScope(viewer, "kyc:pii")) ctx.reads?.confirmed.set(first.result.id, first.result.customerId);
         return new ShownKyc(ctx, fromSnapshot(first.result));
       }
     } catch (error) {

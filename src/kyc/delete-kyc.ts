@@ -37,14 +37,14 @@ export async function deleteKyc(
     if (!stored) throw kycNotFound();
     requireVersion(stored, value);
     const event = newEvent(ctx, viewer, {
-      ...{ action: "deleted", at: Math.max(stored.updatedAt, ctx.now()), kycIds: [id] },
+      ...{ action: "deleted", at: Math.max(stored.updatedAt, ctx.now()), records: [stored] },
       statusBefore: stored.verificationStatus,
       reason: toAuditReason(
         viewer,
         reason,
         undefined,
         () => requireNumber(ctx, accountId, stored),
-        () => ctx.reads?.confirmed.add(id),
+        () => ctx.reads?.confirmed.set(id, stored.customerId),
       ),
     });
     await deleteLockedKyc(tx, accountId, stored, event);

@@ -65,7 +65,7 @@ async function confirmFound(
   const limit = Math.max(1, size ?? DEFAULT_PAGE_SIZE);
   const found =
     items.length > 0 ? items : await kycList.list(db, accountId, filtered, { from: "newest", limit });
-  for (const { id } of found) reads.confirmed.add(id);
+  for (const { id, customerId } of found) reads.confirmed.set(id, customerId);
 }
 
 /** The positions of the cursors, and a fault for each that is the id of no record. Malformed cursors are ignored here. */

@@ -39,7 +39,7 @@ export class ShownKyc extends RecordValues {
       return null;
     }
     if (this.isMasked) return maskNumber(number);
-    this.#ctx.reads?.shown.add(this.id);
+    this.#ctx.reads?.shown.set(this.id, this.customerId);
     return number;
   }
 }

@@ -103,7 +103,7 @@ function findUnseen(viewer: Viewer, input: UpdateKycInput, { given }: SurfaceNee
 /** A replay confirms the number of the request to a viewer who may see numbers, so the audit trail needs the read. */
 function confirmReplayed(ctx: OperationContext, viewer: Viewer, kyc: Kyc, given: unknown): void {
   if (given !== undefined && !isMasked(given) && hasScope(viewer, "kyc:pii"))
-    ctx.reads?.confirmed.add(kyc.id);
+    ctx.reads?.confirmed.set(kyc.id, kyc.customerId);
 }
 
 /** The change to a record as it was read; null if nothing of it changes. Fails if it may not be changed so. */
@@ -168,11 +168,13 @@ function planChange(
   const event = newEvent(ctx, viewer, {
     action: "updated",
     at: kyc.updatedAt,
-    kycIds: [stored.id],
+    records: [stored],
     changedFields,
     reason,
     statusBefore: stored.verificationStatus,
     statusAfter: values.verificationStatus,
+    documentTypeAfter: values.documentType,
+    versionAfter: kyc.version,
   });
   return { kyc, number: sealed, event };
 }
@@ -202,7 +204,7 @@ function toReason(
     reason,
     documentNumber,
     isRepaired ? undefined : () => requireNumber(ctx, accountId, stored),
-    () => ctx.reads?.confirmed.add(stored.id),
+    () => ctx.reads?.confirmed.set(stored.id, stored.customerId),
   );
 }
 

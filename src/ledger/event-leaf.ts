@@ -11,14 +11,25 @@ export const SALT_LENGTH = 16;
 export interface LeafInput
   extends Pick<
     AuditEvent,
-    "at" | "tokenId" | "surface" | "requestId" | "kycIds" | "statusBefore" | "statusAfter"
+    | "at"
+    | "tokenId"
+    | "requestId"
+    | "subject"
+    | "kycIds"
+    | "statusBefore"
+    | "statusAfter"
+    | "documentTypeAfter"
+    | "versionAfter"
   > {
   accountId: string;
   position: number;
+  surface: string;
   action: string;
   changedFields: readonly string[];
   /** By `saltedHash`. */
   tokenNameHash: Buffer;
+  /** By `saltedHash`; null if the event does not name who signed in. */
+  actorHash: Buffer | null;
   /** By `saltedHash`; null if the event has no reason. */
   reasonHash: Buffer | null;
 }
@@ -27,26 +38,31 @@ export interface LeafInput
  * The canonical text of an event: one line per value, in a fixed order. Two different events never have the same
  * text: no value contains a space or a line end, and a value that is absent has no line.
  *
- * It contains no name of a token and no reason. Their writers choose them freely, so they can contain personal data,
- * and a plain hash of a short text can be guessed.
+ * It contains no name of a token or a person, and no reason: they are or can contain personal data, and a plain hash
+ * of a short text can be guessed. It contains no digest of a customer's id either.
  */
 export function toLeaf(event: LeafInput): string {
-  const lines: [name: string, value: string][] = [
-    ["account", escaped(event.accountId)],
+  const lines: [name: string, value: string | null][] = [
+    ["account", event.accountId],
     ["position", String(event.position)],
     ["time", String(event.at)],
-    ["token", escaped(event.tokenId)],
+    ["token", event.tokenId],
     ["token-name-hash", event.tokenNameHash.toString("hex")],
-    ["surface", escaped(event.surface)],
-    ["request", escaped(event.requestId)],
-    ["action", escaped(event.action)],
-    ...event.kycIds.map((id): [string, string] => ["record", escaped(id)]),
-    ...event.changedFields.map((field): [string, string] => ["changed", escaped(field)]),
+    ["actor-hash", event.actorHash?.toString("hex") ?? null],
+    ["surface", event.surface],
+    ["request", event.requestId],
+    ["action", event.action],
+    ["subject", event.subject],
+    ...event.kycIds.map((id): [string, string] => ["record", id]),
+    ...event.changedFields.map((field): [string, string] => ["changed", field]),
+    ["status-before", event.statusBefore],
+    ["status-after", event.statusAfter],
+    ["document-type-after", event.documentTypeAfter],
+    ["version-after", event.versionAfter === null ? null : String(event.versionAfter)],
+    ["reason-hash", event.reasonHash?.toString("hex") ?? null],
   ];
-  if (event.statusBefore !== null) lines.push(["status-before", escaped(event.statusBefore)]);
-  if (event.statusAfter !== null) lines.push(["status-after", escaped(event.statusAfter)]);
-  if (event.reasonHash !== null) lines.push(["reason-hash", event.reasonHash.toString("hex")]);
-  return `${VERSION}\n${lines.map(([name, value]) => `${name} ${value}\n`).join("")}`;
+  const present = lines.map(([name, value]) => (value === null ? "" : `${name} ${escaped(value)}\n`));
+  return `${VERSION}\n${present.join("")}`;
 }
 
 /** SHA-256 of the salt and the text in UTF-8. Without the salt the text can't be guessed from it. */

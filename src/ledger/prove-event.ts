@@ -6,7 +6,7 @@ import type { Database } from "../db/client.ts";
 import { AppError } from "../errors.ts";
 import { LedgerError } from "./ledger-error.ts";
 import { formatProof } from "./proof.ts";
-import { findPositions, findSealed, leafOf, type SealedEvent } from "./sealed-events.ts";
+import { findSealed, leafOf, type SealedEvent } from "./sealed-events.ts";
 import { findHead, signHead } from "./sign-head.ts";
 import { type KeySource, openLogKeys } from "./signing-keys.ts";
 import type { Head } from "./store.ts";
@@ -87,23 +87,4 @@ export async function proveEvent(ctx: OperationContext, { sequence }: { sequence
     }
     await wait(LOOK_AGAIN_MS);
   }
-}
-
-const findOne = batched<{ accountId: string; sequence: number }, number | null>(
-  ({ accountId }) => accountId,
-  ({ sequence }) => sequence,
-  async (db, wanted) => {
-    const sequences = wanted.map(({ sequence }) => sequence);
-    const found = await findPositions(db, wanted[0].accountId, sequences);
-    return sequences.map((sequence) => found.get(sequence) ?? null);
-  },
-);
-
-/** The position of the event with this sequence in the log of the viewer's account; null: it has none yet. Needs `audit:read`. */
-export function getPosition(
-  { db, viewer }: OperationContext,
-  { sequence }: { sequence: number },
-): Promise<number | null> {
-  const { accountId } = requireScope(viewer, "audit:read");
-  return findOne(db, { accountId, sequence });
 }

@@ -100,11 +100,20 @@ async function sealAll(
 }
 
 function toEntry(event: UnsealedEvent, position: number): Entry {
-  const { accountId, sequence, tokenName, reason } = event;
-  const tokenNameSalt = randomBytes(SALT_LENGTH);
-  const reasonSalt = reason === null ? null : randomBytes(SALT_LENGTH);
-  const reasonHash = reasonSalt && saltedHash(reasonSalt, reason as string);
-  const tokenNameHash = saltedHash(tokenNameSalt, tokenName);
-  const leafHash = hashLeaf(toLeaf({ ...event, position, tokenNameHash, reasonHash }));
-  return { accountId, position, sequence, leafHash, tokenNameSalt, reasonSalt, reasonHash };
+  const { accountId, sequence } = event;
+  const tokenName = salted(event.tokenName);
+  const actor = event.actorName === null ? null : salted(event.actorName);
+  const reason = event.reason === null ? null : salted(event.reason);
+  const [actorHash, reasonHash] = [actor?.hash ?? null, reason?.hash ?? null];
+  const leaf = toLeaf({ ...event, position, tokenNameHash: tokenName.hash, actorHash, reasonHash });
+  return {
+    ...{ accountId, position, sequence, leafHash: hashLeaf(leaf), tokenNameSalt: tokenName.salt },
+    ...{ actorSalt: actor?.salt ?? null, actorHash, reasonSalt: reason?.salt ?? null, reasonHash },
+  };
+}
+
+/** The hash of a text under a salt of its own. */
+function salted(text: string): { salt: Buffer; hash: Buffer } {
+  const salt = randomBytes(SALT_LENGTH);
+  return { salt, hash: saltedHash(salt, text) };
 }

@@ -21,13 +21,18 @@ export interface StoredEntry {
 
 const entryColumns = sql.raw(
   `entry.account_id, entry.position::float8, entry.sequence::float8, entry.leaf_hash, entry.token_name_salt,
-   entry.reason_salt, entry.reason_hash`,
+   entry.actor_salt, entry.actor_hash, entry.reason_salt, entry.reason_hash`,
 );
 
+const ENTRY_FIELDS = [
+  ...["accountId", "position", "sequence", "leafHash", "tokenNameSalt"],
+  ...["actorSalt", "actorHash", "reasonSalt", "reasonHash"],
+];
+
 function toStoredEntry(values: unknown[]): StoredEntry {
-  const [accountId, position, sequence, leafHash, tokenNameSalt, reasonSalt, reasonHash, ...rest] = values;
-  const entry = { accountId, position, sequence, leafHash, tokenNameSalt, reasonSalt, reasonHash } as Entry;
-  return { entry, event: rest[0] === null ? null : toEvent(rest) };
+  const entry = Object.fromEntries(ENTRY_FIELDS.map((field, index) => [field, values[index]]));
+  const rest = values.slice(ENTRY_FIELDS.length);
+  return { entry: entry as unknown as Entry, event: rest[0] === null ? null : toEvent(rest) };
 }
 
 // One look-up of an index per entry.
@@ -53,22 +58,6 @@ export function findSealed(
   return selectSealed(db, { accountId, sequences: sequences.map(String) });
 }
 
-const selectPositions = statement(
-  () => sql`
-    select sequence::float8, position::float8 from ledger_entries
-    where account_id = ${given("accountId")} and sequence = any(${given("sequences")}::text[]::bigint[])`,
-  (row: [sequence: number, position: number]) => row,
-);
-
-/** The positions of those of the account's events with these sequences that have one, by sequence. */
-export async function findPositions(
-  db: Executor,
-  accountId: string,
-  sequences: readonly number[],
-): Promise<Map<number, number>> {
-  return new Map(await selectPositions(db, { accountId, sequences: sequences.map(String) }));
-}
-
 const selectFrom = statement(
   () => sql`
     select ${entryColumns}, event.* from ledger_entries entry left join ${eventOfEntry}
@@ -89,15 +78,20 @@ export function findEntries(
 
 /** The canonical text of an event, at the position of its entry unless another one is given. */
 export function leafOf({ entry, event }: SealedEvent, position: number = entry.position): string {
+  const { actorHash, reasonHash } = entry;
   const tokenNameHash = saltedHash(entry.tokenNameSalt, event.tokenName);
-  return toLeaf({ ...event, position, tokenNameHash, reasonHash: entry.reasonHash });
+  return toLeaf({ ...event, position, tokenNameHash, actorHash, reasonHash });
 }
 
-/** Whether the reason of the event is the one that was sealed, or was erased together with its salt. */
-export function hasSealedReason({
-  entry: { reasonSalt, reasonHash },
-  event: { reason },
-}: SealedEvent): boolean {
-  if (reason === null) return reasonSalt === null;
-  return reasonSalt !== null && reasonHash !== null && saltedHash(reasonSalt, reason).equals(reasonHash);
+/** Whether the reason and the name of who signed in are those that were sealed, or were erased with their salts. */
+export function hasSealedTexts({ entry, event }: SealedEvent): boolean {
+  return (
+    isSealedText(event.reason, entry.reasonSalt, entry.reasonHash) &&
+    isSealedText(event.actorName, entry.actorSalt, entry.actorHash)
+  );
+}
+
+function isSealedText(text: string | null, salt: Buffer | null, hash: Buffer | null): boolean {
+  if (text === null || salt === null) return text === null && salt === null;
+  return hash?.equals(saltedHash(salt, text)) ?? false;
 }

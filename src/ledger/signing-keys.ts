@@ -1,4 +1,5 @@
-import type { Executor } from "../db/client.ts";
+import { type Administrator, byGateway, recordActForAll } from "../administration/record-act.ts";
+import type { Database, Executor } from "../db/client.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { recordMilestone } from "../sealing/milestones.ts";
 import { createSecret, openSecret, openSecrets } from "../sealing/secrets.ts";
@@ -16,7 +17,7 @@ const SIGNING = 2;
 
 /** The circumstances that the keys are opened in. */
 export interface KeySource {
-  db: Executor;
+  db: Database;
   keys: Keyring;
   /** The operator's name for the logs; undefined: one that is made for the database. */
   logName?: string | undefined;
@@ -59,7 +60,7 @@ export async function openLogKeys({ db, keys, logName }: KeySource): Promise<Log
   let seeds = await readSeeds(db, keys);
   if (seeds.length === 0) {
     if (keys.reached.has("ledger_signed")) throw new LedgerError(KEY_IS_GONE);
-    await createSecret(db, keys, `${KEY_PREFIX}1`);
+    await db.transaction((tx) => createKey(tx, keys, byGateway(), 1));
     seeds = await readSeeds(db, keys);
   }
   if (!keys.reached.has("ledger_signed")) await recordMilestone(db, keys, "ledger_signed", Date.now());
@@ -82,15 +83,22 @@ async function readSeeds(db: Executor, keys: Keyring): Promise<Buffer[]> {
   return found.toSorted(([a], [b]) => numberOf(b) - numberOf(a)).map(([, seed]) => seed);
 }
 
+/** Creates the key with this number, with its event in the trail of each account. False: it exists. */
+async function createKey(tx: Executor, keys: Keyring, by: Administrator, number: number): Promise<boolean> {
+  if (!(await createSecret(tx, keys, `${KEY_PREFIX}${number}`))) return false;
+  const action = number === 1 ? "signing_key_created" : "signing_key_rotated";
+  await recordActForAll(tx, by, { action, subject: String(number), at: Date.now() });
+  return true;
+}
+
 /**
- * Afterwards there is a new key, which signs all further checkpoints together with the one before; older keys stay to
- * verify. Returns its number, from 1 on. Fails with a LedgerError if somebody else makes one at the same time.
+ * Afterwards there is a new key, which signs all further checkpoints together with the one before, and an event of it in
+ * the trail of each account; older keys stay to verify. Returns its number, from 1 on. Fails with a LedgerError if
+ * somebody else makes one at the same time; then nothing has changed.
  */
-export async function addSigningKey(db: Executor, keys: Keyring): Promise<number> {
+export async function rotateSigningKey(db: Database, keys: Keyring, by: Administrator): Promise<number> {
   const numbers = [...(await openSecrets(db, keys, KEY_PREFIX)).keys()].map(numberOf);
   const number = Math.max(0, ...numbers) + 1;
-  if (!(await createSecret(db, keys, `${KEY_PREFIX}${number}`))) {
-    throw new LedgerError("somebody else makes a new key at the same time: see `audit key`");
-  }
-  return number;
+  if (await db.transaction((tx) => createKey(tx, keys, by, number))) return number;
+  throw new LedgerError("somebody else makes a new key at the same time: see `audit key`");
 }

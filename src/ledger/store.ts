@@ -41,6 +41,8 @@ export interface Entry {
   sequence: number;
   leafHash: Buffer;
   tokenNameSalt: Buffer;
+  actorSalt: Buffer | null;
+  actorHash: Buffer | null;
   reasonSalt: Buffer | null;
   reasonHash: Buffer | null;
 }
@@ -68,6 +70,8 @@ const ENTRY_FIELDS = [
   "sequence",
   "leafHash",
   "tokenNameSalt",
+  "actorSalt",
+  "actorHash",
   "reasonSalt",
   "reasonHash",
 ] as const satisfies (keyof Entry)[];
@@ -90,7 +94,8 @@ const write = statement(
       returning turn
     ),
     entry as (
-      insert into ledger_entries (account_id, position, sequence, leaf_hash, token_name_salt, reason_salt, reason_hash)
+      insert into ledger_entries (account_id, position, sequence, leaf_hash, token_name_salt, actor_salt, actor_hash,
+        reason_salt, reason_hash)
       select "accountId", "position"::bigint, "sequence"::bigint, ${sql.raw(ENTRY_FIELDS.slice(3).map(bytea).join(", "))}
       from ${rowsOf("entry", ENTRY_FIELDS)} where exists (select from turn)
     ),

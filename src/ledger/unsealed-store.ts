@@ -72,7 +72,7 @@ export async function look(db: Executor): Promise<FoundWork> {
 }
 
 /** An event without a position. */
-export interface UnsealedEvent extends AuditEvent {
+export interface UnsealedEvent extends Omit<AuditEvent, "position"> {
   accountId: string;
 }
 
@@ -82,20 +82,25 @@ const FIELDS = [
   "at",
   "tokenId",
   "tokenName",
+  "actorName",
   "surface",
   "requestId",
   "action",
+  "subject",
   "kycIds",
   "changedFields",
   "statusBefore",
   "statusAfter",
+  "documentTypeAfter",
+  "versionAfter",
   "reason",
 ] as const satisfies (keyof UnsealedEvent)[];
 
 /** What `toEvent` makes an event of: columns of `audit_events`. */
 export const eventColumns = sql.raw(
-  `account_id, sequence::float8, round(date_part('epoch', at) * 1000), token_id, token_name, surface, request_id,
-   action, kyc_ids, changed_fields, status_before, status_after, reason`,
+  `account_id, sequence::float8, round(date_part('epoch', at) * 1000), token_id, token_name, actor_name,
+   coalesce(other_surface, surface::text), request_id, coalesce(other_action, action::text), subject, kyc_ids,
+   changed_fields, status_before, status_after, document_type_after, version_after, reason`,
 );
 /** The event of these values. */
 export const toEvent = (values: unknown[]) =>

@@ -1,7 +1,7 @@
 import type { Executor } from "../db/client.ts";
 import type { Fault, FaultKind } from "./fault.ts";
 import { isSealedAs, nameChange } from "./name-change.ts";
-import { findEntries, hasSealedReason, type StoredEntry } from "./sealed-events.ts";
+import { findEntries, hasSealedTexts, type StoredEntry } from "./sealed-events.ts";
 import type { Node } from "./store.ts";
 import { append, emptyFrontier, rootOf, STORED_LEVELS, type TreeHead } from "./tree.ts";
 import { findEndOfNodes, findForgotten, findNodes, findOutline, type LogOutline } from "./verify-store.ts";
@@ -83,12 +83,12 @@ async function checkEntry(walk: Walk, { entry, event }: StoredEntry): Promise<Fa
   }
   const sealed = { entry, event };
   if (!isSealedAs(sealed)) return nameChange(walk.db, sealed);
-  if (hasSealedReason(sealed)) return undefined;
+  if (hasSealedTexts(sealed)) return undefined;
   return fault(
     walk,
     "altered",
     expected,
-    "the reason is not the one that was sealed, or was removed without its salt",
+    "the reason or the name of who signed in is not the one that was sealed, or was removed without its salt",
   );
 }
 

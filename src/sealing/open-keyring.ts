@@ -1,4 +1,5 @@
 import { join, resolve } from "node:path";
+import type { Administrator } from "../administration/record-act.ts";
 import type { Database } from "../db/client.ts";
 import { isLoopback, readServerAddress } from "../db/pool/server-address.ts";
 import type { DatabaseConfig } from "../db/settings.ts";
@@ -67,27 +68,33 @@ export async function findKeyring(
 /**
  * As `findKeyring`, and afterwards the newest key is registered and the database is prepared for this release. The key
  * file is created if there is none and the database has no registered key. If several gateways start for the first time
- * with different keys, one succeeds and the others fail.
+ * with different keys, one succeeds and the others fail. `by` starts it, for the trail's event of a new key.
  */
 export async function openKeyring(
   config: Settings,
   db: Database,
   places: readonly SealedPlace[],
   onWarning: (message: string) => void,
+  by?: Administrator,
 ): Promise<Keyring> {
   // Check first, outside the lock: this can read all records, and no other start should wait for that.
   await findKeyring(config, db, places);
   const file = keyFileOf(config);
   const now = Date.now();
-  const keys = await registerNewestKey(db, now, async (registered, tx) => {
-    const known = await readKeys(config, onWarning);
-    refuse(config, await findKeyFaults(db, known, registered, []));
-    const keys = known ?? new Keyring(await createKeyFile(file, [mintKey(now)]));
-    await readMilestones(tx, keys);
-    const start = { isFirst: registered.length === 0, now, onWarning };
-    for (const place of places) await place.settle?.(tx, keys, start);
-    return keys;
-  });
+  const keys = await registerNewestKey(
+    db,
+    now,
+    async (registered, tx) => {
+      const known = await readKeys(config, onWarning);
+      refuse(config, await findKeyFaults(db, known, registered, []));
+      const keys = known ?? new Keyring(await createKeyFile(file, [mintKey(now)]));
+      await readMilestones(tx, keys);
+      const start = { isFirst: registered.length === 0, now, onWarning };
+      for (const place of places) await place.settle?.(tx, keys, start);
+      return keys;
+    },
+    by,
+  );
   const isMadeHere = !config.encryptionKeys && !config.encryptionKeysFile;
   if (isMadeHere && config.databaseUrl !== undefined) {
     onWarning(`the encryption keys are in ${file}: set ENCRYPTION_KEYS before production`);

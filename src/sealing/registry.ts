@@ -1,4 +1,5 @@
 import { eq, sql } from "drizzle-orm";
+import { type Administrator, recordActForAll } from "../administration/record-act.ts";
 import type { Database, Executor } from "../db/client.ts";
 import { encryptionKeys, epochMillis, toTimestamptz } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
@@ -74,18 +75,24 @@ export async function findKeyFaults(
 
 /**
  * Unregisters keys that are older than the newest, are not in the keyring, and seal nothing. Returns their ids. A start
- * must not do this, because another gateway could have such a key as its newest and be about to use it.
+ * must not do this, because another gateway could have such a key as its newest and be about to use it. `by` does it, and
+ * every account's trail has the event; without it, as in tests, there is none.
  */
 export async function forgetUnusedKeys(
   db: Database,
   keys: Keyring,
   places: readonly SealedPlace[],
+  by?: Administrator,
 ): Promise<string[]> {
   const forgotten: string[] = [];
   for (const { id } of await listRegisteredKeys(db)) {
     if (id === keys.newestId) break;
     if (keys.keyIds.includes(id) || (await isUsed(db, id, places))) continue;
-    await deleteKey(db, { id });
+    await db.transaction(async (tx) => {
+      await deleteKey(tx, { id });
+      if (by)
+        await recordActForAll(tx, by, { action: "encryption_key_retired", subject: id, at: Date.now() });
+    });
     forgotten.push(id);
   }
   return forgotten;
@@ -105,17 +112,23 @@ const isUnknown = (id: string) =>
 
 /**
  * Calls `choose` with the registered keys, registers the newest of the keys that it returns, and returns them. It is one
- * transaction, during which no other process registers keys. If it fails, nothing has changed.
+ * transaction, during which no other process registers keys. If it fails, nothing has changed. If the key was not
+ * registered before, and there is a `by`, every account's trail has the event.
  */
 export function registerNewestKey(
   db: Database,
   now: number,
   choose: (registered: readonly RegisteredKey[], tx: Executor) => Promise<Keyring>,
+  by?: Administrator,
 ): Promise<Keyring> {
   return db.transaction(async (tx) => {
     await tx.execute("lock table encryption_keys in share row exclusive mode");
-    const keys = await choose(await listRegisteredKeys(tx), tx);
+    const registered = await listRegisteredKeys(tx);
+    const keys = await choose(registered, tx);
     const id = keys.newestId;
+    if (by && !registered.some((known) => known.id === id)) {
+      await recordActForAll(tx, by, { action: "encryption_key_added", subject: id, at: now });
+    }
     await insertKey(tx, { id, fingerprint: keys.fingerprint(id), createdAt: toTimestamptz(now) });
     return keys;
   });

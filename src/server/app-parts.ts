@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { DigestCustomer } from "../audit/customer-digest.ts";
 import type { Authenticate } from "../auth/authenticate.ts";
 import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
@@ -18,6 +19,7 @@ export interface AppParts {
     Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout" | "persistedOperations">;
   db: Database;
   keys: Keyring;
+  digestCustomer: DigestCustomer;
   authenticate: Authenticate;
   log: Logger;
   metrics: Metrics;

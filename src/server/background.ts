@@ -1,5 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { Logger } from "pino";
+import { byGateway } from "../administration/record-act.ts";
 import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import { startSweep } from "../idempotency/sweep.ts";
@@ -66,7 +67,7 @@ function followKeyFile({ config, db, keys, log }: Background): () => void {
     onNewest: (key) => {
       log.info({ key }, "a new encryption key is in use");
       // A start without this key is refused from now on, as after a start with it.
-      registerNewestKey(db, Date.now(), async () => keys).catch((err) =>
+      registerNewestKey(db, Date.now(), async () => keys, byGateway()).catch((err) =>
         log.warn({ err }, "the new encryption key could not be registered"),
       );
     },

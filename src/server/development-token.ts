@@ -1,4 +1,5 @@
 import type { FastifyInstance } from "fastify";
+import { byGateway } from "../administration/record-act.ts";
 import type { Authenticate } from "../auth/authenticate.ts";
 import { devTokenFile, ensureDevToken } from "../auth/dev-token.ts";
 import { PageKeys } from "../auth/page-keys.ts";
@@ -49,7 +50,7 @@ export async function openDevToken(
   const command = `npx kyc-gateway token create --account demo --name first --scopes kyc:read,kyc:write,kyc:pii`;
   if (config.databaseUrl !== undefined) return { token: null, hint: { command } };
   const file = devTokenFile(config.dataDir);
-  const token = await ensureDevToken(db, keys, file, Date.now());
+  const token = await ensureDevToken(db, keys, file, Date.now(), byGateway());
   if (token === null) return { token, hint: { command } };
   return {
     token,

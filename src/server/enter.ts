@@ -25,7 +25,7 @@ export function createEntrance(
   admission: Admission,
   limiter: RateLimiter | undefined,
 ): Entrance {
-  const { authenticate, config, db, keys, log, now } = parts;
+  const { authenticate, config, db, keys, digestCustomer, log, now } = parts;
   const enter = async (
     { id: requestId, headers, span }: Pick<FastifyRequest, "id" | "headers" | "span">,
     surface: Surface,
@@ -36,11 +36,14 @@ export function createEntrance(
     const confirmViewer = async () => {
       if (performance.now() - enteredAt > MOMENT) await authenticate(authorization);
     };
-    const reads = config.auditReads ? { shown: new Set<string>(), confirmed: new Set<string>() } : null;
+    const reads = config.auditReads
+      ? { shown: new Map<string, string>(), confirmed: new Map<string, string>() }
+      : null;
     const idempotency = toIdempotencyRequest(headers["idempotency-key"]);
     return {
       ...{ db, keys, viewer, confirmViewer, surface, requestId, idempotency, reads, log, now },
-      ...{ unreadable: [], fieldErrors: [], traceId: span?.traceId, logName: config.auditLogName },
+      ...{ digestCustomer, unreadable: [], fieldErrors: [], traceId: span?.traceId },
+      logName: config.auditLogName,
     };
   };
   const enterBy =

@@ -1,6 +1,8 @@
 import { setFlagsFromString } from "node:v8";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
+import { byGateway } from "../administration/record-act.ts";
+import { openCustomerDigests } from "../audit/customer-digest.ts";
 import { createAuthenticator } from "../auth/authenticate.ts";
 import type { VerifyJwt } from "../auth/jwt.ts";
 import { openSignInNames } from "../auth/sign-in-name.ts";
@@ -100,7 +102,7 @@ async function run(
   await unlessStopped(stop, migrate(address));
   const keys = await unlessStopped(
     stop,
-    openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message)),
+    openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message), byGateway()),
   );
   for (const message of describeUnreached(keys)) log.warn(message);
   // Some time passes until the next line: a reader of one line, as `head -1`, has gone by then.
@@ -120,6 +122,7 @@ async function run(
     );
     app = await createApp({
       ...{ config, devToken, db, keys, authenticate, log, metrics, tracing, now: Date.now },
+      digestCustomer: await openCustomerDigests(db, keys),
       isReady: async () => (await isWritable(db.urgent)) && (await isMigrated(db.urgent)),
       isDraining: () => state.draining,
       isClosed: () => state.closed,

@@ -48,20 +48,25 @@ test("a record's creation, each of its changes and its deletion leave one event 
     changed_fields: [],
     reason: null,
     written_in: expect.stringMatching(/^\d+$/),
+    ...{ other_action: null, other_surface: null, actor_name: null, subject: null, has_customers: true },
+    ...{ document_type_after: null, version_after: null },
   };
   expect(events).toEqual([
     {
       ...{ ...common, action: "created", surface: "graphql", at: "2027-01-15 08:00:00+00" },
       ...{ status_before: null, status_after: "pending" },
+      ...{ document_type_after: "passport", version_after: 1 },
     },
     {
       ...{ ...common, action: "updated", surface: "rest", at: "2027-01-15 08:00:01+00" },
       ...{ status_before: "pending", status_after: "verified" },
       changed_fields: ["verificationStatus", "documentNumber"],
+      ...{ document_type_after: "passport", version_after: 2 },
     },
     {
       ...{ ...common, action: "updated", surface: "graphql", at: "2027-01-15 08:00:01+00" },
       ...{ status_before: "verified", status_after: "verified", changed_fields: ["documentType"] },
+      ...{ document_type_after: "visa", version_after: 3 },
     },
     {
       ...{ ...common, action: "deleted", surface: "graphql", at: "2027-01-15 08:00:02+00" },

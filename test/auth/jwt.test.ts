@@ -22,7 +22,7 @@ function createVerifier(claims: Partial<JwtConfig> = {}) {
     {
       ...{ issuer: provider.issuer, audience: AUDIENCE, jwksUrl: provider.jwksUrl },
       ...{ account: undefined, accountClaim: "account", scopeClaim: "scope", scopeMap: new Map() },
-      ...{ typ: undefined, ...claims },
+      ...{ typ: undefined, nameClaim: undefined, ...claims },
     },
     {
       nameSignIn: (issuer, sub) => `jwt_${issuer} ${sub}`,
@@ -77,7 +77,7 @@ describe("claims", () => {
   test("a good token names its account and those scopes that the gateway has, and hides its subject", async () => {
     const viewer = await verify(await provider.sign());
     expect(viewer).toEqual({
-      accountId: "acme",
+      ...{ accountId: "acme", actorName: null },
       tokenId: `jwt_${provider.issuer} ann@acme.example`,
       tokenName: "sign-in",
       scopes: ["kyc:read", "kyc:write"],

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { graphql } from "graphql";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { openCustomerDigests } from "../../src/audit/customer-digest.ts";
 import { SCOPES } from "../../src/auth/scopes.ts";
 import type { OperationContext } from "../../src/context.ts";
 import { schema } from "../../src/graphql/schema.ts";
@@ -350,6 +351,7 @@ async function reference(query: string, variableValues: Record<string, unknown>)
   const contextValue: OperationContext = {
     ...{ db: gateway.db, keys: gateway.keys, viewer, confirmViewer: async () => {}, surface: "graphql" },
     ...{ idempotency: null, requestId: "r", reads: null, unreadable: [], fieldErrors: [], now: Date.now },
+    digestCustomer: await openCustomerDigests(gateway.db, gateway.keys),
     log: { error: () => {}, warn: () => {} } as never,
   };
   const { data, errors } = await graphql({ schema, source: query, variableValues, contextValue });

@@ -19,13 +19,17 @@ const updated: LeafInput = {
   at: Date.parse("2026-03-01T12:00:00.123Z"),
   tokenId: "tok_0123456789abcdef",
   tokenNameHash: saltedHash(salt, "back office"),
+  actorHash: saltedHash(salt, "Ada Lovelace"),
   surface: "rest",
   requestId: "req_1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed",
   action: "updated",
+  subject: null,
   kycIds: ["0UqJ2bZkD9aLw3Xy"],
   changedFields: ["verificationStatus", "documentNumber"],
   statusBefore: "pending",
   statusAfter: "verified",
+  documentTypeAfter: "id_card",
+  versionAfter: 12,
   reasonHash: saltedHash(salt, "checked by phone"),
 };
 
@@ -38,6 +42,7 @@ test("the leaf of an event is this text, byte by byte", () => {
       "time 1772366400123",
       "token tok_0123456789abcdef",
       "token-name-hash 2460731a3fe475e5992deb8c71dc55a4d14e60071cbfa4e9d16805fe0ca739f5",
+      "actor-hash daed877ad010ac1ba090b9f1f2d002b6afc505467a138d7e90d315844e5c4569",
       "surface rest",
       "request req_1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed",
       "action updated",
@@ -46,6 +51,8 @@ test("the leaf of an event is this text, byte by byte", () => {
       "changed documentNumber",
       "status-before pending",
       "status-after verified",
+      "document-type-after id_card",
+      "version-after 12",
       "reason-hash 2f4a4366efb6e8cce37631f4aeaefdfadede1ed49b70407f117e4dec57428039",
       "",
     ].join("\n"),
@@ -55,18 +62,50 @@ test("the leaf of an event is this text, byte by byte", () => {
 test("what an event does not have has no line", () => {
   const event: LeafInput = {
     ...updated,
+    actorHash: null,
     action: "read",
     kycIds: ["a", "b"],
     changedFields: [],
     statusBefore: null,
     statusAfter: null,
+    documentTypeAfter: null,
+    versionAfter: null,
     reasonHash: null,
   };
-  expect(toLeaf(event).split("\n").slice(7)).toEqual([
+  expect(toLeaf(event).split("\n").slice(6)).toEqual([
+    "surface rest",
     "request req_1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed",
     "action read",
     "record a",
     "record b",
+    "",
+  ]);
+});
+
+test("an act of administration says what it is about, and names no record", () => {
+  const event: LeafInput = {
+    ...{
+      ...updated,
+      surface: "cli",
+      action: "token_revoked",
+      subject: "tok_1 2",
+      kycIds: [],
+      changedFields: [],
+    },
+    ...{
+      actorHash: null,
+      statusBefore: null,
+      statusAfter: null,
+      documentTypeAfter: null,
+      versionAfter: null,
+    },
+    reasonHash: null,
+  };
+  expect(toLeaf(event).split("\n").slice(6)).toEqual([
+    "surface cli",
+    "request req_1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed",
+    "action token_revoked",
+    "subject tok_1%202",
     "",
   ]);
 });
@@ -87,13 +126,17 @@ const event = record({
   at: integer({ min: 0, max: 3 }),
   tokenId: word,
   tokenNameHash: uint8Array({ minLength: 32, maxLength: 32, max: 1 }).map((bytes) => Buffer.from(bytes)),
-  surface: constantFrom("graphql" as const, "rest" as const),
+  actorHash: option(constantFrom(Buffer.alloc(32), Buffer.alloc(32, 1))),
+  surface: constantFrom("graphql", "cli"),
   requestId: hostile,
   action: word,
+  subject: option(word),
   kycIds: array(word, { maxLength: 3 }),
   changedFields: array(word, { maxLength: 3 }),
   statusBefore: option(constantFrom("pending" as const, "verified" as const)),
   statusAfter: option(constantFrom("pending" as const, "verified" as const)),
+  documentTypeAfter: option(constantFrom("visa" as const, "other" as const)),
+  versionAfter: option(integer({ min: 0, max: 3 })),
   reasonHash: option(constantFrom(Buffer.alloc(32), Buffer.alloc(32, 1))),
 });
 
@@ -116,13 +159,17 @@ function read(leaf: string): object {
     at: Number(one("time")),
     tokenId: one("token"),
     tokenNameHash: bytes("token-name-hash"),
+    actorHash: bytes("actor-hash"),
     surface: one("surface"),
     requestId: one("request"),
     action: one("action"),
+    subject: one("subject"),
     kycIds: values.get("record") ?? [],
     changedFields: values.get("changed") ?? [],
     statusBefore: one("status-before"),
     statusAfter: one("status-after"),
+    documentTypeAfter: one("document-type-after"),
+    versionAfter: one("version-after") === null ? null : Number(one("version-after")),
     reasonHash: bytes("reason-hash"),
   };
 }

@@ -116,7 +116,13 @@ test("a sealer that was overtaken, for however long it had stopped, writes nothi
   await sealAll(database.db);
   const entry = {
     ...{ accountId: "acme", position: 3, sequence: event?.sequence ?? 0, leafHash: Buffer.alloc(32) },
-    ...{ tokenNameSalt: Buffer.alloc(16), reasonSalt: null, reasonHash: null },
+    ...{
+      tokenNameSalt: Buffer.alloc(16),
+      actorSalt: null,
+      actorHash: null,
+      reasonSalt: null,
+      reasonHash: null,
+    },
   };
   const written = { entries: [entry], nodes: [], heads: [{ accountId: "acme", size: 4, hashes: [] }] };
   expect(await writeEntries(database.db, found.progress, written)).toBe(false);
@@ -133,7 +139,13 @@ test("an entry that would give an event a second position, or a position to a se
   const write = (position: number, of: number) => {
     const entry = {
       ...{ accountId: "acme", position, sequence: of, leafHash: Buffer.alloc(32) },
-      ...{ tokenNameSalt: Buffer.alloc(16), reasonSalt: null, reasonHash: null },
+      ...{
+        tokenNameSalt: Buffer.alloc(16),
+        actorSalt: null,
+        actorHash: null,
+        reasonSalt: null,
+        reasonHash: null,
+      },
     };
     return writeEntries(database.db, progress, { entries: [entry], nodes: [], heads: [] });
   };

@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { byCommand } from "../../src/administration/record-act.ts";
 import { openCheckpoint } from "../../src/ledger/checkpoint.ts";
 import { formatVerifier } from "../../src/ledger/note.ts";
 import { signHead } from "../../src/ledger/sign-head.ts";
-import { addSigningKey, openLogKeys } from "../../src/ledger/signing-keys.ts";
+import { openLogKeys, rotateSigningKey } from "../../src/ledger/signing-keys.ts";
 import { emptyFrontier } from "../../src/ledger/tree.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
 import { readMilestones } from "../../src/sealing/milestones.ts";
@@ -53,8 +54,8 @@ test("after a rotation the new key and the one before sign, and all keys are lis
   const first = await open(keys);
   const origin = first.originOf("acme");
   const old = signHead(first, head);
-  expect(await addSigningKey(database.db, keys)).toBe(2);
-  expect(await addSigningKey(database.db, keys)).toBe(3);
+  expect(await rotateSigningKey(database.db, keys, byCommand())).toBe(2);
+  expect(await rotateSigningKey(database.db, keys, byCommand())).toBe(3);
   const now = await open(await start());
   const all = now.verifiersOf(origin);
   expect(all).toHaveLength(3);
@@ -72,10 +73,12 @@ test("after a rotation the new key and the one before sign, and all keys are lis
 test("many rotations are in the order of their numbers, and of two at once one fails or both follow each other", async () => {
   const keys = await start();
   const [first] = await lines(keys);
-  for (let n = 2; n <= 11; n++) expect(await addSigningKey(database.db, keys)).toBe(n);
+  for (let n = 2; n <= 11; n++) expect(await rotateSigningKey(database.db, keys, byCommand())).toBe(n);
   expect((await lines(keys)).at(-1)).toBe(first);
   const before = await lines(keys);
-  const outcomes = await Promise.allSettled([1, 2, 3].map(() => addSigningKey(database.db, keys)));
+  const outcomes = await Promise.allSettled(
+    [1, 2, 3].map(() => rotateSigningKey(database.db, keys, byCommand())),
+  );
   const made = outcomes.filter(({ status }) => status === "fulfilled").length;
   expect(await lines(keys)).toHaveLength(before.length + made);
   expect((await lines(keys)).slice(made)).toEqual(before);
@@ -93,14 +96,14 @@ test("a key that is gone is not replaced until an operator makes a new one", asy
   await database.db.execute("delete from secrets where name like 'ledger key%'");
   await expect(lines(running)).rejects.toThrow("no longer in the database");
   await expect(lines(await start())).rejects.toThrow("audit key rotate");
-  await addSigningKey(database.db, running);
+  await rotateSigningKey(database.db, running, byCommand());
   expect(await lines(await start())).toHaveLength(1);
 });
 
 test("a key that a database writer makes, moves or copies is not taken", async () => {
   const keys = await start();
   await lines(keys);
-  await addSigningKey(database.db, keys);
+  await rotateSigningKey(database.db, keys, byCommand());
   const stranger = new Keyring([key("2025")]);
   const forged = [
     stranger.seal(randomBytes(32).toString("base64url"), "secrets ledger key 2"),

@@ -1,6 +1,7 @@
 import { Writable } from "node:stream";
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from "fastify";
 import inject from "light-my-request";
+import { openCustomerDigests } from "../../src/audit/customer-digest.ts";
 import { createAuthenticator } from "../../src/auth/authenticate.ts";
 import { createJwtVerifier } from "../../src/auth/jwt.ts";
 import { SCOPES, type Scope } from "../../src/auth/scopes.ts";
@@ -98,6 +99,7 @@ export async function createTestApp(
     config,
     db,
     keys,
+    digestCustomer: await openCustomerDigests(db, keys),
     authenticate: createAuthenticator(
       db,
       keys,

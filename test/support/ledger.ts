@@ -47,10 +47,12 @@ export async function faultsOf(db: Pick<Executor, "execute">): Promise<string[]>
   const faults: string[] = [];
   // biome-ignore lint/suspicious/noExplicitAny: the columns are named right here.
   const rows = await db.execute<any>(
-    `select account_id as "accountId", position::float8, sequence::float8, leaf_hash, token_name_salt, reason_hash, reason_salt,
-       round(date_part('epoch', at) * 1000) as at, token_id as "tokenId", token_name, surface, request_id as "requestId",
-       action, kyc_ids as "kycIds", changed_fields as "changedFields", status_before as "statusBefore",
-       status_after as "statusAfter", reason
+    `select account_id as "accountId", position::float8, sequence::float8, leaf_hash, token_name_salt, actor_salt, actor_hash,
+       reason_hash, reason_salt, round(date_part('epoch', at) * 1000) as at, token_id as "tokenId", token_name, actor_name,
+       coalesce(other_surface, surface::text) as surface, request_id as "requestId",
+       coalesce(other_action, action::text) as action, subject, kyc_ids as "kycIds", changed_fields as "changedFields",
+       status_before as "statusBefore", status_after as "statusAfter", document_type_after as "documentTypeAfter",
+       version_after as "versionAfter", reason
      from audit_events full join ledger_entries using (account_id, sequence) order by account_id, position`,
   );
   const frontiers = new Map<string, ReturnType<typeof emptyFrontier>>();
@@ -67,9 +69,11 @@ export async function faultsOf(db: Pick<Executor, "execute">): Promise<string[]>
     else {
       const tokenNameHash = saltedHash(row.token_name_salt, row.token_name);
       const reasonHash = row.reason === null ? null : saltedHash(row.reason_salt, row.reason);
+      const actorHash = row.actor_name === null ? null : saltedHash(row.actor_salt, row.actor_name);
+      if (actorHash && !actorHash.equals(row.actor_hash)) faults.push(`${name} has another actor`);
       if (reasonHash && !reasonHash.equals(row.reason_hash)) faults.push(`${name} has another reason`);
       const leafHash = hashLeaf(
-        toLeaf({ ...row, tokenNameHash, reasonHash } as Parameters<typeof toLeaf>[0]),
+        toLeaf({ ...row, tokenNameHash, actorHash, reasonHash } as Parameters<typeof toLeaf>[0]),
       );
       if (!leafHash.equals(row.leaf_hash)) faults.push(`${name} has another leaf`);
       append(frontier, leafHash, ({ level, index }, hash) => {

@@ -33,5 +33,6 @@ export const someEvent = (accountId: string, kycId: string): NewAuditEvent => ({
     requestId: "req_0",
   },
   ...{ action: "created", kycIds: [kycId], changedFields: [], statusBefore: null, statusAfter: null },
-  reason: null,
+  ...{ actorName: null, subject: null, documentTypeAfter: null, versionAfter: null, reason: null },
+  customerDigests: [Buffer.alloc(16)],
 });

@@ -5,7 +5,7 @@ const SAFE = [
   /^create (or replace )?function /i,
   /^create (unique )?index concurrently /i,
   // A column that may be null, or has a constant: the table is not written anew, and old inserts go on.
-  /^alter table "\w+" add column "\w+" (?!\w*serial)"?[a-z][a-z\d]*"?(\(\d+\))?( with time zone)?(\[\])?( collate "\w+")?$/i,
+  /^alter table "\w+" add column "\w+" (?!\w*serial)"?[a-z][a-z_\d]*"?(\(\d+\))?( with time zone)?(\[\])?( collate "\w+")?$/i,
   /^alter table "\w+" add column "\w+" (?!\w*serial)[a-z]+(\(\d+\))?( default ('[^']*'|-?\d+|true|false))( not null)?$/i,
   /^alter table "\w+" alter column "\w+" drop not null$/i,
   // What is there stays as it is, and old inserts get the value without knowing of it.

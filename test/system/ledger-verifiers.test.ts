@@ -162,7 +162,9 @@ describe("docs/ledger.md and its program", () => {
       changedFields: ["documentType"],
     },
     ...{ statusBefore: "pending", statusAfter: "pending" },
-    ...{ tokenNameHash: saltedHash(salt, "n"), reasonHash: saltedHash(salt, "r") },
+    ...{ documentTypeAfter: "visa", versionAfter: 3, subject: null },
+    ...{ tokenNameHash: saltedHash(salt, "n"), actorHash: saltedHash(salt, "a") },
+    reasonHash: saltedHash(salt, "r"),
   };
   const leaves = Array.from({ length: 11 }, (_, position) => Buffer.from(toLeaf({ ...event, position })));
   const tree = grow(leaves);

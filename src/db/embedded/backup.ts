@@ -11,7 +11,7 @@ import {
   moveToNew,
   syncFolder,
 } from "../../lib/private-files.ts";
-import type { Database } from "../client.ts";
+import type { Database, Executor } from "../client.ts";
 import { pgdataOf } from "./embedded.ts";
 import { DataDirInUseError, lockFolder } from "./folder-lock.ts";
 
@@ -32,13 +32,18 @@ const SIGN_OF_LIFE = 1000;
  * write that was acknowledged before the call. Only its owner can read it, and it is synced to disk. `db` is that
  * database; its other users wait while its files are copied, but not while the copy is packed. `file` appears when it
  * is complete. Until then the work is in a folder next to it, `<file>.unfinished-<random>`, which no other user can
- * open; the next backup removes what a killed one left. Fails with a BackupError.
+ * open; the next backup removes what a killed one left. `onCopied` can write to the database when it has been copied, in
+ * the transaction that has kept others from writing. Fails with a BackupError.
  */
 export async function backUp(
   db: Database,
   dataDir: string,
   file: string,
-  options: { withKeys: boolean; onWarning: (message: string) => void },
+  options: {
+    withKeys: boolean;
+    onWarning: (message: string) => void;
+    onCopied?: (tx: Executor) => Promise<void>;
+  },
 ): Promise<void> {
   const target = resolve(file);
   await requireSafePlace(target);
@@ -50,7 +55,7 @@ export async function backUp(
       await requireReadersKeptOut(unfinished, options);
       const copies = join(unfinished, "files");
       await mkdir(copies, { mode: FOLDER_MODE });
-      await whileHeld(db, () => copyFiles(dataDir, copies, options.withKeys));
+      await whileHeld(db, () => copyFiles(dataDir, copies, options.withKeys), options.onCopied);
       const packed = join(unfinished, "packed");
       await pack(copies, packed);
       await moveToNew(packed, target).catch((error: NodeJS.ErrnoException) => {
@@ -105,7 +110,11 @@ async function requireReadersKeptOut(
 const isThere = (file: string) => new BackupError(`${file} is there already, and a backup never overwrites`);
 
 /** Does `work` while nothing is written: a transaction holds the engine, and all earlier writes are in the files. */
-async function whileHeld(db: Database, work: () => Promise<void>): Promise<void> {
+async function whileHeld(
+  db: Database,
+  work: () => Promise<void>,
+  after: (tx: Executor) => Promise<void> = async () => {},
+): Promise<void> {
   // Most of the writing to disk happens here, before others have to wait.
   await db.execute("checkpoint", [], Number.POSITIVE_INFINITY);
   await db.transaction(async (tx) => {
@@ -123,6 +132,7 @@ async function whileHeld(db: Database, work: () => Promise<void>): Promise<void>
     }
     await signs;
     await tx.execute("select 1");
+    await after(tx);
   }, Number.POSITIVE_INFINITY);
 }
 

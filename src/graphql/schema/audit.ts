@@ -1,13 +1,13 @@
 import type { AuditEvent } from "../../audit/event.ts";
 import { listAuditEvents } from "../../audit/list-audit-events.ts";
-import type { AUDIT_ACTIONS } from "../../vocabulary.ts";
+import { ADMINISTRATIVE_ACTS, type AuditAction, type Surface } from "../../vocabulary.ts";
 import { ID_LIST_COST, PAGE_COST } from "../documents/cost.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
-import { DateTimeRange, KycType, VerificationStatusEnum } from "./kyc.ts";
+import { DateTimeRange, DocumentTypeEnum, enumValues, KycType, VerificationStatusEnum } from "./kyc.ts";
 
-const AuditAction = builder.enumType("AuditAction", {
-  description: "What was done to records.",
+const AuditActionEnum = builder.enumType("AuditAction", {
+  description: "What was done to records, or to the account's tokens and the gateway's keys.",
   values: {
     CREATED: { value: "created", description: "A record was created." },
     UPDATED: { value: "updated", description: "Values of a record were changed." },
@@ -17,20 +17,23 @@ const AuditAction = builder.enumType("AuditAction", {
       description:
         "An answer showed document numbers. There are such events only if the operators set `AUDIT_READS`.",
     },
-  } as const satisfies Record<Uppercase<(typeof AUDIT_ACTIONS)[number]>, unknown>,
+    ...enumValues(ADMINISTRATIVE_ACTS),
+  } as const satisfies { [A in AuditAction as Uppercase<A>]: unknown },
 });
 
-const Surface = builder.enumType("Surface", {
-  description: "The API that a request came through.",
+const SurfaceEnum = builder.enumType("Surface", {
+  description: "Where an act came from.",
   values: {
     GRAPHQL: { value: "graphql", description: "GraphQL." },
     REST: { value: "rest", description: "The REST API." },
-  } as const,
+    CLI: { value: "cli", description: "A command that an operator ran." },
+    GATEWAY: { value: "gateway", description: "The gateway itself, at its start or in the background." },
+  } as const satisfies { [S in Surface as Uppercase<S>]: unknown },
 });
 
 export const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implement({
   description:
-    "One event of the audit trail: who did what to which records. It stays when the records are deleted, and never changes.",
+    "One event of the audit trail: who did what, mostly to records. It stays when the records are deleted, and never changes.",
   fields: (t) => ({
     // It is not a node, because single events can't be queried. Clients use the id to cache an event once.
     id: t.id({
@@ -43,17 +46,35 @@ export const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implem
       description:
         "The event's number. It increases with each event; numbers may be missing. Of two changes of one record, the later one has the higher number.",
     }),
-    at: t.expose("at", { type: "DateTime", description: "When it happened." }),
-    tokenId: t.exposeID("tokenId", { description: "The id of the token that was used." }),
-    tokenName: t.exposeString("tokenName", { description: "The name of that token." }),
-    surface: t.expose("surface", { type: Surface, description: "The API that the request came through." }),
-    requestId: t.exposeString("requestId", {
-      description: "The id of the request, which its answer and the gateway's log have too.",
+    position: t.exposeInt("position", {
+      nullable: true,
+      description:
+        "The event's position in your account's log: 0, 1, 2 … without a gap, in an order that never changes. Null for a moment, until the event has one.",
     }),
-    action: t.expose("action", { type: AuditAction, description: "What was done." }),
+    at: t.expose("at", { type: "DateTime", description: "When it happened." }),
+    tokenId: t.exposeID("tokenId", {
+      description: "The id of the token that was used; `cli` or `gateway` if there was none.",
+    }),
+    tokenName: t.exposeString("tokenName", { description: "The name of that token, as it was then." }),
+    actor: t.string({
+      description:
+        "Who did it: the person who signed in, if the identity provider's tokens have a name and the operators set `JWT_NAME_CLAIM`; otherwise the name of the token.",
+      resolve: ({ actorName, tokenName }) => actorName ?? tokenName,
+    }),
+    surface: t.expose("surface", { type: SurfaceEnum, description: "Where the act came from." }),
+    requestId: t.exposeString("requestId", {
+      description:
+        "The id of the request, which its answer and the gateway's log have too. All events of one run of a command have the same.",
+    }),
+    action: t.expose("action", { type: AuditActionEnum, description: "What was done." }),
+    subject: t.exposeString("subject", {
+      nullable: true,
+      description:
+        "What an act of administration is about: the id of a token or of a key; null if it is about records or the whole database.",
+    }),
     kycId: t.id({
       nullable: true,
-      description: "The id of the record that was created, updated or deleted; null if records were read.",
+      description: "The id of the record that was created, updated or deleted; null for every other action.",
       resolve: ({ action, kycIds }) => (action === "read" ? null : (kycIds[0] ?? null)),
     }),
     kycIds: t.exposeIDList("kycIds", {
@@ -74,6 +95,17 @@ export const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implem
       nullable: true,
       description: "The record's status after the change; null if it was deleted or read.",
     }),
+    documentTypeAfter: t.expose("documentTypeAfter", {
+      type: DocumentTypeEnum,
+      nullable: true,
+      description:
+        "The record's kind of document after it was created or updated; null for every other action, and in events of release 0.2.",
+    }),
+    versionAfter: t.exposeInt("versionAfter", {
+      nullable: true,
+      description:
+        "The record's version after it was created or updated; null for every other action, and in events of release 0.2.",
+    }),
     reason: t.exposeString("reason", {
       nullable: true,
       description: "Why the caller did it; null if they gave no reason.",
@@ -88,7 +120,7 @@ const AuditEventFilter = builder.inputType("AuditEventFilter", {
   fields: (t) => ({
     kycId: t.id({ description: "Only events of the record with this id, which may have been deleted." }),
     tokenId: t.id({ description: "Only events that this token caused." }),
-    action: t.field({ type: AuditAction, description: "Only events with this action." }),
+    action: t.field({ type: AuditActionEnum, description: "Only events with this action." }),
     at: t.field({ type: DateTimeRange, description: "Only events in this span of time." }),
   }),
 });

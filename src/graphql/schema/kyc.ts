@@ -10,7 +10,7 @@ import { connectionOf, pageArgs, readAhead } from "./connection.ts";
 import { showNumber } from "./field-errors.ts";
 
 /** The values of an enum, one for each word of the table. */
-function enumValues<Word extends string>(table: Readonly<Record<Word, string>>) {
+export function enumValues<Word extends string>(table: Readonly<Record<Word, string>>) {
   const values = wordsOf(table).map((word) => [
     word.toUpperCase(),
     { value: word, description: table[word] },

@@ -1,24 +1,17 @@
 import { getCheckpoint } from "../../ledger/get-checkpoint.ts";
-import { getPosition, proveEvent } from "../../ledger/prove-event.ts";
+import { proveEvent } from "../../ledger/prove-event.ts";
 import { CHECKPOINT_COST, PROOF_COST } from "../documents/cost.ts";
 import { AuditEventType } from "./audit.ts";
 import { builder } from "./builder.ts";
 
-builder.objectFields(AuditEventType, (t) => ({
-  position: t.field({
-    type: "SafeInt",
-    nullable: true,
-    description:
-      "The event's position in your account's log: 0, 1, 2 … without a gap. It never changes. Null for a moment after the event, until it has one: a tenth of a second as a rule.",
-    resolve: (event, _args, ctx) => getPosition(ctx, event),
-  }),
-  proof: t.string({
+builder.objectField(AuditEventType, "proof", (t) =>
+  t.string({
     extensions: { cost: PROOF_COST },
     description:
       "The proof that the event is in your account's log, with a signed checkpoint of now and the event's canonical text (c2sp.org/tlog-proof). It can be verified without the gateway. For an event without a position it waits up to two seconds, and fails with `UNAVAILABLE` if the event has none by then.",
     resolve: (event, _args, ctx) => proveEvent(ctx, event),
   }),
-}));
+);
 
 builder.queryField("auditCheckpoint", (t) =>
   t.string({

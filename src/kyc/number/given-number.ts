@@ -35,6 +35,6 @@ export function findNewNumber(
 ): string | undefined {
   if (given === undefined || isMasked(given)) return undefined;
   if (!hasScope(viewer, "kyc:pii") || readNumber(ctx.keys, viewer.accountId, stored) !== given) return given;
-  ctx.reads?.confirmed.add(stored.id);
+  ctx.reads?.confirmed.set(stored.id, stored.customerId);
   return undefined;
 }
