@@ -3,6 +3,7 @@ import tab from "@bomb.sh/tab/commander";
 import { Command } from "commander";
 import { awaitStop } from "../server/stop-signal.ts";
 import { readVersion } from "../version.ts";
+import { auditCommands } from "./audit-commands.ts";
 import { backupCommands } from "./backup-commands.ts";
 import { readConfig } from "./command.ts";
 import { demoCommand } from "./demo-command.ts";
@@ -52,6 +53,7 @@ function createProgram(): Command {
   program.addCommand(tokenCommands());
   program.addCommand(linkCommand());
   program.addCommand(keysCommands());
+  program.addCommand(auditCommands());
   for (const command of backupCommands()) program.addCommand(command);
   const completion = tab(program, { completionCommandName: "completion" });
   const scopes = completion.commands.get("token create")?.options.get("scopes");
@@ -60,11 +62,14 @@ function createProgram(): Command {
       for (const value of completeScopes(process.argv.at(-1) ?? "")) add(value, "");
     };
   }
-  for (const command of [program, ...program.commands, ...program.commands.flatMap((c) => c.commands)]) {
-    command.exitOverride();
-  }
+  for (const command of withSubcommands(program)) command.exitOverride();
   return program;
 }
+
+const withSubcommands = (command: Command): Command[] => [
+  command,
+  ...command.commands.flatMap(withSubcommands),
+];
 
 // `printed` reports what stdout could not take. If stderr is closed, there is nowhere left to report it.
 process.stdout.on("error", () => {});
