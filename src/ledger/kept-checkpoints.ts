@@ -70,8 +70,9 @@ async function* findNotes(lines: AsyncIterable<string>): AsyncGenerator<string> 
   let ended: string[] = [];
   let signatures: string[] = [];
   const take = () => {
-    const note = `${[...ended, "", ...signatures].join("\n")}\n`;
-    const isNote = signatures.length > 0 && ended.length > 0;
+    const start = findStart(ended);
+    const note = `${[...ended.slice(start), "", ...signatures].join("\n")}\n`;
+    const isNote = signatures.length > 0 && start !== -1;
     [ended, signatures] = [[], []];
     return isNote ? [note] : [];
   };
@@ -93,12 +94,19 @@ async function* findNotes(lines: AsyncIterable<string>): AsyncGenerator<string> 
   yield* take();
 }
 
+/** Where the text of a checkpoint begins in lines that end with it: its name, its size and its root. -1: nowhere. */
+function findStart(lines: readonly string[]): number {
+  return lines.findLastIndex(
+    (_, index) => /^\d+$/.test(lines[index + 1] ?? "") && /^[\w+/]{43}=$/.test(lines[index + 2] ?? ""),
+  );
+}
+
 /** The checkpoint of a line of JSON, which can have something before it. */
 function noteInJson(line: string): string | undefined {
   if (!line.includes('"checkpoint":"')) return undefined;
   try {
     const { checkpoint } = JSON.parse(line.slice(line.indexOf("{")));
-    return typeof checkpoint === "string" ? checkpoint : undefined;
+    return typeof checkpoint === "string" && checkpoint.includes("\n\n— ") ? checkpoint : undefined;
   } catch {
     // A line that was cut.
     return undefined;

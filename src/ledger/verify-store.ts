@@ -114,7 +114,7 @@ const selectUnsealed = statement(
       where ledger_progress.name = 'events' and event.account_id = ${given("accountId")}
         and event.sequence > ${given("after")}::text::bigint
       order by event.sequence limit ${sql.raw(String(STEP))}
-    ) as some`,
+    ) as step`,
   ([last, unsealed, count]: [number | null, number | null, number]) => ({ last, unsealed, count }),
 );
 
