@@ -3,7 +3,7 @@ import { formatVerifier } from "../ledger/note.ts";
 import { proveConsistency } from "../ledger/prove-consistency.ts";
 import { findHead, signHead } from "../ledger/sign-head.ts";
 import { rotateSigningKey } from "../ledger/signing-keys.ts";
-import { listAccounts } from "../ledger/verify-store.ts";
+import { listLogAccounts } from "../ledger/verify-store.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
 import { type ExportOptions, exportLog } from "./audit-export.ts";
@@ -100,7 +100,7 @@ async function printKeys(scene: CommandScene, account: string | undefined): Prom
     for (const verifier of logKeys.verifiersOf(logKeys.originOf(accountId))) print(formatVerifier(verifier));
   };
   if (account !== undefined) printOf(account);
-  else for await (const accountId of listAccounts(scene.db)) printOf(accountId);
+  else for await (const accountId of listLogAccounts(scene.db)) printOf(accountId);
 }
 
 async function rotate({ db, config, by }: CommandScene): Promise<void> {

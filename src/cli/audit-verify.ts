@@ -5,7 +5,7 @@ import type { Fault } from "../ledger/fault.ts";
 import { type KeptCheckpoints, readCheckpoints } from "../ledger/kept-checkpoints.ts";
 import { NoteError, type NoteVerifier, parseVerifier } from "../ledger/note.ts";
 import { verifyLog } from "../ledger/verify-log.ts";
-import { countEntries, listAccounts } from "../ledger/verify-store.ts";
+import { countEntries, listLogAccounts } from "../ledger/verify-store.ts";
 import { openLogKeysOf, sealPending } from "./audit-scene.ts";
 import { CommandFailure, type CommandScene } from "./command.ts";
 import { showProgress } from "./keys-progress.ts";
@@ -94,7 +94,7 @@ async function* accountsOf(
   kept: KeptCheckpoints,
 ): AsyncGenerator<string> {
   const missing = new Set(kept.heads.keys());
-  for await (const account of listAccounts(db)) {
+  for await (const account of listLogAccounts(db)) {
     missing.delete(account);
     if (account === (only ?? account)) yield account;
     else continue;

@@ -16,7 +16,7 @@ const selectNextAccount = statement(
 );
 
 /** Every account that has a log, or events without one, in order. */
-export async function* listAccounts(db: Executor): AsyncGenerator<string> {
+export async function* listLogAccounts(db: Executor): AsyncGenerator<string> {
   for (let after: string | null = ""; ; ) {
     [after = null] = await selectNextAccount(db, { after });
     if (after === null) return;

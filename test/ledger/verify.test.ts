@@ -8,7 +8,7 @@ import { findHead, signHead } from "../../src/ledger/sign-head.ts";
 import { type LogKeys, openLogKeys, rotateSigningKey } from "../../src/ledger/signing-keys.ts";
 import { append, emptyFrontier, hashLeaf, rootOf, type TreeHead } from "../../src/ledger/tree.ts";
 import { verifyLog } from "../../src/ledger/verify-log.ts";
-import { listAccounts } from "../../src/ledger/verify-store.ts";
+import { listLogAccounts } from "../../src/ledger/verify-store.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
 import { createTestDatabase } from "../support/database.ts";
 import { sealAll, writeEvents } from "../support/ledger.ts";
@@ -65,7 +65,7 @@ test("a log that is what was sealed has no fault, nor does an account without ev
   expect(await verify([], "globex")).toBeUndefined();
   expect(await verify([], "initech")).toBeUndefined();
   const accounts: string[] = [];
-  for await (const account of listAccounts(database.db)) accounts.push(account);
+  for await (const account of listLogAccounts(database.db)) accounts.push(account);
   expect(accounts).toEqual(["acme", "globex"]);
 });
 
