@@ -1,5 +1,5 @@
-// Makes dist: the gateway in a few files, and what it reads besides its own code. It runs before every `npm start`, also
-// of several at once: one builds while the others wait, and what is there already is not touched.
+// Builds dist: the gateway in a few files, and the other files that it reads. It runs before every `npm start`. If several
+// run at once, one builds and the others wait. Files that exist already are not touched.
 import {
   chmodSync,
   copyFileSync,
@@ -27,7 +27,7 @@ const at = (path) => new URL(path, import.meta.url);
 const BUNDLED =
   /^(zod|drizzle-orm|postgres|prom-client|graphql-scalars|@pothos\/[\w-]+|@opentelemetry\/[\w-]+)(\/|$)/;
 
-/** What these libraries load is bundled with them; but there may be one graphql-js alone. */
+/** Dependencies of these libraries are bundled with them, except graphql-js, of which there may be only one. */
 function staysOutside(id, importer = "") {
   if (id.startsWith(".") || isAbsolute(id)) return false;
   if (id.startsWith("\0")) return false;
@@ -53,7 +53,7 @@ async function bundle() {
     platform: "node",
     external: staysOutside,
     plugins: [WITHOUT_EXEMPLARS],
-    // Of libraries without `exports`, the form of which only what is used gets into the bundle.
+    // For libraries without `exports`: their ES modules, of which only the used parts get into the bundle.
     resolve: { mainFields: ["module", "main"] },
   });
   const { output } = await build.generate({
@@ -62,7 +62,7 @@ async function bundle() {
     chunkFileNames: "[name]-[hash].js",
   });
   await build.close();
-  // What an entry loads is there before the entry.
+  // The chunks are written before the entries that load them.
   for (const one of output.sort((a, b) => Number(a.isEntry ?? false) - Number(b.isEntry ?? false))) {
     leave(one.fileName, one.code ?? one.source);
   }
@@ -126,9 +126,9 @@ function copyPageFiles() {
 }
 
 /**
- * Leaves a library's files compressed in dist/<folder>/<version>, the only folder there, and its licences with them:
- * they ask to go wherever dist is sent. `files` has the name of each file and where the package has it.
- * The folder gets its name last, so one that is there is whole, even after an interrupted build.
+ * Writes a library's files, compressed, and its licences to dist/<folder>/<version>, and removes other versions. The
+ * licences must accompany the files in dist. `files` maps the name of each file to its path in the package. The folder is
+ * renamed last: if it exists, it is complete, even after an interrupted build.
  */
 async function compressLibrary(folder, manifest, files, licences) {
   const source = new URL("./", manifest);

@@ -21,7 +21,7 @@ const NAMES = {
   "mercurius-duties": "Mercurius, JIT",
 };
 
-// It brings its own background: a page can be dark where the system is light.
+// The chart has its own background, because a page can be dark while the system is light.
 const STYLE = `
   .page { fill: #ffffff; stroke: #d8dee4 }
   text { font: 12px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #1f2328 }

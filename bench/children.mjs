@@ -23,8 +23,8 @@ const CARETAKER = 'cat > /dev/null; kill -INT "$1" 2> /dev/null; sleep 15; kill 
 const living = new Set();
 
 /**
- * Starts a process in a session of its own, so that a Ctrl-C in the terminal reaches the bench alone and the bench
- * decides who ends when.
+ * Starts a process in its own session: a Ctrl-C in the terminal then reaches only the bench, which ends its processes in
+ * the right order.
  *
  * @param {string} command
  * @param {string[]} args

@@ -1,4 +1,4 @@
-// What one point read costs the gateway, as each client sends it.
+// The cost of one point read for the gateway, as each client sends it.
 import { readFileSync } from "node:fs";
 import { checkAnswers } from "./check.mjs";
 import { summarize, turned } from "./compare.mjs";
@@ -21,7 +21,7 @@ const RATE_LIMIT = "100000000";
 /** @typedef {{ client: string, server: import("./servers.mjs").Server, workload: import("./workloads.mjs").Workload,
  *   rounds: import("./load.mjs").Measurement[] }} Row */
 
-/** The requests as `test/system/clients/requests.test.ts` recorded them, each as a workload of its own. */
+/** The requests as `test/system/clients/requests.test.ts` recorded them, each as its own workload. */
 function readWorkloads() {
   const recorded = readFileSync(new URL("client-requests.json", import.meta.url), "utf8");
   return Object.entries(JSON.parse(recorded)).map(([client, { path, headers, body }], index) => ({

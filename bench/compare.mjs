@@ -10,7 +10,7 @@ import { shareOf } from "./workloads.mjs";
 const SHARE_TOLERANCE = 0.8;
 
 /**
- * What a server reached in a workload: medians of its rounds, and the peak of its memory in megabytes.
+ * The result of a server in a workload: medians of its rounds, and its peak memory in megabytes.
  * @typedef {import("./load.mjs").Measurement & { server: import("./servers.mjs").ServerName, memory: number,
  *   rounds: import("./load.mjs").Measurement[] }} Result
  */

@@ -6,7 +6,7 @@ import { loadSource } from "../test/support/load-source.mjs";
 
 export const GATEWAY = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
 
-/** What the seeded numbers are sealed under. */
+/** The key that the seeded numbers are sealed under. */
 const KEY = { id: "bench", secret: Buffer.alloc(32, "bench") };
 export const ENCRYPTION_KEYS = `${KEY.id}:${KEY.secret.toString("base64")}`;
 

@@ -19,8 +19,8 @@ const COUNTS = 15;
  */
 
 /**
- * W1, W2 and W6 in turns on databases of different sizes, each with a gateway of its own; and how long a `totalCount`
- * takes there.
+ * Measures W1, W2 and W6 in turns on databases of different sizes, each with its own gateway, and the time of a
+ * `totalCount` on each.
  *
  * @param {string} postgres
  * @param {import("./options.mjs").Options} options

@@ -128,7 +128,7 @@ async function main() {
     await run(options, scratch);
     return 0;
   } catch (error) {
-    // What fails because its server is being stopped is no news.
+    // A measurement that fails because its server is being stopped is not reported.
     if (interrupted) return 130;
     const failure = /** @type {Error} */ (error);
     // The bench's own failures say all in their message.

@@ -1,4 +1,4 @@
-// What is measured, and for how long: the command line.
+// The command line: what to measure, and for how long.
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

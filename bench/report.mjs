@@ -1,4 +1,4 @@
-// What was measured, for people and for programs.
+// The report of the measurements, for people and for programs.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, totalmem } from "node:os";
@@ -38,7 +38,7 @@ export function ratiosOf({ workload, results }) {
 }
 
 /**
- * The gateway's figures beside what they should be. A goal is judged if both of its sides were measured.
+ * Compares the gateway's figures with the goals. A goal is judged if both servers of its ratio were measured.
  *
  * @param {import("./compare.mjs").Comparison[]} comparisons
  * @returns {Verdict[]}
@@ -144,7 +144,7 @@ export function printVerdicts(verdicts, print) {
 }
 
 /**
- * What the figures hold for.
+ * Describes the machine, the versions and the options that the figures hold for.
  *
  * @param {import("./options.mjs").Options} options
  * @param {string} postgres its version

@@ -23,7 +23,7 @@ const ROWS_OF_A_CHUNK = 2000;
 const LONGEST_TIE = 100;
 
 /**
- * Gives a fresh copy of a migrated database with so many records. What a measurement writes goes into the copy alone.
+ * Returns a fresh copy of a migrated database with `count` records. A measurement writes only to the copy.
  *
  * @param {string} server a superuser's URL
  * @param {number} count
@@ -59,7 +59,7 @@ export async function dropCopy(server, copy) {
   await admin.end({ timeout: 5 });
 }
 
-/** What the records depend on: this file, the tables and how numbers are sealed. */
+/** The files that the records depend on: this one, the tables, and the code that seals numbers. */
 function fingerprint() {
   const hash = createHash("sha256").update(readFileSync(new URL(import.meta.url)));
   const source = new URL("../src/", import.meta.url);
@@ -81,7 +81,7 @@ function withDatabase(server, database) {
 }
 
 /**
- * The database gets its name last: one that is there is whole, even after an interrupted run.
+ * The database is renamed last: if it exists, it is complete, even after an interrupted run.
  *
  * @param {postgres.Sql} admin
  * @param {string} server
@@ -105,7 +105,7 @@ async function make(admin, server, name, count) {
 
 /** @param {postgres.Sql} sql @param {number} count */
 async function fill(sql, count) {
-  // Built over rows that are there, an index takes a fraction of the time that growing it does, and is denser.
+  // Building an index over existing rows takes a fraction of the time of growing it, and the index is denser.
   const indexes = await sql`
     select indexname as name, indexdef as definition from pg_indexes
     where tablename = 'kycs' and indexname not in (select conname from pg_constraint)`;
@@ -141,10 +141,10 @@ async function fill(sql, count) {
 }
 
 /**
- * The rows as COPY reads them, oldest first, some thousand at a time. They are the same each time.
+ * Yields the rows in the format of COPY, oldest first, some thousand at a time. They are the same in each run.
  *
  * @param {number} count
- * @param {(account: string, id: string, number: string) => string} toNumber what stands for the number
+ * @param {(account: string, id: string, number: string) => string} toNumber the stored form of the number
  */
 function* rows(count, toNumber) {
   const random = createRandom(count);

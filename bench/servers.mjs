@@ -1,4 +1,4 @@
-// The servers under measurement, each a process of its own on the same database.
+// The servers under measurement: each is its own process on the same database.
 import { closeSync, openSync, readFileSync, rmSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -34,7 +34,7 @@ const reference = (/** @type {string} */ name) => [
   local(`servers/${name}.mjs`),
 ];
 
-/** What `node` is given: for the gateway the same as by `npm start`. */
+/** The arguments of `node`: for the gateway the same as with `npm start`. */
 const PROGRAMS = {
   gateway: [GATEWAY, "serve"],
   audited: [GATEWAY, "serve"],
@@ -93,7 +93,7 @@ export async function startServer(name, { database, pool, folder, variables }) {
     () => {
       const text = readFileSync(log, "utf8");
       if (child.process.exitCode !== null) throw new Error(`${name} did not start:\n${text}`);
-      // The end of the line, so that a port of which only the first digits are written yet is not taken.
+      // With the end of the line: otherwise the first digits of a port could be read as the whole port.
       return /http:\/\/127\.0\.0\.1:\d+(?=[/\n])/.exec(text)?.[0];
     },
     { timeout: 20_000, what: `${name} to listen` },

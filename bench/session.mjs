@@ -11,7 +11,7 @@ const CURSOR_DEPTH = 50_000;
 const CURSORS = 1000;
 /** The gateway's, and the references'. */
 const TABLES = ["kycs", "plain_kycs"];
-/** What a changed record has for a number after it. */
+/** The number that an update writes. */
 const NUMBER = "100000000";
 
 /**
@@ -77,7 +77,7 @@ async function readSamples(sql) {
 
 /** @param {postgres.Sql} sql */
 async function clean(sql) {
-  // Requests that were under way when the load ended are still being answered.
+  // Requests that were in progress when the load ended are still being answered.
   await wait(200);
   await undoUpdates(sql);
   let created = 0;
@@ -94,7 +94,7 @@ async function clean(sql) {
   return { created, events: Number(left?.events) };
 }
 
-/** What was changed on either table becomes the same again on both, though not what it was. @param {postgres.Sql} sql */
+/** Makes the changed rows of both tables equal again, though not to their first values. @param {postgres.Sql} sql */
 async function undoUpdates(sql) {
   const changed = await sql`
     select id from kycs where account_id = ${ACCOUNT} and version > 1 and created_at < ${new Date(END)}

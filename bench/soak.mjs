@@ -9,7 +9,7 @@ import { workload } from "./workloads.mjs";
 const REQUESTS = 300_000;
 /** The rate of the last windows by that of the first, at least. */
 const RATE_GOAL = 0.95;
-/** What the heap may still settle by after its first minutes: the end by the second fifth of the time, at most. */
+/** The maximum growth of the heap: its size at the end, divided by its size in the second fifth of the time. */
 const GROWTH_GOAL = 1.05;
 const WINDOW_SECONDS = 5;
 const WINDOWS_COMPARED = 3;

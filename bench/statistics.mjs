@@ -9,8 +9,8 @@ export function median(values) {
 }
 
 /**
- * What one server's rate is by that of another which was measured in turn with it: the median of the rounds' ratios,
- * since what the machine does meanwhile harms both of a round alike.
+ * The ratio of the rates of two servers that were measured in turns: the median of the rounds' ratios, because other work
+ * of the machine slows both servers of a round equally.
  *
  * @param {Rated} of
  * @param {Rated} by

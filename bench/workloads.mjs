@@ -1,4 +1,4 @@
-// What is asked: each workload as requests with holes, which the load fills at random.
+// The workloads: each is a list of requests with holes, which the load fills at random.
 
 /**
  * @typedef {object} Part
@@ -19,7 +19,7 @@
  *   this reference should be; for `audited`, its own rate divided by the gateway's
  */
 
-/** What fills a hole `@name`. @typedef {"id" | "customer" | "cursor" | "status" | "type" | "number"} Hole */
+/** The kind of value for a hole `@name`. @typedef {"id" | "customer" | "cursor" | "status" | "type" | "number"} Hole */
 export const HOLE = /@(id|customer|cursor|status|type|number)/;
 
 /** Of a request that names none. */

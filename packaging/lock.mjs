@@ -1,11 +1,11 @@
-// What package-lock.json says that an installation of the package has.
+// The packages of an installation, according to package-lock.json.
 import { readFileSync } from "node:fs";
 
 const ROOT = new URL("../", import.meta.url);
 
 export const readJson = (path) => JSON.parse(readFileSync(new URL(path, ROOT), "utf8"));
 
-/** Where `name` is found by the package at `location`, as Node looks for it: there, or in a folder above. */
+/** The location of `name` as the package at `location` finds it: in its own folder, or in a folder above, as in Node. */
 function locate(packages, location, name) {
   for (
     let folder = location;
@@ -28,9 +28,9 @@ function namesIn({ dependencies, optionalDependencies, peerDependencies, peerDep
 }
 
 /**
- * The packages that the `roots`, locations in the lock, depend on: each location with its entry, the locations that it
- * depends on, and whether it is installed only where it can be. npm's own marks are no help: a package that a
- * development tool also needs has none. Fails if the lock lacks one that is needed.
+ * The packages that the `roots` (locations in the lock) depend on: each location with its entry, the locations that it
+ * depends on, and whether it is optional. npm's own marks don't help, because a package that a development tool also needs
+ * has none. Fails if a needed package is missing from the lock.
  */
 export function dependenciesOf(packages, roots) {
   const found = new Map();

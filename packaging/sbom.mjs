@@ -3,11 +3,11 @@ import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { dependenciesOf, nameAt, readJson } from "./lock.mjs";
 
-/** What is served to browsers comes ready-made out of these packages, with libraries of their own inside. */
+/** Packages whose files are served to browsers as they are. They contain other libraries. */
 const GRAPHIQL = "node_modules/@graphql-yoga/graphiql";
 const SWAGGER_UI = "node_modules/swagger-ui-dist";
 
-/** What swagger-ui-dist says is in its bundle: names with sizes, and no versions. */
+/** The contents of its bundle according to swagger-ui-dist: names with sizes, without versions. */
 const SWAGGER_PARTS = `${SWAGGER_UI}/log.bundle-sizes.swagger-ui.txt`;
 
 const purlOf = (name, version) =>
@@ -70,7 +70,7 @@ export function billOfMaterials(lock, manifest, licences) {
     add(one, dependsOn.map(refAt));
   }
   const served = [...dependenciesOf(packages, [GRAPHIQL]).values()].map(({ location, entry, dependsOn }) => {
-    // The versions inside are those of its own release: for all but its direct dependencies they may differ a little.
+    // The versions are those of its own release. For indirect dependencies they may differ slightly.
     const isExact = location === GRAPHIQL || installed.has(location);
     return add(
       component(nameAt(location), entry, [

@@ -17,6 +17,10 @@ export interface StateMetrics {
   setCensus(census: RecordCensus): void;
   /** How many texts each encryption key has sealed, by the keys' ids. */
   setSeals(totals: ReadonlyMap<string, number>): void;
+  /** Counts events that this replica has given their positions. */
+  countSealedEvents(events: number): void;
+  /** Every event that was committed until now has its position. */
+  setAllSealed(): void;
   /** Whether the gateway can serve, as of now. */
   setReady(isReady: boolean): void;
   /** Sets the source of the counts of spans. Until then they are zero. */
@@ -55,8 +59,32 @@ export function addState(registry: Registry, version: string): StateMetrics {
       seals.reset();
       for (const [key, count] of totals) seals.set({ key }, count);
     },
+    ...addLedger(registry),
     watchSpans: addSpans(registry),
     setReady: (isReady) => ready.set(isReady ? 1 : 0),
+  };
+}
+
+function addLedger(registry: Registry): Pick<StateMetrics, "countSealedEvents" | "setAllSealed"> {
+  const sealed = new Counter({
+    name: "ledger_sealed_events_total",
+    help: "Events of the audit trail that this replica has given their positions.",
+    registers: [registry],
+  });
+  let allSealedAt = performance.now();
+  new Gauge({
+    name: "ledger_lag_seconds",
+    help: "How long ago this replica last saw that every committed event has its position. Each replica looks: take the minimum.",
+    registers: [registry],
+    collect() {
+      this.set((performance.now() - allSealedAt) / 1000);
+    },
+  });
+  return {
+    countSealedEvents: (events) => sealed.inc(events),
+    setAllSealed: () => {
+      allSealedAt = performance.now();
+    },
   };
 }
 

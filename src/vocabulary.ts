@@ -26,7 +26,8 @@ export type DocumentType = keyof typeof DOCUMENTS;
 export const APIS = ["graphql", "rest"] as const;
 export type Api = (typeof APIS)[number];
 /** Where an act comes from: an API, a command of the CLI, or the gateway itself. */
-export type Surface = Api | "cli" | "gateway";
+export const SURFACES = [...APIS, "cli", "gateway"] as const;
+export type Surface = (typeof SURFACES)[number];
 
 /** What can be done to a record. `read` means that its document number was shown. */
 export const RECORD_ACTIONS = ["created", "updated", "deleted", "read"] as const;

@@ -46,7 +46,7 @@ const MAX_LINES = 250;
 /** Files that may be longer, each with the reason. */
 const LONG_FILES: Record<string, string> = {};
 
-/** What the repository has at its top. */
+/** The top level of the repository. */
 const TOP_LEVEL = [
   ...[".ci", ".dockerignore", ".env.example", ".gitignore", ".npmrc", "CHANGELOG.md", "CONTRIBUTING.md"],
   ...["LICENSE", "README.md", "SECURITY.md", "bench", "biome.json", "build.mjs", "deploy", "dev.mjs", "docs"],
@@ -143,7 +143,7 @@ test(`no file of src has more than ${MAX_LINES} lines without a reason`, () => {
   expect(long).toEqual(Object.keys(LONG_FILES));
 });
 
-test("the repository has at its top what belongs there, and nothing else", () => {
+test("the top level of the repository has the listed files and folders, and nothing else", () => {
   const top = new Set(list().map((file) => file.split("/")[0]));
   expect([...top].sort()).toEqual([...TOP_LEVEL].sort());
 });

@@ -7,10 +7,10 @@ import { startSealer } from "../src/ledger/seal.ts";
 import { createTestApp, type TestApp } from "./support/app.ts";
 import { createRecord } from "./support/records.ts";
 
-/** Who may ask for a root field, and how it is asked for with the id of a record. */
+/** The scope that a root field needs, and a query for it with the id of a record. */
 interface FieldRule {
   needs: Scope;
-  /** What an answer with all of the record needs besides. */
+  /** The further scope that an answer with the whole record needs. */
   shows?: Scope;
   args: (id: string) => string;
 }
@@ -25,6 +25,7 @@ const ROOT_FIELDS: Record<string, FieldRule> = {
   "Query.nodes": { needs: "kyc:read", args: (id) => `(ids: ["${id}"])` },
   "Query.auditEvents": { needs: "audit:read", args: () => "(first: 3)" },
   "Query.auditCheckpoint": { needs: "audit:read", args: () => "" },
+  "Query.kycAsOf": { needs: "audit:read", args: (id) => `(id: "${id}", at: "2999-01-01T00:00:00Z")` },
   "Mutation.createKyc": { needs: "kyc:write", shows: "kyc:read", args: () => `(input: ${CREATE})` },
   "Mutation.updateKyc": {
     needs: "kyc:write",
@@ -40,7 +41,7 @@ const GUARDED_FIELDS: Record<string, Scope> = {
   "Kyc.documentNumber": "kyc:pii",
 };
 
-/** Every other field of the schema: whoever may ask for what it hangs on may ask for it. */
+/** Every other field of the schema: a token that may read its parent may read it. */
 const OPEN_WITH_THEIR_PARENTS = new Set(
   [
     ["Kyc", "id", "customerId", "verificationStatus", "documentType", "createdAt", "updatedAt", "version"],
@@ -50,7 +51,18 @@ const OPEN_WITH_THEIR_PARENTS = new Set(
     ["AuditEventConnection", "edges", "nodes", "pageInfo", "totalCount"],
     ["AuditEventEdge", "cursor", "node"],
     ["AuditEvent", "id", "sequence", "at", "action", "kycId", "kycIds", "changedFields", "reason", "surface"],
-    ["AuditEvent", "statusBefore", "statusAfter", "tokenId", "tokenName", "requestId", "position", "proof"],
+    ["AuditEvent", "statusBefore", "statusAfter", "tokenId", "tokenName", "requestId", "position", "actor"],
+    ["AuditEvent", "subject", "documentTypeAfter", "versionAfter", "proof"],
+    [
+      "KycState",
+      "kycId",
+      "isDeleted",
+      "verificationStatus",
+      "documentType",
+      "version",
+      "since",
+      "statusSince",
+    ],
     ["PageInfo", "hasNextPage", "hasPreviousPage", "startCursor", "endCursor"],
     ["CreateKycPayload", "kyc", "kycEdge"],
     ["UpdateKycPayload", "kyc"],
@@ -68,7 +80,7 @@ interface Found {
   tokenId: string;
 }
 
-/** What finds something by a value: a query that finds the owner's record, and the scopes that it takes. */
+/** Searches by a value: a query that finds the owner's record, and the scopes that it needs. */
 interface FindingRule {
   needs: Scope[];
   query: (found: Found) => string;
@@ -113,6 +125,10 @@ const FINDING_INPUTS: Record<string, FindingRule> = {
   "AuditEventFilter.at": tracing(
     () => `auditEvents(filter: { at: { from: "2020-01-01T00:00:00Z" } }) ${EVENTS}`,
   ),
+  "AuditEventFilter.actionIn": tracing(() => `auditEvents(filter: { actionIn: [CREATED, READ] }) ${EVENTS}`),
+  "AuditEventFilter.statusAfter": tracing(() => `auditEvents(filter: { statusAfter: PENDING }) ${EVENTS}`),
+  "AuditEventFilter.customerId": tracing(() => `auditEvents(filter: { customerId: "customer-1" }) ${EVENTS}`),
+  "AuditEventFilter.actor": tracing(() => `auditEvents(filter: { actor: "test" }) ${EVENTS}`),
   "AuditEventFilter.kycId": tracing(({ id }) => `auditEvents(filter: { kycId: "${id}" }) ${EVENTS}`),
   "AuditEventFilter.tokenId": tracing(
     ({ tokenId }) => `auditEvents(filter: { tokenId: "${tokenId}" }) ${EVENTS}`,
@@ -132,6 +148,7 @@ const OTHER_INPUTS = new Set(
   [
     ["Query.kycs", "filter", "first", "last"],
     ["Query.auditEvents", "filter", "first", "last"],
+    ["Query.kycAsOf", "at", "id"],
     ["Kyc.history", "first", "last"],
     ["Mutation.createKyc", "input"],
     ["Mutation.updateKyc", "input"],
@@ -153,13 +170,14 @@ const FINDING_PARAMETERS: Record<string, FindingRule> = {
 };
 
 /**
- * Who may call a route: a scope, anybody (`open`), nobody whoever asks (`refused`), or whom GraphQL's own rules
- * let (`graphql`). A request for it changes or reads the record with the id.
+ * Who may call a route: tokens with a scope, everyone (`open`), no one (`refused`), or as GraphQL's own rules say
+ * (`graphql`). A request for it changes or reads the record with the id.
  */
 type RouteRule = "open" | "graphql" | { needs: Scope; status: number; foreign: number; form?: object };
 
 const NEW = { customer_id: "c", verification_status: "pending", document_type: "visa", document_number: "1" };
 const read = (foreign: number): RouteRule => ({ needs: "kyc:read", status: 200, foreign });
+const trail = (foreign: number): RouteRule => ({ needs: "audit:read", status: 200, foreign });
 const change: RouteRule = {
   ...{ needs: "kyc:write", status: 200, foreign: 404 },
   form: { verification_status: "verified" },
@@ -180,6 +198,12 @@ const ROUTES: Record<string, RouteRule> = {
   "POST /v1/kyc/:id": change,
   "DELETE /v1/kyc/:id": { needs: "kyc:delete", status: 200, foreign: 404 },
   "POST /v1/kyc/search": read(200),
+  "GET /v1/kyc/:id/history": trail(404),
+  "HEAD /v1/kyc/:id/history": trail(404),
+  "GET /v1/audit_events": trail(200),
+  "HEAD /v1/audit_events": trail(200),
+  "GET /v1/audit_events/": trail(200),
+  "HEAD /v1/audit_events/": trail(200),
   ...all("graphql", "/graphql", "GET", "HEAD", "POST"),
   ...all("open", "/graphql/assets/*", "GET", "HEAD"),
   ...all("open", "/", "GET", "HEAD"),
@@ -394,7 +418,7 @@ function routes(): string[] {
 describe("REST", () => {
   test("has no rule for what is not there", () => {
     const found = new Set(routes());
-    // They are there once the front end is built.
+    // These exist once the front end is built.
     for (const url of ["/graphql/assets/*", "/docs/assets/*", "/docs"]) {
       for (const method of ["GET", "HEAD"]) found.add(`${method} ${url}`);
     }

@@ -13,7 +13,7 @@ import { renderChart } from "./support/helm-templates.ts";
 const read = (path: string) => readFileSync(path, "utf8");
 const manifest = JSON.parse(read("package.json"));
 
-/** What the gateway reads of its environment, and what Node does. */
+/** The variables that the gateway reads, and those that Node reads. */
 const KNOWN = new Set([...VARIABLES, "NODE_ENV"]);
 /** Of other programs. */
 const FOREIGN = /^POSTGRES_/;
@@ -305,7 +305,7 @@ describe("the systemd units", () => {
     const folder = mkdtempSync(join(tmpdir(), "kyc-units-"));
     try {
       const files = UNITS.map((name) => {
-        // What they start need not be installed here.
+        // The programs that they start need not be installed here.
         const text = read(`deploy/systemd/${name}`).replace(/^ExecStart=.*$/m, "ExecStart=/bin/true serve");
         // A template is verified as one of its instances.
         const file = join(folder, name.replace("@.", "@4001."));

@@ -9,9 +9,9 @@ import { blocksOf, DOCUMENTS } from "./support/documents.ts";
 const read = (path: string) => readFileSync(path, "utf8");
 const blocks = DOCUMENTS.flatMap(blocksOf);
 
-/** Those that test/system/docs.test.ts runs. */
+/** The documents whose commands test/system/docs.test.ts runs. */
 const RUN = ["sh", "graphql", "js"];
-/** What a block of JSON can be to the one before it. */
+/** How a block of JSON can relate to the block before it. */
 const ROLES = ["variables", "answer"];
 
 describe("each block of the documents", () => {

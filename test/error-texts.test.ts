@@ -10,7 +10,7 @@ const SOURCES = [
   "graphql",
   "idempotency",
   "kyc",
-  "ledger",
+  "ledger/prove-event.ts",
   "paging",
   "rest",
   "server",
@@ -23,7 +23,7 @@ const OTHERS = /settings\.ts$|scope-map\.ts$|manifest\.ts$|openapi\//;
 /** A text has words, or is a protocol's, such as PersistedQueryNotFound. */
 const TEXT = /[a-z…] |^([A-Z][a-z]+){2,}$/;
 
-/** What makes an error for a client of the texts that it is given. */
+/** Functions and classes that make an error for a client from a text. */
 const MAKERS = new Set([
   ...[
     "AppError",
@@ -39,7 +39,7 @@ const MAKERS = new Set([
 ]);
 /** Names of properties and variables that have such a text. */
 const HOLDERS = /^(message|error|why)$|^EXPECTED$|^[A-Z_]*(NOT|REFUSED|TOO|MESSAGE|RULE)[A-Z_]*$/;
-/** What is wrong with a field, as all of these texts begin. */
+/** The beginnings of texts that describe a fault of a field. */
 const FAULT = /^(must|can't|needs|is not|is required|are|has|holds) \w/;
 
 // biome-ignore lint/suspicious/noExplicitAny: the nodes of the syntax tree have hundreds of types

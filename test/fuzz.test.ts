@@ -145,7 +145,7 @@ function sendOverSocket({ method = "GET", url, headers, payload }: InjectOptions
   });
 }
 
-/** Sends a request, and fails where it is answered as none may be. */
+/** Sends a request, and fails if its answer is one that no request may get. */
 async function probe(request: InjectOptions): Promise<Answer> {
   sent += 1;
   let timer: NodeJS.Timeout | undefined;

@@ -46,7 +46,7 @@ test("lines without an error are as they are written", () => {
   expect(lines()[2]).not.toHaveProperty("msg");
 });
 
-test("lines that nobody reads take bounded memory, and what is lost is told", async () => {
+test("lines that nobody reads take bounded memory, and what is lost is reported", async () => {
   const folder = mkdtempSync(join(tmpdir(), "log-"));
   const pipe = join(folder, "pipe");
   execFileSync("mkfifo", [pipe]);

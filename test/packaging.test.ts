@@ -48,7 +48,7 @@ describe("what the package brings along", () => {
     }
     const names = installed.map(({ location }) => nameAt(location));
     expect(names).toEqual(expect.arrayContaining(Object.keys(manifest.dependencies)));
-    // npm marks these like tools where a tool needs them, too.
+    // npm marks these as development packages if a tool needs them, too.
     expect(names).toEqual(expect.arrayContaining(["graphql", "ms"]));
     for (const tool of ["vitest", "typescript", "@biomejs/biome", "mercurius", "openapi-typescript"])
       expect(names).not.toContain(tool);

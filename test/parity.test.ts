@@ -4,7 +4,7 @@ import type { Scope } from "../src/auth/scopes.ts";
 import { createTestApp, type TestApp } from "./support/app.ts";
 import { acrossAccounts, partitionByAccount, recordStatements, type Sent } from "./support/partitions.ts";
 
-/** What came of a request, whichever surface it went through. */
+/** The outcome of a request, in the same form for both surfaces. */
 interface Outcome {
   code: string;
   /** The fields at fault, by their GraphQL names without the argument. */
@@ -23,7 +23,7 @@ interface Scenario {
   expectedVersion?: number;
   /** The update leaves the record as it is. */
   unchanged?: true;
-  /** The idempotency key. `new`: one of its own on each surface; `used`: one under which a record was made before. */
+  /** The idempotency key. `new`: another one on each surface; `used`: one that has created a record before. */
   key?: string;
   outcome: Outcome;
 }
@@ -568,7 +568,7 @@ let tables: string[];
 let sent: Sent[];
 beforeAll(async () => {
   gateway = await createTestApp();
-  // Spread over several machines the tables look like this: nothing of what follows depends on where they lie.
+  // Tables that are distributed over several machines have this form. None of the following depends on it.
   tables = await partitionByAccount(gateway.db);
   sent = recordStatements(gateway.db);
   const json = {

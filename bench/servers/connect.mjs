@@ -1,4 +1,4 @@
-// What every reference needs from its process: connections to PostgreSQL, and saying where it listens.
+// Shared by all references: the connections to PostgreSQL, and printing the address.
 import { once } from "node:events";
 import postgres from "postgres";
 
@@ -12,7 +12,7 @@ export function connect() {
   return (text, values) => sql.unsafe(text, values, { prepare: true });
 }
 
-/** Prints on stdout where the server listens; the bench reads it there. @param {import("node:http").Server} server */
+/** Prints the address of the server on stdout, for the bench. @param {import("node:http").Server} server */
 export async function announce(server) {
   if (!server.listening) await once(server, "listening");
   const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());

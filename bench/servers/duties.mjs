@@ -14,7 +14,7 @@ const FIND_TOKEN = `select account_id as "accountId", id as "tokenId", name as "
 /** @typedef {{ accountId: string, tokenId: string, tokenName: string }} Viewer */
 
 /**
- * Finds whom an `Authorization` header names, by the token's SHA-256; undefined if it names nobody.
+ * Finds the owner of the token in an `Authorization` header, by its SHA-256; undefined if the token is unknown.
  *
  * @param {import("./connect.mjs").Run} run
  * @returns {(header: string | undefined) => Promise<Viewer | undefined>}
@@ -37,7 +37,7 @@ export function openTokens(run) {
 
 export const newRequestId = () => `req_${randomUUID()}`;
 
-/** On every answer, beside its `request-id`. */
+/** Headers of every answer, in addition to its `request-id`. */
 export const HEADERS = {
   "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer",

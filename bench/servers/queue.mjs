@@ -1,4 +1,4 @@
-// What `mend-driver.mjs` puts in the place of postgres.js's own queue.
+// The queue that `mend-driver.mjs` substitutes for postgres.js's own.
 
 /** From so many holes on they are cut off, once they are half of the array: a constant cost for each element. */
 const HOLES = 64;

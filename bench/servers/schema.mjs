@@ -1,5 +1,5 @@
-// What the servers on Mercurius serve. Rows are shaped once in the resolver, so that every field below is a plain
-// property, which Mercurius's JIT reads.
+// The schema of the servers on Mercurius. The resolver shapes each row once, so that every field of it is a plain property,
+// which Mercurius's JIT reads directly.
 import { fromGraphql, toConnection, toGraphql } from "./shapes.mjs";
 
 export const schema = `

@@ -51,7 +51,7 @@ export function openSeal(keys) {
       decipher.final();
       return unpad(number.toString());
     },
-    /** What finds equal numbers of one account without showing them. */
+    /** A digest that finds equal numbers in one account without revealing them. */
     digest: (/** @type {string} */ number, /** @type {string} */ account) =>
       createHmac("sha256", digestKey(account)).update(number).digest("base64url"),
   };

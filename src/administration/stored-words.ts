@@ -31,6 +31,6 @@ export function toStoredWords({ action, surface }: { action: AuditAction; surfac
 }
 
 /** Whether it is done to records, and not an act of administration. */
-function isRecordAction(action: AuditAction): action is RecordAction {
+export function isRecordAction(action: AuditAction): action is RecordAction {
   return (RECORD_ACTIONS as readonly string[]).includes(action);
 }

@@ -11,3 +11,16 @@ export function fromAuditCursor(cursor: string): number | null {
   const sequence = Number(digits);
   return Number.isSafeInteger(sequence) && toAuditCursor({ sequence }) === cursor ? sequence : null;
 }
+
+const ID = /^evt_([1-9]\d{0,15})$/;
+
+/** The id of an event. */
+export function toEventId({ sequence }: { sequence: number }): string {
+  return `evt_${sequence}`;
+}
+
+/** The sequence of an id that `toEventId` created; null for any other string. */
+export function fromEventId(id: string): number | null {
+  const sequence = Number(ID.exec(id)?.[1]);
+  return Number.isSafeInteger(sequence) ? sequence : null;
+}

@@ -1,58 +1,148 @@
 import { z } from "zod";
 import { requireScope } from "../auth/scopes.ts";
+import { findTokenIds } from "../auth/tokens.ts";
 import type { OperationContext } from "../context.ts";
+import { badUserInput, type FieldFault } from "../errors.ts";
 import { isKycId } from "../kyc-id.ts";
 import { openList, type PagedList } from "../paging/list.ts";
+import type { Stretch } from "../paging/list-store.ts";
 import { pageInput, timeRange } from "../paging/page-input.ts";
 import { parseInput, type Raw } from "../parse-input.ts";
-import { AUDIT_ACTIONS } from "../vocabulary.ts";
-import { fromAuditCursor, toAuditCursor } from "./cursor.ts";
+import { AUDIT_ACTIONS, VERIFICATION_STATUSES } from "../vocabulary.ts";
+import { fromAuditCursor, fromEventId, toAuditCursor } from "./cursor.ts";
 import type { AuditEvent } from "./event.ts";
-import { type AuditSelection, auditList } from "./list-store.ts";
+import { type AuditSelection, auditList, hasEvent } from "./list-store.ts";
+
+const TOKEN_ID = /^[\w-]{1,64}$/;
+const PRINTABLE = /^\P{C}+$/u;
+/** Characters of a customer's id or of a name. */
+const LONGEST_TEXT = 500;
+
+const NO_CURSOR = "is not a cursor of this list";
 
 const cursor = z
   .string("must be a cursor")
-  .refine((text) => fromAuditCursor(text) !== null, "is not a cursor of this list");
+  .refine((text) => (fromEventId(text) ?? fromAuditCursor(text)) !== null, NO_CURSOR);
+const text = z
+  .string("must be a string")
+  .refine((value) => PRINTABLE.test(value) && value.length <= LONGEST_TEXT, {
+    message: `must have 1 to ${LONGEST_TEXT} printable characters`,
+  });
+const action = z.enum(AUDIT_ACTIONS, "must be an action of the trail");
 
 const listAuditEventsInput = pageInput(
   cursor,
   z.object({
     kycId: z.string().refine(isKycId, "must be the id of a record").nullish(),
-    tokenId: z
-      .string()
-      .regex(/^[\w-]{1,64}$/, "must be the id of a token")
+    customerId: text.nullish(),
+    tokenId: z.string().regex(TOKEN_ID, "must be the id of a token").nullish(),
+    actor: text.nullish(),
+    action: action.nullish(),
+    actionIn: z.array(action).nullish(),
+    statusAfter: z
+      .enum(VERIFICATION_STATUSES, `must be one of ${VERIFICATION_STATUSES.join(", ")}`)
       .nullish(),
-    action: z.enum(AUDIT_ACTIONS).nullish(),
     at: timeRange.nullish(),
   }),
 );
-type ListAuditEventsInput = Raw<typeof listAuditEventsInput>;
+export type ListAuditEventsInput = Raw<typeof listAuditEventsInput>;
+type AuditFilter = NonNullable<z.output<typeof listAuditEventsInput>["filter"]>;
 
 /**
  * The account's events that match the filter, newest first, paged as in `listKycs`, including events of deleted records.
- * Needs `audit:read`. Fails with BAD_USER_INPUT, naming every fault.
+ * `after` and `before` take a cursor, or the id of an event of the account. Needs `audit:read`. Fails with BAD_USER_INPUT, naming every fault; `found` are those that the surface has found.
  */
-export function listAuditEvents(ctx: OperationContext, input: ListAuditEventsInput): PagedList<AuditEvent> {
+export async function listAuditEvents(
+  ctx: OperationContext,
+  input: ListAuditEventsInput,
+  found: readonly FieldFault[] = [],
+): Promise<PagedList<AuditEvent>> {
   const { accountId } = requireScope(ctx.viewer, "audit:read");
-  const { first, last, after, before, filter } = parseInput(listAuditEventsInput, input);
-  const placeOf = (text: string | null | undefined) =>
-    text == null ? undefined : (fromAuditCursor(text) as number);
-  const { kycId, tokenId, action, at } = filter ?? {};
-  const filtered: AuditSelection = {
-    ...(kycId != null && { kycId }),
-    ...(tokenId != null && { tokenId }),
-    ...(action != null && { action }),
-    ...(at?.from != null && { from: at.from }),
-    ...(at?.to != null && { to: at.to }),
-  };
+  const { first, last, after, before, filter } = parseInput(listAuditEventsInput, input, found);
+  const positions = await findPositions(ctx, accountId, { after, before });
+  const parts = await toParts(ctx, accountId, filter ?? {});
   return openList<AuditEvent, number, AuditSelection>(
     {
-      select: (selection, stretch) => auditList.list(ctx.db, accountId, selection, stretch),
-      count: (selection) => auditList.count(ctx.db, accountId, selection),
+      select: (bounds, stretch) => selectFrom(ctx, accountId, { parts, bounds }, stretch),
+      count: async () => {
+        const counts = await Promise.all(parts.map((part) => auditList.count(ctx.db, accountId, part)));
+        return counts.reduce((sum, count) => sum + count, 0);
+      },
       positionOf: ({ sequence }) => sequence,
       compare: (a, b) => a - b,
       cursorOf: toAuditCursor,
     },
-    { filtered, first, last, after: placeOf(after), before: placeOf(before) },
+    { filtered: {}, first, last, ...positions },
   );
+}
+
+/** The positions of the cursors. Fails with BAD_USER_INPUT for the id of an event that the account does not have. */
+async function findPositions(
+  { db }: OperationContext,
+  accountId: string,
+  cursors: { after: string | null | undefined; before: string | null | undefined },
+): Promise<{ after?: number; before?: number }> {
+  const positions: { after?: number; before?: number } = {};
+  const faults: FieldFault[] = [];
+  for (const name of ["after", "before"] as const) {
+    const cursor = cursors[name];
+    if (cursor == null) continue;
+    const sequence = fromEventId(cursor);
+    if (sequence !== null && !(await hasEvent(db, accountId, sequence)))
+      faults.push({ path: [name], kind: "invalid", message: NO_CURSOR });
+    positions[name] = sequence ?? (fromAuditCursor(cursor) as number);
+  }
+  if (faults.length > 0) throw badUserInput(faults);
+  return positions;
+}
+
+/** Reads one end of each part, which is a range of an index, and merges them. */
+async function selectFrom(
+  { db }: OperationContext,
+  accountId: string,
+  { parts, bounds }: { parts: readonly AuditSelection[]; bounds: AuditSelection },
+  stretch: Stretch,
+): Promise<AuditEvent[]> {
+  const pages = await Promise.all(
+    parts.map((part) => auditList.list(db, accountId, { ...part, ...bounds }, stretch)),
+  );
+  if (pages.length === 1) return pages[0] as AuditEvent[];
+  const sign = stretch.from === "newest" ? -1 : 1;
+  const merged = pages.flat().sort((a, b) => sign * (a.sequence - b.sequence));
+  return merged.slice(0, stretch.limit);
+}
+
+/**
+ * The filter as selections that share no event. A selection has one action and one actor at most: with several of them,
+ * no index would have its events in their order.
+ */
+async function toParts(
+  { db, digestCustomer }: OperationContext,
+  accountId: string,
+  filter: AuditFilter,
+): Promise<AuditSelection[]> {
+  const { kycId, customerId, tokenId, actor, statusAfter, at } = filter;
+  const base: AuditSelection = {
+    ...(kycId != null && { kycId }),
+    ...(customerId != null && { customerDigest: digestCustomer(accountId, customerId) }),
+    ...(tokenId != null && { tokenId }),
+    ...(statusAfter != null && { statusAfter }),
+    ...(at?.from != null && { from: at.from }),
+    ...(at?.to != null && { to: at.to }),
+  };
+  const actors: AuditSelection[] = [{}];
+  if (actor != null) {
+    const named = await findTokenIds(db, accountId, actor);
+    const ids = new Set(TOKEN_ID.test(actor) ? [actor, ...named] : named);
+    const wanted = [...ids].filter((id) => tokenId == null || id === tokenId);
+    actors.splice(0, 1, { actorName: actor }, ...wanted.map((id) => ({ tokenId: id })));
+  }
+  const actions = toActions(filter).map((one): AuditSelection => (one === undefined ? {} : { action: one }));
+  return actors.flatMap((who) => actions.map((what) => ({ ...base, ...who, ...what })));
+}
+
+/** The actions that both filters allow; undefined for any. */
+function toActions({ action, actionIn }: AuditFilter) {
+  if (actionIn == null) return [action ?? undefined];
+  return [...new Set(actionIn)].filter((one) => action == null || one === action);
 }

@@ -1,16 +1,23 @@
 import { sql } from "drizzle-orm";
-import { ledgerEntries } from "../db/ledger-schema.ts";
+import { isRecordAction } from "../administration/stored-words.ts";
+import type { Executor } from "../db/client.ts";
+import { auditEventCustomers, ledgerEntries } from "../db/ledger-schema.ts";
 import { auditEventRecords, auditEvents, epochMillis, toTimestamptz } from "../db/schema.ts";
+import { statement } from "../db/statement.ts";
 import type { Bounds } from "../paging/list.ts";
 import { createListStore, type ListSource, type Source } from "../paging/list-store.ts";
-import type { AuditAction, Surface } from "../vocabulary.ts";
+import type { AuditAction, Surface, VerificationStatus } from "../vocabulary.ts";
 import type { AuditEvent } from "./event.ts";
 
-/** Which events of an account a statement is about. Times are epoch milliseconds, places are sequences. */
+/** Which events of an account a statement is about. Times are epoch milliseconds, positions are sequences. */
 export interface AuditSelection extends Bounds<number> {
   kycId?: string;
+  customerDigest?: Buffer;
   tokenId?: string;
+  /** The name of who signed in. */
+  actorName?: string;
   action?: AuditAction;
+  statusAfter?: VerificationStatus;
   /** Included. */
   from?: number;
   /** Excluded. */
@@ -45,25 +52,49 @@ const columns = {
 } satisfies Record<keyof AuditEvent, unknown>;
 const FIELDS = Object.keys(columns) as (keyof AuditEvent)[];
 
-// Events of one record are a range of another index, so the bounds must be on that table's column.
-const tableOf = ({ kycId }: AuditSelection) => (kycId === undefined ? auditEvents : auditEventRecords);
+// Events of one record or customer are a range of another table's index, so the bounds must be on that table's column.
+const tableOf = ({ kycId, customerDigest }: AuditSelection) => {
+  if (kycId !== undefined) return auditEventRecords;
+  return customerDigest === undefined ? auditEvents : auditEventCustomers;
+};
 
-const stands =
+const compared =
   (operator: "<" | ">" | "<=" | ">=", name: keyof Bounds<number>) =>
   (source: Source, selection: AuditSelection) =>
     sql`${tableOf(selection).sequence} ${sql.raw(operator)} ${source(name)}::bigint`;
 
+const { accountId, sequence } = auditEventCustomers;
+const isOfCustomer = (source: Source) =>
+  sql`${auditEventCustomers.customerDigest} = decode(${source("customerDigest")}, 'hex')`;
+
 const conditions: ListSource<AuditSelection, AuditEvent>["conditions"] = {
   kycId: (source) => sql`${auditEventRecords.kycId} = ${source("kycId")}`,
+  customerDigest: (source, { kycId }) =>
+    kycId === undefined
+      ? isOfCustomer(source)
+      : sql`exists (
+          select from ${auditEventCustomers}
+          where ${accountId} = ${auditEvents.accountId} and ${sequence} = ${auditEvents.sequence} and ${isOfCustomer(source)}
+        )`,
   tokenId: (source) => sql`${auditEvents.tokenId} = ${source("tokenId")}`,
-  action: (source) => sql`${auditEvents.action} = ${source("action")}::audit_action`,
+  actorName: (source) => sql`${auditEvents.actorName} = ${source("actorName")}`,
+  action: (source, { action }) =>
+    isRecordAction(action as AuditAction)
+      ? sql`${auditEvents.action} = ${source("action")}::audit_action and ${auditEvents.otherAction} is null`
+      : sql`${auditEvents.otherAction} = ${source("action")}`,
+  statusAfter: (source) => sql`${auditEvents.statusAfter} = ${source("statusAfter")}::verification_status`,
   from: (source) => sql`${auditEvents.at} >= ${source("from")}::timestamptz`,
   to: (source) => sql`${auditEvents.at} < ${source("to")}::timestamptz`,
-  newerThan: stands(">", "newerThan"),
-  olderThan: stands("<", "olderThan"),
-  fromHereNewer: stands(">=", "fromHereNewer"),
-  fromHereOlder: stands("<=", "fromHereOlder"),
+  newerThan: compared(">", "newerThan"),
+  olderThan: compared("<", "olderThan"),
+  fromHereNewer: compared(">=", "fromHereNewer"),
+  fromHereOlder: compared("<=", "fromHereOlder"),
 };
+
+function textOf(name: keyof AuditSelection, value: unknown): string {
+  if (Buffer.isBuffer(value)) return value.toString("hex");
+  return name === "from" || name === "to" ? toTimestamptz(value as number) : String(value);
+}
 
 /**
  * The events of an account, newest first. Each page is one range of one index, but for a span of time alone: its
@@ -73,17 +104,29 @@ export const auditList = createListStore<AuditSelection, AuditEvent>({
   columns,
   toRow: (values) =>
     Object.fromEntries(FIELDS.map((field, index) => [field, values[index]])) as unknown as AuditEvent,
-  from: ({ kycId }) =>
-    kycId === undefined
+  from: (selection) => {
+    const table = tableOf(selection);
+    return table === auditEvents
       ? sql`${auditEvents}`
-      : sql`${auditEventRecords} join ${auditEvents}
-          on ${auditEvents.accountId} = ${auditEventRecords.accountId}
-          and ${auditEvents.sequence} = ${auditEventRecords.sequence}`,
+      : sql`${table} join ${auditEvents}
+          on ${auditEvents.accountId} = ${table.accountId} and ${auditEvents.sequence} = ${table.sequence}`;
+  },
   accountId: (selection) => tableOf(selection).accountId,
   key: (selection) => [tableOf(selection).sequence],
   conditions,
-  bind: (name, value) => ({
-    [name]: name === "from" || name === "to" ? toTimestamptz(value as number) : String(value),
-  }),
+  variant: ({ action }) => (action === undefined || isRecordAction(action) ? "" : "administration"),
+  bind: (name, value) => ({ [name]: textOf(name, value) }),
   compare: (a, b) => a.sequence - b.sequence,
 });
+
+const selectOne = statement(
+  () => sql`
+    select from audit_events
+    where account_id = ${sql.placeholder("accountId")} and sequence = ${sql.placeholder("sequence")}::bigint`,
+  () => true,
+);
+
+/** Whether the account has the event with this sequence. */
+export async function hasEvent(db: Executor, accountId: string, sequence: number): Promise<boolean> {
+  return (await selectOne(db, { accountId, sequence: String(sequence) })).length > 0;
+}

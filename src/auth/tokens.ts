@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { asc, sql } from "drizzle-orm";
+import { and, asc, eq, sql } from "drizzle-orm";
 import { type Administrator, recordAct } from "../administration/record-act.ts";
 import { batched } from "../db/batch.ts";
 import type { Database, Executor } from "../db/client.ts";
@@ -111,6 +111,20 @@ export async function listTokens(db: Database, keys: Keyring, accountId?: string
   return stored.map((token) => toRecord(token, isAuthentic(keys, token)));
 }
 
+const selectIds = statement(
+  (db) =>
+    db
+      .select({ id: tokens.id })
+      .from(tokens)
+      .where(and(eq(tokens.accountId, given("accountId")), eq(tokens.name, given("name")))),
+  ([id]: [string]) => id,
+);
+
+/** The ids of the account's tokens with this name, including revoked and expired ones. */
+export function findTokenIds(db: Executor, accountId: string, name: string): Promise<string[]> {
+  return selectIds(db, { accountId, name });
+}
+
 function isAuthentic(keys: Keyring, token: StoredToken): boolean {
   try {
     requireAuthentic(keys, token);
@@ -214,8 +228,7 @@ const findGrouped = batched(
  * Finds the token with this hash, even if it is expired or revoked; undefined if there is none, or if somebody has added or
  * altered it in the database. At any time at most two statements run for tokens that were found before (`isInUse`), and
  * two for all others. Fails with UNAVAILABLE if the keyring does not have the key of its MAC, as while a new key is being
- * distributed to the replicas. `onForged` is called for a token that was added
- * or altered.
+ * distributed to the replicas. `onForged` is called for a token that was added or altered.
  */
 export async function findToken(
   db: Database,

@@ -1,6 +1,6 @@
 import { findEntries, leafOf, type StoredEntry } from "../ledger/sealed-events.ts";
 import { findHead, signHead } from "../ledger/sign-head.ts";
-import { toCsvLine } from "../lib/csv.ts";
+import { toCsvRow } from "../lib/csv.ts";
 import { openLogKeysOf, sealPending } from "./audit-scene.ts";
 import { CommandFailure, type CommandScene } from "./command.ts";
 import { printAndWait } from "./print.ts";
@@ -86,6 +86,10 @@ interface End {
   checkpoint: string;
 }
 
+/** A list as one text, with spaces between its items. */
+const toText = (value: Row[string]) =>
+  typeof value === "object" && value !== null ? value.join(" ") : (value ?? null);
+
 const WRITERS = {
   ndjson: {
     head: "",
@@ -93,10 +97,10 @@ const WRITERS = {
     end: (end: End) => `${JSON.stringify(end)}\n`,
   },
   csv: {
-    head: toCsvLine(COLUMNS),
-    event: (row: Row) => toCsvLine(COLUMNS.map((name) => row[name] ?? "")),
+    head: toCsvRow(COLUMNS),
+    event: (row: Row) => toCsvRow(COLUMNS.map((name) => toText(row[name] ?? null))),
     // As many columns as in every other line.
     end: ({ checkpoint }: End) =>
-      toCsvLine(COLUMNS.map((name) => ({ position: "checkpoint", leaf: checkpoint })[name as string] ?? "")),
+      toCsvRow(COLUMNS.map((name) => ({ position: "checkpoint", leaf: checkpoint })[name as string] ?? "")),
   },
 };

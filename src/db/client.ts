@@ -29,7 +29,7 @@ export interface EndedStatement {
 export interface StatementObserver {
   statementEnded(statement: EndedStatement): void;
   /** How long a statement or transaction waited behind others for its connection. Milliseconds. */
-  waited(milliseconds: number): void;
+  waited?(milliseconds: number): void;
 }
 
 /** The present state of a pool. */
@@ -51,8 +51,8 @@ export interface Database extends Executor {
   /** Runs statements even if the queue is full. Only for a few statements: those that check the database's state or seal events. */
   readonly urgent: Executor;
   usage(): PoolUsage;
-  /** From now on this observer, and no other one, gets what ends and what has waited. */
-  observe(observer: StatementObserver): void;
+  /** From now on this observer, too, gets what ends and what has waited; until the returned function is called. */
+  observe(observer: StatementObserver): () => void;
   /** As in Executor. `deadline` is its time limit in milliseconds. */
   execute<Row extends object = Record<string, unknown>>(
     text: string,

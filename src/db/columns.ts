@@ -1,7 +1,7 @@
 import { customType, timestamp } from "drizzle-orm/pg-core";
 
-/** Text that sorts by its bytes, as ids do. It is the same on every server and faster than a language's order. */
-export const bytes = customType<{ data: string }>({ dataType: () => 'text collate "C"' });
+/** Text that sorts by its byteText, as ids do. It is the same on every server and faster than a language's order. */
+export const byteText = customType<{ data: string }>({ dataType: () => 'text collate "C"' });
 /** A transaction's number, which no database uses twice. */
 export const transactionId = customType<{ data: string }>({ dataType: () => "xid8" });
 export const binary = customType<{ data: Buffer }>({ dataType: () => "bytea" });

@@ -1,12 +1,12 @@
 import { sql } from "drizzle-orm";
 import { bigint, boolean, integer, pgTable, primaryKey, uniqueIndex } from "drizzle-orm/pg-core";
-import { binary, bytes, transactionId } from "./columns.ts";
+import { binary, byteText, transactionId } from "./columns.ts";
 
 /** The position of each event in its account's log, and its leaf. Rows are added, and never changed or deleted. */
 export const ledgerEntries = pgTable(
   "ledger_entries",
   {
-    accountId: bytes("account_id").notNull(),
+    accountId: byteText("account_id").notNull(),
     /** 0, 1, 2 …, without a gap. */
     position: bigint("position", { mode: "number" }).notNull(),
     /** The event's. */
@@ -29,7 +29,7 @@ export const ledgerEntries = pgTable(
 
 /** The size of each account's log, and the right edge of its tree: 32 bytes for each of its complete subtrees. */
 export const ledgerHeads = pgTable("ledger_heads", {
-  accountId: bytes("account_id").primaryKey(),
+  accountId: byteText("account_id").primaryKey(),
   size: bigint("size", { mode: "number" }).notNull(),
   frontier: binary("frontier").notNull(),
 });
@@ -38,7 +38,7 @@ export const ledgerHeads = pgTable("ledger_heads", {
 export const ledgerNodes = pgTable(
   "ledger_nodes",
   {
-    accountId: bytes("account_id").notNull(),
+    accountId: byteText("account_id").notNull(),
     level: integer("level").notNull(),
     index: bigint("index", { mode: "number" }).notNull(),
     hash: binary("hash").notNull(),
@@ -46,13 +46,13 @@ export const ledgerNodes = pgTable(
   (table) => [primaryKey({ columns: [table.accountId, table.level, table.index] })],
 );
 
-/** One row: how far events have got their positions. `src/ledger/unsealed-store.ts` says what holds. */
+/** One row: how far events have got their positions. `src/ledger/progress-store.ts` says what holds. */
 export const ledgerProgress = pgTable("ledger_progress", {
-  name: bytes("name").primaryKey(),
+  name: byteText("name").primaryKey(),
   turn: bigint("turn", { mode: "number" }).notNull().default(0),
   nextTransaction: transactionId("next_transaction").notNull().default("0"),
   openTransactions: transactionId("open_transactions").array().notNull().default(sql`'{}'`),
-  oldAccount: bytes("old_account").notNull().default(""),
+  oldAccount: byteText("old_account").notNull().default(""),
   oldSequence: bigint("old_sequence", { mode: "number" }).notNull().default(0),
   oldDone: boolean("old_done").notNull().default(false),
 });
@@ -65,7 +65,7 @@ export const ledgerProgress = pgTable("ledger_progress", {
 export const auditEventCustomers = pgTable(
   "audit_event_customers",
   {
-    accountId: bytes("account_id").notNull(),
+    accountId: byteText("account_id").notNull(),
     customerDigest: binary("customer_digest").notNull(),
     sequence: bigint("sequence", { mode: "number" }).notNull(),
   },

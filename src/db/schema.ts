@@ -13,7 +13,7 @@ import {
   uniqueIndex,
 } from "drizzle-orm/pg-core";
 import { APIS, DOCUMENT_TYPES, RECORD_ACTIONS, VERIFICATION_STATUSES } from "../vocabulary.ts";
-import { bytes, instant, transactionId } from "./columns.ts";
+import { byteText, instant, transactionId } from "./columns.ts";
 
 export const verificationStatus = pgEnum("verification_status", VERIFICATION_STATUSES);
 export const documentType = pgEnum("document_type", DOCUMENT_TYPES);
@@ -30,8 +30,8 @@ export const surface = pgEnum("surface", APIS);
 export const kycs = pgTable(
   "kycs",
   {
-    accountId: bytes("account_id").notNull(),
-    id: bytes("id").notNull(),
+    accountId: byteText("account_id").notNull(),
+    id: byteText("id").notNull(),
     customerId: text("customer_id").notNull(),
     verificationStatus: verificationStatus("verification_status").notNull(),
     documentType: documentType("document_type").notNull(),
@@ -39,7 +39,7 @@ export const kycs = pgTable(
     documentNumber: text("document_number"),
     sealedNumber: text("sealed_number"),
     /** For searches: equal numbers of an account have equal digests under one key. */
-    numberDigest: bytes("number_digest"),
+    numberDigest: byteText("number_digest"),
     createdAt: instant("created_at").notNull(),
     updatedAt: instant("updated_at").notNull(),
     version: integer("version").notNull(),
@@ -77,8 +77,8 @@ export const kycs = pgTable(
 export const deletedKycs = pgTable(
   "deleted_kycs",
   {
-    accountId: bytes("account_id").notNull(),
-    id: bytes("id").notNull(),
+    accountId: byteText("account_id").notNull(),
+    id: byteText("id").notNull(),
     createdAt: instant("created_at").notNull(),
   },
   (table) => [primaryKey({ columns: [table.accountId, table.id] })],
@@ -91,10 +91,10 @@ export const deletedKycs = pgTable(
 export const auditEvents = pgTable(
   "audit_events",
   {
-    accountId: bytes("account_id").notNull(),
+    accountId: byteText("account_id").notNull(),
     sequence: bigint("sequence", { mode: "number" }).notNull().generatedAlwaysAsIdentity(),
     at: instant("at").notNull(),
-    tokenId: bytes("token_id").notNull(),
+    tokenId: byteText("token_id").notNull(),
     tokenName: text("token_name").notNull(),
     surface: surface("surface").notNull(),
     requestId: text("request_id").notNull(),
@@ -151,8 +151,8 @@ export const auditEvents = pgTable(
 export const auditEventRecords = pgTable(
   "audit_event_records",
   {
-    accountId: bytes("account_id").notNull(),
-    kycId: bytes("kyc_id").notNull(),
+    accountId: byteText("account_id").notNull(),
+    kycId: byteText("kyc_id").notNull(),
     sequence: bigint("sequence", { mode: "number" }).notNull(),
   },
   (table) => [primaryKey({ columns: [table.accountId, table.kycId, table.sequence] })],
@@ -165,9 +165,9 @@ export const auditEventRecords = pgTable(
 export const idempotencyKeys = pgTable(
   "idempotency_keys",
   {
-    accountId: bytes("account_id").notNull(),
-    keyHash: bytes("key_hash").notNull(),
-    kycId: bytes("kyc_id").notNull(),
+    accountId: byteText("account_id").notNull(),
+    keyHash: byteText("key_hash").notNull(),
+    kycId: byteText("kyc_id").notNull(),
     requestDigest: text("request_digest"),
     sealedResult: text("sealed_result"),
     createdAt: instant("created_at").notNull(),
@@ -185,8 +185,8 @@ export const idempotencyKeys = pgTable(
 export const tokens = pgTable(
   "tokens",
   {
-    accountId: bytes("account_id").notNull(),
-    id: bytes("id").notNull(),
+    accountId: byteText("account_id").notNull(),
+    id: byteText("id").notNull(),
     name: text("name").notNull(),
     hash: text("hash").notNull(),
     scopes: text("scopes").array().notNull(),
@@ -208,7 +208,7 @@ export const tokens = pgTable(
  * fingerprint is useless without its key.
  */
 export const encryptionKeys = pgTable("encryption_keys", {
-  id: bytes("id").primaryKey(),
+  id: byteText("id").primaryKey(),
   fingerprint: text("fingerprint").notNull(),
   createdAt: instant("created_at").notNull(),
   /** Approximately how many texts were sealed under it. Counts that a killed process had not added are missing. */
@@ -217,13 +217,13 @@ export const encryptionKeys = pgTable("encryption_keys", {
 
 /** States that the database has reached for good, such as "no number is stored plain". */
 export const milestones = pgTable("milestones", {
-  name: bytes("name").primaryKey(),
+  name: byteText("name").primaryKey(),
   reachedAt: instant("reached_at").notNull(),
 });
 
 /** Random secrets that outlive every encryption key, sealed under one of them. */
 export const secrets = pgTable("secrets", {
-  name: bytes("name").primaryKey(),
+  name: byteText("name").primaryKey(),
   sealed: text("sealed").notNull(),
 });
 

@@ -3,23 +3,35 @@ import type { Database } from "../db/client.ts";
 import { startRecurring } from "../lib/recurring.ts";
 import type { FailureLog } from "../log.ts";
 import { SALT_LENGTH, saltedHash, toLeaf } from "./event-leaf.ts";
+import { look } from "./progress-store.ts";
 import { type Entry, findHeads, type Head, type Node, writeEntries } from "./store.ts";
 import { append, emptyFrontier, hashLeaf, STORED_LEVELS } from "./tree.ts";
-import {
-  type FoundWork,
-  findNewEvents,
-  findOldEvents,
-  look,
-  type Progress,
-  type UnsealedEvent,
-} from "./unsealed-store.ts";
+import { findNewEvents, findOldEvents, type UnsealedEvent } from "./unsealed-store.ts";
 
-/** From one look for new events to the next. Milliseconds. */
-const INTERVAL = 100;
+/** From one look for events that others have written to the next. Milliseconds. */
+const INTERVAL_MS = 150;
 /** The same after another replica was faster: one of them does the work, and the others take over within a moment. */
-const INTERVAL_OF_FOLLOWERS = 400;
-/** Events of one statement. */
-const BATCH = 2000;
+const INTERVAL_OF_FOLLOWERS_MS = 400;
+/** From the end of one run to the next if this replica goes on writing events: so each run has many of them to do. */
+const GAP_MS = 60;
+/** From an event of this replica to the run: its transaction has ended then, and others that came with it, too. */
+const SOON_MS = 5;
+/** Events that are read at once. */
+const BATCH = 4000;
+
+/** How an event is written, as `src/audit/store.ts` has it. */
+const WRITES_EVENTS = "insert into audit_events ";
+
+/** The size of an account's log. */
+type LogSize = Pick<Head, "accountId" | "size">;
+
+/** What others learn from a sealer. */
+interface SealerEvents {
+  /** After each statement that has given positions: the accounts whose logs have grown, and how many events those were. */
+  onSealed?: (logs: readonly LogSize[], events: number) => void;
+  /** Each time when every event that was committed has its position. */
+  onAllSealed?: () => void;
+}
 
 /** What a run has come to: nothing to do, some or all of it done, or another replica did it first. */
 type Outcome = "idle" | "sealed" | "more" | "overtaken";
@@ -29,52 +41,68 @@ type Outcome = "idle" | "sealed" | "more" | "overtaken";
  * the commit. Every replica does it, all accounts at once. The function that comes back ends it, once the run under
  * way has ended.
  */
-export function startSealer({ db, log }: { db: Database; log: FailureLog }): () => Promise<void> {
-  let interval = INTERVAL;
+export function startSealer({
+  db,
+  log,
+  ...events
+}: { db: Database; log: FailureLog } & SealerEvents): () => Promise<void> {
   let failed = false;
-  return startRecurring({
+  /** Whether the last run failed, or another replica was faster. */
+  let isBehind = false;
+  /** Whether this replica has written events since the last run began. */
+  let hasWritten = false;
+  let endedAt = 0;
+  const gap = () => (isBehind ? INTERVAL_OF_FOLLOWERS_MS : GAP_MS);
+  const sealer = startRecurring({
     work: async (isStopped) => {
+      hasWritten = false;
       let outcome: Outcome;
-      do outcome = await sealOnce(db);
+      do outcome = await sealOnce(db, BATCH, events.onSealed);
       while (outcome === "more" && !isStopped());
-      interval = outcome === "overtaken" ? INTERVAL_OF_FOLLOWERS : INTERVAL;
+      isBehind = outcome === "overtaken";
+      if (!isBehind) events.onAllSealed?.();
       failed = false;
     },
-    pause: () => interval * (0.75 + Math.random() / 2),
+    pause: () => {
+      endedAt = performance.now();
+      return (isBehind || hasWritten ? gap() : INTERVAL_MS) * (0.9 + Math.random() / 5);
+    },
     onFailure: (err) => {
-      interval = INTERVAL_OF_FOLLOWERS;
+      isBehind = true;
       // One line for each outage, and not for each try.
       if (!failed) log.warn({ err }, "events could not get their positions yet");
       failed = true;
     },
   });
+  const stopObserving = db.observe({
+    statementEnded: ({ text, failure }) => {
+      if (failure !== undefined || !text.includes(WRITES_EVENTS)) return;
+      hasWritten = true;
+      sealer.runWithin(Math.max(endedAt + gap() - performance.now(), SOON_MS));
+    },
+  });
+  return async () => {
+    stopObserving();
+    await sealer();
+  };
 }
 
 /** Seals what there is, `limit` events at most. If it fails, nothing or all of it was done, and it can be repeated. */
-export async function sealOnce(db: Database, limit = BATCH): Promise<Outcome> {
+export async function sealOnce(
+  db: Database,
+  limit = BATCH,
+  onSealed?: SealerEvents["onSealed"],
+): Promise<Outcome> {
   // A queue that is full of requests is no reason to lag behind: these are few statements, and none holds a lock for the next.
   const { urgent } = db;
-  const found = await look(urgent);
-  const { progress, hasNews } = found;
-  if (progress.oldDone && !hasNews) return "idle";
-  const events = progress.oldDone
-    ? await findNewEvents(urgent, found, limit)
-    : await findOldEvents(urgent, progress, limit);
-  const isAll = events.length < limit;
-  const written = await writeEntries(urgent, advance(found, events, isAll), await sealAll(urgent, events));
-  if (!written) return "overtaken";
-  return isAll && progress.oldDone ? "sealed" : "more";
-}
-
-/** The progress once these events have their positions; `isAll`: no other one was there. */
-function advance({ progress, now }: FoundWork, events: readonly UnsealedEvent[], isAll: boolean): Progress {
-  if (progress.oldDone) return isAll ? { ...progress, ...now } : progress;
-  const last = events.at(-1);
-  return {
-    ...progress,
-    ...(last && { oldAccount: last.accountId, oldSequence: last.sequence }),
-    oldDone: isAll,
-  };
+  const work = await look(urgent);
+  const { oldDone } = work.progress;
+  if (oldDone && !work.hasNews) return "idle";
+  const { events, after, isAll } = await (oldDone ? findNewEvents : findOldEvents)(urgent, work, limit);
+  const sealed = await sealAll(urgent, events);
+  if (!(await writeEntries(urgent, after, sealed))) return "overtaken";
+  if (events.length > 0) onSealed?.(sealed.heads, events.length);
+  return isAll ? "sealed" : "more";
 }
 
 /** Appends the events, in their order, to the logs of their accounts. */

@@ -1,8 +1,8 @@
 import { sql } from "drizzle-orm";
 import type { Executor } from "../db/client.ts";
 import { statement } from "../db/statement.ts";
+import type { Progress } from "./progress-store.ts";
 import { type Frontier, HASH_LENGTH } from "./tree.ts";
-import type { Progress } from "./unsealed-store.ts";
 
 const given = sql.placeholder;
 

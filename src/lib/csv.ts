@@ -1,17 +1,21 @@
-/** What a spreadsheet takes for the beginning of a formula. */
-const FORMULA = /^[=+\-@\t\r]/;
+/** A value of a table's cell. */
+export type Cell = string | number | boolean | null;
+
+// Spreadsheets take a text that begins like this for a formula, and some strip white space first.
+const LOOKS_LIKE_FORMULA = /^\s*[=+\-@＝＋－＠]|^[\t\r\n]/;
+const NEEDS_QUOTES = /[",;\r\n\t]|^\s|\s$/;
 
 /**
- * A line of CSV by RFC 4180, with its line end. A list becomes one field, with spaces between its items. A field that a
- * spreadsheet would execute as a formula gets an apostrophe before it, which spreadsheets don't show.
+ * A row of CSV by RFC 4180, with its line end. Null is an empty cell. A text that a spreadsheet would run as a formula gets
+ * an apostrophe before it.
  */
-export function toCsvLine(fields: readonly (string | number | readonly string[])[]): string {
-  return `${fields.map(toField).join(",")}\r\n`;
+export function toCsvRow(cells: readonly Cell[]): string {
+  return `${cells.map(toCell).join(",")}\r\n`;
 }
 
-function toField(value: string | number | readonly string[]): string {
-  if (typeof value === "number") return String(value);
-  const text = typeof value === "string" ? value : value.join(" ");
-  const safe = FORMULA.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+function toCell(cell: Cell): string {
+  if (cell === null) return "";
+  if (typeof cell !== "string") return String(cell);
+  const text = LOOKS_LIKE_FORMULA.test(cell) ? `'${cell}` : cell;
+  return NEEDS_QUOTES.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

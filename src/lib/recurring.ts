@@ -10,27 +10,39 @@ interface Recurring {
   onFailure(error: unknown): void;
 }
 
-/**
- * Runs the work repeatedly, never twice at once. Its timer does not keep the process alive. The returned function stops
- * it and resolves when the current run has ended.
- */
-export function startRecurring({ work, pause, delay = 0, onFailure }: Recurring): () => Promise<void> {
+/** Stops a recurring job, and resolves when the current run has ended. */
+interface StopRecurring {
+  (): Promise<void>;
+  /** Brings the next run forward, unless it begins sooner than after so many milliseconds, or one is under way. */
+  runWithin(milliseconds: number): void;
+}
+
+/** Runs the work repeatedly, never twice at once. Its timer does not keep the process alive. */
+export function startRecurring({ work, pause, delay = 0, onFailure }: Recurring): StopRecurring {
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
+  let due = 0;
   let running = Promise.resolve();
   const runIn = (milliseconds: number) => {
+    clearTimeout(timer);
+    due = performance.now() + milliseconds;
     timer = setTimeout(() => (running = run()), milliseconds).unref();
   };
   const run = async () => {
+    timer = undefined;
     await work(() => stopped).catch((error) => {
       if (!stopped) onFailure(error);
     });
     if (!stopped) runIn(pause());
   };
   runIn(delay);
-  return async () => {
+  const stop = async () => {
     stopped = true;
     clearTimeout(timer);
     await running;
   };
+  const runWithin = (milliseconds: number) => {
+    if (timer && !stopped && performance.now() + milliseconds < due) runIn(milliseconds);
+  };
+  return Object.assign(stop, { runWithin });
 }

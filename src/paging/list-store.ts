@@ -16,6 +16,8 @@ export interface ListSource<Selection extends object, Row> {
   /** The paging key. It ends every index that a selection uses. */
   key(selection: Selection): Column[];
   conditions: { [Name in keyof Selection]-?: (source: Source, selection: Selection) => SQL };
+  /** Distinguishes selections with the same conditions whose SQL differs. */
+  variant?(selection: Selection): string;
   /** The texts that a condition compares with, under the names that it requests from its source. */
   bind<Name extends keyof Selection>(name: Name, value: NonNullable<Selection[Name]>): Record<string, string>;
   /** Negative if `a` is older than `b`, positive if it is newer. */
@@ -63,7 +65,8 @@ export function createListStore<Selection extends object, Row>(
 ): ListStore<Selection, Row> {
   const names = Object.keys(source.conditions) as (keyof Selection & string)[];
   const conditionsOf = (selection: Selection) => names.filter((name) => selection[name] !== undefined);
-  const shapeOf = (selection: Selection) => conditionsOf(selection).join(" ");
+  const shapeOf = (selection: Selection) =>
+    [...conditionsOf(selection), source.variant?.(selection) ?? ""].join(" ");
   const columns = listOf(Object.values(source.columns), (column) =>
     is(column, SQL.Aliased) ? sql`${column.sql} as ${sql.identifier(column.fieldAlias)}` : sql`${column}`,
   );

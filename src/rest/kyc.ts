@@ -1,6 +1,4 @@
-import type { IncomingHttpHeaders } from "node:http";
 import type { FastifyInstance } from "fastify";
-import type { OperationContext } from "../context.ts";
 import { createKyc } from "../kyc/create-kyc.ts";
 import { deleteKyc } from "../kyc/delete-kyc.ts";
 import { type FieldOfRest, type RestName, restNames } from "../kyc/fields.ts";
@@ -15,37 +13,18 @@ import { toEtag } from "./etag.ts";
 import { FIXED, findChangedFixed, readFixed } from "./fixed-fields.ts";
 import { renderKyc, renderListed, renderWritten } from "./kyc-body.ts";
 import { LIST_PARAMS, readList } from "./list-params.ts";
-import { allowOnly, parseBody, parseForm, type WireParams } from "./params.ts";
+import { allowOnly, parseBody, type WireParams } from "./params.ts";
 import { readReason } from "./reason-header.ts";
+import { ignoreTypeOfNothing, type RestAnswer, type RestRequest, readQuery } from "./requests.ts";
 import { DOCUMENT_TYPE_WORDS, STATUS_WORDS, toWord } from "./words.ts";
 
-/** The parts of a request that this surface reads. */
-interface RestRequest {
-  operationContext: OperationContext;
-  url: string;
-  headers: IncomingHttpHeaders;
-  /** A Buffer if there is a body. */
-  body?: unknown;
-}
 interface RecordRequest extends RestRequest {
   params: { id: string };
 }
 
-/** An answer. Its body is sent as JSON. */
-interface RestAnswer {
-  status: number;
-  headers: Record<string, string>;
-  body?: unknown;
-}
-
 /** Adds the routes of records below the prefix that the app is registered under. */
 export function registerKycRoutes(app: FastifyInstance): void {
-  app.addHook("onRequest", ({ headers }, _reply, done) => {
-    // Fastify refuses a malformed content type even if there is no body.
-    const hasBody = headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
-    if (!hasBody && headers["content-type"] !== undefined) delete headers["content-type"];
-    done();
-  });
+  ignoreTypeOfNothing(app);
   for (const { methods, path, handler } of KYC_ROUTES) {
     app.route<{ Params: { id: string } }>({
       method: [...methods],
@@ -67,7 +46,6 @@ export const KYC_ROUTES = [
   { operation: "updateKyc", methods: ["PUT", "PATCH", "POST"], path: "/:id", handler: update },
   { operation: "deleteKyc", methods: ["DELETE"], path: "/:id", handler: remove },
 ] as const;
-export type RestOperation = (typeof KYC_ROUTES)[number]["operation"];
 
 async function list(request: RestRequest): Promise<RestAnswer> {
   const conditions = readConditions(request);
@@ -154,11 +132,6 @@ async function remove(request: RecordRequest): Promise<RestAnswer> {
 const CHANGEABLE = restNames("always");
 export const CREATE_PARAMS = [...restNames("once"), ...CHANGEABLE];
 export const UPDATE_PARAMS = [...CHANGEABLE, ...FIXED];
-
-function readQuery(request: RestRequest, known: readonly string[]): WireParams {
-  const start = request.url.indexOf("?");
-  return allowOnly(parseForm(start < 0 ? "" : request.url.slice(start + 1)), known, "query");
-}
 
 function readBody(request: RestRequest, known: readonly string[]): WireParams {
   return allowOnly(parseBody(request.headers["content-type"], request.body), known, "body");

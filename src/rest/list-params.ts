@@ -35,8 +35,8 @@ export function readList({ values, faults }: WireParams): { input: ListKycsInput
   return { input: { [direction]: size ?? DEFAULT_PAGE_SIZE, after, before, filter }, faults: found };
 }
 
-/** Undefined if it is not an integer. In JSON it can be a number. */
-function readLimit(value: unknown): number | undefined {
+/** The size of a page; undefined if it is not an integer from 1 to 100. In JSON it can be a number. */
+export function readLimit(value: unknown): number | undefined {
   if (value === undefined) return DEFAULT_PAGE_SIZE;
   const size = typeof value === "string" && /^\d{1,9}$/.test(value) ? Number(value) : value;
   const isLimit = Number.isInteger(size) && (size as number) >= 1 && (size as number) <= MAX_PAGE_SIZE;

@@ -1,4 +1,6 @@
 import {
+  AUDIT_ACTIONS,
+  type AuditAction,
   DOCUMENT_TYPES,
   type DocumentType,
   VERIFICATION_STATUSES,
@@ -27,6 +29,8 @@ export const OTHER_SPELLINGS: readonly string[] = Object.values(OTHER_DOCUMENT_T
 
 export const STATUS_WORDS = describeWords<VerificationStatus>(VERIFICATION_STATUSES, {});
 export const DOCUMENT_TYPE_WORDS = describeWords<DocumentType>(DOCUMENT_TYPES, OTHER_DOCUMENT_TYPES);
+
+export const ACTION_WORDS = describeWords<AuditAction>(AUDIT_ACTIONS, {});
 
 function describeWords<Word extends string>(
   words: readonly Word[],

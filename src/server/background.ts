@@ -52,7 +52,11 @@ export function startBackground(background: Background): () => Promise<void> {
       onFailure: (err) => log.warn({ err }, "the milestones of the database could not be read"),
     }),
     startSweep({ db, log }),
-    startSealer({ db, log }),
+    startSealer({
+      ...{ db, log },
+      onSealed: (_logs, events) => metrics.countSealedEvents(events),
+      onAllSealed: metrics.setAllSealed,
+    }),
     publishCheckpoints(background),
   ];
   return async () => {

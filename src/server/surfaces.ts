@@ -6,8 +6,10 @@ import { registerGraphql, sendGraphqlFailure } from "../graphql/route.ts";
 import { serveOwnAssets } from "../pages/assets.ts";
 import { registerDocs } from "../pages/docs.ts";
 import { registerLanding } from "../pages/landing.ts";
+import { registerAuditRoutes } from "../rest/audit.ts";
 import { registerKycRoutes } from "../rest/kyc.ts";
 import { registerOpenapi } from "../rest/openapi/openapi.ts";
+import { ignoreTypeOfNothing } from "../rest/requests.ts";
 import type { AppParts } from "./app-parts.ts";
 import { registerDevelopmentToken } from "./development-token.ts";
 import { createEntrance } from "./enter.ts";
@@ -39,19 +41,27 @@ export async function registerSurfaces(
     if (config.auditReads) graphql.addHook("onSend", holdUntilAudited);
     await registerGraphql(graphql, { ...config, sendGraphiql });
   });
-  await app.register(
-    async (rest) => {
-      rest.addHook("onRequest", enterBy("rest"));
-      rest.addHook("preHandler", reenter);
-      rest.addHook("onRequest", (request, _reply, done) => {
-        requireViewer(request.operationContext.viewer);
-        done();
-      });
-      if (config.auditReads) rest.addHook("onSend", holdUntilAudited);
-      registerKycRoutes(rest);
-    },
-    { prefix: "/v1/kyc" },
-  );
+  const enterRest = (rest: FastifyInstance) => {
+    rest.addHook("onRequest", enterBy("rest"));
+    rest.addHook("preHandler", reenter);
+    rest.addHook("onRequest", (request, _reply, done) => {
+      requireViewer(request.operationContext.viewer);
+      done();
+    });
+    if (config.auditReads) rest.addHook("onSend", holdUntilAudited);
+  };
+  const addKyc = async (rest: FastifyInstance) => {
+    enterRest(rest);
+    registerKycRoutes(rest);
+    registerAuditRoutes(rest);
+  };
+  const addTrail = async (rest: FastifyInstance) => {
+    enterRest(rest);
+    ignoreTypeOfNothing(rest);
+    registerAuditRoutes(rest);
+  };
+  await app.register(addKyc, { prefix: "/v1/kyc" });
+  await app.register(addTrail, { prefix: "/v1/audit_events" });
   if (config.docs) {
     registerOpenapi(app);
     await registerDocs(app, config, own);

@@ -96,7 +96,7 @@ test("what changes nothing leaves no event: the same values, a wrong version, a 
   expect(await eventsOf(id)).toMatchObject([{ action: "created" }]);
 });
 
-test("the time of a record's events never goes back, even where the clock does", async () => {
+test("the time of a record's events never goes back, even if the clock does", async () => {
   gateway.clock.now = 1_800_000_000_000;
   const id = await createRecord(gateway, token);
   gateway.clock.now = 1_700_000_000_000;
@@ -107,7 +107,7 @@ test("the time of a record's events never goes back, even where the clock does",
   expect(times).toEqual(Array(3).fill("2027-01-15 08:00:00+00"));
 });
 
-test("a header Kyc-Reason is UTF-8, or Latin-1 where it can't be that", async () => {
+test("a header Kyc-Reason is UTF-8, or Latin-1 if it can't be that", async () => {
   const reasons = ["Asked by phone", "Überprüft – 再確認", "Gepr\xFCft"];
   for (const reason of reasons) {
     const id = await createRecord(gateway, token);
@@ -149,7 +149,7 @@ describe("the reason of a token that may not see the number", () => {
   beforeAll(async () => {
     clerk = await gateway.token("acme", ["kyc:write", "kyc:delete"]);
   });
-  /** What the trail has of the reasons of a change and of the deletion. */
+  /** The reasons of a change and of the deletion in the trail. */
   async function reasonsOf(documentNumber: string, reason: string): Promise<unknown> {
     const id = await createRecord(gateway, token, { documentNumber });
     const headers = { "kyc-reason": Buffer.from(reason).toString("latin1") };
@@ -161,7 +161,7 @@ describe("the reason of a token that may not see the number", () => {
     return changed?.reason;
   }
 
-  // What the mask hides of this number is eight characters long, hyphen included.
+  // The hidden part of this number has eight characters, including the hyphen.
   test.each([
     ["for ab-123456789, and AB-123456789", "fo• ••-•••••6789, an• ••-•••••6789"],
     ["for ab-123056789, and XY-999996789", "fo• ••-•••••6789, an• ••-•••••6789"],
@@ -174,7 +174,7 @@ describe("the reason of a token that may not see the number", () => {
     expect(await reasonsOf("AB-123456789", reason)).toBe(expected);
   });
 
-  test("is masked before signs that are all that the mask shows, and where it shows nothing", async () => {
+  test("is masked before signs that are all that the mask shows, and if it shows nothing", async () => {
     expect(await reasonsOf("77+-+-", "for 77+-+-")).toBe("for •••-+-");
     expect(await reasonsOf("7", "for 7, on page 17")).toBe("for •, on page 17");
   });

@@ -19,7 +19,7 @@ let gateway: TestApp;
 let token: string;
 /** Every event of the account, newest first, with its cursor. */
 let events: (Event & { cursor: string })[];
-/** Three records; the last one is gone. */
+/** Three records, the last one deleted. */
 let ids: string[];
 
 const EVENT =

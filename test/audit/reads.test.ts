@@ -49,7 +49,7 @@ test("an answer with numbers leaves one event, whatever it was asked through and
   ]);
 });
 
-test("a mutation's answer with the number leaves a read beside the change", async () => {
+test("a mutation's answer with the number leaves a read in addition to the change", async () => {
   const create = `mutation { createKyc(input: { ${INPUT}, documentNumber: "1" }) { kyc { id documentNumber } } }`;
   const { data } = await gateway.graphql(token, create);
   const { id } = data.createKyc.kyc;
@@ -104,7 +104,7 @@ test("answers of one moment leave an event each, in few statements", async () =>
   expect(statements.length).toBeLessThan(20);
 });
 
-test("where the event can't be written, the answer is UNAVAILABLE and has no number", async () => {
+test("if the event can't be written, the answer is UNAVAILABLE and has no number", async () => {
   const [id] = ids as [string];
   await gateway.db.execute("alter table audit_events rename to audit_events_away");
   try {
@@ -126,7 +126,7 @@ test("where the event can't be written, the answer is UNAVAILABLE and has no num
       expect(answer.headers["retry-after"]).toBe("1");
       expect(answer.body).not.toContain(goodInput.documentNumber);
     }
-    // What shows no number needs no event.
+    // An answer without a number needs no event.
     expect((await gateway.graphql(token, "{ kycs { totalCount } }")).status).toBe(200);
   } finally {
     await gateway.db.execute("alter table audit_events_away rename to audit_events");
@@ -271,7 +271,7 @@ test("an error that confirms a number leaves an event, too", async () => {
   expect((await reads()).map((event) => event.kyc_ids)).toEqual([[id]]);
 });
 
-test("an answer shows a thousand numbers at most, and where it is refused leaves no event", async () => {
+test("an answer shows a thousand numbers at most; one that is refused leaves no event", async () => {
   gateway.keys.reached.delete("numbers_sealed");
   const many = await gateway.token("many");
   await gateway.db.execute(`

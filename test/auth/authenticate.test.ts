@@ -79,7 +79,7 @@ test("a token that is in use is refused within a second of being revoked, on eve
   }
 });
 
-test("a token works as soon as it is made, even where it was asked for before", async () => {
+test("a token works as soon as it is made, even if it was asked for before", async () => {
   const authenticate = createAuthenticator(database.db, keys, Date.now);
   const header = `Bearer ${await issue("early")}`;
   await database.db.execute("update tokens set hash = 'x' || hash where name = 'early'");
@@ -95,7 +95,7 @@ test("only a hash of a token is stored", async () => {
   expect(JSON.stringify(rows)).not.toContain(token.slice(6));
 });
 
-test("revoking is safe to repeat, and tells where there is no such token", async () => {
+test("revoking is safe to repeat, and reports if there is no such token", async () => {
   await issue("twice");
   const id = await idOf("twice");
   expect(await revokeToken(database.db, keys, id, 1000)).toBe(true);

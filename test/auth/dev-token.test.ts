@@ -54,7 +54,7 @@ test("a token of an earlier release is kept and sees numbers, once; other tokens
   expect(scopes.filter((some) => !some.includes("kyc:pii"))).toEqual([EARLIER, EARLIER]);
 });
 
-test("a token that was revoked stays so, and is told", async () => {
+test("a token that was revoked stays so, and is reported", async () => {
   const file = join(folder, "revoked");
   expect(await ensureDevToken(database.db, keys, file, Date.now())).not.toBeNull();
   const newest = (await listTokens(database.db, keys, "demo")).at(-1);

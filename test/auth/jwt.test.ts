@@ -16,7 +16,7 @@ let verify: VerifyJwt;
 
 /** A gateway that has asked for nothing yet; both of its clocks are `time`. */
 function createVerifier(claims: Partial<JwtConfig> = {}) {
-  // What ends after its test is none of the next one's.
+  // Requests that end after their test must not affect the next one.
   const heard = failures;
   return createJwtVerifier(
     {
@@ -297,7 +297,7 @@ describe("keys", () => {
     expect(provider.fetches).toBe(2);
   });
 
-  test("need not be named where the provider has one of the kind", async () => {
+  test("need not be named if the provider has one of the kind", async () => {
     await provider.addKey("another", "RS256");
     await provider.addKey("second");
     provider.dropKey("first");
@@ -333,7 +333,7 @@ describe("keys", () => {
     expect(performance.now() - from).toBeLessThan(1000);
   });
 
-  test("that are known go on serving while the provider is down, and it is told of", async () => {
+  test("that are known go on serving while the provider is down, and a log line says so", async () => {
     await verify(await provider.sign());
     provider.mood = "failing";
     time += 11 * MINUTE;

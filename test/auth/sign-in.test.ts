@@ -85,7 +85,7 @@ test("the log knows a JWT's subject by its hash alone", async () => {
   expect(gateway.logged()).not.toContain(jwt.split(".")[1]);
 });
 
-test("where no provider is configured, its tokens are refused", async () => {
+test("if no provider is configured, its tokens are refused", async () => {
   const plain = await createTestApp();
   try {
     expect((await plain.rest(await provider.sign(), "GET", "/v1/kyc")).statusCode).toBe(401);

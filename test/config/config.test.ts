@@ -154,7 +154,7 @@ test("every variable is read", () => {
   });
 });
 
-test("every fault is told at once, in a line that starts with the variable and repeats no value", () => {
+test("every fault is reported at once, in a line that starts with the variable and repeats no value", () => {
   const env = {
     PORT: "65536",
     DATABASE_URL: "mysql://root:hunter2@h/n",
@@ -200,7 +200,7 @@ test("what clients may make the gateway hold must have room for one body, and fo
   ]);
 });
 
-test("where only trusted documents are run there must be some, and there is no GraphiQL", () => {
+test("if only trusted documents are run there must be some, and there is no GraphiQL", () => {
   expect(faultsOf({ PERSISTED_OPERATIONS_MODE: "only" })).toHaveLength(1);
   const only = { PERSISTED_OPERATIONS_MODE: "only", PERSISTED_OPERATIONS: "m.json", GRAPHIQL: "true" };
   expect(parseConfig(only).graphiql).toBe(false);

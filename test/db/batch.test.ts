@@ -10,7 +10,7 @@ interface Key {
   number: number;
 }
 
-/** A database that nothing is asked of: reads are told apart by it, and only by it. */
+/** A database that gets no statement: reads are distinguished only by their database. */
 const database = (queue = new StatementQueue()) => ({ queue }) as Database;
 
 /** A reader that answers when it is let, and what it was asked. */
@@ -57,7 +57,7 @@ test("databases share nothing", async () => {
   expect(asked).toHaveLength(2);
 });
 
-test("at most two reads of a lane are under way, of at most a hundred keys, and what waits goes with the next", async () => {
+test("at most two reads of a lane are in progress, of at most a hundred keys, and what waits goes with the next", async () => {
   let underWay = 0;
   let most = 0;
   const { asked, read } = recorder(async (keys) => {
@@ -113,7 +113,7 @@ test("many who asked the same are answered in their order, over several turns of
   expect(Math.max(...inTurn.values())).toBe(10);
 });
 
-test("what is asked meanwhile waits for a read under way, together, unless that is slow", async () => {
+test("what is asked meanwhile waits for a read in progress, together, unless that is slow", async () => {
   let release = () => {};
   const slow = new Promise<void>((resolve) => {
     release = resolve;

@@ -24,7 +24,7 @@ export const startup = () => {
   return Buffer.concat([int32(body.length + 4), body]);
 };
 
-/** A client that sends what it is told, byte for byte, and keeps what comes back. */
+/** A client that sends the given bytes unchanged, and keeps the answers. */
 export class RawClient {
   readonly socket: Socket;
   readonly closed: Promise<unknown>;

@@ -176,7 +176,7 @@ describe("a document is refused, with the number and the limit,", () => {
   });
 });
 
-describe("what is refused tells the limit that it is over, and the cost where it is known,", () => {
+describe("what is refused tells the limit that it is over, and the cost if it is known,", () => {
   const deep = `{ __type(name: "Kyc") ${"{ ofType ".repeat(20)} { name } ${"}".repeat(20)} }`;
   const costs = (requested: number) => ({ requested, limit: 10_000 });
   const directives = "__typename @include(if: true)".repeat(6);

@@ -33,7 +33,7 @@ test("variables of the wrong type are BAD_USER_INPUT with every field at fault",
   });
 });
 
-test("variables that are absent, misnamed or no object are told", async () => {
+test("variables that are absent, misnamed or no object are reported", async () => {
   const paths = async (variables: Record<string, unknown>) =>
     (await gateway.graphql(token, CREATE, variables)).errors?.[0]?.extensions.fields;
   expect(await paths({})).toEqual([{ path: "input", message: "is required" }]);
@@ -227,7 +227,7 @@ test("a document of endless nesting or length is refused, and does no harm", asy
   expect(errors).toBeUndefined();
 });
 
-test("JSON that is broken is told without its text", async () => {
+test("JSON that is broken is reported without its text", async () => {
   for (const payload of [`{"query": "${CANARY}`, `{"query": ${CANARY}}`, `[${CANARY}`, "", "null", "5"]) {
     const answer = await gateway.app.inject({
       method: "POST",

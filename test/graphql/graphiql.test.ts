@@ -13,7 +13,7 @@ import { serveOwnAssets } from "../../src/pages/assets.ts";
 const chrome =
   "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7";
 
-/** The files that the page may ask for, and where the package has them. */
+/** The files that the page may request, with their paths in the package. */
 const sources: Record<string, string> = {
   "graphiql.js": "yoga-graphiql.es.js",
   "graphiql.css": "graphiql.css",
@@ -28,7 +28,7 @@ let html: string;
 let pageHeaders: IncomingHttpHeaders;
 
 beforeAll(async () => {
-  // Costs next to nothing where the files are there already.
+  // Takes almost no time if the files exist already.
   await promisify(execFile)(process.execPath, ["build.mjs"]);
   const sendGraphiql = await registerGraphiql(app, await serveOwnAssets(app));
   app.get("/graphql", (request, reply) =>
@@ -43,7 +43,7 @@ beforeAll(async () => {
 
 afterAll(() => app.close());
 
-/** Sends the path as it stands: a URL would tidy the very paths that an attacker sends. */
+/** Sends the path unchanged: a URL object would normalize an attacker's paths. */
 async function request(path: string, headers: OutgoingHttpHeaders = {}) {
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     get({ host: "127.0.0.1", port, path, headers }, resolve).on("error", reject);

@@ -69,7 +69,7 @@ describe.each(Object.keys(WAYS) as Way[])("a mutation with a key, first with the
     }
   });
 
-  test("is told of a key that was used otherwise in the field's place", async () => {
+  test("gets the error of a key that was used otherwise at the field's path", async () => {
     const key = randomUUID();
     await post(way, key, { query: CREATE, variables: { input: goodInput } });
     const other = { query: CREATE, variables: { input: { ...goodInput, customerId: "other" } } };
@@ -160,7 +160,7 @@ test("faults of variables and a key's misuse are told together", async () => {
   expect(errors?.[0]?.extensions.fields?.map(({ path }) => path)).toEqual(["input.id", "Idempotency-Key"]);
 });
 
-test("a bad key is told with the faults of the input, by its own name", async () => {
+test("a bad key is reported with the faults of the input, by its own name", async () => {
   const { errors } = await gateway.graphql(
     token,
     CREATE,

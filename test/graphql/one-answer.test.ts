@@ -345,7 +345,7 @@ const values = fc.record(
   { requiredKeys: [] },
 );
 
-/** What graphql-js answers to it, with nothing of ours but the schema. */
+/** graphql-js's own answer, with only our schema. */
 async function reference(query: string, variableValues: Record<string, unknown>) {
   const viewer = { accountId: "acme", tokenId: "t", tokenName: "t", scopes: SCOPES };
   const contextValue: OperationContext = {

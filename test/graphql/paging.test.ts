@@ -48,7 +48,7 @@ beforeAll(async () => {
       cursor,
       customer: node.customerId,
       createdAt: Date.parse(node.createdAt as string),
-      // Both ends and some of the middle are gone by the time that pages are read.
+      // Both ends and some in the middle are deleted before pages are read.
       deleted: index % 5 === 0 || index === 27,
     }),
   );
@@ -207,7 +207,7 @@ test("a list that is asked only for its count reads no page, and one that is not
   expect(paging).toEqual([expect.not.stringContaining("count(*)")]);
 });
 
-test("a range of years that PostgreSQL can't write is a range all the same", async () => {
+test("a range of years that PostgreSQL can't write is a range nevertheless", async () => {
   const { data, errors } = await gateway.graphql(
     token,
     `{ kycs(filter: { createdAt: { from: "0000-01-01T00:00:00Z", to: "9999-12-31T23:59:59.999Z" } }) { totalCount } }`,

@@ -34,7 +34,7 @@ const asks = fc.array(
 const send = (token: string, wanted: Write, key: string, { replica, surface }: Ask) =>
   writePatiently(replicas[replica] as TestApp, SURFACES[surface] as "rest", token, wanted, key);
 
-/** What the trail says of an account's writes, in its order. */
+/** The trail's events of an account's writes, in order. */
 async function readTrail(account: string): Promise<string[]> {
   const rows = await (replicas[0] as TestApp).db.execute<{ action: string; id: string }>(
     "select action, kyc_ids[1] as id from audit_events where account_id = $1 order by sequence",
@@ -58,7 +58,7 @@ function expectOncePerKey(sent: { ask: Ask; answer: WriteAnswer }[]): void {
   }
 }
 
-test("whoever sends creates with equal keys, through whichever replica and surface, makes one record a key", async () => {
+test("creates with equal keys, through any replica and surface, make one record for each key", async () => {
   await fc.assert(
     fc.asyncProperty(asks, async (wanted) => {
       const gateway = replicas[0] as TestApp;
@@ -81,7 +81,7 @@ test("whoever sends creates with equal keys, through whichever replica and surfa
   );
 });
 
-test("whoever sends changes of one record with equal keys makes one version a key, and none is lost", async () => {
+test("changes of one record with equal keys make one version for each key, and none is lost", async () => {
   await fc.assert(
     fc.asyncProperty(asks, async (wanted) => {
       const gateway = replicas[0] as TestApp;
@@ -138,7 +138,7 @@ test("of changes of one version with differing keys one is made, and each key an
   );
 });
 
-test("whoever deletes with equal keys while others change and repeat leaves nothing of the record in the ledger", async () => {
+test("deletes with equal keys, while others change and repeat, leave nothing of the record in the ledger", async () => {
   await fc.assert(
     fc.asyncProperty(asks, async (wanted) => {
       const gateway = replicas[0] as TestApp;
@@ -163,7 +163,7 @@ test("whoever deletes with equal keys while others change and repeat leaves noth
       for (const code of codes) expect(["OK", "NOT_FOUND", "IDEMPOTENCY_MISMATCH"]).toContain(code);
       const keysWith = (code: string) =>
         new Set(answers.filter(({ answer }) => answer.code === code).map(({ ask }) => ask.key));
-      // What came too late for the record has found nothing to keep.
+      // A request that came after the deletion has kept no result.
       const tooLate = [...keysWith("NOT_FOUND")].filter((key) => !keysWith("OK").has(key));
       expectOncePerKey(answers.filter(({ ask }) => tooLate.includes(ask.key)));
       expect(await write(gateway, "graphql", token, aCreate("P"), "made")).toMatchObject({

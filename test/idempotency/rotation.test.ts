@@ -17,7 +17,7 @@ const KEYS = 40;
 
 let gateway: TestApp;
 let token: string;
-/** What turns back what the gateway's keys have sealed anew. */
+/** Restores the rows that were resealed under the new keys. */
 let before: Keyring;
 beforeAll(async () => {
   const [newest, older] = [newKey("2026"), newKey("2025")];

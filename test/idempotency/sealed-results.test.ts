@@ -29,7 +29,7 @@ afterAll(async () => {
   for (const app of opened) await app.close();
 });
 
-test("the results of the ledger are among what `keys rotate` seals anew, and the start looks for", () => {
+test("the results of the ledger are among what `keys rotate` reseals, and the start looks for", () => {
   expect(SEALED_PLACES).toContain(sealedResults);
 });
 
@@ -74,7 +74,7 @@ test("after a rotation the ledger answers without the old key, and knows another
   });
 });
 
-test("a result that was changed is told, and the others are sealed anew all the same", async () => {
+test("a result that was changed is reported, and the others are resealed nevertheless", async () => {
   await gateway.db.execute(
     "update idempotency_keys set sealed_result = 'new.AAAA' where kyc_id = (select min(kyc_id) from idempotency_keys where sealed_result is not null)",
   );

@@ -52,7 +52,7 @@ test("the first sweep comes with the start, and the end waits for it", async () 
   await stop();
 });
 
-test("a sweep that fails is told, and nothing else fails with it", async () => {
+test("a sweep that fails is reported, and nothing else fails with it", async () => {
   const told: string[] = [];
   const log = { ...silent, warn: (_fields: unknown, message: string) => void told.push(message) };
   await gateway.db.execute("alter table idempotency_keys rename to hidden");

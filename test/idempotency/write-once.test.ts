@@ -160,7 +160,7 @@ describe.each(ways)("a write over %s that is sent again over %s with its key", (
     expect(await ask(again, { operation: "delete", id }, "late")).toEqual({ ...late, replayed: true });
   });
 
-  test("is refused where it asks for something else", async () => {
+  test("is refused if it asks for something else", async () => {
     const { id } = await ask(first, aCreate("P-1"), "key");
     const others: Write[] = [
       aCreate("P-2"),
@@ -193,7 +193,7 @@ describe.each(ways)("a write over %s that is sent again over %s with its key", (
     expect(await countRecords()).toBe(0);
   });
 
-  test("is new again a day after its first use, also where nothing was swept", async () => {
+  test("is new again a day after its first use, also if nothing was swept", async () => {
     const made = await ask(first, aCreate("P-1"), "key");
     await ageKeys("23 hours 59 minutes");
     expect(await ask(again, aCreate("P-1"), "key")).toEqual({ ...made, replayed: true });
@@ -498,21 +498,26 @@ describe("on REST", () => {
     expect((await first).statusCode).toBe(200);
   });
 
-  test.each(["", "k".repeat(256), "a\tb"])("a bad key is told with every other fault: %j", async (key) => {
-    const answer = await gateway.rest(token, "POST", "/v1/kyc", {
-      form: { customer_id: "" },
-      headers: { "idempotency-key": key },
-    });
-    expect(answer.statusCode).toBe(400);
-    const { error } = answer.json();
-    expect(error).toMatchObject({
-      type: "invalid_request_error",
-      code: "parameter_invalid",
-      param: "Idempotency-Key",
-    });
-    expect(error.message).toContain("Idempotency-Key must have 1 to 255 printable characters; customer_id ");
-    expect(error.message).toContain("document_number");
-  });
+  test.each(["", "k".repeat(256), "a\tb"])(
+    "a bad key is reported with every other fault: %j",
+    async (key) => {
+      const answer = await gateway.rest(token, "POST", "/v1/kyc", {
+        form: { customer_id: "" },
+        headers: { "idempotency-key": key },
+      });
+      expect(answer.statusCode).toBe(400);
+      const { error } = answer.json();
+      expect(error).toMatchObject({
+        type: "invalid_request_error",
+        code: "parameter_invalid",
+        param: "Idempotency-Key",
+      });
+      expect(error.message).toContain(
+        "Idempotency-Key must have 1 to 255 printable characters; customer_id ",
+      );
+      expect(error.message).toContain("document_number");
+    },
+  );
 
   test("what only reads ignores the key, however bad it is", async () => {
     expect(

@@ -8,7 +8,7 @@ import type { Scope } from "../../src/auth/scopes.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { createRecord } from "../support/records.ts";
 
-/** What is guessed. */
+/** The guessed number. */
 const GUESS = "ABC1234567";
 /** The number of a record for which the guess is right, and of one with the same mask for which it is wrong. */
 const NUMBERS = [GUESS, "XYZ9994567"];
@@ -175,7 +175,7 @@ test.each([
   },
 );
 
-test("whoever may see numbers sees the difference", async () => {
+test("a token that may see numbers sees the difference", async () => {
   const steps = [graphql(UPDATE, { documentNumber: GUESS })];
   const shown = [];
   for (const number of NUMBERS) shown.push(await show(steps, number, full, false));

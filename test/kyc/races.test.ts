@@ -29,7 +29,7 @@ let replicas: [TestApp, TestApp];
 beforeAll(async () => {
   const first = await createTestApp();
   replicas = [first, await createTestApp({}, first)];
-  // A record's times must not go back where a replica whose clock is behind changes it.
+  // A record's times must not go back if a replica whose clock is behind changes it.
   replicas[1].clock.now = Date.now() - 60_000;
 });
 afterAll(async () => {
@@ -48,7 +48,7 @@ const anAsk = fc.record({
   status: fc.constantFrom("PENDING", "IN_REVIEW", "VERIFIED", "FAILED", "EXPIRED"),
   /** Which version it expects: the latest that was answered, or the one before. */
   expects: fc.constantFrom("any", "any", "latest", "latest", "earlier"),
-  /** It says what is asked for, but for the variant: those with one key are repetitions. */
+  /** Identifies the request except for its variant: requests with one key are repetitions. */
   key: fc.option(fc.nat({ max: 6 })),
   variant: fc.constantFrom(0, 0, 0, 0, 1),
 });
@@ -58,7 +58,7 @@ const aPlan = fc.record({
   asks: fc.array(anAsk, { minLength: 20, maxLength: 60 }),
   /** Answers before the token is revoked. */
   revokeAfter: fc.nat({ max: 50 }),
-  /** What is asked with it when it has been for a second. */
+  /** The request that is sent with it the second time. */
   late: fc.array(anAsk, { minLength: 4, maxLength: 6 }),
 });
 type Plan = typeof aPlan extends fc.Arbitrary<infer T> ? T : never;
@@ -75,7 +75,7 @@ interface Done {
   ended: number;
 }
 
-/** What happened in one account. */
+/** The requests and answers of one account. */
 interface Story {
   account: string;
   log: Done[];
@@ -168,7 +168,7 @@ function toWrite(ask: Ask, known: Known, n: number): Write {
 }
 
 const succeeded = ({ answer }: Done) => answer.code === "OK" && !answer.replayed;
-/** What a key answers again. */
+/** The answer to a repeated key. */
 const isKept = ({ answer }: Done) => ["OK", "VERSION_CONFLICT", "NOT_FOUND"].includes(answer.code);
 const resultOf = ({ answer }: Done) => answer.result as Kyc;
 const inputOf = ({ wanted }: Done) => (wanted as { input: Partial<Kyc> }).input;

@@ -7,7 +7,7 @@ import { toAuditReason } from "../../src/kyc/reason.ts";
 const viewer = (...scopes: Scope[]) => ({ accountId: "acme", tokenId: "tok_1", tokenName: "test", scopes });
 const officer = viewer("kyc:write", "kyc:pii");
 const clerk = viewer("kyc:write");
-/** The reason as the trail has it; null where it is refused. */
+/** The reason in the trail; null if it is refused. */
 function reasonOf(who: typeof clerk, reason: string, number: string, given?: string): string | null {
   try {
     return toAuditReason(who, reason, given, () => number) as string;

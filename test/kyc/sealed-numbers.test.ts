@@ -159,7 +159,7 @@ test("resealing back and forth loses no update, no deletion and no number", asyn
   expect((await search(token, "N-15")).sort()).toEqual([...left].sort());
 });
 
-test("a number that can't be opened is told by its record, and keeps no other from being resealed", async () => {
+test("a number that can't be opened is reported with its record, and the others are resealed", async () => {
   const token = tokens[0] as string;
   const [good, broken] = [await createRecord(gateway, token), await createRecord(gateway, token)];
   await gateway.db.execute(`update kycs set sealed_number =

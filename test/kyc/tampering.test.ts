@@ -16,7 +16,7 @@ const change = (id: string, form: Record<string, string>) =>
 const rowOf = async (id: string) =>
   (await gateway.db.execute<Record<string, unknown>>("select * from kycs where id = $1", [id]))[0] ?? {};
 
-/** What each way to read the number shows of a record that somebody altered in the database. */
+/** The answers of all ways to read the number, for a record that was altered in the database. */
 async function readings(id: string): Promise<string> {
   const answers = [
     await gateway.rest(token, "GET", `/v1/kyc/${id}`),

@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => gateway.close());
 
-/** What each damage leaves of the sealed number in the record with the id $1. */
+/** Kinds of damage to the sealed number of the record with the id $1, as SQL. */
 const DAMAGES = {
   "its key is lost": `'lost' || substring(sealed_number from position('.' in sealed_number))`,
   "it is cut": "left(sealed_number, length(sealed_number) - 3)",
@@ -24,7 +24,7 @@ async function readMetric(): Promise<number> {
   return Number(/^document_numbers_unreadable_total (\d+)$/m.exec(body)?.[1]);
 }
 
-/** A page of three records of its own account, the middle one damaged. */
+/** A page of three records in a new account, the middle one damaged. */
 async function prepare(damage: string) {
   const account = `account-${Math.random().toString(36).slice(2)}`;
   const full = await gateway.token(account);

@@ -49,7 +49,7 @@ test("values that are the same already change neither version nor time", async (
   expect(again.version).toBe(1);
 });
 
-test("the time of the change never goes back, even where the clock does", async () => {
+test("the time of the change never goes back, even if the clock does", async () => {
   gateway.clock.now = 1_800_000_000_000;
   const id = await createRecord(gateway, token);
   gateway.clock.now = 1_700_000_000_000;

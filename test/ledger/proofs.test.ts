@@ -90,7 +90,7 @@ test("checkpoints and proofs need audit:read, and are of the token's account", a
 describe("in a log of 600 events", () => {
   beforeAll(async () => {
     const ids = Array.from({ length: 599 }, (_, n) => `r${n + 1}`);
-    await writeEvents(gateway.db, "acme", ids, "a reason");
+    await writeEvents(gateway.db, "acme", ids, { reason: "a reason" });
     await sealAll(gateway.db);
   });
 

@@ -70,7 +70,7 @@ const rfc = {
   },
 };
 
-/** Sizes near powers of two, where trees change their form, and others. */
+/** Sizes near powers of two, at which trees change their form, and others. */
 const size = oneof(
   nat({ max: 130 }),
   tuple(nat({ max: 7 }), constant(1)).map(([k]) => 2 ** k),

@@ -52,7 +52,7 @@ beforeAll(async () => {
   database = await createTestDatabase();
   kept = [];
   for (let size = 0; size < SIZE; size += 100) {
-    await writeEvents(database.db, "acme", names(size, 100), size === 300 ? "a reason" : null);
+    await writeEvents(database.db, "acme", names(size, 100), { reason: size === 300 ? "a reason" : null });
     await sealAll(database.db);
     kept.push(await headOf());
   }

@@ -60,7 +60,7 @@ test("what a job only resolves counts as well", async () => {
   expect(delay.max / 1e6).toBeLessThan(150);
 });
 
-test("whoever waits for a turn has it at once while there is time, and in order otherwise", async () => {
+test("a job that waits for a turn gets it at once while there is time, and in order otherwise", async () => {
   await new Promise((resolve) => setImmediate(resolve));
   expect(untilTurn()).toBeUndefined();
   work(25);

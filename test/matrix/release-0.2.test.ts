@@ -87,7 +87,7 @@ async function expectReplays(client: Client, name: string, firsts: Answers): Pro
   }
 }
 
-/** What the account shows of its records and events, oldest first: later writes only add to it. */
+/** The records and events that the account can read, oldest first: later writes only append. */
 async function readAll(client: Client) {
   const { json: list } = await client.send("GET", "/v1/kyc?limit=100");
   const events = `{ auditEvents(first: 100) { nodes { action kycIds statusAfter at } } }`;

@@ -2,7 +2,7 @@ import createClient from "openapi-fetch";
 // Written by the test, from the document that a gateway serves.
 import type { components, paths } from "./generated/openapi.d.ts";
 
-/** What a program that was written against the generated types meets, from a record's creation to its end. */
+/** Uses the generated types as a program would, from a record's creation to its deletion. */
 export async function useEveryCall(baseUrl: string, token: string) {
   const client = createClient<paths>({ baseUrl, headers: { Authorization: `Bearer ${token}` } });
   const body = {
@@ -52,7 +52,7 @@ export async function useEveryCall(baseUrl: string, token: string) {
   };
 }
 
-/** Mistakes that the types know: each would be an error without its comment, and is one where it is none. */
+/** Mistakes that the types detect. Each comment is an error itself if the line below it compiles. */
 export async function neverRun(client: ReturnType<typeof createClient<paths>>) {
   // @ts-expect-error a filter of another type
   await client.POST("/v1/kyc/search", { body: { document_number: 1 } });

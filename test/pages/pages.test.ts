@@ -7,7 +7,7 @@ const browser = { accept: "text/html,application/xhtml+xml,*/*;q=0.8" };
 
 let gateway: TestApp;
 beforeAll(async () => {
-  // Costs next to nothing where the files are there already.
+  // Takes almost no time if the files exist already.
   await promisify(execFile)(process.execPath, ["build.mjs"]);
   gateway = await createTestApp();
 });

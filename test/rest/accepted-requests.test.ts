@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createOpenapi } from "../../src/rest/openapi/openapi.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 
-// What a validating proxy refuses never reaches the gateway: the document has to allow all that the gateway takes.
+// A validating proxy refuses requests that the document does not allow, so the document must allow all that the gateway accepts.
 
 let gateway: TestApp;
 let token: string;

@@ -33,7 +33,7 @@ interface Call {
   path: string;
   json?: object;
   status: number;
-  /** What the address represents: a record with a tag, something without one, or nothing yet. */
+  /** The resource at the address: a record with a tag, something without a tag, or nothing yet. */
   target: "record" | "page" | "nothing";
 }
 

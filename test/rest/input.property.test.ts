@@ -15,7 +15,7 @@ const FORM = {
 
 let gateway: TestApp;
 let token: string;
-/** What requests are sent to, by their method: the list, or a record. The one to delete may be gone. */
+/** The address for each method: the list, or a record. The record to delete may be deleted already. */
 const urls = { POST: "/v1/kyc", PUT: "", DELETE: "" };
 beforeAll(async () => {
   gateway = await createTestApp();
@@ -111,7 +111,7 @@ const json = fc.oneof(
   fc.tuple(fc.json(), fc.nat(20)).map(([document, cut]) => document.slice(0, -cut)),
 );
 
-/** What the encoders refuse to encode, half a surrogate pair, is written as the bytes it would have. */
+/** Encoders refuse half a surrogate pair; this writes the bytes that it would have. */
 function escapeUnits(content: string): string {
   return [...content]
     .map((character) =>

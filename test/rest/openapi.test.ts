@@ -18,7 +18,7 @@ afterAll(() => gateway.close());
 // biome-ignore lint/suspicious/noExplicitAny: the document's shape is its own standard's
 type Document = any;
 
-/** What the strictest rules say of a document, with nothing fetched. */
+/** The findings of the strictest rules about a document, without network access. */
 async function lint(document: Document): Promise<string[]> {
   const config = await createConfig({
     extends: ["recommended-strict"],
@@ -28,7 +28,8 @@ async function lint(document: Document): Promise<string[]> {
       "operation-description": "error",
       "operation-singular-tag": "error",
       "parameter-description": "error",
-      "paths-kebab-case": "error",
+      // Paths have underscores, as fields do.
+      "paths-kebab-case": "off",
       "response-contains-header": { severity: "error", names: { "2XX": ["Request-Id"] } },
       "tag-description": "error",
     },
@@ -46,7 +47,7 @@ test("the document is served without a token, and is nothing that a browser gues
   expect(answer.json()).toEqual(JSON.parse(JSON.stringify(createOpenapi())));
 });
 
-/** What `spectral:oas` says of a document. */
+/** The findings of `spectral:oas` about a document. */
 async function lintAsSpectral(document: Document): Promise<string[]> {
   const linter = new spectral.Spectral();
   linter.setRuleset(rulesets.oas as spectral.RulesetDefinition);
@@ -100,7 +101,7 @@ test("the document names the release that serves it", () => {
   expect(createOpenapi().info.version).toBe(JSON.parse(readFileSync("package.json", "utf8")).version);
 });
 
-test("a method is answered exactly where the document has it", async () => {
+test("a method is answered if the document has it, and only then", async () => {
   for (const [path, item] of Object.entries(createOpenapi().paths)) {
     for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"] as const) {
       const { statusCode } = await gateway.rest(token, method as "GET", path.replace("{id}", "x"));
@@ -151,7 +152,7 @@ describe("an answer that differs from the document fails the test that it is for
     );
   });
 
-  test("by a body where there is none", () => {
+  test("by a body although it has none", () => {
     const tagged = { ...good, status: 304, headers: { ...headers, etag: '"1"' } };
     expectDescribed("GET", "/v1/kyc/x", { ...tagged, body: "" });
     expect(() => expectDescribed("GET", "/v1/kyc/x", tagged)).toThrow("it has a body");

@@ -90,7 +90,7 @@ describe("a search is refused", () => {
     expect(answer.json().error).toMatchObject({ code: `parameter_${kind}`, param });
   });
 
-  test("for parameters in its address, where a proxy would log them", async () => {
+  test("for parameters in its address, which proxies log", async () => {
     const answer = await gateway.rest(token, "POST", `${PATH}?document_number=SEARCH000`);
     expect(answer.json().error).toMatchObject({ code: "parameter_unknown", param: "document_number" });
     expect(answer.json().error.message).not.toContain("SEARCH000");

@@ -68,7 +68,7 @@ test("a list of an account without records is empty", async () => {
   expect(answer.json()).toEqual({ has_more: false, data: [] });
 });
 
-test("a list shows ten records where no limit is given", async () => {
+test("a list shows ten records if no limit is given", async () => {
   const token = await gateway.token(randomUUID());
   for (let i = 0; i < 11; i++) await gateway.rest(token, "POST", "/v1/kyc", { form: PRINTED_FORM });
   const { data, has_more } = (await gateway.rest(token, "GET", "/v1/kyc")).json();
@@ -159,7 +159,7 @@ test.each<[string, { form?: Record<string, string> }]>([
   expect(answer.json()).toEqual(PRINTED_RECORD);
 });
 
-test("deleting answers 200 and the id, as stock SDKs can parse it, and the record is gone", async () => {
+test("deleting answers 200 and the id, as stock SDKs can parse it, and the record no longer exists", async () => {
   const token = await tokenWithPrintedRecord();
   const answer = await gateway.rest(token, "DELETE", "/v1/kyc/xgQQXg3hrtjh7AvZ");
   expect(answer.statusCode).toBe(200);

@@ -38,7 +38,7 @@ async function newRecord(owner: string): Promise<string> {
 
 const call = (method: Method, url: string, sent?: Sent) => gateway.rest(token, method, url, sent);
 
-/** What an error says, once its shape is seen to be the one that every error has. */
+/** The contents of an error, after checking that it has the form of all errors. */
 function errorOf(
   answer: LightMyRequestResponse,
   status: number,
@@ -55,7 +55,7 @@ function errorOf(
   return body.error;
 }
 
-/** As `errorOf`, for input that is wrong; `kind` is that of the fault told first. */
+/** As `errorOf`, for invalid input; `kind` is that of the first fault. */
 function faultOf(answer: LightMyRequestResponse, kind: "missing" | "unknown" | "invalid"): [string, string] {
   const { type, code, message, param } = errorOf(answer, 400);
   expect([type, code]).toEqual(["invalid_request_error", `parameter_${kind}`]);
@@ -225,7 +225,7 @@ describe("parameters", () => {
 });
 
 describe("every fault is named at once", () => {
-  test("where required fields lack", async () => {
+  test("if required fields are missing", async () => {
     const answer = await call("POST", "/v1/kyc");
     expect(faultOf(answer, "missing")).toEqual([
       "customer_id",

@@ -6,7 +6,7 @@ import type { Scope } from "../../src/auth/scopes.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { administer } from "../support/postgres-server.ts";
 
-// Legacy clients are Stripe-shaped. The stock SDK stands for them: it is the strictest of those that are around.
+// Legacy clients follow the conventions of Stripe. The stock SDK represents them, because it is the strictest one.
 
 const PARAMS = {
   customer_id: "cus_1",

@@ -226,7 +226,7 @@ describe("keys from the file", () => {
     expect(starts.map(faultsIn).join("")).toMatch(/^the file .*is missing/);
   });
 
-  test("none is made where the database knows a key, though nothing is sealed yet", async () => {
+  test("none is made if the database knows a key, though nothing is sealed yet", async () => {
     await open([newKey("2025")]);
     expect(await faultsOf(open())).toMatch(/^the file .*: the key "2025" is missing/);
     await expect(stat(keyFileOf({ dataDir }))).rejects.toThrow("ENOENT");

@@ -11,7 +11,7 @@ import { createTestApp, type TestApp } from "../support/app.ts";
 let gateway: TestApp;
 let token: string;
 beforeAll(async () => {
-  // Costs next to nothing if the pages' files are there already.
+  // Takes almost no time if the pages' files exist already.
   await promisify(execFile)(process.execPath, ["build.mjs"]);
   gateway = await createTestApp({ CORS_ORIGINS: "https://app.example.com" }, undefined, async (db, keys) => {
     const options = {

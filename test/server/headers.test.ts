@@ -94,7 +94,7 @@ test("GraphQL without a host is refused in its own shape, and HTTP/1.0 needs non
   expect(await ask("1.0")).toContain('"__typename":"Query"');
 });
 
-test("browsers are told to stay with TLS where a proxy says that they came over it, and only there", async () => {
+test("browsers are told to stay with TLS if a proxy says that they came over it, and only then", async () => {
   const header = async (headers: Record<string, string>) =>
     (await gateway.app.inject({ url: "/health", headers })).headers["strict-transport-security"];
   expect(await header({ "x-forwarded-proto": "https" })).toMatch(/^max-age=\d{8}/);

@@ -85,7 +85,7 @@ test.each(["Host", "Authorization", "Content-Type", "Content-Length", "Idempoten
         ]);
         expect(answer.toLowerCase()).toContain("\r\ncache-control: no-store\r\n");
         const body = JSON.parse(answer.slice(answer.indexOf("\r\n\r\n")));
-        // Node itself refuses two lengths: nobody knows then what is asked for.
+        // Node itself refuses two lengths, because the end of the body is then ambiguous.
         if (name === "Content-Length") continue;
         const { message } = sent.path.startsWith("/graphql") ? body.errors[0] : body.error;
         expect(message).toBe(`The header ${name} is sent more than once.`);

@@ -36,13 +36,13 @@ interface GraphqlErrorExtensions {
   fields?: { path: string; message: string }[];
 }
 
-/** A gateway over a database of its own, without a socket, and what tests do to it. */
+/** A gateway on its own database, without a socket, with what tests need to drive it. */
 export interface TestApp {
   app: FastifyInstance;
   db: Database;
   keys: Keyring;
   databaseUrl: string;
-  /** The time that operations see: epoch milliseconds, the real time where it is not set. */
+  /** The time that operations see, in epoch milliseconds. If it is not set, they see the real time. */
   clock: { now: number | undefined };
   draining: boolean;
   /** Every line logged so far. */
@@ -54,7 +54,7 @@ export interface TestApp {
     variables?: Record<string, unknown>,
     headers?: Record<string, string>,
   ): Promise<GraphqlAnswer>;
-  /** `form` is sent as a form-encoded body, `json` as JSON. Fails where the OpenAPI document has no such answer. */
+  /** `form` is sent as a form-encoded body, `json` as JSON. Fails if the OpenAPI document has no such answer. */
   rest(
     token: string | null,
     method: NonNullable<InjectOptions["method"]>,
@@ -65,8 +65,8 @@ export interface TestApp {
 }
 
 /**
- * Starts one; `env` is read as the gateway's environment. `beside`: as another replica on that one's database.
- * `devToken` makes the token that GraphiQL and `/docs` may fill in.
+ * Starts a gateway; `env` is its environment. With `beside`, it is another replica on the database of that gateway.
+ * `devToken` creates the token that GraphiQL and `/docs` may fill in.
  */
 export async function createTestApp(
   env: Record<string, string> = {},

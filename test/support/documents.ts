@@ -5,7 +5,7 @@ export interface Block {
   /** The document's path, and the number of the block's first line: how a test names it. */
   name: string;
   language: string;
-  /** What follows the language, such as `answer`. */
+  /** The text after the language, such as `answer`. */
   role: string;
   text: string;
   /** The comment on the line before it, without its marks. */

@@ -14,9 +14,9 @@ declare module "vitest" {
 }
 
 /**
- * Before the first test: a server, from `TEST_DATABASE_URL` (any database of it, as a user who may create databases)
- * or a fresh one, and on it the migrated template database. After the last: both are gone, and so are the clones that
- * tests left behind.
+ * Before the first test, provides a server (that of `TEST_DATABASE_URL`, whose user must be allowed to create databases,
+ * or a fresh one) with the migrated template database. After the last test, removes the template, the clones that tests
+ * left behind, and the fresh server.
  */
 export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
   // Vitest calls this for the root and again for each project, and what the root provides reaches them all.

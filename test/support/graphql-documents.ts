@@ -20,7 +20,7 @@ export interface GraphqlRequest {
   variables: Record<string, unknown>;
 }
 
-/** What no value of a type looks like, as it stands in a document. */
+/** For each type, a literal that is not a value of it. */
 const WRONG_LITERALS = [
   ...[
     "null",
@@ -48,8 +48,8 @@ const INTROSPECTION = [
 ];
 
 /**
- * Writes documents over a schema: mostly valid ones, of every field, argument and type, with things in them that are
- * not. `texts` are used where a string or an id belongs.
+ * Generates documents for a schema: mostly valid ones, with every field, argument and type, and some invalid parts.
+ * `texts` are used as strings and ids.
  */
 export class DocumentWriter {
   readonly #schema: GraphQLSchema;

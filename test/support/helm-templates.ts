@@ -13,7 +13,7 @@ type Node =
 
 const ACTION = /\{\{(-?) *([\s\S]*?) *(-?)\}\}/g;
 
-/** Texts and actions in turn; an action with a hyphen takes the white space beside it away. */
+/** Texts and actions in turn. An action with a hyphen removes the white space next to it. */
 function tokenize(source: string): ({ text: string } | { action: string })[] {
   const tokens: ({ text: string } | { action: string })[] = [];
   let end = 0;
@@ -67,7 +67,7 @@ const isEmpty = (value: unknown): boolean =>
   value === 0 ||
   (typeof value === "object" && Object.keys(value).length === 0);
 
-/** What `helm template` would print of each file, by its name. */
+/** The output of `helm template` for each file, by its name. */
 export function renderChart(
   chart: string,
   { values, release, namespace }: { values: object; release: string; namespace: string },

@@ -3,13 +3,13 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { exportJWK, type GenerateKeyPairResult, generateKeyPair, type JWTPayload, SignJWT } from "jose";
 
-/** A company's identity provider on the loopback: it publishes its keys, and signs what it is told. */
+/** A company's identity provider on the loopback: it publishes its keys, and signs the given claims. */
 export interface IdentityProvider {
   issuer: string;
   jwksUrl: string;
   /** How often the keys were asked for. */
   fetches: number;
-  /** What it answers with: its keys, nothing in time, an error, or something else. */
+  /** How it answers: with its keys, too late, with an error, or with something else. */
   mood: "well" | "silent" | "failing" | "babbling" | "redirecting";
   /** Afterwards it publishes one key more, under this id, and signs with it. */
   addKey(kid: string, alg?: string): Promise<void>;
@@ -25,7 +25,7 @@ export interface IdentityProvider {
 
 export const AUDIENCE = "https://kyc.example";
 
-/** Starts one with a key of its own for ES256. `now` is in epoch milliseconds. */
+/** Starts a provider with a new key for ES256. `now` is in epoch milliseconds. */
 export async function startIdentityProvider(now: () => number): Promise<IdentityProvider> {
   const keys = new Map<string, { alg: string; pair: GenerateKeyPairResult }>();
   let newest = "";

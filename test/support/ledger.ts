@@ -8,14 +8,19 @@ export async function writeEvents(
   db: Pick<Executor, "execute">,
   accountId: string,
   requestIds: readonly string[],
-  reason: string | null = null,
+  { reason = null, kycId = "k1" }: { reason?: string | null; kycId?: string } = {},
 ): Promise<void> {
   await db.execute(
-    `insert into audit_events (account_id, at, token_id, token_name, surface, request_id, action, kyc_ids,
-       changed_fields, status_before, status_after, reason)
-     select $1, now(), 'tok_1', 'a name', 'rest', request, 'updated', '{k1}', '{documentType}', 'pending', 'failed', $3
-     from unnest($2::text[]) with ordinality as given(request, n) order by n`,
-    [accountId, requestIds, reason],
+    `with event as (
+       insert into audit_events (account_id, at, token_id, token_name, surface, request_id, action, kyc_ids,
+         changed_fields, status_before, status_after, reason)
+       select $1, now(), 'tok_1', 'a name', 'rest', request, 'updated', array[$4], '{documentType}', 'pending', 'failed', $3
+       from unnest($2::text[]) with ordinality as given(request, n) order by n
+       returning account_id, kyc_ids, sequence
+     )
+     insert into audit_event_records (account_id, kyc_id, sequence)
+     select account_id, unnest(kyc_ids), sequence from event`,
+    [accountId, requestIds, reason, kycId],
   );
 }
 

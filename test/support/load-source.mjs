@@ -5,11 +5,11 @@ import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 
 /**
- * Loads a module of src where Node runs alone, which knows no TypeScript: compiled into a file beside dist, where it
- * finds what the gateway finds.
+ * Loads a module of src into plain Node, which can't read TypeScript: it is compiled into a file next to dist, where it
+ * finds the same libraries as the gateway.
  *
  * @param {string} path of the module in src
- * @returns {Promise<any>} what it exports
+ * @returns {Promise<any>} its exports
  */
 export async function loadSource(path) {
   const file = new URL(`../../node_modules/.kyc-gateway-${randomUUID()}.mjs`, import.meta.url);

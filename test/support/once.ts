@@ -10,7 +10,7 @@ export type Write =
 export type SurfaceName = "rest" | "graphql";
 export const SURFACES: SurfaceName[] = ["rest", "graphql"];
 
-/** What a write was answered, alike for both surfaces. */
+/** The answer to a write, in the same form for both surfaces. */
 export interface WriteAnswer {
   /** `OK`, or the code of the error. */
   code: string;
@@ -18,7 +18,7 @@ export interface WriteAnswer {
   /** The values of the record that both surfaces show, or the id of the deleted one. */
   result: unknown;
   id: string;
-  /** What the error says. */
+  /** The message of the error. */
   message?: string;
   /** Seconds, as the header says. */
   retryAfter?: unknown;
@@ -29,7 +29,7 @@ export const aCreate = (documentNumber: string): Write => ({
   input: { ...goodInput, documentNumber },
 });
 
-/** Asks for a write on one of the surfaces, with a key where it is given. */
+/** Sends a write to one of the surfaces, with a key if one is given. */
 export function write(
   gateway: TestApp,
   surface: SurfaceName,
@@ -41,7 +41,7 @@ export function write(
   return (surface === "rest" ? writeRest : writeGraphql)(gateway, token, wanted, headers);
 }
 
-/** How often a client asks again that was told to. */
+/** How often a client repeats a request if the answer says that it should. */
 const TRIES = 200;
 
 /** As `write`, by a client that asks again with its key while the first request runs. */

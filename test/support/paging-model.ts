@@ -15,7 +15,7 @@ interface Item {
   index: number;
 }
 
-/** What a page must be, from the items that its filter selects alone. */
+/** The correct page, computed from the items that its filter selects. */
 export function expectedPage(selected: readonly Item[], { first, last, after, before }: PageQuery) {
   const inRange = selected.filter(
     ({ index }) => index > (after ?? -1) && index < (before ?? Number.POSITIVE_INFINITY),

@@ -55,7 +55,7 @@ export function recordStatements(db: Database): Sent[] {
       return original(text, values);
     };
   const { transaction } = db;
-  // What is executed outside of a transaction is sent by tests and commands.
+  // Statements outside of transactions are sent by tests and commands.
   db.send = recording(db.send.bind(db));
   db.transaction = (work, deadline) =>
     transaction.call(
@@ -67,8 +67,8 @@ export function recordStatements(db: Database): Sent[] {
 }
 
 /**
- * Those of the statements that concern more of the partitioned tables than the partition of one account, by their
- * plans for the values that they came with; and those that insert what does not begin with its account.
+ * Finds the statements that touch more than one account's partition, according to their plans for the values that they
+ * were sent with, and those that insert into tables whose key does not begin with the account.
  */
 export async function acrossAccounts(db: Database, tables: string[], sent: Sent[]): Promise<string[]> {
   const names = new RegExp(`\\b(${tables.join("|")})\\b`);

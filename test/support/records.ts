@@ -11,7 +11,7 @@ export const goodInput = {
 
 const CREATE = "mutation ($input: CreateKycInput!) { createKyc(input: $input) { kyc { id version } } }";
 
-/** Creates a record through GraphQL and answers its id. Fails where the gateway refuses. */
+/** Creates a record through GraphQL and returns its id. Fails if the gateway refuses. */
 export async function createRecord(
   gateway: TestApp,
   token: string,

@@ -12,7 +12,7 @@ export interface TcpProxy {
   restore(): Promise<void>;
   /** Takes what is sent on all connections, those to come included, and passes nothing on. */
   freeze(): void;
-  /** Passes on what is sent on new connections. Those that were frozen stay so. */
+  /** Forwards the data of new connections. Frozen connections stay frozen. */
   thaw(): void;
 }
 

@@ -1,6 +1,6 @@
-/** What makes no serving gateway of the previous release fail or wait, before and after. */
+/** Statements that make no serving gateway of the previous release fail or wait, before and after. */
 const SAFE = [
-  // What is new is in nobody's way.
+  // New objects are used by no gateway of the previous release.
   /^create (table|type|schema|sequence) /i,
   /^create (or replace )?function /i,
   /^create (unique )?index concurrently /i,
@@ -8,9 +8,9 @@ const SAFE = [
   /^alter table "\w+" add column "\w+" (?!\w*serial)"?[a-z][a-z_\d]*"?(\(\d+\))?( with time zone)?(\[\])?( collate "\w+")?$/i,
   /^alter table "\w+" add column "\w+" (?!\w*serial)[a-z]+(\(\d+\))?( default ('[^']*'|-?\d+|true|false))( not null)?$/i,
   /^alter table "\w+" alter column "\w+" drop not null$/i,
-  // What is there stays as it is, and old inserts get the value without knowing of it.
+  // Existing rows stay as they are, and inserts of the previous release get the value.
   /^alter table "\w+" alter column "\w+" set default \S+$/i,
-  // It holds for what is written from now on; what is there is looked through by another migration, without a lock.
+  // It holds for later writes. Another migration checks the existing rows, without a lock.
   /^alter table "\w+" add constraint "\w+" check \(.*\) not valid$/is,
   /^alter table "\w+" validate constraint "\w+"$/i,
   /^alter type [\w".]+ add value '[^']*'$/i,
@@ -20,8 +20,8 @@ const ON_TABLE =
   /^(?:alter table|(?:create (?:unique )?index "\w+"|create (?:constraint )?trigger "?\w+"? .*?) on|insert into) "(\w+)"/is;
 
 /**
- * Those statements of one migration that the gateways of the previous release would not survive, or would wait for:
- * whatever is not known to be safe, and not about a table that the migration itself makes.
+ * Finds the statements of one migration that would make gateways of the previous release fail or wait: all that are not
+ * known to be safe, except for tables that the migration itself creates.
  */
 export function unsafeStatements(statements: readonly string[]): string[] {
   const bare = statements.map((statement) => statement.trim().replace(/;$/, ""));

@@ -9,7 +9,7 @@ let probing = true;
 const probes: Promise<void>[] = [];
 const failures: string[] = [];
 
-/** Without a token, against a gateway with little memory. `/health` is asked every 50 ms all the while. */
+/** Attacks without a token on a gateway with little memory. Meanwhile `/health` is requested every 50 ms. */
 beforeAll(async () => {
   gateway = await startGateway({
     ...(await freshEnv("a real database")),

@@ -26,7 +26,7 @@ const RECORD = {
   customerId: "c",
   documentNumber: "N-1",
 };
-const REASON = '=HYPERLINK("canary-reason"), with a\nline';
+const REASON = '=HYPERLINK("canary-reason"), with a line';
 
 /** Runs a program; resolves with its output, whatever its exit code. */
 const run = (program: string, args: string[], cwd: string) =>
@@ -109,7 +109,7 @@ describe.each(ENGINES)("on %s, while the gateway runs,", (engine) => {
         .map((line) => JSON.parse(line).position),
     ).toEqual([1]);
     const csv = await audit(env, "export", "--account=demo", "--format=csv");
-    expect(csv.stdout).toContain(`"'=HYPERLINK(""canary-reason""), with a\nline"`);
+    expect(csv.stdout).toContain(`"'=HYPERLINK(""canary-reason""), with a line"`);
     expect(csv.stdout.split("\r\n").at(-2)).toMatch(/^checkpoint,+"kyc-gateway/);
 
     await writeFile(join(folder, "kept"), `${auditCheckpoint}\n${end.checkpoint}`);

@@ -200,7 +200,7 @@ describe("a restoration", () => {
     await runCli(["backup", file], env);
   });
 
-  test("is refused while a gateway runs, and where there is a database", async () => {
+  test("is refused while a gateway runs, and if there is a database already", async () => {
     const running = await runCli(["restore", file], env);
     expect(running).toMatchObject({ code: 1, stderr: expect.stringContaining("in use by the process") });
     const target = await newEnv();
@@ -222,7 +222,7 @@ describe("a restoration", () => {
     }
     expect((await runCli(["restore", join(folder, "nowhere")], await newEnv())).code).toBe(1);
 
-    // One that would write beside the folder, itself or through a link.
+    // One that would write outside of the folder, directly or through a link.
     const [trap, target] = [await temporaryFolder(), await newEnv()];
     await mkdir(join(trap, "inside/pgdata"), { recursive: true });
     await symlink(trap, join(trap, "inside/pgdata/link"));

@@ -32,7 +32,7 @@ interface ListedToken {
   expires: string | null;
   revoked: string | null;
 }
-/** What of a database's URL opens nothing. */
+/** The parts of a database's URL that are not secret. */
 const addressOf = ({ DATABASE_URL = "" }: Env) => DATABASE_URL.replace(/^.*@/, "");
 
 async function listTokens(env: Env, ...args: string[]): Promise<ListedToken[]> {
@@ -144,7 +144,7 @@ test("token create says that numbers will be masked only if the token reads reco
   await tidyUp();
 });
 
-describe("where no gateway has been yet", () => {
+describe("before the first gateway", () => {
   const COMMANDS = [
     ["token", "list"],
     ["token", "revoke", "tok_1"],

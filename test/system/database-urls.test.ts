@@ -16,7 +16,7 @@ let folder: string;
 let url: URL;
 let first: Certificate;
 let second: Certificate;
-/** Where nothing listens. */
+/** A port without a listener. */
 let closedPort: number;
 
 beforeAll(async () => {
@@ -53,7 +53,7 @@ const LOOK = `select current_database(), current_user, current_setting('applicat
   coalesce(host(inet_server_addr()), 'socket'), coalesce(ssl, false), current_setting('work_mem')
   from pg_stat_ssl where pid = pg_backend_pid()`;
 
-/** What psql has found, or null if it does not connect. */
+/** psql's result, or null if it does not connect. */
 async function askPsql(address: string, env: Record<string, string>): Promise<string[] | null> {
   const options = { env: { PATH: process.env.PATH ?? "", HOME: folder, ...env } };
   const asked = execute("psql", [address, "-XAtwq", "-F|", "-c", LOOK], options);
@@ -149,7 +149,7 @@ const ROWS: Record<string, Row> = {
   ],
 };
 
-describe("a database URL leads where it leads psql", () => {
+describe("a database URL connects to the same server as in psql", () => {
   test.each(Object.keys(ROWS))("%s", async (name) => {
     const row = ROWS[name]?.({ password: url.password, port: url.port, folder });
     const [address, env] = typeof row === "string" ? [row, {}] : (row ?? ["", {}]);
@@ -158,7 +158,7 @@ describe("a database URL leads where it leads psql", () => {
     try {
       const found = await askGateway(address);
       const expected = await askPsql(address, env);
-      // psql has a name of its own for itself.
+      // psql sends its own application name.
       expect(found?.map((value) => (value === "kyc-gateway" ? "psql" : value)) ?? null).toEqual(expected);
     } finally {
       vi.unstubAllEnvs();

@@ -5,7 +5,7 @@ import { listening, ROOT, start, temporaryFolder, tidyUp } from "./support/gatew
 
 afterEach(tidyUp);
 
-/** Tries again until it works: what it waits for has a time limit of its own. */
+/** Tries again until it works, within the test's time limit. */
 const POLL = { timeout: 40_000, interval: 100 };
 
 test("npm run dev rebuilds and restarts on a change, and keeps the gateway if a build fails", async () => {

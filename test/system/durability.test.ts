@@ -15,11 +15,11 @@ const RECORDS_OF_A_CLIENT = 2000;
 /** A record as REST shows it. */
 type Row = Record<string, string | number> & { id: string; document_number: string };
 
-/** What is known of the writes so far, by the document number, which each record has for itself. */
+/** The writes so far, by document number, which is unique to each record. */
 interface Ledger {
-  /** What was asked for, answered or not. */
+  /** Writes that were sent, answered or not. */
   sent: Map<string, { customerId: string }>;
-  /** What the gateway has said to be stored. */
+  /** Writes that the gateway has acknowledged. */
   acknowledged: Map<string, Row>;
 }
 
@@ -65,7 +65,7 @@ describe("an embedded gateway that is killed while clients write", () => {
           row.verification_status === "pending" && found ? found : row;
         expect(found).toEqual({ ...row, verification_status, updated_at });
       }
-      // What was under way at the death is there as it was sent, or not at all.
+      // A write in progress at the time of the kill is stored as it was sent, or not at all.
       for (const [number, row] of stored) {
         expect(row.customer_id).toBe(ledger.sent.get(number)?.customerId);
         ledger.acknowledged.set(number, row);
@@ -101,7 +101,7 @@ async function writeUntilDeath(client: Client, ledger: Ledger, name: string, wri
   return RECORDS_OF_A_CLIENT;
 }
 
-/** How fetch says that the other side is gone, before or while it answered. */
+/** The errors of fetch if the server ended before or during the answer. */
 const isDeath = (error: unknown) =>
   error instanceof TypeError && ["fetch failed", "terminated"].includes(error.message);
 

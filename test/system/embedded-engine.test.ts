@@ -137,7 +137,7 @@ function start(script: string, ...parameters: string[]): ChildProcess {
   return child;
 }
 
-/** What a process says first; fails where it ends without a word. */
+/** The first output of a process; fails if it ends without any. */
 async function firstLine(child: ChildProcess): Promise<string> {
   if (!child.stdout) throw new Error("the process has no output");
   for await (const line of createInterface({ input: child.stdout })) return line;

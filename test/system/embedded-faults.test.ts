@@ -38,7 +38,7 @@ async function writeInTheEnd(client: Client, documentNumber: string): Promise<vo
   await expect.poll(write, { timeout: 10_000 }).toBe(201);
 }
 
-/** A small disk of its own, or undefined where this user may mount none. */
+/** A new small disk, or undefined if this user may not mount one. */
 async function mountDisk(): Promise<string | undefined> {
   const folder = await temporaryFolder();
   try {

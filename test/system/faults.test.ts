@@ -9,10 +9,10 @@ import { type Env, fullToken, type Gateway, later, startGateway, tidyUp } from "
 import { createRepeatedly, expectOneRecordEach, type Seen } from "./support/repeating.ts";
 import { compare, keepWriting, type Ledger, readNumbers } from "./support/writers.ts";
 
-/** What the gateways are started with. Milliseconds. */
+/** The time limit that the gateways are started with. Milliseconds. */
 const STATEMENT_TIMEOUT = 1000;
 const REQUEST_TIMEOUT = 2000;
-/** What a request may take at most, on a machine that has other work. Milliseconds. */
+/** The maximum time of a request on a busy machine. Milliseconds. */
 const BOUNDED = REQUEST_TIMEOUT + 3500;
 /** Until all is well again after a fault. Milliseconds. */
 const RECOVERY = 20_000;
@@ -48,7 +48,7 @@ async function recovers(gateway: Gateway, ledger: Ledger & { reset(): void }): P
 }
 
 describe("while clients write, a gateway whose PostgreSQL", () => {
-  // What was acknowledged survives the server's death only where the server waits for its log.
+  // Acknowledged writes survive the server's death only if the server waits for its log.
   let server: Server;
   let env: Env;
   let token: string;
@@ -143,7 +143,7 @@ describe("while clients write, a gateway whose PostgreSQL", () => {
       return { status, ms: performance.now() - asked };
     };
     await sql.begin(async (tx) => {
-      // What `/ready` asks for, too.
+      // The same request that `/ready` makes.
       await tx`lock table kycs, drizzle.__drizzle_migrations in access exclusive mode`;
       for (let wave = 0; wave < 3; wave++) {
         const answers = Promise.all(Array.from({ length: 400 }, flood));

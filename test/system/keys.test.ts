@@ -109,7 +109,7 @@ describe.each(ENGINES)("on %s", (engine) => {
       const both = { ...env, ENCRYPTION_KEYS: `${newestKey},${oldKey}` };
       gateway = await startGateway(both);
       sql = openSql(both);
-      // What is plain is sealed by the start alone.
+      // Plain numbers are sealed only at the start.
       await expect.poll(() => plainLeft(sql), { timeout: 30_000 }).toBe(0);
       expect(await sealedUnder(sql, "new")).toBe(10);
       const writing = keepWriting(createClient(gateway.url, token));
@@ -212,7 +212,7 @@ describe("the key file of the embedded database", () => {
     expect((await again.send("GET", `/v1/kyc/${id}`)).json.document_number).toBe("FILE-1");
   });
 
-  test("gets no other one where the newest has sealed nothing yet, as a rotation leaves it that was killed early", async () => {
+  test("gets no other key if the newest has sealed nothing yet, as after a rotation that was killed early", async () => {
     const env = await freshEnv("the embedded database");
     const gateway = await startGateway(env);
     await create(env, gateway);
@@ -228,7 +228,7 @@ describe("the key file of the embedded database", () => {
     expect(await idsOf()).toEqual(["young", old, ""]);
   });
 
-  test("is not made anew where it was lost", async () => {
+  test("is not created again if it was lost", async () => {
     const env = await freshEnv("the embedded database");
     const gateway = await startGateway(env);
     await create(env, gateway);

@@ -42,7 +42,7 @@ function run(
   });
 }
 
-/** What Go's implementation says to each case: the text of a note, "ok" for a proof, or "" if it refuses it. */
+/** The result of Go's implementation for each case: the text of a note, "ok" for a proof, or "" if it refuses it. */
 async function judgeByGo(cases: readonly Case[]): Promise<string[]> {
   if (!existsSync(`${PACKAGES}/src/golang.org/x/mod/sumdb/note`)) {
     throw new Error("the packages golang-go and golang-golang-x-mod-dev are not installed: see .ci/run");
@@ -62,7 +62,7 @@ const signers = ["kyc-gateway/0123/acme", "kyc-gateway/0123/a%20b", "日本"].ma
   signerOf(name, randomBytes(32)),
 );
 
-/** What `openNote` says to a case. */
+/** The result of `openNote` for a case. */
 function judgeNote({ note = "", keys = [] }: Case): string {
   try {
     return openNote(

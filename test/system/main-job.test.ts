@@ -33,7 +33,7 @@ describe("a first start in an empty folder", () => {
   afterAll(tidyUp);
 
   test("says what takes long, prints the URLs, and one curl line that works when pasted", async () => {
-    // What a shell would trip over belongs to a user's folder names, too.
+    // Users' folder names can have characters that are special in a shell.
     cwd = join(await temporaryFolder(), "it's $HOME here");
     await mkdir(cwd);
     dataDir = join(cwd, ".data");
@@ -144,7 +144,7 @@ describe("npm start", () => {
   });
 
   test("Ctrl-C, which reaches both npm and the gateway, ends it cleanly and leaves no process", async () => {
-    // npm passes the signal on, so that it reaches the gateway twice.
+    // npm forwards the signal, so it reaches the gateway twice.
     const gateway = await npmStart();
     process.kill(-gateway.pid, "SIGINT");
     expect((await gateway.exited).code).toBe(0);
@@ -163,7 +163,7 @@ async function groupIsGone(group: number): Promise<boolean> {
     }
     await wait(50);
   }
-  // What a failing test leaves must not outlive it.
+  // The processes of a failed test must not survive it.
   process.kill(-group, "SIGKILL");
   return false;
 }

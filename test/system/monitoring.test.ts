@@ -21,7 +21,7 @@ interface Rule {
   annotations: Record<string, string>;
 }
 
-/** What Prometheus adds to each series that it reads. */
+/** Labels that Prometheus adds to each series. */
 const TARGET_LABELS = ["job", "instance"];
 
 interface Family {
@@ -70,7 +70,7 @@ beforeAll(async () => {
 }, 200_000);
 afterAll(tidyUp);
 
-/** What an expression queries that the gateway does not have. */
+/** The series that an expression queries and the gateway does not have. */
 function findUnknown(expression: string): string[] {
   const unknown: string[] = [];
   for (const [metric, labels] of readExpression(expression).metrics) {
@@ -204,7 +204,7 @@ describe("the metrics", () => {
     expect(documented.sort(byName)).toEqual(own.sort(byName));
   });
 
-  // What `promtool check metrics` complains about.
+  // Faults that `promtool check metrics` reports.
   test("keep to the conventions of Prometheus", () => {
     for (const [name, { type, help }] of families) {
       expect(help, name).toBeTruthy();

@@ -17,7 +17,7 @@ import { create, createRepeatedly, expectOneRecordEach, type Seen } from "./supp
 const CLIENTS = 8;
 const KILLS = 3;
 
-/** Gateways side by side on one database. One that is killed is started again by whoever killed it. */
+/** Replicas on one database. The test that kills one starts it again. */
 let env: Env;
 let gateways: Gateway[];
 let token: string;

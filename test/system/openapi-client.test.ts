@@ -27,7 +27,7 @@ test("a client that is generated from the served document compiles, and does wha
   await mkdir(join(folder, "generated"), { recursive: true });
   const generator = "node_modules/openapi-typescript/bin/cli.js";
   await run([generator, `${gateway.url}/openapi.json`, "--output", "generated/openapi.d.ts"]);
-  // Fails, and says why, where the client does not compile, or where a mistake that it marks is none.
+  // Fails with the reason if the client does not compile, or if a marked mistake compiles.
   await run([join(ROOT, "node_modules/typescript/bin/tsc"), "--project", "."]);
 
   // Not by its name alone: the project's own check would want what is generated only here.

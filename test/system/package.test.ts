@@ -9,7 +9,7 @@ import { type Gateway, later, listening, ROOT, start, temporaryFolder, tidyUp } 
 
 const execute = promisify(execFile);
 
-/** What the npm that runs the tests says of their own project would lead another npm there. */
+/** Variables of the npm that runs the tests: they would make another npm use the tests' own project. */
 const cleanEnv = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^npm_(?!config_registry$)/i.test(name)),
 );
@@ -37,7 +37,7 @@ beforeAll(async () => {
   folder = join(destination, "an empty folder");
   await mkdir(folder);
   const tarball = join(destination, packed.filename);
-  // Whatever the registry's copies on this machine lack comes from the registry itself.
+  // Packages that are not in the local cache come from the registry.
   const options = ["--prefer-offline", "--no-audit", "--no-fund", "--engine-strict"];
   await execute("npm", ["install", ...options, tarball], { cwd: folder, env: cleanEnv });
 }, 300_000);
@@ -75,7 +75,7 @@ test("the package holds what was built, and no source, test, token or data", () 
   );
 });
 
-test("the package has what each link of its documents leads to, and nothing of a source that is gone", async () => {
+test("the package has what each link of its documents leads to, and nothing of a source that no longer exists", async () => {
   const paths = packed.files.map(({ path }) => path);
   const documents = paths.filter((path) => /^(docs\/)?\w+\.md$/.test(path));
   expect(documents.length).toBeGreaterThan(5);

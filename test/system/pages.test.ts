@@ -41,7 +41,7 @@ afterEach(async () => {
 const call = (method: string, path: string) =>
   page.locator(`.opblock-${method}`).filter({ has: page.locator(`[data-path="${path}"]`) });
 
-/** Opens a call of the reference, sends it as it stands, and answers the status that came back. */
+/** Opens a call of the reference, sends it unchanged, and returns the status of the answer. */
 async function tryIt(method: string, path: string, fill?: () => Promise<unknown>): Promise<string> {
   const block = call(method, path);
   if (!(await block.locator(".execute").isVisible())) {
@@ -84,7 +84,7 @@ test("a call is answered at once on the page that a printed link opens, as the t
   const [link = ""] = /http:\S+\/docs#key=\S+/.exec(gateway.stdout()) ?? [];
   await page.goto(link);
   expect(await tryIt("get", "/v1/kyc")).toContain("200");
-  // The example of the document, sent as a form, as it stands.
+  // The example of the document, sent unchanged as a form.
   expect(await tryIt("post", "/v1/kyc")).toContain("201");
   const created = await call("post", "/v1/kyc").locator(".live-responses-table").innerText();
   const [, id = ""] = /"id": "(\w{16})"/.exec(created) ?? [];

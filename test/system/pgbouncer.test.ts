@@ -15,7 +15,7 @@ const READ = `query ($id: ID!, $customer: String!) {
   kycs(filter: { customerId: $customer }) { nodes { id } totalCount }
 }`;
 
-/** Writes through one gateway and reads through another, all of one customer of its own; every answer is compared. */
+/** Writes through one gateway and reads through another, for a new customer, and compares every answer. */
 async function work(writer: Client, reader: Client, customer: string, rounds: number): Promise<string[]> {
   const wrong: string[] = [];
   const compare = (what: string, found: unknown, wanted: unknown) => {

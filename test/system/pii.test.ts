@@ -21,10 +21,10 @@ import { dump, openSql } from "./support/sql.ts";
 /** Document numbers that nothing else looks like: one of letters and digits, one of digits alone. */
 const WORD = "ZQX7731904";
 const DIGITS = "77319046258";
-/** What must not be found; a part of a number is PII, too. */
+/** Texts that must not be found. A part of a number is PII, too. */
 const CANARY = /zqx7731|7731904/i;
 
-/** What a request came back with, as far as it can leak. */
+/** All parts of an answer that could leak. */
 interface Reply {
   status: number;
   headers: string;
@@ -313,6 +313,13 @@ const GOOD: Cases = {
     "query ($n: String) { kycs(filter: { documentNumber: $n }) { totalCount edges { cursor } } }",
     { n: WORD },
   ),
+  "the trail of REST": get(`/v1/audit_events?customer_id=${WORD}&actor=${WORD}`),
+  "the trail as CSV": get(`/v1/audit_events?limit=1&customer_id=${WORD}`, { accept: "text/csv" }),
+  "the history of REST": get("/v1/kyc/:id/history?limit=1"),
+  "the trail of GraphQL": graphql(
+    "query ($n: String) { auditEvents(filter: { customerId: $n, actor: $n }) { edges { cursor } totalCount } }",
+    { n: WORD },
+  ),
   "the list of GraphQL": graphql("{ kycs { nodes { documentNumber } } }"),
   "a GET of GraphQL": query(`{ kyc(id: "${WORD}") { documentNumber } }`),
 };
@@ -388,6 +395,22 @@ describe.each(ENGINES)("document numbers that a gateway on %s was sent", (engine
     }
   });
 
+  test("are in no event, however it is read", async () => {
+    const asOf = `kycAsOf(id: "${id}", at: "2999-01-01T00:00:00Z") { isDeleted verificationStatus documentType version }`;
+    const nodes =
+      "nodes { id position actor subject kycIds changedFields documentTypeAfter versionAfter reason }";
+    const texts = [
+      (await client.graphql(`{ ${asOf} auditEvents(first: 100) { ${nodes} edges { cursor } } }`)).text,
+      (await client.send("GET", "/v1/audit_events?limit=100")).text,
+      (await client.send("GET", "/v1/audit_events?limit=100", { headers: { accept: "text/csv" } })).text,
+      (await client.send("GET", `/v1/kyc/${id}/history?limit=100`)).text,
+    ];
+    for (const text of texts) {
+      expect(text).toContain(id);
+      expect(text).not.toMatch(CANARY);
+    }
+  });
+
   test("are in no row of any table", async () => {
     const sql = openSql(env);
     const text = await dump(sql);
@@ -436,7 +459,7 @@ describe("document numbers in the embedded database", () => {
       await client.send("GET", `/v1/kyc?document_number=${WORD}`);
       await gateway.stop(signal);
       const files = await readFiles(String(env.DATA_DIR));
-      // The search works: what is not secret is there, in the tables and in the write-ahead log.
+      // The search works: it finds values that are not secret, in the tables and in the write-ahead log.
       expect(
         files
           .filter(({ bytes }) => bytes.includes(id))

@@ -21,7 +21,7 @@ test("a gateway on Debian's PostgreSQL answers, and what pg_dump saves of it pg_
   const server = await startDebianPostgres();
   await administer(server.url, "create database original", "create database restored");
   const original = databaseUrl(server.url, "original");
-  // What a gateway keeps beside its database goes with it.
+  // The files that a gateway keeps next to its database are copied, too.
   const DATA_DIR = await temporaryFolder();
   const gateway = await startGateway({ DATABASE_URL: original, DATA_DIR });
   const token = await fullToken({ DATABASE_URL: original, DATA_DIR });

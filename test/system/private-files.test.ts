@@ -31,7 +31,7 @@ import {
 } from "./support/gateway.ts";
 
 const isRoot = process.getuid?.() === 0;
-/** `nobody`. */
+/** The id of the OS user `nobody`. */
 const STRANGER = "65534";
 
 let env: Env;
@@ -201,7 +201,7 @@ describe.runIf(isRoot)("a data folder in a folder that all users share", () => {
   });
 });
 
-/** Runs the CLI where no hard link can be made, as on FAT and on many network and container file systems. */
+/** Runs the CLI on a file system without hard links, such as FAT and many network and container file systems. */
 async function runWithoutLinks(args: string[], env: Env) {
   const inject = [
     "-f",
@@ -261,7 +261,7 @@ describe("a key file that can't be changed", () => {
       const file = join(keys, "encryption-keys");
       await writeFile(file, `${newKey("2026")}\n`, { mode: 0o440 });
       const prepared = await freshEnv("the embedded database");
-      // A mount of this process alone: it is gone with it.
+      // A mount that only this process sees, and that ends with it.
       const line = `mount --bind ${keys} ${keys} && mount -o remount,bind,ro ${keys} && exec "$0" "$@"`;
       const run = (...args: string[]) =>
         start("unshare", ["-m", "sh", "-c", line, process.execPath, CLI, ...args], {

@@ -55,18 +55,18 @@ async function expectOneLine(
   }
 }
 
-test("a role without CREATE on the database is told PostgreSQL's message and the grants", async () => {
+test("for a role without CREATE on the database, PostgreSQL's message and the grants are printed", async () => {
   const { url } = await prepare();
   await expectOneLine(url, [/permission denied for database/, /42501/, /GRANT CREATE ON DATABASE/]);
 });
 
-test("a role without CREATE on the schema is told PostgreSQL's message and the grants", async () => {
+test("for a role without CREATE on the schema, PostgreSQL's message and the grants are printed", async () => {
   const { url, own, role } = await prepare("", "revoke create on schema public from public");
   await administer(own, `grant create on database ${role} to ${role}`);
   await expectOneLine(url, [/permission denied for schema public/, /GRANT USAGE, CREATE ON SCHEMA public/]);
 });
 
-test("a database that is missing and a wrong password are told in PostgreSQL's words", async () => {
+test("a database that is missing and a wrong password are reported in PostgreSQL's words", async () => {
   const { url } = await prepare();
   await expectOneLine(url.replace(/\/refusal_\w+$/, "/no_such_database"), [
     /database "no_such_database" does not exist/,
@@ -147,6 +147,21 @@ test("a role with the documented grants alone serves, and a role that owns the t
   expect((await client.send("GET", "/ready")).status).toBe(200);
   const db = connect({ address: { url: at("kyc_gateway") }, poolSize: 1, prepare: true });
   later(() => db.close());
-  const forbidden = db.execute("update audit_events set action = action");
-  await expect(forbidden).rejects.toMatchObject({ code: "42501" });
+  // The gateway itself gives the events their positions.
+  const sealed = () =>
+    db.execute("select from ledger_entries join audit_events using (account_id, sequence)");
+  await expect.poll(async () => (await sealed()).length, { timeout: 10_000 }).toBe(3);
+  for (const table of [
+    "audit_events",
+    "audit_event_records",
+    "audit_event_customers",
+    "ledger_entries",
+    "ledger_nodes",
+  ]) {
+    for (const change of [`update ${table} set account_id = account_id`, `delete from ${table}`])
+      await expect(db.execute(change), change).rejects.toMatchObject({ code: "42501" });
+  }
+  for (const table of ["ledger_heads", "ledger_progress"])
+    await expect(db.execute(`delete from ${table}`), table).rejects.toMatchObject({ code: "42501" });
+  expect((await run(at("kyc_gateway"), ["doctor", "--json"])).stdout).toMatch(/may serve, and not migrate/);
 });

@@ -78,7 +78,7 @@ describe("gateways on a real database", () => {
 });
 
 describe("a gateway whose database goes away", () => {
-  /** What a client waits for without minding. Milliseconds. */
+  /** A delay that a client accepts. Milliseconds. */
   const SOON = 3000;
 
   test("answers 503 soon, however long it lasts, and serves again soon after the database is back", async () => {
@@ -105,7 +105,7 @@ describe("a gateway whose database goes away", () => {
     await expect
       .poll(async () => (await client.send("GET", "/v1/kyc")).json.data, { timeout: 30_000 })
       .toEqual([made.json]);
-    // What was found of the database speaks for it for a while.
+    // The last result of the check of the database is used for a while.
     await expect.poll(async () => (await client.send("GET", "/ready")).status, { timeout: 5000 }).toBe(200);
     expect(performance.now() - restoredAt).toBeLessThan(SOON);
   });
@@ -124,7 +124,7 @@ describe("a gateway whose database goes away", () => {
       client.send("GET", "/ready"),
     ]);
     expect(answers.map(({ status }) => status)).toEqual([503, 503, 503, 503]);
-    // What a statement may take, and a loaded machine's delay.
+    // The time limit of a statement, plus the delay of a busy machine.
     expect(performance.now() - askedAt).toBeLessThan(9000);
   });
 });

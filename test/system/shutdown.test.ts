@@ -14,7 +14,7 @@ import {
 import { keepAsking, type LoadRequest, openConnection } from "./support/keep-alive.ts";
 
 const CLIENTS = 30;
-/** What operators are promised. Milliseconds. */
+/** The documented maximum. Milliseconds. */
 const PROMISED = 10_000;
 /** An exit that waits for nothing but the grace of idle connections. Milliseconds. */
 const QUICK = 3000;
@@ -133,7 +133,7 @@ describe.concurrent("a gateway that can't finish what it was asked", () => {
     expect(gateway.stdout()).toContain("were cut");
   });
 
-  test("stops in time when its database is gone", async () => {
+  test("stops in time if its database has disappeared", async () => {
     const { env, cut } = await cuttableDatabase();
     const gateway = await startGateway(env);
     await cut();
@@ -147,7 +147,7 @@ describe.concurrent("a gateway that can't finish what it was asked", () => {
     const { env, freeze } = await cuttableDatabase();
     const gateway = await startGateway(env);
     const client = createClient(gateway.url, await fullToken(env));
-    // What its key has sealed is still to be added to the database's count.
+    // Its seals are not yet added to the database's count.
     expect((await client.form("POST", "/v1/kyc", kycFields("sealed", "S-2"))).status).toBe(201);
     freeze();
     const hanging = client.form("POST", "/v1/kyc", kycFields("hanging", "H-1")).catch(() => "cut");
@@ -165,7 +165,7 @@ async function nothingListens({ url }: Gateway): Promise<void> {
   await expect.poll(another).toBe("ECONNREFUSED");
 }
 
-/** A request whose body stops in the middle, and the rest of it. */
+/** A request whose body stops in the middle, and the remainder. */
 function slowUpload(token: string): { start: string; end: string } {
   const body = new URLSearchParams(kycFields("slow-upload", "S-1")).toString();
   const head = [

@@ -253,7 +253,7 @@ describe("a gateway", () => {
     return files;
   }
 
-  /** Those that have code of OpenTelemetry's. */
+  /** The files with code of OpenTelemetry. */
   async function tracingIn(files: string[]): Promise<string[]> {
     const texts = await Promise.all(files.map(async (file) => [file, await readFile(file, "utf8")] as const));
     return texts

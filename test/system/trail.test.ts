@@ -5,7 +5,7 @@ import { freshEnv, fullToken, startGateway, tidyUp } from "./support/gateway.ts"
 const CLIENTS = 12;
 const STEPS = 60;
 
-/** What a client was told that it did. `version` is the record's afterwards; a deletion has none. */
+/** An acknowledged write. `version` is the record's version afterwards; a deletion has none. */
 interface Done {
   requestId: string;
   action: "CREATED" | "UPDATED" | "DELETED" | "READ";
@@ -151,7 +151,7 @@ test("the trail is what many clients did, on both surfaces and two replicas: one
     }
     expect(own[0]?.action).toBe("CREATED");
     expect(own.slice(1, -1).every(({ action }) => action === "UPDATED")).toBe(true);
-    // Every version that a client was told of was made by one of the events, and no other was.
+    // Every version in an answer belongs to one event, and every event to such a version.
     const told = new Set(answers.flatMap(({ version }) => version ?? []));
     expect([...told].sort((a, b) => a - b)).toEqual(
       own.filter(({ action }) => action !== "DELETED").map((_, index) => index + 1),

@@ -18,11 +18,11 @@ import {
 
 afterAll(tidyUp);
 
-/** What a migration may make a request wait for, and a loaded machine's delay. Milliseconds. */
+/** The maximum delay of a request by a migration, plus that of a busy machine. Milliseconds. */
 const LONGEST_WAIT = 2500;
 const ROWS = 200_000;
 
-/** What the next release does to the tables: all that is allowed. */
+/** Changes of the tables by the next release: every allowed kind. */
 const future = futureMigrations({
   statements: [
     'CREATE TABLE "notes" ("account_id" text, "id" text, PRIMARY KEY ("account_id", "id"))',

@@ -3,21 +3,23 @@ import { withoutValues } from "../database-error.ts";
 import type { Connection } from "./connection.ts";
 import type { Client } from "./driver.ts";
 
-/** Tells an observer, if there is one, what the connections of a pool do, and how long that takes. */
+/** Notifies observers of what the connections of a pool do, and how long that takes. */
 export class Observation {
-  observer: StatementObserver | undefined;
+  readonly observers = new Set<StatementObserver>();
 
   /** A statement that was sent at `sentAt` has ended. The time that others before it took is not its own. */
   ended({ freedAt }: Connection, text: string, sentAt: number, error?: unknown): void {
-    if (!this.observer) return;
+    if (this.observers.size === 0) return;
     const startedAt = Math.max(sentAt, freedAt);
     const failure = error === undefined ? undefined : withoutValues(error);
-    this.observer.statementEnded({ text, startedAt, endedAt: performance.now(), failure });
+    const ended = { text, startedAt, endedAt: performance.now(), failure };
+    for (const observer of this.observers) observer.statementEnded(ended);
   }
 
   /** A statement or transaction that was sent at `sentAt` leaves its connection to the next. */
   left(connection: Connection, sentAt: number): void {
-    this.observer?.waited(Math.max(connection.freedAt - sentAt, 0));
+    const waited = Math.max(connection.freedAt - sentAt, 0);
+    for (const observer of this.observers) observer.waited?.(waited);
     connection.freedAt = performance.now();
   }
 

@@ -97,7 +97,7 @@ class Pool implements Database {
   send(text: string, values: readonly unknown[], urgent = false): Promise<unknown[][]> {
     if (this.#setsLocally) return this.#alone((tx) => tx.send(text, values), this.#statementTimeout, urgent);
     const work = ({ client }: Connection, run: Run) => sendOn(client, run, text, values, this.#prepare);
-    return this.#run(work, { text, load: 1, deadline: this.#statementTimeout, urgent });
+    return this.#run(work, { text, load: loadOf(urgent), deadline: this.#statementTimeout, urgent });
   }
 
   execute<Row extends object>(
@@ -108,7 +108,7 @@ class Pool implements Database {
   ): Promise<Row[]> {
     if (this.#setsLocally) return this.#alone((tx) => tx.execute<Row>(text, values), deadline, urgent);
     const work = ({ client }: Connection, run: Run) => executeOn<Row>(client, run, text, values);
-    return this.#run(work, { text, load: 1, deadline, urgent });
+    return this.#run(work, { text, load: loadOf(urgent), deadline, urgent });
   }
 
   transaction<T>(work: (tx: Executor) => Promise<T>, deadline = this.#transactionTimeout): Promise<T> {
@@ -134,8 +134,10 @@ class Pool implements Database {
     return this.#run(begin, { load: TRANSACTION_LOAD, deadline, urgent });
   }
 
-  observe(observer: StatementObserver): void {
-    this.#observation.observer = observer;
+  observe(observer: StatementObserver): () => void {
+    const { observers } = this.#observation;
+    observers.add(observer);
+    return () => observers.delete(observer);
   }
 
   usage(): PoolUsage {
@@ -231,6 +233,9 @@ class Pool implements Database {
     else if (code !== undefined && FOREIGN_SESSION.test(code)) this.#connections.retire(connection);
   }
 }
+
+/** Other statements keep away from the connection of an urgent one, which can take as long as a transaction. */
+const loadOf = (urgent: boolean) => (urgent ? TRANSACTION_LOAD : 1);
 
 /** Also of what was made an error for the caller already, inside a transaction. */
 function codeOf(error: unknown): string | undefined {

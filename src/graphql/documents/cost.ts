@@ -55,6 +55,9 @@ export const CHECKPOINT_COST: FieldCost = { weight: 10 };
 /** The cost of a proof: hashes of up to 256 events for each level of the log. A full page of them is within the default limit. */
 export const PROOF_COST: FieldCost = { weight: 30 };
 
+/** The cost of a record's state at a time: its statements read the record's history. */
+export const AS_OF_COST: FieldCost = { weight: 20 };
+
 /** At least 1: what is inside an empty page, or a page of a size that is refused, must not be free. */
 const pageSize = (value: unknown) =>
   typeof value === "number" ? Math.min(Math.max(value, 1), MAX_PAGE_SIZE) : MAX_PAGE_SIZE;

@@ -1,7 +1,9 @@
+import { toEventId } from "../../audit/cursor.ts";
 import type { AuditEvent } from "../../audit/event.ts";
+import { type KycState, kycAsOf } from "../../audit/kyc-as-of.ts";
 import { listAuditEvents } from "../../audit/list-audit-events.ts";
 import { ADMINISTRATIVE_ACTS, type AuditAction, type Surface } from "../../vocabulary.ts";
-import { ID_LIST_COST, PAGE_COST } from "../documents/cost.ts";
+import { AS_OF_COST, ID_LIST_COST, PAGE_COST } from "../documents/cost.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
 import { DateTimeRange, DocumentTypeEnum, enumValues, KycType, VerificationStatusEnum } from "./kyc.ts";
@@ -39,7 +41,7 @@ export const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implem
     id: t.id({
       description:
         "The event's id, for clients that cache each object once. It is not the id of a record, and `node` does not find it.",
-      resolve: ({ sequence }) => `evt_${sequence}`,
+      resolve: toEventId,
     }),
     sequence: t.expose("sequence", {
       type: "SafeInt",
@@ -119,8 +121,21 @@ const AuditEventFilter = builder.inputType("AuditEventFilter", {
   description: "Which events to list: those that match all given fields. Null means the same as absent.",
   fields: (t) => ({
     kycId: t.id({ description: "Only events of the record with this id, which may have been deleted." }),
+    customerId: t.string({
+      description:
+        "Only events of this customer's records, also of deleted ones: your own identifier of the customer. It is not kept: a keyed digest finds the events.",
+    }),
     tokenId: t.id({ description: "Only events that this token caused." }),
+    actor: t.string({
+      description:
+        "Only events that this person or token caused: the name of who signed in, or the name or id of a token. It is compared exactly. Sign-ins without a name are found by `tokenId` only.",
+    }),
     action: t.field({ type: AuditActionEnum, description: "Only events with this action." }),
+    actionIn: t.field({ type: [AuditActionEnum], description: "Only events with one of these actions." }),
+    statusAfter: t.field({
+      type: VerificationStatusEnum,
+      description: "Only events after which the record had this status, whether they changed it or not.",
+    }),
     at: t.field({ type: DateTimeRange, description: "Only events in this span of time." }),
   }),
 });
@@ -135,11 +150,61 @@ builder.queryField("auditEvents", (t) =>
       ...pageArgs(t),
       filter: t.arg({ type: AuditEventFilter, description: "Only events that match it." }),
     },
-    resolve: (_root, { filter, ...page }, ctx, info) => {
+    resolve: async (_root, { filter, ...page }, ctx, info) => {
       const { from, to } = filter?.at ?? {};
       const at = { from: from?.getTime(), to: to?.getTime() };
-      return readAhead(listAuditEvents(ctx, { ...page, filter: { ...filter, at } }), info);
+      return readAhead(await listAuditEvents(ctx, { ...page, filter: { ...filter, at } }), info);
     },
+  }),
+);
+
+const KycStateType = builder.objectRef<KycState>("KycState").implement({
+  description:
+    "What a record was at a time, as its events say. Null values are unknown, but for a deleted record.",
+  fields: (t) => ({
+    kycId: t.exposeID("kycId", { description: "The id of the record." }),
+    isDeleted: t.exposeBoolean("isDeleted", {
+      description:
+        "Whether it had been deleted by then. If so, `since` says when, and all other values are null.",
+    }),
+    verificationStatus: t.expose("verificationStatus", {
+      type: VerificationStatusEnum,
+      nullable: true,
+      description: "Its status at that time.",
+    }),
+    documentType: t.expose("documentType", {
+      type: DocumentTypeEnum,
+      nullable: true,
+      description:
+        "Its kind of document at that time. Events of release 0.2 do not have it: then it is known only if a later event or the record says it, and no change is between.",
+    }),
+    version: t.exposeInt("version", { nullable: true, description: "Its version at that time." }),
+    since: t.expose("since", {
+      type: "DateTime",
+      nullable: true,
+      description:
+        "Since when it was like this: the time of the change that made this version, or of the deletion.",
+    }),
+    statusSince: t.expose("statusSince", {
+      type: "DateTime",
+      nullable: true,
+      description: "Since when it had this status. Later changes of other values leave it as it is.",
+    }),
+  }),
+});
+
+builder.queryField("kycAsOf", (t) =>
+  t.field({
+    type: KycStateType,
+    nullable: true,
+    extensions: { cost: AS_OF_COST },
+    description:
+      "What the record was at a time, computed from its events, also if it has been deleted since: status, kind of document and version, without the document number. Null if your account had no such record then. Needs the scope `audit:read`.",
+    args: {
+      id: t.arg.id({ required: true, description: "The id of the record, which may have been deleted." }),
+      at: t.arg({ type: "DateTime", required: true, description: "The time." }),
+    },
+    resolve: (_root, { id, at }, ctx) => kycAsOf(ctx, id, at.getTime()),
   }),
 );
 
@@ -150,7 +215,7 @@ builder.objectField(KycType, "history", (t) =>
     nullable: true,
     description: "What was done to the record, newest first. Needs the scope `audit:read`; null without it.",
     args: pageArgs(t),
-    resolve: ({ id }, page, ctx, info) =>
-      readAhead(listAuditEvents(ctx, { ...page, filter: { kycId: id } }), info),
+    resolve: async ({ id }, page, ctx, info) =>
+      readAhead(await listAuditEvents(ctx, { ...page, filter: { kycId: id } }), info),
   }),
 );

@@ -1,3 +1,9 @@
+import type { AUDIT_ROUTES } from "../audit.ts";
+import type { KYC_ROUTES } from "../kyc.ts";
+
+/** Every call of this surface. */
+export type RestOperation = (typeof KYC_ROUTES | typeof AUDIT_ROUTES)[number]["operation"];
+
 /** A JSON Schema of draft 2020-12, as in OpenAPI 3.1. */
 export type JsonSchema = Record<string, unknown>;
 
@@ -41,6 +47,12 @@ export const responseHeaders = {
       "Present if an `Idempotency-Key` was sent again, and the answer is that of its first request.",
     schema: { type: "string", const: "true" },
     required: false,
+    example: "true",
+  },
+  "Has-More": {
+    description: "Whether there are more events in the direction of paging, as `has_more` in JSON.",
+    schema: { type: "string", enum: ["true", "false"] },
+    required: true,
     example: "true",
   },
   Location: {

@@ -3,8 +3,7 @@ import { AppError, badUserInput, type ErrorCode, RequestRefusal, toHttp } from "
 import { numberUnreadable } from "../../kyc/show-kyc.ts";
 import { VERIFICATION_STATUSES } from "../../vocabulary.ts";
 import { type ErrorBody, renderFailure } from "../errors.ts";
-import type { RestOperation } from "../kyc.ts";
-import { headersOf, type JsonSchema, ON_EVERY_ANSWER, reference } from "./components.ts";
+import { headersOf, type JsonSchema, ON_EVERY_ANSWER, type RestOperation, reference } from "./components.ts";
 
 const ALL: readonly RestOperation[] = [
   "listKycs",
@@ -13,10 +12,13 @@ const ALL: readonly RestOperation[] = [
   "getKyc",
   "updateKyc",
   "deleteKyc",
+  "listKycHistory",
+  "listAuditEvents",
 ];
 const WRITES: readonly RestOperation[] = ["createKyc", "updateKyc", "deleteKyc"];
 const WITH_BODY: readonly RestOperation[] = [...WRITES, "searchKycs"];
-const OF_ONE: readonly RestOperation[] = ["createKyc", "getKyc", "updateKyc", "deleteKyc"];
+const OF_ONE: readonly RestOperation[] = ["createKyc", "getKyc", "updateKyc", "deleteKyc", "listKycHistory"];
+const NEGOTIATED: readonly RestOperation[] = ["listKycHistory", "listAuditEvents"];
 
 interface Failure {
   /** When it happens. */
@@ -111,6 +113,13 @@ const REFUSALS: Failure[] = [
     when: "The address can't be read, or a header that may be sent once is sent twice.",
     operations: ALL,
     examples: [new RequestRefusal(400, "request_malformed", "The request is malformed.")],
+  },
+  {
+    when: "The client accepts neither JSON nor CSV.",
+    operations: NEGOTIATED,
+    examples: [
+      new RequestRefusal(406, "not_acceptable", "Events are answered as application/json or text/csv."),
+    ],
   },
   {
     when: "The body is too large.",

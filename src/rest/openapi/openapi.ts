@@ -1,7 +1,16 @@
 import type { FastifyInstance } from "fastify";
 import { readVersion } from "../../version.ts";
-import { KYC_ROUTES, type RestOperation } from "../kyc.ts";
-import { headersOf, type JsonSchema, ON_EVERY_ANSWER, reference, responseHeaders } from "./components.ts";
+import { AUDIT_ROUTES } from "../audit.ts";
+import { KYC_ROUTES } from "../kyc.ts";
+import { auditSchemas } from "./audit.ts";
+import {
+  headersOf,
+  type JsonSchema,
+  ON_EVERY_ANSWER,
+  type RestOperation,
+  reference,
+  responseHeaders,
+} from "./components.ts";
 import { errorResponses, errorSchemas, failuresOf } from "./errors.ts";
 import { inputSchemas } from "./inputs.ts";
 import { DESCRIPTIONS, idempotencyKey, ifNoneMatch } from "./operations.ts";
@@ -30,14 +39,14 @@ function anyOf(names: readonly string[]): JsonSchema {
 }
 
 function describe(operation: RestOperation, method: string, first: boolean) {
-  const { summary, description, scope, parameters, body, success } = DESCRIPTIONS[operation];
+  const { summary, description, tag = "KYC", scope, parameters, body, success } = DESCRIPTIONS[operation];
   const once = parameters?.includes(idempotencyKey) ? ["Idempotent-Replayed"] : [];
   const headers = headersOf(...ON_EVERY_ANSWER, "Cache-Control", ...(success.headers ?? []), ...once);
   const type = { schema: reference("schemas", body?.schema ?? "") };
   return {
     // Operation ids must be unique, even if several methods do the same.
     operationId: first ? operation : `${operation}By${method[0]}${method.slice(1).toLowerCase()}`,
-    tags: ["KYC"],
+    tags: [tag],
     summary: first ? summary : `${summary} by ${method}`,
     description: `${description}\n\nNeeds the scope \`${scope}\`.`,
     // Scopes are listed here for OAuth alone: linters take any other for a mistake.
@@ -56,7 +65,10 @@ function describe(operation: RestOperation, method: string, first: boolean) {
       [success.status]: {
         description: success.description,
         headers,
-        content: { "application/json": { schema: anyOf(success.schemas) } },
+        content: {
+          "application/json": { schema: anyOf(success.schemas) },
+          ...(success.csv && { "text/csv": { schema: { type: "string" } } }),
+        },
       },
       ...(parameters?.includes(ifNoneMatch) && {
         304: { description: "You have the record as it is.", headers },
@@ -69,8 +81,9 @@ function describe(operation: RestOperation, method: string, first: boolean) {
 
 function describePaths() {
   const paths: Record<string, Record<string, unknown>> = {};
-  for (const { operation, methods, path } of KYC_ROUTES) {
-    const url = `/v1/kyc${path.replace(/\/$/, "").replace(":id", "{id}")}`;
+  const routes = [...KYC_ROUTES.map((route) => ({ ...route, prefix: "/v1/kyc" })), ...AUDIT_ROUTES];
+  for (const { prefix, operation, methods, path } of routes) {
+    const url = `${prefix}${path.replace(/\/$/, "").replace(":id", "{id}")}`;
     const calls = methods.map((method, i) => [method.toLowerCase(), describe(operation, method, i === 0)]);
     const parameters = path.includes(":id") ? { parameters: [idParameter] } : {};
     paths[url] = { ...parameters, ...paths[url], ...Object.fromEntries(calls) };
@@ -100,7 +113,10 @@ export function createOpenapi() {
       license: { name: "MIT", identifier: "MIT" },
     },
     servers: [{ url: "/", description: "The gateway that serves this document." }],
-    tags: [{ name: "KYC", description: "Query, create, update and delete records." }],
+    tags: [
+      { name: "KYC", description: "Query, create, update and delete records." },
+      { name: "Audit trail", description: "Who did what, and when." },
+    ],
     paths: describePaths(),
     components: {
       securitySchemes: {
@@ -110,11 +126,11 @@ export function createOpenapi() {
           description:
             "A token of one account: one that `kyc-gateway token create` has made, or a JWT of your identity provider " +
             "if the gateway is configured for it. Its scopes say what it may do: `kyc:read`, `kyc:write`, `kyc:delete`, " +
-            "and `kyc:pii` to see document numbers in full.",
+            "`kyc:pii` to see document numbers in full, and `audit:read` for the audit trail.",
         },
       },
       headers: responseHeaders,
-      schemas: { ...recordSchemas, ...inputSchemas, ...errorSchemas },
+      schemas: { ...recordSchemas, ...inputSchemas, ...auditSchemas, ...errorSchemas },
       responses: errorResponses,
     },
   };

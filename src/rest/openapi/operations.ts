@@ -1,7 +1,8 @@
 import type { Scope } from "../../auth/scopes.ts";
 import { LONGEST_KEY } from "../../idempotency/key.ts";
-import type { RestOperation } from "../kyc.ts";
-import type { JsonSchema } from "./components.ts";
+import { AUDIT_PARAMS, type AuditParam, HISTORY_PARAMS } from "../audit-params.ts";
+import { auditParameters } from "./audit.ts";
+import type { JsonSchema, RestOperation } from "./components.ts";
 import { listParameters, reasonSchema, textHeader } from "./inputs.ts";
 
 interface Parameter {
@@ -15,10 +16,11 @@ interface Parameter {
 interface Description {
   summary: string;
   description: string;
+  tag?: string;
   scope: Scope;
   parameters?: Parameter[];
   body?: { schema: string; required: boolean };
-  success: { status: number; description: string; schemas: string[]; headers?: string[] };
+  success: { status: number; description: string; schemas: string[]; headers?: string[]; csv?: true };
 }
 
 const ifMatch: Parameter = {
@@ -57,6 +59,18 @@ const unlessMatch: Parameter = {
   ...ifNoneMatch,
   description: "Answer 412 and do nothing if the record is at one of these versions: `*`, or a list of tags.",
 };
+
+const trail = (names: readonly AuditParam[]): Parameter[] => [
+  ...names.map((name) => ({ ...{ name, in: "query" as const }, ...auditParameters[name] })),
+  ifNoneMatch,
+];
+const PAGE_OF_EVENTS = {
+  ...{ status: 200, description: "The page.", schemas: ["AuditEventList"], headers: ["Has-More"] },
+  csv: true as const,
+};
+const AS_CSV =
+  " With `Accept: text/csv`, the answer is a table with a header, times in ISO 8601, and spaces between the items of lists. " +
+  "A text that a spreadsheet would run as a formula gets an apostrophe before it.";
 
 const RECEIPT = " A token without the scope `kyc:read` gets only the record's id and version.";
 
@@ -127,5 +141,21 @@ export const DESCRIPTIONS: Record<RestOperation, Description> = {
     scope: "kyc:delete",
     parameters: [ifMatch, unlessMatch, idempotencyKey, reason],
     success: { status: 200, description: "The record is deleted.", schemas: ["KycDeletion"] },
+  },
+  listKycHistory: {
+    summary: "List the events of a KYC record",
+    description: `What was done to the record, newest first, also after its deletion.${AS_CSV}`,
+    tag: "Audit trail",
+    scope: "audit:read",
+    parameters: trail(HISTORY_PARAMS),
+    success: PAGE_OF_EVENTS,
+  },
+  listAuditEvents: {
+    summary: "List the events of the audit trail",
+    description: "Who did what in your account, newest first: events that match all parameters." + AS_CSV,
+    tag: "Audit trail",
+    scope: "audit:read",
+    parameters: trail(AUDIT_PARAMS),
+    success: PAGE_OF_EVENTS,
   },
 };

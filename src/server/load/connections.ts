@@ -2,10 +2,11 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
 import type { Config } from "../../config/config.ts";
+import { overloaded } from "../../errors.ts";
 import { Turns } from "../../lib/turns.ts";
 import type { Metrics } from "../../metrics.ts";
 import { type Holder, MemoryBudget } from "./memory-budget.ts";
-import { Reading } from "./reading.ts";
+import { PIECES_TOO_SMALL, PieceCount, Reading } from "./reading.ts";
 import { Upload } from "./upload.ts";
 
 declare module "node:http" {
@@ -151,7 +152,7 @@ class Connection implements Holder {
     if (this.#waiting.length === 0 && request) {
       if (!request.upload?.isArriving) return false;
       this.#shared.metrics.countShed("uploads");
-      request.upload.refuse();
+      request.upload.refuse(overloaded());
       return true;
     }
     this.#cut("uploads");
@@ -173,8 +174,16 @@ class Connection implements Holder {
 
   #receive(request: IncomingMessage): void {
     let size = 0;
+    const pieces = new PieceCount();
     // Also of what is discarded because nobody wants it any more.
-    request.on("data", () => this.#shared.reading.onPiece(this.#socket));
+    request.on("data", (piece: Buffer) => {
+      this.#shared.reading.onPiece(this.#socket);
+      pieces.add(piece.length);
+      if (!pieces.areTooSmall) return;
+      request.upload?.refuse(PIECES_TOO_SMALL);
+      // The client goes on sending although it is refused.
+      if (pieces.areTooMany) this.#cut("uploads");
+    });
     request.upload = new Upload(request, this.#shared.limits.bodyLimit, (bytes) => {
       this.#count(bytes - size);
       size = bytes;

@@ -1,9 +1,41 @@
 import type { Socket } from "node:net";
+import { RequestRefusal } from "../../errors.ts";
 
 /** The maximum number of pieces of bodies that are read in one turn of the event loop. Each takes about 2 µs. */
 const MOST_PIECES = 8000;
+/** A body may have so many pieces, however small they are. */
+const PIECES_OF_ANY_SIZE = 5000;
+/** The minimum average size of the pieces of a body that has more. Bytes. */
+const SMALLEST_AVERAGE = 12;
+/** A refused client that goes on up to here is cut off. Node reads 64 KiB at once, which are up to 10,923 pieces. */
+const PIECES_UNTIL_CUT = 15_000;
 /** A request takes as long as so many pieces. */
 const PIECES_OF_A_REQUEST = 10;
+
+export const PIECES_TOO_SMALL = new RequestRefusal(
+  400,
+  "request_malformed",
+  `The body comes in more than ${PIECES_OF_ANY_SIZE} chunks of a few bytes each: send larger ones.`,
+);
+
+/** Counts the pieces of one body. Each piece costs the same time, so small ones cost most for their bytes. */
+export class PieceCount {
+  #pieces = 0;
+  #bytes = 0;
+
+  add(bytes: number): void {
+    this.#pieces += 1;
+    this.#bytes += bytes;
+  }
+
+  get areTooSmall(): boolean {
+    return this.#pieces > PIECES_OF_ANY_SIZE && this.#bytes < this.#pieces * SMALLEST_AVERAGE;
+  }
+
+  get areTooMany(): boolean {
+    return this.#pieces > PIECES_UNTIL_CUT;
+  }
+}
 
 /**
  * Limits how much a turn of the event loop reads from sockets. In one turn Node reads all sockets that something has
@@ -17,6 +49,7 @@ export class Reading {
   /** The sockets that this has paused: Node pauses others if their clients don't read their answers. */
   readonly #paused = new Set<Socket>();
   #pieces = 0;
+  #pauses = false;
 
   /** `open` gives the sockets that are open at the time. */
   constructor(open: Iterable<Socket>) {
@@ -36,15 +69,19 @@ export class Reading {
     if (this.#pieces === 0) setImmediate(this.#endTurn);
     this.#pieces += pieces;
     this.#read.add(socket);
-    if (this.#pieces > MOST_PIECES) this.#pause(socket);
+    if (this.#pieces <= MOST_PIECES || this.#pauses) return;
+    this.#pauses = true;
+    // After this read's callbacks and ticks: taking pieces of a body resumes its socket, so an earlier pause would be undone
+    // and repeated with each piece, which takes longer than the pieces.
+    queueMicrotask(this.#pause);
   }
 
-  #pause(socket: Socket): void {
-    const isFirst = this.#paused.size === 0;
-    // Again, if it is paused already: reading a body resumes its socket.
-    this.#pauseOne(socket);
-    if (isFirst) for (const each of this.#open) this.#pauseOne(each);
-  }
+  readonly #pause = (): void => {
+    this.#pauses = false;
+    // Other sockets are only resumed by the end of the turn.
+    const sockets = this.#paused.size === 0 ? this.#open : this.#read;
+    for (const each of sockets) this.#pauseOne(each);
+  };
 
   #pauseOne(socket: Socket): void {
     if (!socket.isPaused()) this.#paused.add(socket);

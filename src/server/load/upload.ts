@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { overloaded, RequestRefusal } from "../../errors.ts";
+import { RequestRefusal } from "../../errors.ts";
 
 type Done = (error: Error | null, body?: Buffer) => void;
 
@@ -44,9 +44,9 @@ export class Upload {
     if (this.#state !== "arriving") this.#settle();
   }
 
-  /** Gives up a body that is still arriving: its request fails with UNAVAILABLE. */
-  refuse(): void {
-    this.#fail(overloaded());
+  /** Gives up a body that is still arriving: its request fails with this error. */
+  refuse(failure: Error): void {
+    this.#fail(failure);
   }
 
   /** Lets go of the body. What still arrives is discarded. */

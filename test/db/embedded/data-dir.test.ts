@@ -86,7 +86,7 @@ describe.runIf(isRoot)("what another user owns is refused with the command that 
   });
 });
 
-test.runIf(existsSync("/proc/self"))("where no folder can be, one line says so at once", () => {
+test.runIf(existsSync("/proc/self"))("if no folder can be, one line says so at once", () => {
   const file = join(folder, "file");
   writeFileSync(file, "");
   const loop = join(folder, "loop");

@@ -29,7 +29,7 @@ const IDLE_TRANSACTION_MS = 600;
 const ARRIVAL_MS = 40;
 
 const DEPTH = 50_000;
-/** What ends the engine instead of failing. */
+/** A statement that ends the engine instead of failing. */
 const CRASH = query(`select '${"[".repeat(DEPTH)}${"]".repeat(DEPTH)}'::jsonb`);
 
 const folder = mkdtempSync(join(tmpdir(), "embedded-"));
@@ -361,7 +361,7 @@ describe("a client that goes away", () => {
   });
 });
 
-/** What keeps the engine busy for longer than any test lasts. */
+/** A statement that keeps the engine busy for longer than any test. */
 const ENDLESS = query("select count(*) from generate_series(1, 1000000000000)");
 
 describe("a statement that takes long", () => {
@@ -380,7 +380,7 @@ describe("a statement that takes long", () => {
     client.socket.destroy();
   });
 
-  test("is ended with the engine where it is too long, and what was acknowledged is there", async () => {
+  test("is ended with the engine if it is too long, and what was acknowledged is there", async () => {
     const own = await openEmbedded(ownDir, { ...options, longestCallMs: 500 });
     const [writer, busy] = [await RawClient.open(own.socketPath), await RawClient.open(own.socketPath)];
     await writer.ask(query("create table acknowledged as select 1 as n"));
@@ -428,7 +428,7 @@ describe("the data folder", () => {
     expect(await sql`select 1 as one`).toEqual([{ one: 1 }]);
   });
 
-  test("is refused where the path of its socket is too long", async () => {
+  test("is refused if the path of its socket is too long", async () => {
     const long = join(folder, "x".repeat(100));
     const length = socketPathOf(long).length;
     await expect(openEmbedded(long, {})).rejects.toThrow(`is ${length} bytes long and may have 10`);
@@ -457,7 +457,7 @@ describe("from opening to closing", () => {
     await second.close();
   });
 
-  test("closing waits for the transaction under way, ends idle connections and may be repeated", async () => {
+  test("closing waits for the transaction in progress, ends idle connections and may be repeated", async () => {
     const own = await openEmbedded(ownDir, options);
     const [idle, busy] = [await RawClient.open(own.socketPath), await RawClient.open(own.socketPath)];
     await busy.ask(query("begin; create table late (n int)"));
@@ -514,7 +514,7 @@ describe("from opening to closing", () => {
   }, 60_000);
 });
 
-/** What a killed process leaves behind: a socket file that nobody listens on. */
+/** Leaves a socket file without a listener, as a killed process does. */
 async function leaveSocketFile(path: string): Promise<void> {
   const moved = `${path}.moved`;
   const server = createServer().listen(moved);

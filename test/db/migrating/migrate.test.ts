@@ -26,7 +26,7 @@ const insert = (client: postgres.Sql | postgres.TransactionSql, id: string) =>
   client`insert into kycs values ('acme', ${id}, 'c', 'pending', 'visa', 'n', now(), now(), 1)`;
 const stateOfIndex = async () => (await findPending(database.db, future)).indexes[0]?.state ?? "valid";
 
-/** Keeps a transaction with a write to the records open until it is told to end. */
+/** Keeps a transaction with a write to the records open until the returned function is called. */
 async function holdWrite(): Promise<() => Promise<void>> {
   let release = () => {};
   const released = new Promise<void>((resolve) => {
@@ -66,7 +66,7 @@ test("replicas that migrate an empty database at once all succeed, and each migr
   expect(await stateOfIndex()).toBe("valid");
 });
 
-test("what is pending is told by name, until it is there", async () => {
+test("what is pending is reported by name, until it is there", async () => {
   const before = await findPending(database.db, future);
   expect(before.migrations.map(({ name }) => name)).toEqual(["9999_future"]);
   expect(before.indexes).toEqual([{ ...FUTURE_INDEX, state: "missing" }]);

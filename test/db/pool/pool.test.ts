@@ -242,7 +242,7 @@ test("connections through a network that falls silent again and again are cut, a
   await expect.poll(() => db.usage().retired, { timeout: 3000 }).toBe(0);
   await db.close();
   await proxy.cut();
-  // What is left open would keep the process from its end.
+  // An open connection would keep the process from ending.
   await expect.poll(sockets, { timeout: 3000 }).toBeLessThanOrEqual(before);
 });
 

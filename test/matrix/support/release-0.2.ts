@@ -34,7 +34,7 @@ export async function packRelease02(): Promise<string> {
     await npm("ci", "--no-audit", "--no-fund", "--prefer-offline");
     await npm("pack");
     await mkdir(join(unfinished, "packed"));
-    // Inside the folder of its libraries, where Node.js finds them.
+    // In the folder of its libraries, so that Node.js finds them.
     await execute("tar", ["xzf", "kyc-gateway-0.2.0.tgz", "-C", "packed"], { cwd: unfinished });
     await rm(folder, { recursive: true, force: true });
     await rename(unfinished, folder);

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** A package of its own: these are 700 MB, which `npm ci` of the checkout need not install. */
+/** A separate package: it has 700 MB, which `npm ci` of the checkout should not install. */
 export const VERSIONS_FOLDER = fileURLToPath(new URL("../binaries/", import.meta.url));
 
 const { dependencies } = JSON.parse(readFileSync(join(VERSIONS_FOLDER, "package.json"), "utf8"));

@@ -110,7 +110,7 @@ test("connections that come while it closes at once are accepted or refused, and
   expect(new Set(await Promise.all(ends))).toEqual(new Set(["accepted", "ECONNREFUSED"]));
 });
 
-test("closing at once ends without more connections, whatever is still under way", async () => {
+test("closing at once ends without more connections, whatever is still in progress", async () => {
   await acceptors.close();
   const [error] = await once(connect(address.port, "127.0.0.1"), "error");
   expect(error).toMatchObject({ code: "ECONNREFUSED" });

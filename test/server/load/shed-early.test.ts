@@ -8,7 +8,7 @@ import { shedEarly } from "../../../src/server/load/shed-early.ts";
 
 const CAPACITY = 3;
 
-/** A server that is full, and answers only requests that have a place. A place is taken once the body has come. */
+/** A full server that answers only requests with a slot. A request takes a slot once its body has arrived. */
 function fullServer() {
   let taken = CAPACITY;
   const letIn: string[] = [];

@@ -129,7 +129,7 @@ describe("relayStylePagination", () => {
   });
 });
 
-test("mutations change the list that is shown: a new record leads it, a changed one is new, a deleted one is gone", async () => {
+test("mutations change the list that is shown: a new record leads it, a changed one is new, a deleted one no longer exists", async () => {
   const { shown, statusOf } = await watch({ first: 3 });
   const before = shown();
   const made = await client.mutate<{

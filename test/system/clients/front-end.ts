@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createClient, kycFields } from "../support/client.ts";
 import { type Env, freshEnv, fullToken, later, ROOT, startGateway } from "../support/gateway.ts";
 
-/** A gateway as a front end finds it: where GraphQL is, a token's headers, and the records, the newest first. */
+/** A gateway for a front end: the URL of GraphQL, a token's headers, and the records, newest first. */
 export interface FrontEnd {
   env: Env;
   url: string;
@@ -27,7 +27,7 @@ export async function startFrontEnd(records: number, variables: Env = {}): Promi
   return { env, url, graphqlUrl: `${url}/graphql`, headers: { authorization: `Bearer ${token}` }, ids };
 }
 
-/** Starts another gateway on the same records that runs nothing but this manifest. Answers where its GraphQL is. */
+/** Starts another gateway on the same records that runs only this manifest. Returns the URL of its GraphQL. */
 export async function startTrustedOnly(frontEnd: FrontEnd, manifest: string): Promise<string> {
   const { url } = await startGateway({
     ...frontEnd.env,

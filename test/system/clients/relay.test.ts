@@ -144,7 +144,7 @@ interface Connection {
   pageInfo: { hasNextPage: boolean; endCursor: string; hasPreviousPage: boolean; startCursor: string };
 }
 
-/** What a component of this fragment is given, of the page that was asked for first. */
+/** The data that a component with this fragment gets from the first page. */
 function see(environment: Environment, fragment: string): Connection {
   const operation = createOperationDescriptor(getRequest(artifact("ComponentsQuery")), {});
   const { data } = environment.lookup(operation.fragment);

@@ -17,9 +17,9 @@ const READ = `query ReadKyc($id: ID!) { kyc(id: $id) { ${FIELDS} } }`;
 /** The libraries that `point-read.js` has a function for. */
 const LIBRARIES = ["Apollo Client", "urql", "urql, POST", "Relay", "graphql-request"];
 
-/** What the load generator sets itself. */
+/** Headers that the load generator sets itself. */
 const OWN_HEADERS = ["host", "connection", "content-length", "authorization"];
-/** What depends on the machine's versions of Chromium and curl and not on the client library. */
+/** Headers that depend on the machine's versions of Chromium and curl, and not on the client library. */
 const FIXED_HEADERS: Record<string, string> = {
   "user-agent":
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",

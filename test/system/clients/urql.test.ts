@@ -72,7 +72,7 @@ function createUrql(sent: string[], exchanges = [cache()]): Client {
 /** As its documentation has it, schema awareness included. */
 const cache = () =>
   cacheExchange({
-    // biome-ignore lint/suspicious/noExplicitAny: the library has a type of its own for the same JSON
+    // biome-ignore lint/suspicious/noExplicitAny: the library has another type for the same JSON
     schema: introspection as any,
     keys: { KycConnection: () => null, KycEdge: () => null, PageInfo: () => null },
     resolvers: { Query: { kycs: relayPagination() } },

@@ -4,7 +4,7 @@ import { type Browser, chromium, type Locator, type Page } from "playwright-core
 /** A name that leads the browser here, and is none of this machine's own. */
 export const OTHER_NAME = "kyc.test";
 
-/** For a gateway beside a browser, which leaves it no processor for a while: its pages are not refused for that. */
+/** For a gateway that runs next to a browser, which takes all processors for a while: it must not refuse pages meanwhile. */
 export const BESIDE_BROWSER = { LOG_LEVEL: "error", MAX_EVENT_LOOP_DELAY: "10 min" };
 
 /** Chromium, without a network: it reaches this machine, and nothing else has an address. */
@@ -33,12 +33,12 @@ export async function launchChromium(): Promise<Browser> {
 /** A page, and what it must not do. */
 export interface WatchedPage {
   page: Page;
-  /** What it asked of other origins than this one, and what it or the browser complained about. */
+  /** Its requests to other origins, and the errors of the page and the browser. */
   faults: string[];
   close(): Promise<void>;
 }
 
-/** An empty page in a session of its own, whose every request to another origin is refused and told. */
+/** An empty page in a new session. Each request to another origin is refused and listed. */
 export async function openPage(browser: Browser, origin: string): Promise<WatchedPage> {
   const faults: string[] = [];
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
@@ -61,14 +61,14 @@ export async function openPage(browser: Browser, origin: string): Promise<Watche
   return { page, faults, close: () => context.close() };
 }
 
-/** What is kept of a page in the browser. */
+/** All that the page has stored in the browser. */
 export function keptInBrowser(page: Page): Promise<string> {
   return page.evaluate(
     "indexedDB.databases().then((databases) => JSON.stringify([localStorage, sessionStorage, databases, document.cookie, location.href]))",
   );
 }
 
-/** What an editor shows: each space as one that can't break. */
+/** The text of an editor, which has non-breaking spaces. */
 export async function visibleText(editor: Locator): Promise<string> {
   return (await editor.innerText()).replaceAll("\u00a0", " ");
 }

@@ -23,7 +23,7 @@ export interface CollectedSpan {
 /** A collector of OTLP over HTTP on the loopback. */
 export interface Collector {
   url: string;
-  /** What it was sent. */
+  /** The requests that it received. */
   requests: { path: string; headers: IncomingMessage["headers"]; body: Buffer }[];
   /** Of the requests in JSON. */
   spans(): CollectedSpan[];

@@ -22,10 +22,10 @@ export async function findPrograms(): Promise<string> {
   return join(POSTGRES, `${newest}`, "bin");
 }
 
-/** A server of Debian's PostgreSQL, gone after `tidyUp`, and what runs a line of a shell beside its client programs. */
+/** A server of Debian's PostgreSQL, removed by `tidyUp`, and a function that runs a shell line with its client programs. */
 export async function startDebianPostgres(): Promise<{
   url: string;
-  /** Fails where the line fails. */
+  /** Fails if the line fails. */
   run(line: string, options: { cwd: string; env: Env }): Promise<void>;
 }> {
   const programs = await findPrograms();
@@ -39,7 +39,7 @@ export async function startDebianPostgres(): Promise<{
   };
 }
 
-/** Debian's pgbouncer, sharing few connections between transactions, in front of a database; gone after `tidyUp`. */
+/** Debian's pgbouncer in front of a database, in transaction mode with few connections; removed by `tidyUp`. */
 export async function startPgbouncer(database: string): Promise<string> {
   if (!existsSync(PGBOUNCER)) throw new Error("the package pgbouncer is not installed: see .ci/run");
   const folder = await mkdtemp(join(tmpdir(), "kyc-pgbouncer-"));

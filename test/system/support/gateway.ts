@@ -10,7 +10,7 @@ import { inject } from "vitest";
 import { newKey } from "../../support/keys.ts";
 import { administer, databaseUrl } from "../../support/postgres-server.ts";
 
-/** The checkout, where `npm start` runs. */
+/** The checkout, in which `npm start` runs. */
 export const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 export const CLI = join(ROOT, "dist/cli.js");
 
@@ -41,7 +41,7 @@ interface Exit {
   signal: NodeJS.Signals | null;
 }
 
-/** A gateway that has printed where it listens. */
+/** A gateway that has printed its address. */
 export interface Gateway extends Run {
   url: string;
   /** From the start of the process until its URLs were printed. */
@@ -149,9 +149,9 @@ export function launchGateway(env: Env, options: { cwd?: string } = {}): Run {
   return start(process.execPath, [CLI, "serve"], { env: { PORT: "0", ...env }, ...options });
 }
 
-/** Resolves when a gateway has said where it listens; fails with its output where it ends instead. */
+/** Resolves when a gateway has printed its address. If it ends instead, fails with its output. */
 export async function listening(run: Run): Promise<Gateway> {
-  // The last of the printed addresses: everything before it is there, too.
+  // This address is printed last, so the lines before it have arrived, too.
   const [, url = ""] = await run.printed(/ (http:\/\/\S+)\/metrics\n[\s\S]*\n\n[\s\S]*\n\n/);
   return { ...run, url, startMs: performance.now() - run.startedAt };
 }
@@ -171,7 +171,7 @@ export async function runCli(
   return { code, stdout: run.stdout(), stderr: run.stderr(), ms: performance.now() - run.startedAt };
 }
 
-/** An empty database on the tests' server, without a single table; gone after `tidyUp`. */
+/** An empty database on the tests' server, without any table; removed by `tidyUp`. */
 export async function createEmptyDatabase(): Promise<string> {
   const server = inject("postgresUrl");
   // The prefix is what the global teardown knows clones by, should this process die before it tidies up.
@@ -184,7 +184,7 @@ export async function createEmptyDatabase(): Promise<string> {
 export const ENGINES = ["the embedded database", "a real database"] as const;
 export type Engine = (typeof ENGINES)[number];
 
-/** The environment of a gateway on a database of this kind in which nobody has been yet. */
+/** The environment of a gateway on an unused database of this kind. */
 export async function freshEnv(engine: Engine): Promise<Env> {
   if (engine === "a real database") {
     return { DATABASE_URL: await createEmptyDatabase(), ENCRYPTION_KEYS: newKey("test") };

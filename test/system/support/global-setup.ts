@@ -6,12 +6,12 @@ import { runCli } from "./gateway.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
-    /** A data folder with a migrated database in which nobody has been yet. Tests copy it, and leave it alone. */
+    /** A data folder with a migrated, unused database. Tests copy it and must not change it. */
     unusedDataDir: string;
   }
 }
 
-/** Making an embedded database takes as long as ten starts on one: it is made once, and gone after the last test. */
+/** Creating an embedded database takes as long as ten starts on one: it is created once, and removed after the last test. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const folder = await mkdtemp(join(tmpdir(), "kyc-unused-"));
   const teardown = () => rm(folder, { recursive: true, force: true });

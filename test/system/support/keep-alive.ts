@@ -3,7 +3,7 @@ import { Agent, type IncomingMessage, request } from "node:http";
 import { connect, type Socket } from "node:net";
 import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
 
-/** What one client with one connection met until the gateway was gone. */
+/** The answers that one client with one connection got until the gateway ended. */
 export interface Session {
   answered: number;
   /** Why a request that was sent on an open connection got no good answer. */
@@ -17,7 +17,7 @@ export interface LoadRequest {
   path: string;
   headers: Record<string, string>;
   body: string;
-  /** Why this is not the answer that was asked for; null where it is. */
+  /** Why this is the wrong answer; null if it is the right one. */
   judge: (status: number, text: string) => string | null;
 }
 
@@ -43,7 +43,7 @@ export async function keepAsking(
       else session.failures.push(fault);
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
-      // Refused: nothing was sent, and nobody listens any more.
+      // Refused: nothing was sent, and the port is closed.
       if (code !== "ECONNREFUSED")
         session.failures.push(`${wanted.method} ${wanted.path}: ${code} ${message}`);
       break;
@@ -82,7 +82,7 @@ function ask(
   });
 }
 
-/** A connection of which a test decides every byte. */
+/** A connection on which the test chooses every byte. */
 export interface RawConnection {
   write(text: string): void;
   received(): string;

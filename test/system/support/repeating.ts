@@ -12,10 +12,10 @@ export interface Created {
   replayed: boolean;
 }
 
-/** What clients saw, by the key: every answer that was a success. */
+/** All successful answers, by the key. */
 export type Seen = Map<string, Created[]>;
 
-/** Sends a create once through one surface; null where no answer, or none that is final, came. */
+/** Sends a create once through one surface; null if no final answer arrived. */
 export async function create(client: Client, surface: number, key: string): Promise<Created | null> {
   const headers = { "idempotency-key": key };
   const send = () =>
@@ -67,7 +67,7 @@ export async function createRepeatedly(
   }
 }
 
-/** Fails where a key has no record, or several, or was answered with another one. */
+/** Fails if a key has no record or several, or if an answer named another one. */
 export async function expectOneRecordEach(seen: Seen, client: Client): Promise<void> {
   const stored = await readIds(client);
   expect([...stored.keys()].sort()).toEqual([...seen.keys()].sort());

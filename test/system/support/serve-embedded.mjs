@@ -1,5 +1,5 @@
-// Opens the embedded database in the folder given and says "ready", or "refused" where another process has it.
-// Ends in good order on SIGTERM.
+// Opens the embedded database in the given folder and prints "ready", or "refused" if another process has it open.
+// Closes it and ends on SIGTERM.
 import { loadSource } from "../../support/load-source.mjs";
 
 const { openEmbedded } = await loadSource("db/embedded/embedded.ts");

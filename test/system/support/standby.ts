@@ -17,7 +17,7 @@ interface Pair {
   failOver(): Promise<void>;
 }
 
-/** A migrated server of Debian's PostgreSQL and a standby of it; both are gone after `tidyUp`. */
+/** A migrated server of Debian's PostgreSQL and a standby of it; both are removed by `tidyUp`. */
 export async function startPair(): Promise<Pair> {
   const programs = await findPrograms();
   const { url: primary, stop } = await startPostgres({

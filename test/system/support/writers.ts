@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { type Client, CREATE_KYC, createClient, kycFields } from "./client.ts";
 
-/** What clients that write all the time were told, by the document number, which each record has for itself. */
+/** The acknowledged writes of clients that write all the time, by document number, which is unique to each record. */
 export interface Ledger {
   sent: Set<string>;
   acknowledged: Set<string>;
@@ -82,7 +82,7 @@ export async function readNumbers(url: string, token: string): Promise<Map<strin
   }
 }
 
-/** What was acknowledged and is not there, what is there twice, and what is there that nobody sent. */
+/** The acknowledged records that are missing, the duplicates, and the records that no client sent. */
 export function compare(ledger: Ledger, stored: Map<string, number>): string[] {
   return [
     ...[...ledger.acknowledged].filter((number) => !stored.has(number)).map((number) => `lost ${number}`),
