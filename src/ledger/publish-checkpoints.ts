@@ -22,7 +22,7 @@ const REMEMBERED = 100_000;
 const FIRST_AFTER_MS = 10_000;
 
 /** A published head. */
-export interface PublishedCheckpoint {
+interface PublishedCheckpoint {
   account: string;
   size: number;
   /** The signed note. */
