@@ -3,7 +3,7 @@
 
 usage: ledger-verify.py KEY PROOF
 
-KEY is a file with the log's verifying key, one line: <name>+<key id>+<base64>.
+KEY is a file with the log's verifying keys, one a line: <name>+<key id>+<base64>.
 PROOF is a file with a proof (c2sp.org/tlog-proof). If everything in it holds, the
 canonical text of the event is printed and the exit code is 0. It needs the program
 openssl (3.0 or newer) and nothing else.
@@ -60,11 +60,14 @@ def root_of(index, size, leaf_hash, path):
 
 
 def main(key_file, proof_file):
-    # The key: its id is the beginning of a hash of its name and its bytes.
-    name, key_id, key = read(key_file).strip().split("+", 2)
-    key = decode(key)
-    require(key[:1] == b"\x01" and len(key) == 33, "the key is no Ed25519 key")
-    require(sha256(name.encode() + b"\n" + key)[:4].hex() == key_id, "the id is not the key's")
+    # The keys, by name and id: an id is the beginning of a hash of the name and the bytes.
+    keys = {}
+    for line in read(key_file).split():
+        name, key_id, key = line.split("+", 2)
+        key = decode(key)
+        require(key[:1] == b"\x01" and len(key) == 33, "the key is no Ed25519 key")
+        require(sha256(name.encode() + b"\n" + key)[:4].hex() == key_id, "the id is not the key's")
+        keys[name, key_id] = key[1:]
 
     # The proof: a header, an empty line, and the checkpoint.
     header, checkpoint = read(proof_file).split("\n\n", 1)
@@ -78,11 +81,12 @@ def main(key_file, proof_file):
     text += "\n"
     origin, size, root = text.split("\n")[:3]
     size, root = int(size), decode(root)
-    require(origin == name, "the checkpoint is another log's")
-    ours = [line.split(" ") for line in signatures.split("\n") if line.startswith("— " + name + " ")]
+    require(origin in [name for name, _ in keys], "the checkpoint is another log's")
+    ours = [line.split(" ") for line in signatures.split("\n") if line.startswith("— " + origin + " ")]
     ours = [decode(line[2]) for line in ours]
-    ours = [signature[4:] for signature in ours if signature[:4].hex() == key_id]
-    require(ours and all(signed_by(key[1:], text, one) for one in ours), "the key did not sign the checkpoint")
+    ours = [(keys.get((origin, one[:4].hex())), one[4:]) for one in ours]
+    ours = [(key, signature) for key, signature in ours if key]
+    require(ours and all(signed_by(key, text, one) for key, one in ours), "the key did not sign the checkpoint")
 
     # The event is in the tree that was signed, and at the position that it states.
     require(0 <= index < size, "the log has no such position")

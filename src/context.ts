@@ -31,6 +31,8 @@ export interface OperationContext {
   traceId?: string | undefined;
   /** The reads of document numbers that must be in the audit trail before the answer is sent; null if reads are not audited. */
   reads: AuditedReads | null;
+  /** The operator's name for the logs of this installation; undefined: one that is made for the database. */
+  logName?: string | undefined;
   /** The document numbers that the answer needed and that can't be decrypted. */
   unreadable: UnreadableNumber[];
   /** Errors of fields whose values are replaced in the answer. GraphQL adds them to the answer. */

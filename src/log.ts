@@ -83,6 +83,7 @@ const SPEAKS_SAFELY = new Set([
   "AssertionError",
   "DatabaseError",
   "MissingKeyError",
+  "LedgerError",
 ]);
 const SYSTEM_ERROR = /^(E(AI_)?[A-Z]+|CONNECT\w*)$/;
 

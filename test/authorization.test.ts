@@ -3,6 +3,7 @@ import { getNamedType, isAbstractType, isInputObjectType, isInterfaceType, isObj
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { SCOPES, type Scope } from "../src/auth/scopes.ts";
 import { schema } from "../src/graphql/schema.ts";
+import { startSealer } from "../src/ledger/seal.ts";
 import { createTestApp, type TestApp } from "./support/app.ts";
 import { createRecord } from "./support/records.ts";
 
@@ -23,6 +24,7 @@ const ROOT_FIELDS: Record<string, FieldRule> = {
   "Query.node": { needs: "kyc:read", args: (id) => `(id: "${id}")` },
   "Query.nodes": { needs: "kyc:read", args: (id) => `(ids: ["${id}"])` },
   "Query.auditEvents": { needs: "audit:read", args: () => "(first: 3)" },
+  "Query.auditCheckpoint": { needs: "audit:read", args: () => "" },
   "Query.kycAsOf": { needs: "audit:read", args: (id) => `(id: "${id}", at: "2999-01-01T00:00:00Z")` },
   "Mutation.createKyc": { needs: "kyc:write", shows: "kyc:read", args: () => `(input: ${CREATE})` },
   "Mutation.updateKyc": {
@@ -50,7 +52,7 @@ const OPEN_WITH_THEIR_PARENTS = new Set(
     ["AuditEventEdge", "cursor", "node"],
     ["AuditEvent", "id", "sequence", "at", "action", "kycId", "kycIds", "changedFields", "reason", "surface"],
     ["AuditEvent", "statusBefore", "statusAfter", "tokenId", "tokenName", "requestId", "position", "actor"],
-    ["AuditEvent", "subject", "documentTypeAfter", "versionAfter"],
+    ["AuditEvent", "subject", "documentTypeAfter", "versionAfter", "proof"],
     [
       "KycState",
       "kycId",
@@ -239,6 +241,8 @@ const COMBINATIONS: Scope[][] = [
 ];
 
 let gateway: TestApp;
+/** Proofs wait for it. */
+let stopSealer: () => Promise<void>;
 let owner: string;
 let stranger: string;
 /** Of an account that never has a record. */
@@ -248,12 +252,16 @@ let id: string;
 
 beforeAll(async () => {
   gateway = await createTestApp();
+  stopSealer = startSealer({ db: gateway.db, log: { warn: () => {}, error: () => {} } });
   owner = await gateway.token("acme");
   stranger = await gateway.token("globex");
   outsider = await gateway.token("initech");
   for (const scopes of COMBINATIONS) tokens.set(scopes, await gateway.token("acme", scopes));
 });
-afterAll(() => gateway.close());
+afterAll(async () => {
+  await stopSealer();
+  await gateway.close();
+});
 beforeEach(async () => {
   id = await createRecord(gateway, owner, { documentNumber: SECRET });
 });

@@ -4,7 +4,18 @@ import { parseSync } from "rolldown/utils";
 import { expect, test } from "vitest";
 
 /** The folders and files whose errors reach clients. */
-const SOURCES = ["audit", "auth", "graphql", "idempotency", "kyc", "paging", "rest", "server", "errors.ts"];
+const SOURCES = [
+  "audit",
+  "auth",
+  "graphql",
+  "idempotency",
+  "kyc",
+  "ledger/prove-event.ts",
+  "paging",
+  "rest",
+  "server",
+  "errors.ts",
+];
 
 /** Of these, the texts are for operators, or examples. */
 const OTHERS = /settings\.ts$|scope-map\.ts$|manifest\.ts$|openapi\//;

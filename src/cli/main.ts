@@ -13,6 +13,7 @@ const COMMANDS: readonly { names: readonly string[]; load: () => Promise<Command
   { names: ["token"], load: async () => [(await import("./token-commands.ts")).tokenCommands()] },
   { names: ["link"], load: async () => [(await import("./link-command.ts")).linkCommand()] },
   { names: ["keys"], load: async () => [(await import("./keys-commands.ts")).keysCommands()] },
+  { names: ["audit"], load: async () => [(await import("./audit-commands.ts")).auditCommands()] },
   { names: ["backup", "restore"], load: async () => (await import("./backup-commands.ts")).backupCommands() },
 ];
 
@@ -42,11 +43,14 @@ async function createProgram(args: readonly string[]): Promise<Command> {
     });
   for (const command of await loadCommands(args)) program.addCommand(command);
   await addCompletion(program);
-  for (const command of [program, ...program.commands, ...program.commands.flatMap((c) => c.commands)]) {
-    command.exitOverride();
-  }
+  for (const command of withSubcommands(program)) command.exitOverride();
   return program;
 }
+
+const withSubcommands = (command: Command): Command[] => [
+  command,
+  ...command.commands.flatMap(withSubcommands),
+];
 
 async function serveUntilStopped(): Promise<void> {
   // Before anything else: without a listener, the first process of a container ignores signals.

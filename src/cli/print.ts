@@ -20,6 +20,12 @@ export class OutputError extends Error {
   }
 }
 
+/** Prints a text as it is, and resolves when the reader has taken it; fails with an OutputError if it can't. */
+export function printAndWait(text: string): Promise<void> {
+  process.stdout.write(text);
+  return printed();
+}
+
 /** Resolves when the operating system has taken everything that was printed; fails with an OutputError if it has not. */
 export function printed(): Promise<void> {
   return new Promise((resolve, reject) => {

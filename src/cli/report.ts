@@ -6,6 +6,7 @@ import { EngineError } from "../db/embedded/engine.ts";
 import { DataDirInUseError } from "../db/embedded/folder-lock.ts";
 import { EncodingError } from "../db/encoding.ts";
 import { MigrationBlockedError } from "../db/migrating/migrate.ts";
+import { LedgerError } from "../ledger/ledger-error.ts";
 import { ConfigError } from "../lib/settings.ts";
 import { CommandFailure } from "./command.ts";
 import { OutputError, say } from "./print.ts";
@@ -34,7 +35,7 @@ export function report(error: unknown): number {
 
 /** Failures whose message alone tells the user what to do. */
 const FAILURES_IN_WORDS = [
-  ...[BackupError, CommandFailure, DataDirInUseError, EncodingError, EngineError],
+  ...[BackupError, CommandFailure, DataDirInUseError, EncodingError, EngineError, LedgerError],
   ...[MigrationBlockedError, OutputError],
 ];
 

@@ -4,6 +4,7 @@ import { DatabaseUrlError } from "../db/pool/connection-url.ts";
 import { readServerAddress } from "../db/pool/server-address.ts";
 import { databaseSettings } from "../db/settings.ts";
 import { graphqlSettings } from "../graphql/settings.ts";
+import { ledgerSettings } from "../ledger/settings.ts";
 import { ConfigError, readSettings, type ValuesOf, variablesOf } from "../lib/settings.ts";
 import { sealingSettings } from "../sealing/settings.ts";
 import { serverSettings } from "./server-settings.ts";
@@ -16,6 +17,7 @@ const settings = {
   ...sealingSettings,
   ...graphqlSettings,
   ...changesSettings,
+  ...ledgerSettings,
   jwt: jwtSettings,
   tracing: tracingSettings,
 };

@@ -4,6 +4,7 @@ import "./schema/audit.ts";
 import "./schema/kyc.ts";
 import "./schema/kyc-changes.ts";
 import "./schema/kyc-mutations.ts";
+import "./schema/ledger.ts";
 
 export const schema = builder.toSchema();
 

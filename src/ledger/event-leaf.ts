@@ -78,7 +78,7 @@ const LEFT_BY_ENCODE_URI = /[!'()*]/g;
  * Percent-encoding by RFC 3986: each byte of the UTF-8 text except A-Z a-z 0-9 - . _ ~ becomes % and two upper-case
  * hex digits. Fails with URIError if the text has half of a surrogate pair, which PostgreSQL can't store.
  */
-function escaped(text: string): string {
+export function escaped(text: string): string {
   if (PLAIN.test(text)) return text;
   return encodeURIComponent(text).replace(
     LEFT_BY_ENCODE_URI,

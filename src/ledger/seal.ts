@@ -5,7 +5,7 @@ import type { FailureLog } from "../log.ts";
 import { SALT_LENGTH, saltedHash, toLeaf } from "./event-leaf.ts";
 import { look } from "./progress-store.ts";
 import { type Entry, findHeads, type Head, type Node, writeEntries } from "./store.ts";
-import { append, emptyFrontier, hashLeaf } from "./tree.ts";
+import { append, emptyFrontier, hashLeaf, STORED_LEVELS } from "./tree.ts";
 import { findNewEvents, findOldEvents, type UnsealedEvent } from "./unsealed-store.ts";
 
 /** From one look for events that others have written to the next. Milliseconds. */
@@ -18,8 +18,6 @@ const GAP_MS = 100;
 const SOON_MS = 5;
 /** Events that are read at once. */
 const BATCH = 4000;
-/** A complete subtree of each of so many levels is stored: of 256 events, of 65,536 … */
-const STORED_LEVELS = 8;
 
 /** How an event is written, as `src/audit/store.ts` has it. */
 const WRITES_EVENTS = "insert into audit_events ";

@@ -11,17 +11,22 @@ export interface Head extends Frontier {
   accountId: string;
 }
 
+/** What `toHead` makes a head of: columns of `ledger_heads`. */
+export const headColumns = sql.raw("account_id, size::float8, frontier");
+/** The head of these values, and of what comes after them no more. */
+export const toHead = ([accountId, size, frontier]: [string, number, Buffer]): Head => ({
+  accountId,
+  size,
+  hashes: Array.from({ length: frontier.length / HASH_LENGTH }, (_, n) =>
+    frontier.subarray(n * HASH_LENGTH, (n + 1) * HASH_LENGTH),
+  ),
+});
+
 const selectHeads = statement(
   () => sql`
-    select account_id, size::float8, frontier from ledger_heads
+    select ${headColumns} from ledger_heads
     where account_id = any(${given("accountIds")}::text[])`,
-  ([accountId, size, frontier]: [string, number, Buffer]): Head => ({
-    accountId,
-    size,
-    hashes: Array.from({ length: frontier.length / HASH_LENGTH }, (_, n) =>
-      frontier.subarray(n * HASH_LENGTH, (n + 1) * HASH_LENGTH),
-    ),
-  }),
+  toHead,
 );
 
 /** The logs of those of these accounts that have one. */

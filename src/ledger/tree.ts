@@ -4,6 +4,9 @@ import { hash as digest } from "node:crypto";
 
 export const HASH_LENGTH = 32;
 
+/** Of each so many levels one is stored: the leaves, and the complete subtrees of 256, of 65,536 … leaves. */
+export const STORED_LEVELS = 8;
+
 const LEAF_PREFIX = Buffer.of(0);
 const NODE_PREFIX = Buffer.of(1);
 

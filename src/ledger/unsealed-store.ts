@@ -44,12 +44,14 @@ const FIELDS = [
   "writtenIn",
 ] as const satisfies (keyof UnsealedEvent)[];
 
-const columns = sql.raw(
+/** What `toEvent` makes an event of: columns of `audit_events`. */
+export const eventColumns = sql.raw(
   `account_id, sequence::float8, round(date_part('epoch', at) * 1000), token_id, token_name, actor_name,
    coalesce(other_surface, surface::text), request_id, coalesce(other_action, action::text), subject, kyc_ids,
    changed_fields, status_before, status_after, document_type_after, version_after, reason, written_in::text`,
 );
-const toEvent = (values: unknown[]) =>
+/** The event of these values. */
+export const toEvent = (values: unknown[]) =>
   Object.fromEntries(FIELDS.map((field, index) => [field, values[index]])) as unknown as UnsealedEvent;
 
 // As a join, it could be planned as one that reads all entries; a subquery with a limit is one look-up per event.
@@ -62,7 +64,7 @@ const hasNoPosition = sql`(
 // and sorts all old events for each batch.
 const selectOld = statement(
   () => sql`
-    select ${columns} from audit_events
+    select ${eventColumns} from audit_events
     where (account_id, at, sequence) > (${given("oldAccount")}, coalesce(
       (select at from audit_events where account_id = ${given("oldAccount")} and sequence = ${given("oldSequence")}::bigint),
       '-infinity'), ${given("oldSequence")}::bigint)
@@ -90,12 +92,12 @@ export async function findOldEvents(
 /** At most `limit` events in the order of their transactions, and those of transactions that were open before. */
 const selectNew = statement(
   () => sql`
-    (select ${columns} from audit_events event
+    (select ${eventColumns} from audit_events event
       where written_in >= ${given("next")}::text::xid8 and written_in < pg_snapshot_xmax(pg_current_snapshot())
         and ${hasNoPosition}
       order by written_in limit ${given("limit")}::int)
     union all
-    (select ${columns} from unnest(${given("open")}::text[]::xid8[]) as earlier(id), lateral (
+    (select ${eventColumns} from unnest(${given("open")}::text[]::xid8[]) as earlier(id), lateral (
       select * from audit_events where written_in >= id and written_in <= id order by written_in
     ) as event where ${hasNoPosition} limit ${given("limit")}::int)`,
   toEvent,
@@ -113,7 +115,7 @@ const selectRestored = statement(
       select (select account_id from audit_events where account_id > id order by account_id limit 1)
       from account where id is not null
     )
-    select ${columns} from (
+    select ${eventColumns} from (
       select * from audit_events where written_in >= ${given("next")}::text::xid8
       union
       select * from audit_events where written_in = any(${given("open")}::text[]::xid8[])
@@ -130,7 +132,7 @@ const selectRestored = statement(
 /** The events without a position that directly precede these ones in the histories of their records. */
 const selectEarlier = statement(
   () => sql`
-    select distinct on (account_id, sequence) ${columns} from unnest(
+    select distinct on (account_id, sequence) ${eventColumns} from unnest(
       ${given("accountIds")}::text[], ${given("kycIds")}::text[], ${given("sequences")}::text[]
     ) as later("account", kyc, "before"), lateral (
       select account_id, sequence from audit_event_records

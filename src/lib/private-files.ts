@@ -4,7 +4,7 @@ import { chmod, lstat, mkdtemp, open, readdir, rename, rm, stat } from "node:fs/
 import { basename, dirname, join } from "node:path";
 
 /** For files and folders that only their owner may use. */
-const FILE_MODE = 0o600;
+export const FILE_MODE = 0o600;
 export const FOLDER_MODE = 0o700;
 
 /** Permissions of the group and of everybody else. */

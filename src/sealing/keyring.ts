@@ -10,8 +10,16 @@ import { type Cipher, createCipher } from "./cipher.ts";
  * `numbers_bind`: each new document number is sealed for one version of its record.
  * `numbers_bound`: all document numbers are. From now on a number that is not bound is not shown.
  * `tokens_authentic`: every token has a MAC.
+ *
+ * One is reached when it is first needed: `ledger_signed`: the ledger has a signing key. From now on a missing one is
+ * not replaced without an operator.
  */
-export type Milestone = "numbers_sealed" | "numbers_bind" | "numbers_bound" | "tokens_authentic";
+export type Milestone =
+  | "numbers_sealed"
+  | "numbers_bind"
+  | "numbers_bound"
+  | "tokens_authentic"
+  | "ledger_signed";
 
 /** A configured key: its id and 32 secret bytes. */
 export interface EncryptionKey {

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { eq, sql } from "drizzle-orm";
-import type { Database } from "../db/client.ts";
+import type { Database, Executor } from "../db/client.ts";
 import { secrets } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
 import { type Keyring, keyIdOf } from "./keyring.ts";
@@ -13,11 +13,11 @@ const given = sql.placeholder;
 /** The associated data: a sealed secret opens only under its own name. */
 const placeOf = (name: string) => `secrets ${name}`;
 
-const insert = statement((db) =>
-  db
-    .insert(secrets)
-    .values({ name: given("name"), sealed: given("sealed") })
-    .onConflictDoNothing(),
+const insert = statement(
+  () => sql`
+    insert into secrets (name, sealed) values (${given("name")}, ${given("sealed")})
+    on conflict do nothing returning 1`,
+  () => true,
 );
 const selectOne = statement(
   (db) =>
@@ -27,19 +27,38 @@ const selectOne = statement(
       .where(eq(secrets.name, given("name"))),
   ([sealed]: [string]) => sealed,
 );
+const selectSome = statement(
+  () => sql`select name, sealed from secrets where starts_with(name, ${given("prefix")}) order by name`,
+  ([name, sealed]: [string, string]) => ({ name, sealed }),
+);
+
+const openOne = (keys: Keyring, name: string, sealed: string): Buffer =>
+  Buffer.from(keys.open(sealed, placeOf(name)), "base64url");
 
 /**
  * The secret with this name: 32 random bytes, the same for every gateway on the database and after key rotation. The
  * first call creates it; concurrent first calls return the same secret. Fails with a MissingKeyError if the keyring does
  * not have its key, and with an Error if somebody has changed it.
  */
-export async function openSecret(db: Database, keys: Keyring, name: string): Promise<Buffer> {
+export async function openSecret(db: Executor, keys: Keyring, name: string): Promise<Buffer> {
   let [sealed] = await selectOne(db, { name });
   if (sealed === undefined) {
-    await insert(db, { name, sealed: keys.seal(randomBytes(LENGTH).toString("base64url"), placeOf(name)) });
+    await createSecret(db, keys, name);
     [sealed] = await selectOne(db, { name });
   }
-  return Buffer.from(keys.open(sealed as string, placeOf(name)), "base64url");
+  return openOne(keys, name, sealed as string);
+}
+
+/** Creates the secret with this name: 32 random bytes. False: there is one, and it stays as it is. */
+export async function createSecret(db: Executor, keys: Keyring, name: string): Promise<boolean> {
+  const sealed = keys.seal(randomBytes(LENGTH).toString("base64url"), placeOf(name));
+  return (await insert(db, { name, sealed })).length > 0;
+}
+
+/** The existing secrets whose names begin with the prefix, by name. Fails as `openSecret`. */
+export async function openSecrets(db: Executor, keys: Keyring, prefix: string): Promise<Map<string, Buffer>> {
+  const found = await selectSome(db, { prefix });
+  return new Map(found.map(({ name, sealed }) => [name, openOne(keys, name, sealed)]));
 }
 
 const selectAll = statement(

@@ -12,7 +12,7 @@ import type { Tracing } from "./tracing.ts";
 export interface AppParts {
   config: Pick<
     Config,
-    "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryLimits"
+    "auditLogName" | "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryLimits"
   > &
     Pick<Config, "databaseUrl" | "docs" | "trustedProxies"> &
     Pick<Config, "unsentMemoryLimit" | "uploadMemoryLimit"> &

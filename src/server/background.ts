@@ -6,6 +6,7 @@ import type { Database } from "../db/client.ts";
 import { startSweep } from "../idempotency/sweep.ts";
 import { endPlainNumbers, sealPlainNumbers } from "../kyc/number/sealed-numbers.ts";
 import { startCensus } from "../kyc/record-census.ts";
+import { startPublishing } from "../ledger/publish-checkpoints.ts";
 import { startSealer } from "../ledger/seal.ts";
 import type { Metrics } from "../metrics.ts";
 import { watchKeyFile } from "../sealing/key-watch.ts";
@@ -56,6 +57,7 @@ export function startBackground(background: Background): () => Promise<void> {
       onSealed: (_logs, events) => metrics.countSealedEvents(events),
       onAllSealed: metrics.setAllSealed,
     }),
+    publishCheckpoints(background),
   ];
   return async () => {
     await Promise.all(stops.map((stop) => stop()));
@@ -74,6 +76,16 @@ function followKeyFile({ config, db, keys, log }: Background): () => void {
       );
     },
     onFailure: (err) => log.warn({ err }, "the key file could not be read again"),
+  });
+}
+
+/** Whoever keeps the log or the file of checkpoints can show later that the ledger was rewritten. */
+function publishCheckpoints({ config, db, keys, log }: Background): () => Promise<void> {
+  return startPublishing({
+    ...{ db, keys, logName: config.auditLogName },
+    ...{ interval: config.auditCheckpointInterval, file: config.auditCheckpointFile },
+    onCheckpoint: (published) => log.info(published, "the signed head of a log"),
+    onFailure: (err) => log.warn({ err }, "the signed heads of the logs could not be published"),
   });
 }
 

@@ -46,6 +46,7 @@ export function createEntrance(
     return {
       ...{ db, keys, logs, digestCustomer, viewer, confirmViewer, watchViewer, surface, requestId },
       ...{ idempotency, reads, log, now, unreadable: [], fieldErrors: [], traceId: span?.traceId },
+      logName: config.auditLogName,
     };
   };
   const enterBy =

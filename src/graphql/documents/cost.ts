@@ -49,6 +49,12 @@ export const COUNT_COST: FieldCost = { weight: 0, once: 50 };
 /** The cost of the ids of all records that an answer showed. A full page with them is within the default limit. */
 export const ID_LIST_COST: FieldCost = { weight: 50 };
 
+/** The cost of a signed head. */
+export const CHECKPOINT_COST: FieldCost = { weight: 10 };
+
+/** The cost of a proof: hashes of up to 256 events for each level of the log. A full page of them is within the default limit. */
+export const PROOF_COST: FieldCost = { weight: 30 };
+
 /** The cost of a record's state at a time: its statements read the record's history. */
 export const AS_OF_COST: FieldCost = { weight: 20 };
 

@@ -167,7 +167,7 @@ export class ChangeTexts implements TextSource {
   #render(events: readonly LoggedEvent[]): Promise<RenderedPage> {
     return this.#shared.pages.take(this.#changes.follower.position, events.length, async () => {
       const { context } = this.#request;
-      const reads = context.reads && { shown: new Set<string>(), confirmed: new Set<string>() };
+      const reads = context.reads && { shown: new Map<string, string>(), confirmed: new Map<string, string>() };
       const pageContext: OperationContext = { ...context, reads, unreadable: [] };
       const changes = await this.#changes.select(pageContext, events);
       const page = await this.#renderChanges(changes, pageContext);

@@ -33,7 +33,7 @@ const SurfaceEnum = builder.enumType("Surface", {
   } as const satisfies { [S in Surface as Uppercase<S>]: unknown },
 });
 
-const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implement({
+export const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implement({
   description:
     "One event of the audit trail: who did what, mostly to records. It stays when the records are deleted, and never changes.",
   fields: (t) => ({

@@ -1,0 +1,35 @@
+import { setTimeout as wait } from "node:timers/promises";
+import type { Database } from "../db/client.ts";
+import { sealOnce } from "../ledger/seal.ts";
+import { type LogKeys, openLogKeys } from "../ledger/signing-keys.ts";
+import { SEALED_PLACES } from "../sealed-places.ts";
+import { openKeyring } from "../sealing/open-keyring.ts";
+import type { CommandScene } from "./command.ts";
+import { say } from "./print.ts";
+
+/** How long a command waits for positions of events. Milliseconds. */
+const LONGEST_MS = 60_000;
+const AGAIN_AFTER_MS = 50;
+
+/**
+ * Gives positions to the events that have none yet, as a gateway does: there may be none that runs. If that fails, as in
+ * a ledger that somebody has changed, the command goes on with what has a position.
+ */
+export async function sealPending(db: Database): Promise<void> {
+  const until = performance.now() + LONGEST_MS;
+  try {
+    while (performance.now() < until) {
+      const outcome = await sealOnce(db);
+      if (outcome === "idle" || outcome === "sealed") return;
+      if (outcome === "overtaken") await wait(AGAIN_AFTER_MS);
+    }
+  } catch (error) {
+    say(`Some events could not get their positions: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+/** The names and keys of the database's logs. Needs the encryption keys. */
+export async function openLogKeysOf({ db, config, by }: CommandScene): Promise<LogKeys> {
+  const keys = await openKeyring(config, db, SEALED_PLACES, say, by);
+  return openLogKeys({ db, keys, logName: config.auditLogName });
+}

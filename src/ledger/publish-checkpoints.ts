@@ -1,0 +1,141 @@
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
+import { dirname } from "node:path";
+import { sql } from "drizzle-orm";
+import { LRUCache } from "lru-cache";
+import type { Database } from "../db/client.ts";
+import { statement } from "../db/statement.ts";
+import { FILE_MODE, letsOthersReplace, makePrivate } from "../lib/private-files.ts";
+import { startRecurring } from "../lib/recurring.ts";
+import type { Keyring } from "../sealing/keyring.ts";
+import { signHead } from "./sign-head.ts";
+import { openLogKeys } from "./signing-keys.ts";
+import { type Head, headColumns, toHead } from "./store.ts";
+
+/** Checkpoints of one publication. */
+const MOST_CHECKPOINTS = 1000;
+/** Heads of one statement; signing them takes some milliseconds. */
+const STEP = 50;
+/** Of how many accounts a process remembers what it has published. What it has forgotten is published once more. */
+const REMEMBERED = 100_000;
+/** The first publication comes this soon after the start. Milliseconds. */
+const FIRST_AFTER_MS = 10_000;
+
+/** A published head. */
+interface PublishedCheckpoint {
+  account: string;
+  size: number;
+  /** The signed note. */
+  checkpoint: string;
+}
+
+const given = sql.placeholder;
+const selectHeadsAfter = statement(
+  () => sql`
+    select ${headColumns} from ledger_heads where account_id > ${given("after")}
+    order by account_id limit ${given("limit")}::int`,
+  toHead,
+);
+
+interface Publishing {
+  db: Database;
+  keys: Keyring;
+  logName: string | undefined;
+  /** Milliseconds. */
+  interval: number;
+  /** The path of a file that checkpoints are appended to. */
+  file: string | undefined;
+  onCheckpoint(published: PublishedCheckpoint): void;
+  /** Called once for each outage. */
+  onFailure(error: unknown): void;
+}
+
+/**
+ * Publishes the signed heads of all logs that have grown, at this interval, until the returned function is called: anyone
+ * who keeps them can show later that a log was rewritten. A publication has 1000 checkpoints at most; the next one goes
+ * on with those that are left. One that fails is repeated the next time.
+ */
+export function startPublishing({ interval, onFailure, ...publishing }: Publishing): () => Promise<void> {
+  const publish = createPublisher(publishing);
+  let failed = false;
+  return startRecurring({
+    work: async (isStopped) => {
+      await publish(isStopped);
+      failed = false;
+    },
+    pause: () => interval,
+    delay: Math.min(interval, FIRST_AFTER_MS),
+    onFailure: (error) => {
+      if (!failed) onFailure(error);
+      failed = true;
+    },
+  });
+}
+
+/** A function that publishes once. It fails if the database or the file does; then it is repeated as a whole. */
+function createPublisher({
+  db,
+  keys,
+  logName,
+  file,
+  onCheckpoint,
+}: Omit<Publishing, "interval" | "onFailure">): (isStopped: () => boolean) => Promise<void> {
+  const published = new LRUCache<string, number>({ max: REMEMBERED });
+  let after = "";
+  return async (isStopped) => {
+    for (let count = 0; count < MOST_CHECKPOINTS && !isStopped(); ) {
+      const heads = await selectHeadsAfter(db, { after, limit: STEP });
+      const grown = heads.filter(({ accountId, size }) => published.get(accountId) !== size);
+      if (grown.length > 0) {
+        const logKeys = await openLogKeys({ db, keys, logName });
+        const lines = grown.map((head) => toPublished(head, signHead(logKeys, head)));
+        if (file !== undefined) await appendTo(file, lines);
+        for (const line of lines) onCheckpoint(line);
+        for (const { accountId, size } of grown) published.set(accountId, size);
+        count += grown.length;
+      }
+      after = heads.length < STEP ? "" : (heads.at(-1) as Head).accountId;
+      if (after === "") return;
+    }
+  };
+}
+
+const toPublished = ({ accountId: account, size }: Head, checkpoint: string): PublishedCheckpoint => ({
+  account,
+  size,
+  checkpoint,
+});
+
+/** Opened anew each time: a file that was renamed is left alone. */
+const APPEND = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW;
+
+/**
+ * Appends the checkpoints to the file, which only this user can access, and syncs it. Fails if others could replace the
+ * file in its folder. Of a line that did not fit on the disk a part may stay: the next one begins a new line.
+ */
+async function appendTo(path: string, checkpoints: readonly PublishedCheckpoint[]): Promise<void> {
+  if (await letsOthersReplace(dirname(path))) {
+    throw Object.assign(new Error(`other users can replace files in ${dirname(path)}`), { code: "EPERM" });
+  }
+  const file = await open(path, APPEND, FILE_MODE);
+  try {
+    await makePrivate(path);
+    const time = new Date().toISOString();
+    const lines = checkpoints.map((checkpoint) => `${JSON.stringify({ time, ...checkpoint })}\n`);
+    const { size } = await file.stat();
+    await file.appendFile((size > 0 && (await endsInsideLine(path, size)) ? "\n" : "") + lines.join(""));
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function endsInsideLine(path: string, size: number): Promise<boolean> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const { buffer } = await file.read(Buffer.alloc(1), 0, 1, size - 1);
+    return buffer[0] !== 0x0a;
+  } finally {
+    await file.close();
+  }
+}
