@@ -23,6 +23,7 @@ const ROOT_FIELDS: Record<string, FieldRule> = {
   "Query.node": { needs: "kyc:read", args: (id) => `(id: "${id}")` },
   "Query.nodes": { needs: "kyc:read", args: (id) => `(ids: ["${id}"])` },
   "Query.auditEvents": { needs: "audit:read", args: () => "(first: 3)" },
+  "Query.changeCursor": { needs: "kyc:read", args: () => "" },
   "Mutation.createKyc": { needs: "kyc:write", shows: "kyc:read", args: () => `(input: ${CREATE})` },
   "Mutation.updateKyc": {
     needs: "kyc:write",
@@ -50,6 +51,7 @@ const OPEN_WITH_THEIR_PARENTS = new Set(
     ["AuditEvent", "id", "sequence", "at", "action", "kycId", "kycIds", "changedFields", "reason", "surface"],
     ["AuditEvent", "statusBefore", "statusAfter", "tokenId", "tokenName", "requestId"],
     ["PageInfo", "hasNextPage", "hasPreviousPage", "startCursor", "endCursor"],
+    ["KycChange", "action", "at", "cursor", "kyc", "kycId", "position"],
     ["CreateKycPayload", "kyc", "kycEdge"],
     ["UpdateKycPayload", "kyc"],
     ["DeleteKycPayload", "deletedId"],
@@ -138,6 +140,8 @@ const OTHER_INPUTS = new Set(
     ["UpdateKycInput", "id", "documentNumber", "documentType", "reason", "verificationStatus"],
     ["UpdateKycInput", "expectedVersion"],
     ["DeleteKycInput", "id", "expectedVersion", "reason"],
+    ["Subscription.kycChanged", "after", "filter"],
+    ["KycChangeFilter", "action", "customerId", "documentType", "kycId", "verificationStatus"],
   ].flatMap(([owner, ...names]) => names.map((name) => `${owner}.${name}`)),
 );
 
@@ -178,6 +182,8 @@ const ROUTES: Record<string, RouteRule> = {
   "POST /v1/kyc/:id": change,
   "DELETE /v1/kyc/:id": { needs: "kyc:delete", status: 200, foreign: 404 },
   "POST /v1/kyc/search": read(200),
+  ...all(read(200), "/v1/events", "GET", "HEAD"),
+  ...all(read(200), "/v1/events/", "GET", "HEAD"),
   ...all("graphql", "/graphql", "GET", "HEAD", "POST"),
   ...all("open", "/graphql/assets/*", "GET", "HEAD"),
   ...all("open", "/", "GET", "HEAD"),
@@ -256,7 +262,8 @@ function everythingOf(typeName: string): string {
   return `{ ${fields.map((field) => `${field.name} ${everythingOf(getNamedType(field.type).name)}`).join(" ")} }`;
 }
 
-const rootTypes = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
+// test/changes/stream.test.ts asks the subscription with these scopes and accounts: its answer has no end.
+const rootTypes = [schema.getQueryType(), schema.getMutationType()];
 const rootFields = rootTypes.flatMap((type) =>
   Object.values(type?.getFields() ?? {}).map((field) => ({
     name: `${type?.name}.${field.name}`,
@@ -269,7 +276,7 @@ describe("GraphQL", () => {
   test("has a rule for every field of the schema, and no rule for what is not there", () => {
     const others = Object.values(schema.getTypeMap())
       .filter((type) => "getFields" in type && !("isOneOf" in type) && !type.name.startsWith("__"))
-      .filter((type) => !rootTypes.some((root) => root === type))
+      .filter((type) => ![...rootTypes, schema.getSubscriptionType()].some((root) => root === type))
       .flatMap((type) =>
         Object.keys((type as { getFields(): object }).getFields()).map((field) => `${type.name}.${field}`),
       );
@@ -313,12 +320,7 @@ describe("GraphQL", () => {
   });
 
   const ask = (token: string | null, { type, field, name }: (typeof rootFields)[number], of: string) => {
-    const kind =
-      type === schema.getQueryType()
-        ? "query"
-        : type === schema.getMutationType()
-          ? "mutation"
-          : "subscription";
+    const kind = type === schema.getQueryType() ? "query" : "mutation";
     const args = ROOT_FIELDS[name]?.args(of);
     return gateway.graphql(
       token,

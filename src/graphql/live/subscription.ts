@@ -99,11 +99,7 @@ export class ChangeTexts implements TextSource {
       else {
         this.#finish("failed");
         const { requestId, traceId, log } = this.#request.context;
-        logFailure(new AppError("INTERNAL", "a stream has failed", { cause: error }), {
-          requestId,
-          traceId,
-          log,
-        });
+        logFailure(toAppError(error), { requestId, traceId, log });
       }
       return null;
     }
