@@ -8,7 +8,7 @@ import { GROWN_CHANNEL } from "../ledger/store.ts";
 const given = sql.placeholder;
 
 /** Events of one page. */
-export const PAGE_SIZE = 200;
+const PAGE_SIZE = 200;
 
 const selectEvents = statement(
   () => sql`

@@ -1,5 +1,5 @@
 /** One block of an event stream. */
-export interface StreamedEvent {
+interface StreamedEvent {
   id?: string;
   event?: string;
   // biome-ignore lint/suspicious/noExplicitAny: what is in it depends on the document

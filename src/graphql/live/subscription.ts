@@ -10,7 +10,7 @@ import {
 import { hasReads, recordReads } from "../../audit/record-reads.ts";
 import { requireViewer } from "../../auth/scopes.ts";
 import type { LoggedEvent, OperationContext } from "../../context.ts";
-import { AppError } from "../../errors.ts";
+import { toAppError } from "../../errors.ts";
 import { type ChangeOfKyc, KycChanges } from "../../kyc/kyc-changes.ts";
 import { logFailure } from "../../log.ts";
 import type { StreamEnd } from "../../vocabulary.ts";
@@ -99,11 +99,7 @@ export class ChangeTexts implements TextSource {
       else {
         this.#finish("failed");
         const { requestId, traceId, log } = this.#request.context;
-        logFailure(new AppError("INTERNAL", "a stream has failed", { cause: error }), {
-          requestId,
-          traceId,
-          log,
-        });
+        logFailure(toAppError(error), { requestId, traceId, log });
       }
       return null;
     }
@@ -167,7 +163,10 @@ export class ChangeTexts implements TextSource {
   #render(events: readonly LoggedEvent[]): Promise<RenderedPage> {
     return this.#shared.pages.take(this.#changes.follower.position, events.length, async () => {
       const { context } = this.#request;
-      const reads = context.reads && { shown: new Map<string, string>(), confirmed: new Map<string, string>() };
+      const reads = context.reads && {
+        shown: new Map<string, string>(),
+        confirmed: new Map<string, string>(),
+      };
       const pageContext: OperationContext = { ...context, reads, unreadable: [] };
       const changes = await this.#changes.select(pageContext, events);
       const page = await this.#renderChanges(changes, pageContext);
