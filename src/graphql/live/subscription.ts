@@ -10,7 +10,7 @@ import {
 import { hasReads, recordReads } from "../../audit/record-reads.ts";
 import { requireViewer } from "../../auth/scopes.ts";
 import type { LoggedEvent, OperationContext } from "../../context.ts";
-import { toAppError } from "../../errors.ts";
+import { AppError, toAppError } from "../../errors.ts";
 import { type ChangeOfKyc, KycChanges } from "../../kyc/kyc-changes.ts";
 import { logFailure } from "../../log.ts";
 import type { StreamEnd } from "../../vocabulary.ts";
