@@ -27,7 +27,7 @@ export interface AuditSelection extends Bounds<number> {
 const columns = {
   position: sql<number | null>`(
     select ${ledgerEntries.position}::float8 from ${ledgerEntries}
-    where ${ledgerEntries.accountId} = ${auditEvents.accountId} and ${ledgerEntries.sequence} = ${auditEvents.sequence}
+    where ${ledgerEntries.accountId} = ${sql.placeholder("accountId")} and ${ledgerEntries.sequence} = ${auditEvents.sequence}
   )`.as("log_position"),
   sequence: sql<number>`${auditEvents.sequence}::float8`.as("number"),
   at: epochMillis(auditEvents.at).as("at_millis"),
@@ -74,7 +74,7 @@ const conditions: ListSource<AuditSelection, AuditEvent>["conditions"] = {
       ? isOfCustomer(source)
       : sql`exists (
           select from ${auditEventCustomers}
-          where ${accountId} = ${auditEvents.accountId} and ${sequence} = ${auditEvents.sequence} and ${isOfCustomer(source)}
+          where ${accountId} = ${sql.placeholder("accountId")} and ${sequence} = ${auditEvents.sequence} and ${isOfCustomer(source)}
         )`,
   tokenId: (source) => sql`${auditEvents.tokenId} = ${source("tokenId")}`,
   actorName: (source) => sql`${auditEvents.actorName} = ${source("actorName")}`,
@@ -109,7 +109,7 @@ export const auditList = createListStore<AuditSelection, AuditEvent>({
     return table === auditEvents
       ? sql`${auditEvents}`
       : sql`${table} join ${auditEvents}
-          on ${auditEvents.accountId} = ${table.accountId} and ${auditEvents.sequence} = ${table.sequence}`;
+          on ${auditEvents.accountId} = ${sql.placeholder("accountId")} and ${auditEvents.sequence} = ${table.sequence}`;
   },
   accountId: (selection) => tableOf(selection).accountId,
   key: (selection) => [tableOf(selection).sequence],

@@ -73,7 +73,7 @@ function renderEvent({ event, cursor }: { event: LoggedEvent; cursor: string }) 
     previous_verification_status: event.statusBefore,
   };
 }
-export type EventBody = ReturnType<typeof renderEvent>;
+export type ChangeBody = ReturnType<typeof renderEvent>;
 
 function readWait(value: unknown): number | undefined {
   if (value === undefined) return 0;

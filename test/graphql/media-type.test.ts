@@ -77,13 +77,6 @@ test("an operation that can't be determined is an answer as JSON, and 400 as Gra
     expect((await ask(accept, { variables: {} })).statusCode).toBe(400);
 });
 
-test.each(["POST", "GET"] as const)("a subscription by %s is told that there are none", async (method) => {
-  const answer = await ask(undefined, { query: "subscription { kycs { totalCount } }" }, method);
-  expect(answer.json().errors).toMatchObject([
-    { message: "There are no subscriptions here.", extensions: { code: "GRAPHQL_VALIDATION_FAILED" } },
-  ]);
-});
-
 test("a POST without a body, with or without a type, is told what lacks", async () => {
   for (const headers of [{}, { "content-type": "application/json" }, { "content-type": "text/plain" }]) {
     const answer = await gateway.app.inject({ method: "POST", url: "/graphql", headers });

@@ -17,8 +17,7 @@ let others: { both: TestApp; newest: TestApp };
 let token: string;
 beforeAll(async () => {
   const empty = await createTestApp();
-  const beside = (...keys: (typeof OLD)[]) =>
-    createTestApp({}, { databaseUrl: empty.databaseUrl, keys: new Keyring(keys) });
+  const beside = (...keys: (typeof OLD)[]) => createTestApp({}, { ...empty, keys: new Keyring(keys) });
   gateway = await beside(OLD);
   others = { both: await beside(NEW, OLD), newest: await beside(NEW) };
   token = await gateway.token("acme");

@@ -16,7 +16,7 @@ beforeAll(async () => {
   gateway = await createTestApp();
   const account = randomUUID();
   full = await gateway.token(account);
-  masked = await gateway.token(account, ["kyc:read", "kyc:write", "kyc:delete"]);
+  masked = await gateway.token(account, ["kyc:read", "kyc:write", "kyc:delete", "audit:read"]);
 });
 afterAll(() => gateway.close());
 
@@ -40,6 +40,9 @@ interface Call {
 const CALLS: Call[] = [
   { method: "GET", path: "/v1/kyc", status: 200, target: "page" },
   { method: "HEAD", path: "/v1/kyc", status: 200, target: "page" },
+  ...["/v1/kyc/{id}/history", "/v1/audit_events", "/v1/events"].flatMap((path) =>
+    (["GET", "HEAD"] as const).map((method) => ({ method, path, status: 200, target: "page" as const })),
+  ),
   { method: "POST", path: "/v1/kyc", json: NEW, status: 201, target: "nothing" },
   { method: "POST", path: "/v1/kyc/search", json: {}, status: 200, target: "nothing" },
   { method: "GET", path: "/v1/kyc/{id}", status: 200, target: "record" },

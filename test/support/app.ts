@@ -1,7 +1,7 @@
 import { Writable } from "node:stream";
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from "fastify";
 import inject from "light-my-request";
-import { openCustomerDigests } from "../../src/audit/customer-digest.ts";
+import { type DigestCustomer, openCustomerDigests } from "../../src/audit/customer-digest.ts";
 import { createAuthenticator } from "../../src/auth/authenticate.ts";
 import { createJwtVerifier } from "../../src/auth/jwt.ts";
 import { SCOPES, type Scope } from "../../src/auth/scopes.ts";
@@ -42,6 +42,7 @@ export interface TestApp {
   app: FastifyInstance;
   db: Database;
   keys: Keyring;
+  digestCustomer: DigestCustomer;
   logs: OpenEventLogs;
   databaseUrl: string;
   /** The time that operations see, in epoch milliseconds. If it is not set, they see the real time. */
@@ -72,7 +73,7 @@ export interface TestApp {
  */
 export async function createTestApp(
   env: Record<string, string> = {},
-  beside?: Pick<TestApp, "databaseUrl" | "keys">,
+  beside?: Pick<TestApp, "databaseUrl" | "keys"> & Partial<Pick<TestApp, "digestCustomer">>,
   devToken: (db: Database, keys: Keyring) => Promise<string | null> = async () => null,
 ): Promise<TestApp> {
   // Tests on a busy machine stop for longer than a gateway should.
@@ -99,12 +100,13 @@ export async function createTestApp(
   const now = () => test.clock.now ?? Date.now();
   const log = createLog(config.logLevel, sink);
   const logs = openEventLogs(db, config, log);
+  const digestCustomer = beside?.digestCustomer ?? (await openCustomerDigests(db, keys));
   const app = await createApp({
     config,
     db,
     keys,
     logs,
-    digestCustomer: await openCustomerDigests(db, keys),
+    digestCustomer,
     authenticate: createAuthenticator(
       db,
       keys,
@@ -137,6 +139,7 @@ export async function createTestApp(
     db,
     keys,
     logs,
+    digestCustomer,
     databaseUrl: url,
     logged: () => lines.join(""),
     token: (accountId: string, scopes: readonly Scope[] = SCOPES, expiresAt: number | null = null) =>

@@ -1,6 +1,6 @@
 import { CHANGE_ACTIONS } from "../../kyc/kyc-changes.ts";
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../../paging/page-input.ts";
-import { type EVENT_PARAMS, type EventBody, LONGEST_WAIT } from "../events.ts";
+import { type ChangeBody, type EVENT_PARAMS, LONGEST_WAIT } from "../events.ts";
 import { type JsonSchema, reference } from "./components.ts";
 import { idSchema, RECORD } from "./schemas.ts";
 
@@ -40,7 +40,7 @@ const status = (description: string): JsonSchema => ({
   description,
 });
 
-const EVENT_FIELDS: Record<keyof EventBody, JsonSchema> = {
+const EVENT_FIELDS: Record<keyof ChangeBody, JsonSchema> = {
   id: { ...cursorSchema, description: "The event's cursor, for `after`.", examples: [CURSOR] },
   object: { type: "string", const: "event", description: "Always `event`." },
   type: {

@@ -45,7 +45,8 @@ function anyOf(names: readonly string[]): JsonSchema {
 function describe(operation: RestOperation, method: string, first: boolean) {
   const { summary, description, tag = "KYC", scope, parameters, body, success } = DESCRIPTIONS[operation];
   const once = parameters?.includes(idempotencyKey) ? ["Idempotent-Replayed"] : [];
-  const headers = headersOf(...ON_EVERY_ANSWER, "Cache-Control", ...(success.headers ?? []), ...once);
+  const headersWith = (own: readonly string[]) => headersOf(...ON_EVERY_ANSWER, "Cache-Control", ...own);
+  const headers = headersWith([...(success.headers ?? []), ...once]);
   const type = { schema: reference("schemas", body?.schema ?? "") };
   return {
     // Operation ids must be unique, even if several methods do the same.
@@ -75,7 +76,11 @@ function describe(operation: RestOperation, method: string, first: boolean) {
         },
       },
       ...(parameters?.includes(ifNoneMatch) && {
-        304: { description: "You have the record as it is.", headers },
+        // Of the headers about the content, 304 has the tag alone.
+        304: {
+          description: "You have the record as it is.",
+          headers: headersWith(success.headers?.filter((name) => name === "ETag") ?? []),
+        },
       }),
       ...failuresOf(operation),
       default: reference("responses", "Failure"),
