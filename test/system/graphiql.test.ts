@@ -113,6 +113,7 @@ describe("by a link of this gateway", () => {
       "Create",
       "Update",
       "Delete",
+      "Changes",
     ]);
     await openTab("Create");
     await run();
@@ -143,6 +144,19 @@ describe("by a link of this gateway", () => {
     await expect.poll(shownAnswer).toContain(`"deletedId": "${id}"`);
   });
 
+  test("the last tab shows changes as they happen, until it is stopped", async () => {
+    await openTab("Changes");
+    await run();
+    await page.getByRole("button", { name: "Stop query" }).waitFor();
+    const input = `{ customerId: "cus_live", documentType: VISA, documentNumber: "L1", verificationStatus: PENDING }`;
+    const { id } = (await ask(`mutation { createKyc(input: ${input}) { kyc { id } } }`)).data.createKyc.kyc;
+    await expect.poll(shownAnswer).toContain(id);
+    await ask(`mutation { deleteKyc(input: { id: "${id}" }) { deletedId } }`);
+    await expect.poll(shownAnswer).toContain("DELETED");
+    await page.getByRole("button", { name: "Stop query" }).click();
+    await page.getByRole("button", { name: "Execute query" }).waitFor();
+  });
+
   test("a query that was typed is answered, and is still there after a reload, with all tabs", async () => {
     await page.locator(".graphiql-query-editor .monaco-editor").click();
     await page.keyboard.press("ControlOrMeta+A");
@@ -163,6 +177,7 @@ describe("by a link of this gateway", () => {
       "Create",
       "Update",
       "Delete",
+      "Changes",
     ]);
     expect(await visibleText(headersPane())).toContain(token);
   });
