@@ -12,7 +12,8 @@ const PAGE_SIZE = 200;
 
 const selectEvents = statement(
   () => sql`
-    select entry.position::float8, round(date_part('epoch', event.at) * 1000), event.action, event.kyc_ids[1],
+    select entry.position::float8, round(date_part('epoch', event.at) * 1000),
+      coalesce(event.other_action, event.action::text), event.kyc_ids[1],
       event.status_before, event.status_after
     from ledger_entries entry
       join audit_events event on event.account_id = entry.account_id and event.sequence = entry.sequence

@@ -1,6 +1,7 @@
 import { type AddressInfo, connect } from "node:net";
 import Stripe from "stripe";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { byCommand, byGateway, recordAct } from "../../src/administration/record-act.ts";
 import { revokeToken } from "../../src/auth/tokens.ts";
 import { startSealer } from "../../src/ledger/seal.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
@@ -97,6 +98,16 @@ test.each([
   const { status, error } = await events(await gateway.token("faults"), `?${search}`);
   expect(status).toBe(400);
   expect(error).toMatchObject({ param, message: expect.stringMatching(message) });
+});
+
+test("acts of administration are passed over", async () => {
+  const token = await gateway.token("administered");
+  const act = { action: "token_created", subject: "tok_0123456789abcdef", at: Date.now() } as const;
+  await recordAct(gateway.db, byCommand(), act, "administered");
+  const id = await create(token, "c1");
+  await recordAct(gateway.db, byGateway(), { ...act, action: "token_revoked" }, "administered");
+  await settled(token, 1);
+  expect((await events(token)).data).toMatchObject([{ type: "kyc.created", position: 1, kyc_id: id }]);
 });
 
 test("a token of another account gets nothing of this one, and its cursor is refused here", async () => {
