@@ -25,7 +25,7 @@ export type DocumentType = keyof typeof DOCUMENTS;
 /** The two APIs of the gateway. */
 export const APIS = ["graphql", "rest"] as const;
 export type Api = (typeof APIS)[number];
-/** Where an act comes from: an API, a command of the CLI, or the gateway itself. */
+/** The origin of an act: an API, a command of the CLI, or the gateway itself. */
 export const SURFACES = [...APIS, "cli", "gateway"] as const;
 export type Surface = (typeof SURFACES)[number];
 

@@ -88,7 +88,7 @@ const selectOld = statement(
   ([version, documentType]: [number | null, DocumentType | null]) => ({ version, documentType }),
 );
 
-/** What other events, and the record itself, say of the record after a change whose event does not say it. */
+/** Completes a change from the record's other events and the record itself, if its own event lacks the values. */
 export async function findOldChange(
   db: Executor,
   record: RecordKey,

@@ -21,7 +21,7 @@ export interface AuditEvent {
   surface: Surface;
   requestId: string;
   action: AuditAction;
-  /** What an act of administration is about: the id of a token or key. */
+  /** The subject of an act of administration: the id of a token or key. */
   subject: string | null;
   /** The changed record, or all records whose numbers one answer showed. */
   kycIds: readonly string[];

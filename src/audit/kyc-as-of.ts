@@ -4,7 +4,7 @@ import { isKycId } from "../kyc-id.ts";
 import type { DocumentType, VerificationStatus } from "../vocabulary.ts";
 import { findChangeAt, findOldChange, findOrigin, findStatusSince } from "./as-of-store.ts";
 
-/** What a record was at a time, as far as its events say. What they do not say is null. Times are epoch milliseconds. */
+/** The state of a record at a time, computed from its events. Values that the events lack are null. Times are epoch milliseconds. */
 export interface KycState {
   kycId: string;
   /** If so, all other values but `since` are null. */

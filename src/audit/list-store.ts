@@ -9,7 +9,7 @@ import { createListStore, type ListSource, type Source } from "../paging/list-st
 import type { AuditAction, Surface, VerificationStatus } from "../vocabulary.ts";
 import type { AuditEvent } from "./event.ts";
 
-/** Which events of an account a statement is about. Times are epoch milliseconds, positions are sequences. */
+/** Selects events of an account. Times are epoch milliseconds, positions are sequences. */
 export interface AuditSelection extends Bounds<number> {
   kycId?: string;
   customerDigest?: Buffer;

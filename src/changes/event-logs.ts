@@ -86,7 +86,7 @@ export function openEventLogs(
         throw new AppError("RATE_LIMITED", message, { retryAfter: 1 });
       }
       followers += 1;
-      // What all followers share belongs to no request.
+      // Followers share this work, so no single request's trace gets its spans.
       const followed = withinSpans([], () => open(accountId));
       const follower = new LogFollower(followed, from, () => leave(accountId, followed));
       if (isClosed) follower.end();

@@ -13,7 +13,7 @@ const CHECK_MS = 5000;
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 60_000;
 
-/** How long the connection stays if nobody watches. Milliseconds. */
+/** The connection is closed after so long without a watcher. Milliseconds. */
 const IDLE_MS = 30_000;
 
 /** Gets what is known about the size of a log. */

@@ -45,7 +45,7 @@ export interface PoolUsage {
   refused: number;
 }
 
-/** What a connection of its own listens for. */
+/** A channel to listen to on a separate connection. */
 export interface Listening {
   /** Lower-case letters and underscores. */
   channel: string;

@@ -58,7 +58,7 @@ export const ledgerProgress = pgTable("ledger_progress", {
 });
 
 /**
- * Which events are about which customers, by a keyed digest of the customer's id: an event is found by the id after the
+ * Assigns events to customers, by a keyed digest of the customer's id: an event is found by the id after the
  * records are gone, although the id is not kept. It is no part of the event and of its leaf, so deleting rows, as when
  * the customer is to be forgotten, leaves every proof valid.
  */

@@ -114,7 +114,7 @@ export const auditEvents = pgTable(
     otherSurface: text("other_surface"),
     /** Who signed in, as the identity provider says. */
     actorName: text("actor_name"),
-    /** What an administrative act is about: the id of a token or key. */
+    /** The subject of an administrative act: the id of a token or key. */
     subject: text("subject"),
     /** Null in events of release 0.2, as all columns from here on. */
     documentTypeAfter: documentType("document_type_after"),
@@ -139,7 +139,7 @@ export const auditEvents = pgTable(
       .on(table.accountId, table.actorName, table.sequence)
       .concurrently()
       .where(sql`${table.actorName} is not null`),
-    // What the sealer finds new, of all accounts.
+    // The sealer's search for new events of all accounts.
     index("audit_events_by_transaction").on(table.writtenIn).concurrently(),
   ],
 );

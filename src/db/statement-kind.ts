@@ -1,6 +1,6 @@
 import { TABLE_NAMES } from "./table-names.ts";
 
-/** What a statement does. Both values come from closed sets. */
+/** The kind of a statement. Both values come from closed sets. */
 export interface StatementKind {
   /** Of a statement with several writes: what it does with the records, otherwise the first. */
   operation: "select" | "insert" | "update" | "delete" | "begin" | "commit" | "rollback" | "other";

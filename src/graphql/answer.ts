@@ -48,7 +48,7 @@ export interface Live extends StreamObserver {
   ended(context: OperationContext, end: StreamEnd, changes: number, milliseconds: number): void;
 }
 
-/** What has come of a request. */
+/** The outcome of a request. */
 type Performed = Outcome & {
   label: string;
   /** Whether it was for a subscription. */

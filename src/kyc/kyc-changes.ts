@@ -9,7 +9,7 @@ import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../vocabulary.ts";
 import { customerId } from "./input.ts";
 import { findKyc } from "./store/read.ts";
 
-/** What can happen to a record. All other events of a log are of no record, or only of reads. */
+/** The changes of a record. All other events of a log are acts of administration or reads. */
 export const CHANGE_ACTIONS = ["created", "updated", "deleted"] as const;
 type ChangeAction = (typeof CHANGE_ACTIONS)[number];
 
@@ -34,7 +34,7 @@ const followInput = z.object({ after: z.string().nullish(), filter: filterInput.
 type FollowInput = Raw<typeof followInput>;
 type Filter = z.infer<typeof filterInput>;
 
-/** Any time: what is waited for is looked for again. Milliseconds. */
+/** The value does not matter, because the wait is repeated. Milliseconds. */
 const IDLE_MS = 60_000;
 
 /** The logs. Fails if this process follows none, which only commands do. */
@@ -110,13 +110,13 @@ export class KycChanges implements AsyncIterable<ChangeOfKyc> {
     return toChangeCursor(this.#accountId, this.follower.position);
   }
 
-  /** Those of these events that are changes and match the filter. Fails with UNAVAILABLE. */
+  /** Selects the events that are changes and match the filter. Fails with UNAVAILABLE. */
   async select(ctx: OperationContext, events: readonly LoggedEvent[]): Promise<ChangeOfKyc[]> {
     const selected = await Promise.all(events.map((event) => this.#matches(ctx, event)));
     return events.filter((_event, index) => selected[index]).map((event) => toChange(this.#accountId, event));
   }
 
-  /** What tells the caller how far the log was read. */
+  /** An entry that only says how far the log was read. */
   progress(now: number): ChangeOfKyc {
     const { position } = this.follower;
     return {

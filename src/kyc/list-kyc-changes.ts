@@ -22,7 +22,7 @@ interface ChangePage {
   changes: readonly { event: LoggedEvent; cursor: string }[];
   /** Whether there are further changes, or may be. */
   hasMore: boolean;
-  /** Where the next page begins, also if this one is empty. */
+  /** The beginning of the next page, also if this one is empty. */
   cursor: string;
 }
 

@@ -1,4 +1,4 @@
-/** What somebody has done to a log. */
+/** The kinds of tampering with a log. */
 export type FaultKind =
   | "altered"
   | "removed"
@@ -12,7 +12,7 @@ export type FaultKind =
 export interface Fault {
   account: string;
   kind: FaultKind;
-  /** Where it is, or the first place where it can be; null: at no position. */
+  /** Its position, or the first possible one; null if it has none. */
   position: number | null;
   message: string;
 }

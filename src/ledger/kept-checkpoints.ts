@@ -9,7 +9,7 @@ const MOST_LINES = 100;
 /** Faults that are listed one by one. */
 const MOST_FAULTS = 100;
 
-/** What somebody has kept of the logs. */
+/** Checkpoints of the logs that an auditor has kept. */
 export interface KeptCheckpoints {
   /** By account, and by size. */
   heads: ReadonlyMap<string, readonly TreeHead[]>;
@@ -64,7 +64,7 @@ function accountOf(origin: string): string {
   }
 }
 
-/** What looks like a signed note in the lines: lines of text, an empty line, and signatures. */
+/** Finds signed notes in the lines: lines of text, an empty line, and signatures. */
 async function* findNotes(lines: AsyncIterable<string>): AsyncGenerator<string> {
   let text: string[] = [];
   let ended: string[] = [];
@@ -94,7 +94,7 @@ async function* findNotes(lines: AsyncIterable<string>): AsyncGenerator<string> 
   yield* take();
 }
 
-/** Where the text of a checkpoint begins in lines that end with it: its name, its size and its root. -1: nowhere. */
+/** The index at which a checkpoint's text (name, size, root) begins in lines that end with it; -1 if there is none. */
 function findStart(lines: readonly string[]): number {
   return lines.findLastIndex(
     (_, index) => /^\d+$/.test(lines[index + 1] ?? "") && /^[\w+/]{43}=$/.test(lines[index + 2] ?? ""),

@@ -19,7 +19,7 @@ export interface Progress {
   oldDone: boolean;
 }
 
-/** What a look finds. Numbers of transactions need more bits than a JavaScript number has. */
+/** The result of a look for events. Numbers of transactions need more bits than a JavaScript number has. */
 export interface FoundWork {
   progress: Progress;
   /** The transactions that had not ended, and the first number that none had at that moment. */

@@ -25,7 +25,7 @@ const WRITES_EVENTS = "insert into audit_events ";
 /** The size of an account's log. */
 type LogSize = Pick<Head, "accountId" | "size">;
 
-/** What others learn from a sealer. */
+/** Callbacks of a sealer. */
 interface SealerEvents {
   /** After each statement that has given positions: the accounts whose logs have grown, and how many events those were. */
   onSealed?: (logs: readonly LogSize[], events: number) => void;
@@ -33,7 +33,7 @@ interface SealerEvents {
   onAllSealed?: () => void;
 }
 
-/** What a run has come to: nothing to do, some or all of it done, or another replica did it first. */
+/** The outcome of a run: nothing to do, some or all of it done, or another replica did it first. */
 type Outcome = "idle" | "sealed" | "more" | "overtaken";
 
 /**

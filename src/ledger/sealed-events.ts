@@ -49,7 +49,7 @@ const selectSealed = statement(
   (values: unknown[]) => toStoredEntry(values) as SealedEvent,
 );
 
-/** Those of the account's events with these sequences that have a position, in no order. */
+/** The account's events with these sequences that have a position, in no order. */
 export function findSealed(
   db: Executor,
   accountId: string,

@@ -11,7 +11,7 @@ export interface Head extends Frontier {
   accountId: string;
 }
 
-/** What `toHead` makes a head of: columns of `ledger_heads`. */
+/** The columns of `ledger_heads` that `toHead` reads. */
 export const headColumns = sql.raw("account_id, size::float8, frontier");
 /** The head of these values, and of what comes after them no more. */
 export const toHead = ([accountId, size, frontier]: [string, number, Buffer]): Head => ({

@@ -13,9 +13,9 @@ export interface UnsealedEvent extends Omit<AuditEvent, "position"> {
   writtenIn: string | null;
 }
 
-/** What a search finds. */
+/** The result of a search for events. */
 export interface FoundEvents {
-  /** Those to seal now, in the order of their positions. */
+  /** The events to seal now, in the order of their positions. */
   events: UnsealedEvent[];
   /** The progress once they are sealed. */
   after: Progress;
@@ -44,7 +44,7 @@ const FIELDS = [
   "writtenIn",
 ] as const satisfies (keyof UnsealedEvent)[];
 
-/** What `toEvent` makes an event of: columns of `audit_events`. */
+/** The columns of `audit_events` that `toEvent` reads. */
 export const eventColumns = sql.raw(
   `account_id, sequence::float8, round(date_part('epoch', at) * 1000), token_id, token_name, actor_name,
    coalesce(other_surface, surface::text), request_id, coalesce(other_action, action::text), subject, kyc_ids,

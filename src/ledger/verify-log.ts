@@ -9,11 +9,11 @@ import { findEndOfNodes, findForgotten, findNodes, findOutline, type LogOutline 
 /** Events of one statement. */
 const STEP = 500;
 
-/** What is to be verified, and with what. */
+/** The log to verify, and the checkpoints to verify it with. */
 interface Verification {
   db: Executor;
   account: string;
-  /** What somebody kept of the log, by size. */
+  /** Kept heads of the log, by size. */
   kept: readonly TreeHead[];
   /** Gets the number of events verified since the call before. */
   onStep(count: number): void;

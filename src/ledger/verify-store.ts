@@ -76,7 +76,7 @@ const selectNodes = statement(
   }),
 );
 
-/** What is stored of these subtrees, in no order. */
+/** The stored hashes of these subtrees, in no order. */
 export function findNodes(
   db: Executor,
   accountId: string,

@@ -34,7 +34,7 @@ type Filter = NonNullable<ListAuditEventsInput["filter"]>;
 
 const EVENT_ID = /^evt_[1-9]\d{0,15}$/;
 
-/** Which page is wanted, and the faults of the parameters. */
+/** The requested page, and the faults of the parameters. */
 export function readAuditPage({ values, faults }: WireParams): { page: Page; faults: FieldFault[] } {
   const found = [...faults];
   const invalid = (name: string, message: string) => found.push({ path: [name], kind: "invalid", message });
@@ -51,7 +51,7 @@ export function readAuditPage({ values, faults }: WireParams): { page: Page; fau
   return { page: { [direction]: size ?? DEFAULT_PAGE_SIZE, after, before }, faults: found };
 }
 
-/** Which events are wanted, and the faults of the parameters. */
+/** The requested filter, and the faults of the parameters. */
 export function readAuditFilter({ values }: WireParams): { filter: Filter; faults: FieldFault[] } {
   const faults: FieldFault[] = [];
   const invalid = (name: string, message: string) => faults.push({ path: [name], kind: "invalid", message });

@@ -79,7 +79,7 @@ function followKeyFile({ config, db, keys, log }: Background): () => void {
   });
 }
 
-/** Whoever keeps the log or the file of checkpoints can show later that the ledger was rewritten. */
+/** An operator who keeps the log or the file of checkpoints can prove later that the ledger was rewritten. */
 function publishCheckpoints({ config, db, keys, log }: Background): () => Promise<void> {
   return startPublishing({
     ...{ db, keys, logName: config.auditLogName },

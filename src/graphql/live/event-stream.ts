@@ -2,7 +2,7 @@ import { Readable } from "node:stream";
 import { withinSpans } from "../../lib/span-scope.ts";
 import type { StreamEnd } from "../../vocabulary.ts";
 
-/** What a stream gets its text from. */
+/** The source of a stream's text. */
 export interface TextSource {
   /** The next text, as soon as there is one; null at the end. It does not fail. */
   next(): Promise<string | null>;

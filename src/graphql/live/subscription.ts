@@ -12,6 +12,7 @@ import { requireViewer } from "../../auth/scopes.ts";
 import type { LoggedEvent, OperationContext } from "../../context.ts";
 import { AppError, toAppError } from "../../errors.ts";
 import { type ChangeOfKyc, KycChanges } from "../../kyc/kyc-changes.ts";
+import { untilTurn } from "../../lib/turns.ts";
 import { logFailure } from "../../log.ts";
 import type { StreamEnd } from "../../vocabulary.ts";
 import type { Document, Operation } from "../documents/document.ts";
@@ -29,7 +30,7 @@ const AGAIN_MS = 500;
 /** The cost of the operations that run at once for one stream: it bounds the memory of its texts. */
 const COST_AT_ONCE = 2000;
 
-/** What a stream has sent. */
+/** Observes what a stream sends. */
 export interface StreamObserver {
   /** So many changes were passed on, the oldest of which happened so many milliseconds ago. */
   sent(changes: number, milliseconds: number): void;
@@ -192,6 +193,9 @@ export class ChangeTexts implements TextSource {
 
   async #execute(change: ChangeOfKyc, pageContext: OperationContext) {
     const { document, operation, variables } = this.#request;
+    // Thousands of subscriptions with different filters get the same event at once.
+    const turn = untilTurn();
+    if (turn) await turn;
     const context: OperationContext = { ...pageContext, fieldErrors: [] };
     const result = await execute({
       ...{ schema, document: document.node, rootValue: change, contextValue: context },
