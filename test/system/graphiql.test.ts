@@ -230,12 +230,18 @@ async function newLink(path: string): Promise<URL> {
 
 const headersPane = () => page.getByRole("region", { name: "Headers" });
 
-/** One click opens a tab. */
+/**
+ * One click opens a tab. Resolves when GraphiQL has parsed its document, 100 ms after it shows it: until then it runs the
+ * operation that the previous tab named. It stores the text in the same turn.
+ */
 async function openTab(name: string): Promise<void> {
   const button = page.getByRole("button", { name, exact: true });
   await button.click();
   const tab = page.locator(".graphiql-tab", { has: button });
   await expect.poll(() => tab.getAttribute("aria-selected"), { timeout: 30_000 }).toBe("true");
+  await expect
+    .poll(() => page.evaluate("sessionStorage.getItem('graphiql:query')"), { timeout: 30_000 })
+    .toMatch(new RegExp(`^(query|mutation|subscription) ${name}\\b`, "m"));
 }
 
 async function typeVariables(variables: object): Promise<void> {
