@@ -9,6 +9,7 @@ import { createClient } from "./support/client.ts";
 import {
   createEmptyDatabase,
   type Env,
+  emptyEnv,
   freshEnv,
   type Gateway,
   later,
@@ -51,7 +52,7 @@ describe.each([
   let id: string;
 
   beforeAll(async () => {
-    env = await freshEnv(place === "a real database" ? place : "the embedded database");
+    env = place === "a real database" ? await emptyEnv() : await freshEnv("the embedded database");
     if (place.endsWith("running gateway")) await startGateway(env);
   });
   afterAll(tidyUp);
@@ -166,7 +167,7 @@ describe("before the first gateway", () => {
   );
 
   test.each(COMMANDS.map((args) => [args]))("%j makes no tables in somebody's database", async (args) => {
-    const env = await freshEnv("a real database");
+    const env = await emptyEnv();
     const { code, stdout, stderr } = await runCli(args, env);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toBe(`error: there is no database of a gateway at ${addressOf(env)}${help}`);

@@ -7,7 +7,6 @@ import {
   freshEnv,
   later,
   launchGateway,
-  runCli,
   start,
   startGateway,
   temporaryFolder,
@@ -35,7 +34,6 @@ test("a stop at any moment of the first start ends the gateway with 0, and the n
 
 test("while its migration waits for a lock, SIGTERM ends the gateway in time", async () => {
   const env = await freshEnv("a real database");
-  await runCli(["migrate"], env);
   const sql = postgres(env.DATABASE_URL ?? "", { max: 2 });
   later(() => sql.end({ timeout: 1 }));
   const locked = await sql.reserve();

@@ -4,7 +4,7 @@ import { migrate } from "../../src/db/migrating/migrate.ts";
 import { FUTURE_INDEX, futureMigrations } from "../support/future-migration.ts";
 import { type Client, createClient, kycFields } from "./support/client.ts";
 import { startPgbouncer } from "./support/debian.ts";
-import { freshEnv, fullToken, runCli, startGateway, tidyUp } from "./support/gateway.ts";
+import { emptyEnv, fullToken, runCli, startGateway, tidyUp } from "./support/gateway.ts";
 
 afterEach(tidyUp);
 
@@ -45,7 +45,7 @@ async function work(writer: Client, reader: Client, customer: string, rounds: nu
 }
 
 test("two gateways behind a pooler that shares connections between transactions start together, answer right, and heed a revocation within a second", async () => {
-  const direct = await freshEnv("a real database");
+  const direct = await emptyEnv();
   const pooled = await startPgbouncer(direct.DATABASE_URL ?? "");
   // Five connections for all of them: on a busy machine a statement may wait for one longer than a client would.
   const patience = { STATEMENT_TIMEOUT: "20 s", REQUEST_TIMEOUT: "30 s" };

@@ -1,7 +1,15 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { CREATE_KYC, createClient, kycFields } from "./support/client.ts";
 import { cuttableDatabase } from "./support/database-proxy.ts";
-import { freshEnv, fullToken, type Gateway, runCli, startGateway, tidyUp } from "./support/gateway.ts";
+import {
+  emptyEnv,
+  freshEnv,
+  fullToken,
+  type Gateway,
+  runCli,
+  startGateway,
+  tidyUp,
+} from "./support/gateway.ts";
 
 afterEach(tidyUp);
 
@@ -24,7 +32,7 @@ async function expectToShareRecords(one: Gateway, other: Gateway, token: string)
 
 describe("gateways on a real database", () => {
   test("two that start at once on an empty database both come up and serve the same records", async () => {
-    const env = await freshEnv("a real database");
+    const env = await emptyEnv();
     const [one, other] = await Promise.all([startGateway(env), startGateway(env)]);
     for (const { url } of [one, other]) {
       expect((await createClient(url, null).send("GET", "/ready")).status).toBe(200);
@@ -47,7 +55,7 @@ describe("gateways on a real database", () => {
   });
 
   test("no development token is made: the start prints the command that makes one, and it works", async () => {
-    const env = await freshEnv("a real database");
+    const env = await emptyEnv();
     const gateway = await startGateway(env);
     expect(gateway.output()).not.toContain("dev-token");
     expect(gateway.output()).not.toMatch(/^curl /m);
@@ -62,7 +70,7 @@ describe("gateways on a real database", () => {
   });
 
   test("DATABASE_PREPARE=false serves both surfaces", async () => {
-    const env = { ...(await freshEnv("a real database")), DATABASE_PREPARE: "false" };
+    const env = { ...(await emptyEnv()), DATABASE_PREPARE: "false" };
     const [one, other] = await Promise.all([startGateway(env), startGateway(env)]);
     const token = await fullToken(env);
     await expectToShareRecords(one, other, token);

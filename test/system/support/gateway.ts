@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -7,8 +6,9 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { inject } from "vitest";
+import { createDatabase, dropDatabase } from "../../support/database.ts";
 import { newKey } from "../../support/keys.ts";
-import { administer, databaseUrl } from "../../support/postgres-server.ts";
+import { databaseUrl } from "../../support/postgres-server.ts";
 
 /** The checkout, in which `npm start` runs. */
 export const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
@@ -173,21 +173,28 @@ export async function runCli(
 
 /** An empty database on the tests' server, without any table; removed by `tidyUp`. */
 export async function createEmptyDatabase(): Promise<string> {
-  const server = inject("postgresUrl");
-  // The prefix is what the global teardown knows clones by, should this process die before it tidies up.
-  const name = `${inject("templateDatabase")}_${randomBytes(6).toString("hex")}`;
-  await administer(server, `create database ${name}`);
-  later(() => administer(server, `drop database if exists ${name} with (force)`));
-  return databaseUrl(server, name);
+  return databaseOf(await createDatabase());
 }
+
+function databaseOf(name: string): string {
+  later(() => dropDatabase(name));
+  return databaseUrl(inject("postgresUrl"), name);
+}
+
+/** The environment of a gateway on a real database without any table, which its first start makes. */
+export const emptyEnv = async (): Promise<Env> => ({
+  DATABASE_URL: await createEmptyDatabase(),
+  ENCRYPTION_KEYS: newKey("test"),
+});
 
 export const ENGINES = ["the embedded database", "a real database"] as const;
 export type Engine = (typeof ENGINES)[number];
 
-/** The environment of a gateway on an unused database of this kind. */
+/** The environment of a gateway on an unused database of this kind, which is migrated already. */
 export async function freshEnv(engine: Engine): Promise<Env> {
   if (engine === "a real database") {
-    return { DATABASE_URL: await createEmptyDatabase(), ENCRYPTION_KEYS: newKey("test") };
+    const url = databaseOf(await createDatabase(inject("templateDatabase")));
+    return { DATABASE_URL: url, ENCRYPTION_KEYS: newKey("test") };
   }
   const dataDir = join(await temporaryFolder(), "data");
   await cp(inject("unusedDataDir"), dataDir, { recursive: true });
