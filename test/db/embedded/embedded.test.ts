@@ -1,5 +1,14 @@
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -33,7 +42,8 @@ const DEPTH = 50_000;
 const CRASH = query(`select '${"[".repeat(DEPTH)}${"]".repeat(DEPTH)}'::jsonb`);
 
 const folder = mkdtempSync(join(tmpdir(), "embedded-"));
-const dataDir = join(folder, "shared");
+const unused = join(folder, "unused");
+let dataDir: string;
 const warnings: string[] = [];
 const options = { idleTransactionMs: IDLE_TRANSACTION_MS, onWarning: (text: string) => warnings.push(text) };
 let database: EmbeddedDatabase;
@@ -43,11 +53,20 @@ function clientOf(path: string, max: number): postgres.Sql {
   return postgres({ path, database: "postgres", username: "postgres", max, onnotice: () => {} });
 }
 
+/** A folder with a database for tests that open and close it themselves: creating one takes as long as ten starts. */
+const copyOf = (name: string) => {
+  const copy = join(folder, name);
+  cpSync(unused, copy, { recursive: true });
+  return copy;
+};
+
 beforeAll(async () => {
+  await (await openEmbedded(unused, options)).close();
+  dataDir = copyOf("shared");
   database = await openEmbedded(dataDir, options);
   sql = clientOf(database.socketPath, 20);
   await sql`create table note (id int generated always as identity, body text)`;
-});
+}, 60_000);
 
 afterEach(async () => {
   await sql`truncate note`;
@@ -365,7 +384,10 @@ describe("a client that goes away", () => {
 const ENDLESS = query("select count(*) from generate_series(1, 1000000000000)");
 
 describe("a statement that takes long", () => {
-  const ownDir = join(folder, "busy");
+  let ownDir: string;
+  beforeAll(() => {
+    ownDir = copyOf("busy");
+  });
 
   test("keeps nothing else in the process from going on", async () => {
     const client = await RawClient.open(database.socketPath);
@@ -437,7 +459,10 @@ describe("the data folder", () => {
 });
 
 describe("from opening to closing", () => {
-  const ownDir = join(folder, "own");
+  let ownDir: string;
+  beforeAll(() => {
+    ownDir = copyOf("own");
+  });
 
   test("the remains of a killed process are in nobody's way, and data outlives its process", async () => {
     const first = await openEmbedded(ownDir, options);
