@@ -7,8 +7,8 @@ import { createRecord } from "./support/records.ts";
 
 /** Just below the limit of a body. */
 const BYTES = 90_000;
-/** The fewest of so many tries is what the gateway itself takes: others use the machine, too. */
-const TRIES = 4;
+/** The shortest of so many tries is what the gateway itself takes: others use the machine, too. */
+const TRIES = 8;
 /** A plain request of the size takes 1 to 2 ms, measured on a quiet machine: so much is far below 100 ms. */
 const MOST = 40;
 
@@ -20,15 +20,19 @@ beforeAll(async () => {
   gateway = await createTestApp();
   token = await gateway.token("acme");
   for (let index = 0; index < 100; index++) await createRecord(gateway, token);
-  await longestTurn(plain.build(BYTES));
-  reference = await longestTurn(plain.build(BYTES));
+  const turnOfPlain = () => longestTurn(plain.build(BYTES), 0);
+  await turnOfPlain();
+  reference = await turnOfPlain();
 });
 afterAll(() => gateway.close());
 
-/** The longest turn of the event loop while the request is served, the shortest of several times. Milliseconds. */
-async function longestTurn(request: InjectOptions): Promise<number> {
-  const turns: number[] = [];
-  for (let attempt = 0; attempt < TRIES; attempt++) {
+/**
+ * The longest turn of the event loop while the request is served, the shortest of several times, or the first one that is
+ * shorter than `enough`. Milliseconds.
+ */
+async function longestTurn(request: InjectOptions, enough: number): Promise<number> {
+  let shortest = Number.POSITIVE_INFINITY;
+  for (let attempt = 0; attempt < TRIES && shortest >= enough; attempt++) {
     const delay = monitorEventLoopDelay({ resolution: 1 });
     delay.enable();
     await new Promise((resolve) => setTimeout(resolve, 5));
@@ -38,15 +42,15 @@ async function longestTurn(request: InjectOptions): Promise<number> {
     await new Promise((resolve) => setTimeout(resolve, 5));
     delay.disable();
     expect(statusCode).toBeLessThan(500);
-    turns.push(delay.max / 1e6);
+    shortest = Math.min(shortest, delay.max / 1e6);
   }
-  return Math.min(...turns);
+  return shortest;
 }
 
 test.each(EXPANDING)(
   "$name: no turn is much longer than a plain request's of the same size",
   async ({ build }) => {
-    const turn = await longestTurn(build(BYTES));
+    const turn = await longestTurn(build(BYTES), MOST * reference);
     if (process.env.SHOW_TURNS)
       process.stdout.write(`${(turn / reference).toFixed(1)}× ${turn.toFixed(1)} ms\n`);
     expect(turn / reference).toBeLessThan(MOST);
