@@ -1,9 +1,10 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { rmSync, statfsSync, writeFileSync } from "node:fs";
+import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import postgres from "postgres";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, inject, test } from "vitest";
 import { type Client, createClient, kycFields } from "./support/client.ts";
 import {
   type Env,
@@ -160,7 +161,7 @@ test.concurrent("on a full disk the embedded database refuses writes with 503, a
   const disk = await mountDisk();
   if (disk === undefined) return skip("this user may not mount a small disk to fill");
   const env: Env = { DATA_DIR: join(disk, "data") };
-  mkdirSync(env.DATA_DIR as string, { mode: 0o700 });
+  await cp(inject("unusedDataDir"), env.DATA_DIR as string, { recursive: true });
   const gateway = await startGateway({ ...env, ...LIMITS });
   const token = await readDevToken(env);
   const ledger = keepWriting([gateway.url], token, 2);
@@ -194,6 +195,6 @@ test.concurrent("on a full disk the embedded database refuses writes with 503, a
   expect(compare(ledger, await readNumbers(gateway.url, token))).toEqual([]);
   expect(await gateway.stop()).toMatchObject({ code: 0 });
 
-  const again = await startGateway({ ...env, ...LIMITS });
+  const again = await startGateway(env);
   expect(compare(ledger, await readNumbers(again.url, token))).toEqual([]);
 });

@@ -205,6 +205,8 @@ describe.runIf(isRoot)("a data folder in a folder that all users share", () => {
 async function runWithoutLinks(args: string[], env: Env) {
   const inject = [
     "-f",
+    // It would stop the program at every call of the system otherwise.
+    "--seccomp-bpf",
     "-qq",
     "-e",
     "trace=link,linkat",
