@@ -2,8 +2,8 @@ import type { FieldFault } from "../errors.ts";
 import type { ListKycsInput } from "../kyc/input.ts";
 import { isKycId } from "../kyc-id.ts";
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../paging/page-input.ts";
+import { STATUS_WORDS, toWord } from "../spellings.ts";
 import type { WireParams } from "./params.ts";
-import { STATUS_WORDS, toWord } from "./words.ts";
 
 const FILTERS = ["customer_id", "verification_status", "document_number"] as const;
 /** The parameters of a list, in the query of the URL or in the body of a search. */

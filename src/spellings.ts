@@ -5,7 +5,7 @@ import {
   type DocumentType,
   VERIFICATION_STATUSES,
   type VerificationStatus,
-} from "../vocabulary.ts";
+} from "./vocabulary.ts";
 
 /** The words of a list, each with all spellings that requests may use. */
 interface Words<Word extends string> {
