@@ -3,6 +3,7 @@ import type { FieldName } from "../kyc/fields.ts";
 import { fromCsvCell } from "../lib/csv.ts";
 import type { Line } from "../lib/lines.ts";
 import { describeName, type RawValues, type SourceEntry, toFieldName } from "./fields.ts";
+import { END_ID, type EndEntry, isOwnExport, readEnd } from "./own-export.ts";
 import { SourceError } from "./source-error.ts";
 
 /** Fields without which no line can be a record. */
@@ -17,7 +18,10 @@ interface Header {
   delimiter: string;
   /** The field of each column; undefined for a column that is ignored. */
   fields: readonly (FieldName | undefined)[];
+  isOwnExport: boolean;
 }
+
+type CsvEntry = SourceEntry | EndEntry;
 
 /**
  * Reads the records of CSV (RFC 4180). The first line has the names of the columns and shows the delimiter. A line whose
@@ -33,11 +37,15 @@ export class CsvReader {
     this.#header = readHeader(header, ignoresUnknown);
   }
 
+  get isOwnExport(): boolean {
+    return this.#header.isOwnExport;
+  }
+
   /** The records of these lines, except for a last one that may continue in further lines. */
-  read(lines: readonly Line[], isEnd = false): SourceEntry[] {
+  read(lines: readonly Line[], isEnd = false): CsvEntry[] {
     const all = [...this.#open, ...lines];
     this.#open = [];
-    const entries: SourceEntry[] = [];
+    const entries: CsvEntry[] = [];
     let single: Line[] = [];
     const takeSingle = () => {
       entries.push(...this.#readSingle(single));
@@ -65,7 +73,7 @@ export class CsvReader {
   }
 
   /** Records of one line each. They are parsed together, which takes a fifth of the time, and singly if that fails. */
-  #readSingle(lines: readonly Line[]): SourceEntry[] {
+  #readSingle(lines: readonly Line[]): CsvEntry[] {
     const whole = lines.filter((line): line is Line & { text: string } => line.text !== null);
     const rows = this.#parse(whole.map(({ text }) => text).join("\n"));
     const rowOf = new Map(
@@ -80,7 +88,7 @@ export class CsvReader {
   }
 
   /** A record of several lines; undefined if they are none, because only ignored columns can have line ends. */
-  #readSeveral(lines: readonly Line[]): SourceEntry | undefined {
+  #readSeveral(lines: readonly Line[]): CsvEntry | undefined {
     const rows = this.#parse(lines.map(({ text }) => text).join("\n"));
     const row = rows?.length === 1 ? rows[0] : undefined;
     if (row?.length !== this.#header.fields.length) return undefined;
@@ -89,11 +97,13 @@ export class CsvReader {
     return this.#toEntry((lines[0] as Line).number, row);
   }
 
-  #toEntry(line: number, row: readonly string[]): SourceEntry {
+  #toEntry(line: number, row: readonly string[]): CsvEntry {
     const { fields } = this.#header;
     if (row.length !== fields.length) {
       return { line, faults: [{ message: `has ${row.length} columns instead of ${fields.length}` }] };
     }
+    if (row[fields.indexOf("id")] === END_ID)
+      return readEnd(line, parseEnd(row[fields.indexOf("customerId")]));
     const values: RawValues = {};
     for (const [index, field] of fields.entries()) {
       // An empty cell is an absent value.
@@ -104,6 +114,14 @@ export class CsvReader {
 
   #parse(text: string): string[][] | undefined {
     return parseRows(text, this.#header.delimiter);
+  }
+}
+
+function parseEnd(text: string | undefined): unknown {
+  try {
+    return JSON.parse(text ?? "");
+  } catch {
+    return undefined;
   }
 }
 
@@ -150,5 +168,5 @@ function readHeader({ text, fault }: Line, ignoresUnknown: boolean): Header {
       `no record has the columns ${unknown.map(describeName).join(", ")}: leave them out with --ignore-unknown`,
     );
   }
-  return { delimiter, fields };
+  return { delimiter, fields, isOwnExport: isOwnExport(names) };
 }

@@ -1,19 +1,26 @@
 import type { Line } from "../lib/lines.ts";
 import { describeName, type LineFault, type RawValues, type SourceEntry, toFieldName } from "./fields.ts";
+import { END_ID, type EndEntry, isOwnExport, readEnd } from "./own-export.ts";
 
 /** Reads the records of NDJSON: one JSON object in each line. */
 export class NdjsonReader {
   readonly #ignoresUnknown: boolean;
+  /** Whether the first object is a record of an export; undefined: there was none yet. */
+  #isOwnExport: boolean | undefined;
 
   constructor(ignoresUnknown: boolean) {
     this.#ignoresUnknown = ignoresUnknown;
   }
 
-  read(lines: readonly Line[]): SourceEntry[] {
+  get isOwnExport(): boolean {
+    return this.#isOwnExport ?? false;
+  }
+
+  read(lines: readonly Line[]): (SourceEntry | EndEntry)[] {
     return lines.flatMap((line) => (line.text?.trim() === "" ? [] : [this.#readOne(line)]));
   }
 
-  #readOne({ number, text, fault }: Line): SourceEntry {
+  #readOne({ number, text, fault }: Line): SourceEntry | EndEntry {
     if (text === null) return { line: number, faults: [{ message: fault as string }] };
     let value: unknown;
     try {
@@ -24,6 +31,8 @@ export class NdjsonReader {
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
       return { line: number, faults: [{ message: "is no JSON object" }] };
     }
+    this.#isOwnExport ??= isOwnExport(Object.keys(value));
+    if (END_ID in value) return readEnd(number, (value as Record<string, unknown>)[END_ID]);
     return toEntry(number, value as Record<string, unknown>, this.#ignoresUnknown);
   }
 }

@@ -6,6 +6,7 @@ import { type Line, readLines } from "../lib/lines.ts";
 import { CsvReader } from "./csv.ts";
 import type { SourceEntry } from "./fields.ts";
 import { NdjsonReader } from "./ndjson.ts";
+import { checkEnds, type EndEntry } from "./own-export.ts";
 import { SourceError } from "./source-error.ts";
 
 export type FileFormat = "csv" | "ndjson";
@@ -79,25 +80,27 @@ function refuseOtherFormats(chunk: Buffer): void {
   if (other) throw new SourceError(`the file ${other[1]}`);
 }
 
-async function* readEntries(
-  chunks: AsyncIterable<Line[]>,
-  { file, format, ignoresUnknown }: SourceOptions,
-): AsyncGenerator<SourceEntry[]> {
+/** Reads the entries once the beginning has shown how. */
+function readEntries(chunks: AsyncIterable<Line[]>, options: SourceOptions): AsyncIterable<SourceEntry[]> {
+  const { file, format, ignoresUnknown } = options;
   let reader: CsvReader | NdjsonReader | undefined;
-  for await (const chunk of chunks) {
-    let lines = chunk;
-    if (!reader) {
-      const start = lines.findIndex(({ text }) => text?.trim() !== "");
-      if (start < 0) continue;
-      const first = lines[start] as Line;
-      const found = format ?? FORMATS[extname(file).toLowerCase()] ?? guessFormat(first);
-      lines = lines.slice(found === "csv" ? start + 1 : start);
-      reader = found === "csv" ? new CsvReader(first, ignoresUnknown) : new NdjsonReader(ignoresUnknown);
+  async function* read(): AsyncGenerator<(SourceEntry | EndEntry)[]> {
+    for await (const chunk of chunks) {
+      let lines = chunk;
+      if (!reader) {
+        const start = lines.findIndex(({ text }) => text?.trim() !== "");
+        if (start < 0) continue;
+        const first = lines[start] as Line;
+        const found = format ?? FORMATS[extname(file).toLowerCase()] ?? guessFormat(first);
+        lines = lines.slice(found === "csv" ? start + 1 : start);
+        reader = found === "csv" ? new CsvReader(first, ignoresUnknown) : new NdjsonReader(ignoresUnknown);
+      }
+      yield reader.read(lines);
     }
-    yield reader.read(lines);
+    if (!reader) throw new SourceError("the file is empty");
+    if (reader instanceof CsvReader) yield reader.read([], true);
   }
-  if (!reader) throw new SourceError("the file is empty");
-  if (reader instanceof CsvReader) yield reader.read([], true);
+  return checkEnds(read(), () => reader?.isOwnExport ?? false);
 }
 
 function guessFormat({ text }: Line): FileFormat {

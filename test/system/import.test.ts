@@ -1,10 +1,12 @@
 import { readFile, writeFile } from "node:fs/promises";
+import { get, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
 import { createClient } from "./support/client.ts";
 import {
   CLI,
+  type Env,
   freshEnv,
   fullToken,
   runCli,
@@ -66,7 +68,7 @@ test("an import into the embedded database, from a pipe, while the gateway serve
   const gateway = await startGateway(env);
   const client = createClient(gateway.url, await fullToken(env));
   const folder = await temporaryFolder();
-  const lines = Array.from({ length: 1_500 }, (_, n) =>
+  const lines = Array.from({ length: 800 }, (_, n) =>
     JSON.stringify({
       customerId: `c${n}`,
       verificationStatus: "PENDING",
@@ -77,8 +79,8 @@ test("an import into the embedded database, from a pipe, while the gateway serve
   await writeFile(join(folder, "records"), lines.join("\n"));
   const command = `'${process.execPath}' '${CLI}' import - --account=demo --json < records`;
   for (const expected of [
-    { imported: 1_500, unchanged: 0 },
-    { imported: 0, unchanged: 1_500 },
+    { imported: 800, unchanged: 0 },
+    { imported: 0, unchanged: 800 },
   ]) {
     const run = start("sh", ["-c", command], { env, cwd: folder });
     const { code } = await run.exited;
@@ -92,9 +94,9 @@ test("an import into the embedded database, from a pipe, while the gateway serve
     });
   }
   const { json } = await client.graphql("{ kycs { totalCount } }");
-  expect(json).toMatchObject({ data: { kycs: { totalCount: 1_500 } } });
+  expect(json).toMatchObject({ data: { kycs: { totalCount: 800 } } });
   const dry = await runCli(["import", join(folder, "records"), "--account=other", "--dry-run"], env);
-  expect(dry.stdout).toBe("To import: 1500, already there: 0, bad: 0\n");
+  expect(dry.stdout).toBe("To import: 800, already there: 0, bad: 0\n");
 });
 
 test("a disk that is full under the report of bad lines ends the import, which can be continued", async () => {
@@ -116,4 +118,94 @@ test("a disk that is full under the report of bad lines ends the import, which c
     stdout: "Imported: 598, already there: 0, bad: 2\n",
   });
   expect(await sql`select 1 from kycs`).toHaveLength(598);
+});
+
+test("what the command exports is imported as equal records, and a reader that leaves ends it", async () => {
+  const env = await freshEnv("a real database");
+  const folder = await temporaryFolder();
+  const lines = Array.from({ length: 1_500 }, (_, n) => row(n)).filter((_, n) => !isBad(n));
+  await writeFile(join(folder, "records.csv"), [HEADER, ...lines].join("\n"));
+  const run = async (command: string) => {
+    const child = start("sh", ["-c", command.replaceAll("kyc-gateway", `'${process.execPath}' '${CLI}'`)], {
+      ...{ env, cwd: folder },
+    });
+    const { code } = await child.exited;
+    return { code, stdout: child.stdout(), stderr: child.stderr() };
+  };
+  expect(await run("kyc-gateway import records.csv --account=acme")).toMatchObject({ code: 0 });
+  for (const format of ["csv", "ndjson"]) {
+    const copying = `kyc-gateway export --account=acme --format=${format} > copy && kyc-gateway import copy --account=copy-${format}`;
+    expect(await run(copying)).toMatchObject({
+      ...{ code: 0, stdout: `Imported: ${lines.length}, already there: 0, bad: 0\n` },
+    });
+  }
+  const [first, second] = await Promise.all(
+    ["acme", "copy-csv"].map((account) =>
+      run(`kyc-gateway export --account=${account} --status=Verified | head -n -1`),
+    ),
+  );
+  expect(second?.stdout).toBe(first?.stdout);
+  expect(first?.stdout.trimEnd().split("\n")).toHaveLength(lines.length);
+  expect((await run("kyc-gateway export --account=acme --masked | head -n 1")).stdout).toContain("•");
+  expect(await run("kyc-gateway export --account=acme --status=approved")).toMatchObject({
+    ...{ code: 2, stdout: "", stderr: expect.stringContaining("It must be one of pending") },
+  });
+});
+
+/** An export that is not read until the test reads it. */
+const open = (url: string, token: string) =>
+  new Promise<IncomingMessage>((resolve, reject) => {
+    const headers = { authorization: `Bearer ${token}` };
+    get(`${url}/v1/export`, { agent: false, headers }, resolve).on("error", reject);
+  });
+
+/** The last line of what there is to read. */
+async function lastLine(answer: IncomingMessage): Promise<string> {
+  let text = "";
+  answer.setEncoding("utf8").on("data", (part: string) => {
+    text = (text + part).slice(-1000);
+  });
+  // An answer that is cut fails, and closes then.
+  answer.on("error", () => {});
+  await new Promise((resolve) => answer.once("close", resolve));
+  return text.trimEnd().split("\n").at(-1) ?? "";
+}
+
+test("an export over HTTP waits for its reader, and is cut when its token is revoked or the gateway stops", async () => {
+  const env: Env = { ...(await freshEnv("a real database")), MAX_EXPORTS: "2" };
+  const folder = await temporaryFolder();
+  // More than the buffers of a connection take.
+  const count = 20_000;
+  const lines = Array.from(
+    { length: count },
+    (_, n) => `${idOf(n)},${"😀".repeat(120)},verified,passport,${n},1704103200,`,
+  );
+  await writeFile(join(folder, "records.csv"), [HEADER, ...lines].join("\n"));
+  expect((await runCli(["import", join(folder, "records.csv"), "--account=acme"], env)).code).toBe(0);
+  const gateway = await startGateway(env);
+  const token = await fullToken(env, "acme");
+  const [kept, left] = [await open(gateway.url, token), await open(gateway.url, token)];
+  const refused = await open(gateway.url, token);
+  expect(refused.statusCode).toBe(503);
+  refused.destroy();
+  left.destroy();
+  const statusOfAnother = async () => {
+    const answer = await open(gateway.url, token);
+    answer.destroy();
+    return answer.statusCode;
+  };
+  await expect.poll(statusOfAnother).toBe(200);
+  expect(JSON.parse(await lastLine(kept))).toMatchObject({ export: { count } });
+
+  const ids = (await runCli(["token", "list", "--json"], env)).stdout;
+  const cut = await open(gateway.url, token);
+  await runCli(["token", "revoke", JSON.parse(ids)[0].id], env);
+  await wait(1000);
+  expect(await lastLine(cut)).not.toContain('"export"');
+
+  const last = await open(gateway.url, await fullToken(env, "acme"));
+  const [{ code, ms }, line] = await Promise.all([gateway.stop(), lastLine(last)]);
+  expect(line).not.toContain('"export"');
+  expect(code).toBe(0);
+  expect(ms).toBeLessThan(10_000);
 });
