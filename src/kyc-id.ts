@@ -7,13 +7,24 @@ export const ID_SHAPE = /^[0-9A-Za-z]{16}$/;
 
 /** A new record id: ids sort (byte-wise) by the millisecond they were made in, and can't be guessed. */
 export function newKycId(now: number): string {
-  let time = "";
-  for (let rest = now, i = 0; i < TIME_LENGTH; i++, rest = Math.floor(rest / 62)) {
-    time = ALPHABET[rest % 62] + time;
-  }
   let random = "";
   for (let i = 0; i < RANDOM_LENGTH; i++) random += ALPHABET[randomInt(62)];
-  return time + random;
+  return timePart(now) + random;
+}
+
+/** An id that sorts as one of this time, in epoch milliseconds, and whose other part is made of the number. */
+export function toTimedId(millis: number, number: bigint): string {
+  let other = "";
+  for (let rest = number, i = 0; i < RANDOM_LENGTH; i++, rest /= 62n) other += ALPHABET[Number(rest % 62n)];
+  return timePart(Math.max(0, millis)) + other;
+}
+
+function timePart(millis: number): string {
+  let time = "";
+  for (let rest = millis, i = 0; i < TIME_LENGTH; i++, rest = Math.floor(rest / 62)) {
+    time = ALPHABET[rest % 62] + time;
+  }
+  return time;
 }
 
 /** Whether a string has the shape of a record id. Nothing else is ever the id of a record. */

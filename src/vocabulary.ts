@@ -43,6 +43,7 @@ export const ADMINISTRATIVE_ACTS = {
   encryption_key_retired: "An encryption key that nothing needs any more was removed.",
   signing_key_created: "The key that signs the log was created.",
   signing_key_rotated: "A new key signs the log from now on.",
+  records_exported: "Records of the account were exported.",
   backup_taken: "A copy of the database was made.",
 } as const;
 export type AdministrativeAction = keyof typeof ADMINISTRATIVE_ACTS;

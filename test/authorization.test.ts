@@ -210,6 +210,8 @@ const ROUTES: Record<string, RouteRule> = {
   "HEAD /v1/audit_events/": trail(200),
   ...all(read(200), "/v1/events", "GET", "HEAD"),
   ...all(read(200), "/v1/events/", "GET", "HEAD"),
+  ...all(read(200), "/v1/export", "GET", "HEAD"),
+  ...all(read(200), "/v1/export/", "GET", "HEAD"),
   ...all("graphql", "/graphql", "GET", "HEAD", "POST"),
   ...all("open", "/graphql/assets/*", "GET", "HEAD"),
   ...all("open", "/", "GET", "HEAD"),

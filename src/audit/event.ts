@@ -52,8 +52,8 @@ export interface EventRecord {
 
 /** Creates the event of what the viewer does to these records with this request. */
 export function newEvent(
-  { surface, requestId, digestCustomer }: OperationContext,
-  { accountId, tokenId, tokenName, actorName = null }: Viewer,
+  { surface, requestId, digestCustomer }: Pick<OperationContext, "surface" | "requestId" | "digestCustomer">,
+  { accountId, tokenId, tokenName, actorName = null }: Omit<Viewer, "scopes">,
   what: Pick<AuditEvent, "at" | "action"> & { records: readonly EventRecord[] } & Partial<
       Pick<
         AuditEvent,

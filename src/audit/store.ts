@@ -1,6 +1,8 @@
 import { type SQL, sql } from "drizzle-orm";
 import { type StoredWords, toStoredWords } from "../administration/stored-words.ts";
+import type { Executor } from "../db/client.ts";
 import { toTimestamptz } from "../db/schema.ts";
+import { statement } from "../db/statement.ts";
 import type { NewAuditEvent } from "./event.ts";
 
 // Record ids and field names contain no comma, and PostgreSQL flattens nested arrays in unnest.
@@ -91,4 +93,25 @@ function textOf(event: StoredEvent, field: keyof StoredEvent): string | null {
   const value = event[field];
   if (typeof value === "number") return String(value);
   return typeof value === "object" && value !== null ? value.join(",") : value;
+}
+
+const selectCreatedBy = statement(
+  () => sql`
+    select about.kyc_id
+    from audit_event_records about
+    join audit_events event on event.account_id = about.account_id and event.sequence = about.sequence
+    where about.account_id = ${sql.placeholder("accountId")}
+      and about.kyc_id = any(${sql.placeholder("kycIds")}::text[])
+      and event.action = 'created' and event.request_id = ${sql.placeholder("requestId")}`,
+  ([id]: [string]) => id,
+);
+
+/** Which of these records the request with this id has created. */
+export function findCreatedBy(
+  db: Executor,
+  accountId: string,
+  requestId: string,
+  kycIds: string[],
+): Promise<string[]> {
+  return selectCreatedBy(db, { accountId, requestId, kycIds });
 }

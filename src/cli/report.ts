@@ -6,6 +6,9 @@ import { EngineError } from "../db/embedded/engine.ts";
 import { DataDirInUseError } from "../db/embedded/folder-lock.ts";
 import { EncodingError } from "../db/encoding.ts";
 import { MigrationBlockedError } from "../db/migrating/migrate.ts";
+import { FaultFileError } from "../import/fault-file.ts";
+import { OvertakenError } from "../import/import-records.ts";
+import { SourceError } from "../import/source-error.ts";
 import { LedgerError } from "../ledger/ledger-error.ts";
 import { ConfigError } from "../lib/settings.ts";
 import { CommandFailure } from "./command.ts";
@@ -36,7 +39,7 @@ export function report(error: unknown): number {
 /** Failures whose message alone tells the user what to do. */
 const FAILURES_IN_WORDS = [
   ...[BackupError, CommandFailure, DataDirInUseError, EncodingError, EngineError, LedgerError],
-  ...[MigrationBlockedError, OutputError],
+  ...[MigrationBlockedError, OutputError, OvertakenError, SourceError, FaultFileError],
 ];
 
 function explain(error: unknown): string[] {

@@ -52,6 +52,36 @@ export const createKycInput = z.object({
   reason,
 });
 
+/** PostgreSQL's largest integer. */
+const MAX_VERSION = 2 ** 31 - 1;
+/** Epoch milliseconds from the year 1 on. The caller knows which time is in the future. */
+const pastTime = z
+  .int("must be a time")
+  .min(Date.parse("0001-01-01T00:00:00Z"), "must be a time from the year 1 on");
+
+/** A record that keeps its identity and history: what is absent is made, as for a new record. */
+export const importKycInput = z
+  .object({
+    ...({
+      id: z.string("must be a string").refine(isKycId, "must be 16 letters or digits").optional(),
+      customerId,
+      verificationStatus,
+      documentType,
+      documentNumber,
+      createdAt: pastTime.optional(),
+      updatedAt: pastTime.optional(),
+      version: z
+        .int("must be an integer")
+        .min(1, "must be at least 1")
+        .max(MAX_VERSION, `must be at most ${MAX_VERSION}`)
+        .optional(),
+    } satisfies Rules<FieldName>),
+  })
+  .refine(({ createdAt, updatedAt }) => updatedAt === undefined || (createdAt ?? updatedAt) <= updatedAt, {
+    path: ["updatedAt"],
+    message: "is before createdAt",
+  });
+
 export const updateKycInput = z.object({
   id: z.string(),
   ...({
@@ -84,6 +114,7 @@ const kycFilter = z.object({
 export const listKycsInput = pageInput(cursor, kycFilter);
 
 export type CreateKycInput = Raw<typeof createKycInput>;
+export type ImportKycInput = z.output<typeof importKycInput>;
 export type UpdateKycInput = Raw<typeof updateKycInput> & { id: string };
 export type DeleteKycInput = Raw<typeof deleteKycInput> & { id: string };
 export type ListKycsInput = Raw<typeof listKycsInput>;

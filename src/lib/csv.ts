@@ -1,8 +1,9 @@
 /** A value of a table's cell. */
 export type Cell = string | number | boolean | null;
 
-// Spreadsheets take a text that begins like this for a formula, and some strip white space first.
-const LOOKS_LIKE_FORMULA = /^\s*[=+\-@＝＋－＠]|^[\t\r\n]/;
+// Spreadsheets take a text that begins like this for a formula, and some strip white space first. The apostrophes are
+// those of earlier escapes, so that each text has one escaped form.
+const LOOKS_LIKE_FORMULA = /^'*(?:\s*[=+\-@＝＋－＠]|[\t\r\n])/;
 const NEEDS_QUOTES = /[",;\r\n\t]|^\s|\s$/;
 
 /**
@@ -18,4 +19,9 @@ function toCell(cell: Cell): string {
   if (typeof cell !== "string") return String(cell);
   const text = LOOKS_LIKE_FORMULA.test(cell) ? `'${cell}` : cell;
   return NEEDS_QUOTES.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/** The text of a cell of `toCsvRow`, without the quotes and without the apostrophe before what looks like a formula. */
+export function fromCsvCell(cell: string): string {
+  return cell.startsWith("'") && LOOKS_LIKE_FORMULA.test(cell.slice(1)) ? cell.slice(1) : cell;
 }

@@ -1,10 +1,10 @@
 import type { ListAuditEventsInput } from "../audit/list-audit-events.ts";
 import type { FieldFault } from "../errors.ts";
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../paging/page-input.ts";
+import { ACTION_WORDS, STATUS_WORDS, toWord } from "../spellings.ts";
 import { AUDIT_ACTIONS, type AuditAction } from "../vocabulary.ts";
 import { readLimit } from "./list-params.ts";
 import type { WireParams } from "./params.ts";
-import { ACTION_WORDS, STATUS_WORDS, toWord } from "./words.ts";
 
 /** The parameters of a record's history. */
 export const HISTORY_PARAMS = ["limit", "starting_after", "ending_before"] as const;

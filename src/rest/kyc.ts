@@ -8,6 +8,7 @@ import type { ShownKyc } from "../kyc/show-kyc.ts";
 import { updateKyc } from "../kyc/update-kyc.ts";
 import { requireVersion } from "../kyc/version-condition.ts";
 import type { PagedList } from "../paging/list.ts";
+import { DOCUMENT_TYPE_WORDS, STATUS_WORDS, toWord } from "../spellings.ts";
 import { isKnown, readConditions, toExpected, toExpectedOfNone, toUnwanted } from "./conditions.ts";
 import { toEtag } from "./etag.ts";
 import { FIXED, findChangedFixed, readFixed } from "./fixed-fields.ts";
@@ -16,7 +17,6 @@ import { LIST_PARAMS, readList } from "./list-params.ts";
 import { allowOnly, parseBody, type WireParams } from "./params.ts";
 import { readReason } from "./reason-header.ts";
 import { ignoreTypeOfNothing, type RestAnswer, type RestRequest, readQuery } from "./requests.ts";
-import { DOCUMENT_TYPE_WORDS, STATUS_WORDS, toWord } from "./words.ts";
 
 interface RecordRequest extends RestRequest {
   params: { id: string };

@@ -2,12 +2,12 @@ import type { FieldFault } from "../errors.ts";
 import type { ListKycsInput } from "../kyc/input.ts";
 import { isKycId } from "../kyc-id.ts";
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../paging/page-input.ts";
+import { STATUS_WORDS, toWord } from "../spellings.ts";
 import type { WireParams } from "./params.ts";
-import { STATUS_WORDS, toWord } from "./words.ts";
 
-const FILTERS = ["customer_id", "verification_status", "document_number"] as const;
+export const LIST_FILTERS = ["customer_id", "verification_status", "document_number"] as const;
 /** The parameters of a list, in the query of the URL or in the body of a search. */
-export const LIST_PARAMS = ["limit", ...FILTERS, "starting_after", "ending_before"] as const;
+export const LIST_PARAMS = ["limit", ...LIST_FILTERS, "starting_after", "ending_before"] as const;
 
 /** The input of `listKycs`, and the faults of the parameters. */
 export function readList({ values, faults }: WireParams): { input: ListKycsInput; faults: FieldFault[] } {

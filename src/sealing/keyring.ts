@@ -28,7 +28,7 @@ export interface EncryptionKey {
 }
 
 /** The purpose of a digest. Each purpose has its own key, so that equal texts can't be matched across purposes. */
-export type DigestPurpose = "document_number" | "idempotent_request";
+export type DigestPurpose = "document_number" | "idempotent_request" | "import";
 
 /** A text is sealed under a key that the gateway does not have. */
 export class MissingKeyError extends Error {

@@ -17,6 +17,7 @@ export interface AppParts {
     Pick<Config, "databaseUrl" | "docs" | "trustedProxies"> &
     Pick<Config, "unsentMemoryLimit" | "uploadMemoryLimit"> &
     Pick<Config, "keepAliveTimeout" | "maxConnections" | "rateLimit" | "receiveTimeout" | "sendTimeout"> &
+    Pick<Config, "maxExports"> &
     Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout" | "persistedOperations">;
   db: Database;
   keys: Keyring;

@@ -9,6 +9,7 @@ import { registerDocs } from "../pages/docs.ts";
 import { registerLanding } from "../pages/landing.ts";
 import { registerAuditRoutes } from "../rest/audit.ts";
 import { registerEventRoutes } from "../rest/events.ts";
+import { registerExportRoute } from "../rest/export.ts";
 import { registerKycRoutes } from "../rest/kyc.ts";
 import { registerOpenapi } from "../rest/openapi/openapi.ts";
 import { ignoreTypeOfNothing } from "../rest/requests.ts";
@@ -66,9 +67,14 @@ export async function registerSurfaces(
     enterRest(rest);
     registerEventRoutes(rest, (reply) => (work, leave) => idle(admission, reply, work, leave));
   };
+  const addExport = async (rest: FastifyInstance) => {
+    enterRest(rest);
+    registerExportRoute(rest, { most: config.maxExports, isClosed: parts.isDraining });
+  };
   await app.register(addKyc, { prefix: "/v1/kyc" });
   await app.register(addTrail, { prefix: "/v1/audit_events" });
   await app.register(addEvents, { prefix: "/v1/events" });
+  await app.register(addExport, { prefix: "/v1/export" });
   if (config.docs) {
     registerOpenapi(app);
     await registerDocs(app, config, own);

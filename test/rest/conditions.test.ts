@@ -40,7 +40,7 @@ interface Call {
 const CALLS: Call[] = [
   { method: "GET", path: "/v1/kyc", status: 200, target: "page" },
   { method: "HEAD", path: "/v1/kyc", status: 200, target: "page" },
-  ...["/v1/kyc/{id}/history", "/v1/audit_events", "/v1/events"].flatMap((path) =>
+  ...["/v1/kyc/{id}/history", "/v1/audit_events", "/v1/events", "/v1/export"].flatMap((path) =>
     (["GET", "HEAD"] as const).map((method) => ({ method, path, status: 200, target: "page" as const })),
   ),
   { method: "POST", path: "/v1/kyc", json: NEW, status: 201, target: "nothing" },

@@ -14,7 +14,8 @@ interface Response {
   pointer: string;
   headers: Record<string, { schema: object; required: boolean }>;
   hasBody: boolean;
-  hasCsv: boolean;
+  /** Types of bodies that are described as text alone. */
+  texts: string[];
 }
 
 // Headers that any HTTP server may add. They are not part of this API.
@@ -74,7 +75,7 @@ function follow(operation: any, status: number | "default"): Response {
       Object.entries<{ $ref: string }>(headers).map(([name, header]) => [name, lookUp(header.$ref)]),
     ),
     hasBody: content !== undefined,
-    hasCsv: content?.["text/csv"] !== undefined,
+    texts: Object.keys(content ?? {}).filter((type) => type !== "application/json"),
   };
 }
 
@@ -106,9 +107,9 @@ function headerFaults({ headers: described }: Response, headers: Record<string, 
   return [...faults, ...(known.size > 0 ? unknown.map((name) => `the header ${name} is not described`) : [])];
 }
 
-function bodyFaults({ pointer, hasBody, hasCsv }: Response, { headers, body }: Answer): string[] {
+function bodyFaults({ pointer, hasBody, texts }: Response, { headers, body }: Answer): string[] {
   if (!hasBody) return body === "" ? [] : ["it has a body"];
-  if (hasCsv && String(headers["content-type"]).startsWith("text/csv;")) return [];
+  if (texts.some((type) => String(headers["content-type"]).startsWith(`${type};`))) return [];
   if (!/^application\/json(;|$)/.test(String(headers["content-type"]))) return ["it is not JSON"];
   let validate = validators.get(pointer);
   if (!validate) {

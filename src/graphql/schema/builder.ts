@@ -1,7 +1,8 @@
 import SchemaBuilder from "@pothos/core";
 import { SafeIntResolver } from "graphql-scalars";
 import type { OperationContext } from "../../context.ts";
-import { EXPECTED, parseDateTime, parseDateTimeLiteral, toIsoTime } from "./date-time.ts";
+import { EXPECTED_INSTANT } from "../../lib/instant.ts";
+import { parseDateTime, parseDateTimeLiteral, toIsoTime } from "./date-time.ts";
 
 /** The schema builder, to which the modules of the schema add their types and fields. */
 export const builder = new SchemaBuilder<{
@@ -20,7 +21,7 @@ builder.scalarType("DateTime", {
   parseValue: parseDateTime,
   parseLiteral: parseDateTimeLiteral,
   specifiedByURL: "https://www.rfc-editor.org/rfc/rfc3339",
-  extensions: { expected: EXPECTED },
+  extensions: { expected: EXPECTED_INSTANT },
   // Records have their times in epoch milliseconds.
   serialize: (millis) => toIsoTime(millis as number),
   description:

@@ -89,6 +89,25 @@ export function findKycs(db: Executor, accountId: string, ids: string[]): Promis
   return selectByIds(db, { accountId, ids });
 }
 
+const selectDeleted = statement(
+  (db) =>
+    db
+      .select({ id: deletedKycs.id })
+      .from(deletedKycs)
+      .where(
+        and(
+          eq(deletedKycs.accountId, given("accountId")),
+          sql`${deletedKycs.id} = any(${given("ids")}::text[])`,
+        ),
+      ),
+  ([id]: [string]) => id,
+);
+
+/** Which of these ids the account's deleted records had. */
+export function findDeleted(db: Executor, accountId: string, ids: string[]): Promise<string[]> {
+  return selectDeleted(db, { accountId, ids });
+}
+
 const findOne = batched<{ accountId: string; id: string }, Kyc | undefined>(
   ({ accountId }) => accountId,
   ({ id }) => id,

@@ -66,7 +66,8 @@ const newRows = () => {
 
 const insertMany = statement((db) => withFirst(writingEvents, db.insert(kycs).select(newRows())));
 
-interface NewEntry {
+/** A new record and the event of its creation. */
+export interface NewEntry {
   accountId: string;
   kyc: NewKyc;
   event: NewAuditEvent;
@@ -85,11 +86,16 @@ function plainValue(kyc: PlainValues, name: PlainName): string | number | null {
   return name === "createdAt" || name === "updatedAt" ? toTimestamptz(kyc[name]) : kyc[name];
 }
 
+/** Inserts records of one account, and their events. Fails with SQLSTATE 23505 if the account has a record with one of the ids. */
+export async function insertKycs(tx: Executor, entries: readonly [NewEntry, ...NewEntry[]]): Promise<void> {
+  await insertMany(tx, toLists(entries));
+}
+
 const insertOne = batched<NewEntry, void>(
   ({ accountId }) => accountId,
   ({ kyc }) => kyc.id,
   async (db, keys) => {
-    await insertMany(db, toLists(keys));
+    await insertKycs(db, keys);
     return [];
   },
 );

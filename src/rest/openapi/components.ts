@@ -1,5 +1,6 @@
 import type { AUDIT_ROUTES } from "../audit.ts";
 import type { EVENT_ROUTES } from "../events.ts";
+import type { EXPORT_ROUTES } from "../export.ts";
 import type { KYC_ROUTES } from "../kyc.ts";
 
 /** Every call of this surface. */
@@ -7,6 +8,7 @@ export type RestOperation = (
   | typeof KYC_ROUTES
   | typeof AUDIT_ROUTES
   | typeof EVENT_ROUTES
+  | typeof EXPORT_ROUTES
 )[number]["operation"];
 
 /** A JSON Schema of draft 2020-12, as in OpenAPI 3.1. */

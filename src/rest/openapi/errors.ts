@@ -13,6 +13,7 @@ const ALL: readonly RestOperation[] = [
   "updateKyc",
   "deleteKyc",
   "listEvents",
+  "exportKycs",
   "listKycHistory",
   "listAuditEvents",
 ];

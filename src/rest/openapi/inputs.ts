@@ -1,9 +1,9 @@
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../../paging/page-input.ts";
+import { DOCUMENT_TYPE_WORDS, OTHER_SPELLINGS, STATUS_WORDS } from "../../spellings.ts";
 import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../../vocabulary.ts";
 import { CREATE_PARAMS, UPDATE_PARAMS } from "../kyc.ts";
 import type { KycBody } from "../kyc-body.ts";
 import { LIST_PARAMS } from "../list-params.ts";
-import { DOCUMENT_TYPE_WORDS, OTHER_SPELLINGS, STATUS_WORDS } from "../words.ts";
 import { type JsonSchema, reference } from "./components.ts";
 import { checked, idSchema, RECORD, RECORD_FIELDS } from "./schemas.ts";
 

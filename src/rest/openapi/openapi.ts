@@ -2,6 +2,7 @@ import type { FastifyInstance } from "fastify";
 import { readVersion } from "../../version.ts";
 import { AUDIT_ROUTES } from "../audit.ts";
 import { EVENT_ROUTES } from "../events.ts";
+import { EXPORT_ROUTES } from "../export.ts";
 import { KYC_ROUTES } from "../kyc.ts";
 import { auditSchemas } from "./audit.ts";
 import {
@@ -71,8 +72,8 @@ function describe(operation: RestOperation, method: string, first: boolean) {
         description: success.description,
         headers,
         content: {
-          "application/json": { schema: anyOf(success.schemas) },
-          ...(success.csv && { "text/csv": { schema: { type: "string" } } }),
+          ...(success.schemas.length > 0 && { "application/json": { schema: anyOf(success.schemas) } }),
+          ...Object.fromEntries((success.texts ?? []).map((type) => [type, { schema: { type: "string" } }])),
         },
       },
       ...(parameters?.includes(ifNoneMatch) && {
@@ -94,6 +95,7 @@ function describePaths() {
     ...KYC_ROUTES.map((route) => ({ ...route, prefix: "/v1/kyc" })),
     ...AUDIT_ROUTES,
     ...EVENT_ROUTES.map((route) => ({ ...route, prefix: "/v1/events" })),
+    ...EXPORT_ROUTES.map((route) => ({ ...route, prefix: "/v1/export" })),
   ];
   for (const { prefix, operation, methods, path } of routes) {
     const url = `${prefix}${path.replace(/\/$/, "").replace(":id", "{id}")}`;

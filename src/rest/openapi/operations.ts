@@ -1,6 +1,8 @@
 import type { Scope } from "../../auth/scopes.ts";
 import { LONGEST_KEY } from "../../idempotency/key.ts";
 import { AUDIT_PARAMS, type AuditParam, HISTORY_PARAMS } from "../audit-params.ts";
+import { EXPORT_FORMATS } from "../export-text.ts";
+import { LIST_FILTERS } from "../list-params.ts";
 import { auditParameters } from "./audit.ts";
 import type { JsonSchema, RestOperation } from "./components.ts";
 import { eventParameters } from "./events.ts";
@@ -21,7 +23,7 @@ interface Description {
   scope: Scope;
   parameters?: Parameter[];
   body?: { schema: string; required: boolean };
-  success: { status: number; description: string; schemas: string[]; headers?: string[]; csv?: true };
+  success: { status: number; description: string; schemas: string[]; headers?: string[]; texts?: string[] };
 }
 
 const ifMatch: Parameter = {
@@ -67,7 +69,7 @@ const trail = (names: readonly AuditParam[]): Parameter[] => [
 ];
 const PAGE_OF_EVENTS = {
   ...{ status: 200, description: "The page.", schemas: ["AuditEventList"], headers: ["Has-More"] },
-  csv: true as const,
+  texts: ["text/csv"],
 };
 const AS_CSV =
   " With `Accept: text/csv`, the answer is a table with a header, times in ISO 8601, and spaces between the items of lists. " +
@@ -160,6 +162,28 @@ export const DESCRIPTIONS: Record<RestOperation, Description> = {
       ifNoneMatch,
     ],
     success: { status: 200, description: "The page.", schemas: ["KycEventList"] },
+  },
+  exportKycs: {
+    summary: "Export KYC records",
+    description:
+      "All your records that match the filters, newest first, one in each line: as NDJSON, or as CSV with a header. The last " +
+      "line says how many there are, the position of the next event, and the signed head of your account's log: without it, " +
+      "the export is not complete. Numbers are masked without the scope `kyc:pii`. What changes during the export may be in " +
+      "it or not: follow the events from the position on. In CSV, a text that a spreadsheet would run as a formula gets an " +
+      "apostrophe before it; `kyc-gateway import` removes it.",
+    scope: "kyc:read",
+    parameters: [
+      {
+        ...{ name: "format", in: "query", description: "The form of the lines." },
+        schema: { type: "string", enum: [...EXPORT_FORMATS], default: "ndjson" },
+      },
+      ...LIST_FILTERS.map((name) => ({ name, in: "query" as const, ...listParameters[name] })),
+      ifNoneMatch,
+    ],
+    success: {
+      ...{ status: 200, description: "The records.", schemas: [] },
+      texts: ["application/x-ndjson", "text/csv"],
+    },
   },
   listKycHistory: {
     summary: "List the events of a KYC record",

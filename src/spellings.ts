@@ -5,10 +5,10 @@ import {
   type DocumentType,
   VERIFICATION_STATUSES,
   type VerificationStatus,
-} from "../vocabulary.ts";
+} from "./vocabulary.ts";
 
 /** The words of a list, each with all spellings that requests may use. */
-interface Words<Word extends string> {
+export interface Words<Word extends string> {
   /** A pattern, without flags, of all accepted spellings. */
   pattern: string;
   spellings: readonly { word: Word; accepts: RegExp }[];

@@ -1,0 +1,170 @@
+import type { Database, Executor } from "../db/client.ts";
+import { withRetries } from "../db/retry.ts";
+import {
+  type ImportContext,
+  type ImportOutcome,
+  importKycs,
+  judgeImport,
+  type PreparedKyc,
+  prepareImport,
+} from "../kyc/import-kycs.ts";
+import type { BadLine, FaultFile } from "./fault-file.ts";
+import type { SourceEntry } from "./fields.ts";
+import type { IdSet } from "./id-set.ts";
+import { readRecord } from "./read-record.ts";
+import { type ImportProgress, type LineCounts, lockProgress, updateProgress } from "./store.ts";
+
+/** Lines of one transaction. */
+const BATCH = 500;
+/** The time limit of a transaction. Milliseconds. */
+const DEADLINE = 60_000;
+
+/** Another process continues the same import. */
+export class OvertakenError extends Error {
+  override readonly name = "OvertakenError";
+
+  constructor() {
+    super("another process is importing the same file into this account");
+  }
+}
+
+/** One run of an import. */
+export interface ImportRun {
+  db: Database;
+  ctx: ImportContext;
+  /** How far the import is. It changes with each batch. */
+  progress: ImportProgress;
+  faults: FaultFile;
+  /** The time of the database, in epoch milliseconds. */
+  now: () => number;
+  onBatch: (progress: ImportProgress) => void;
+  /** The ids of this run, if it is a dry run: nothing is written then. */
+  seen: IdSet | null;
+}
+
+/** The bad lines of outcomes that are no success. */
+const MESSAGES: Record<Exclude<ImportOutcome, "imported" | "unchanged">, string> = {
+  repeated: "has the id of an earlier line",
+  different: "has the id of a different record of the account",
+  deleted: "has the id of a record that was deleted",
+};
+
+/**
+ * Imports the entries behind `progress.line`, in batches: each is one transaction with its records, their events and the
+ * progress, so that after an end at any moment another run continues exactly there. The next batch is prepared while the
+ * database writes one. Fails with an OvertakenError if another process continues the same import.
+ */
+export async function importRecords(
+  run: ImportRun,
+  entries: AsyncIterable<readonly SourceEntry[]>,
+): Promise<void> {
+  let writing: Promise<void> = Promise.resolve();
+  for await (const batch of toBatches(entries, run.progress.line)) {
+    const prepared = prepare(run, batch);
+    await writing;
+    writing = write(run, prepared);
+    // It is awaited before the next one: a failure in between is no unhandled one.
+    writing.catch(() => {});
+  }
+  await writing;
+  const { db, progress, seen } = run;
+  progress.finishedAt = run.now();
+  if (!seen) await withRetries(() => db.transaction((tx) => updateProgress(tx, run.ctx.accountId, progress)));
+}
+
+async function* toBatches(
+  entries: AsyncIterable<readonly SourceEntry[]>,
+  after: number,
+): AsyncGenerator<SourceEntry[]> {
+  let batch: SourceEntry[] = [];
+  for await (const some of entries) {
+    for (const entry of some) {
+      if (entry.line <= after) continue;
+      batch.push(entry);
+      if (batch.length < BATCH) continue;
+      yield batch;
+      batch = [];
+    }
+  }
+  if (batch.length > 0) yield batch;
+}
+
+interface PreparedBatch {
+  /** The line of its last entry. */
+  end: number;
+  records: (PreparedKyc & { line: number })[];
+  bad: BadLine[];
+}
+
+function prepare({ ctx, now }: ImportRun, batch: readonly SourceEntry[]): PreparedBatch {
+  const at = now();
+  const prepared: PreparedBatch = { end: batch.at(-1)?.line ?? 0, records: [], bad: [] };
+  for (const { line, values, faults } of batch) {
+    const read = values ? readRecord(values, at) : faults;
+    if (Array.isArray(read)) prepared.bad.push({ line, faults: read });
+    else prepared.records.push({ line, ...prepareImport(ctx, read, at) });
+  }
+  return prepared;
+}
+
+async function write(run: ImportRun, batch: PreparedBatch): Promise<void> {
+  const { db, ctx, progress, faults, seen } = run;
+  const from = progress.line;
+  const next: ImportProgress = { ...progress, line: batch.end };
+  const settle = async (outcomes: readonly ImportOutcome[]) => {
+    const bad = [...batch.bad, ...toBadLines(batch, outcomes)].sort((a, b) => a.line - b.line);
+    await faults.write(bad);
+    Object.assign(next, addTo(progress, outcomes, bad.length));
+  };
+  if (seen) await settle(await judge(db, ctx, batch, seen));
+  else {
+    await withRetries(() =>
+      db.transaction(async (tx) => {
+        const line = await lockProgress(tx, ctx.accountId, progress.source);
+        if (line !== from) {
+          // The answer to an earlier try was lost: it has been committed.
+          if (line === batch.end) return;
+          throw new OvertakenError();
+        }
+        await settle(await importKycs(tx, ctx, batch.records));
+        await updateProgress(tx, ctx.accountId, next);
+      }, DEADLINE),
+    );
+  }
+  faults.keep();
+  Object.assign(progress, next);
+  run.onBatch(progress);
+}
+
+async function judge(
+  db: Executor,
+  ctx: ImportContext,
+  { records }: PreparedBatch,
+  seen: IdSet,
+): Promise<ImportOutcome[]> {
+  const outcomes = await judgeImport(db, ctx, records);
+  return records.map(({ kyc }, index) =>
+    seen.add(kyc.id) ? (outcomes[index] as ImportOutcome) : "repeated",
+  );
+}
+
+function toBadLines({ records }: PreparedBatch, outcomes: readonly ImportOutcome[]): BadLine[] {
+  return records.flatMap(({ line }, index) => {
+    const outcome = outcomes[index] as ImportOutcome;
+    if (outcome === "imported" || outcome === "unchanged") return [];
+    return [{ line, faults: [{ field: "id", message: MESSAGES[outcome] }] }];
+  });
+}
+
+function addTo(
+  { imported, unchanged, bad }: LineCounts,
+  outcomes: readonly ImportOutcome[],
+  more: number,
+): LineCounts {
+  const count = (wanted: ImportOutcome) => outcomes.filter((outcome) => outcome === wanted).length;
+  return {
+    imported: imported + count("imported"),
+    unchanged: unchanged + count("unchanged"),
+    bad: bad + more,
+  };
+}

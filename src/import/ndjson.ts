@@ -1,0 +1,52 @@
+import type { Line } from "../lib/lines.ts";
+import { describeName, type LineFault, type RawValues, type SourceEntry, toFieldName } from "./fields.ts";
+import { END_ID, type EndEntry, isOwnExport, readEnd } from "./own-export.ts";
+
+/** Reads the records of NDJSON: one JSON object in each line. */
+export class NdjsonReader {
+  readonly #ignoresUnknown: boolean;
+  /** Whether the first object is a record of an export; undefined: there was none yet. */
+  #isOwnExport: boolean | undefined;
+
+  constructor(ignoresUnknown: boolean) {
+    this.#ignoresUnknown = ignoresUnknown;
+  }
+
+  get isOwnExport(): boolean {
+    return this.#isOwnExport ?? false;
+  }
+
+  read(lines: readonly Line[]): (SourceEntry | EndEntry)[] {
+    return lines.flatMap((line) => (line.text?.trim() === "" ? [] : [this.#readOne(line)]));
+  }
+
+  #readOne({ number, text, fault }: Line): SourceEntry | EndEntry {
+    if (text === null) return { line: number, faults: [{ message: fault as string }] };
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      return { line: number, faults: [{ message: "is not JSON" }] };
+    }
+    if (typeof value !== "object" || value === null || Array.isArray(value)) {
+      return { line: number, faults: [{ message: "is no JSON object" }] };
+    }
+    this.#isOwnExport ??= isOwnExport(Object.keys(value));
+    if (END_ID in value) return readEnd(number, (value as Record<string, unknown>)[END_ID]);
+    return toEntry(number, value as Record<string, unknown>, this.#ignoresUnknown);
+  }
+}
+
+/** The record that an object of either API describes. Null is an absent value. */
+function toEntry(line: number, object: Record<string, unknown>, ignoresUnknown: boolean): SourceEntry {
+  const values: RawValues = {};
+  const faults: LineFault[] = [];
+  for (const [name, value] of Object.entries(object)) {
+    const field = toFieldName(name);
+    if (field === undefined) {
+      if (!ignoresUnknown) faults.push({ message: `has a field that no record has: ${describeName(name)}` });
+    } else if (field in values) faults.push({ field, message: "is there twice" });
+    else if (value !== null) values[field] = value;
+  }
+  return faults.length > 0 ? { line, faults } : { line, values };
+}

@@ -1,0 +1,59 @@
+import { recordAct } from "../administration/record-act.ts";
+import { requireScope } from "../auth/scopes.ts";
+import type { OperationContext } from "../context.ts";
+import type { FieldFault } from "../errors.ts";
+import { findHead, signHead } from "../ledger/sign-head.ts";
+import { openLogKeys } from "../ledger/signing-keys.ts";
+import type { PagedList } from "../paging/list.ts";
+import { MAX_PAGE_SIZE } from "../paging/page-input.ts";
+import type { ListKycsInput } from "./input.ts";
+import { listKycs } from "./list-kycs.ts";
+import type { ShownKyc } from "./show-kyc.ts";
+
+/** An export that has begun. */
+export interface KycExport {
+  /**
+   * The position of the account's next event when the export began: whoever follows the events from there on gets every
+   * change that the export does not have.
+   */
+  position: number;
+  /** The signed head of the account's log at that moment. */
+  checkpoint: string;
+  /** The records, newest first, in pages. It fails with UNAUTHENTICATED once the token is no longer valid. */
+  pages: AsyncIterable<readonly ShownKyc[]>;
+}
+
+/**
+ * Begins an export of the viewer's records that match the filter, and writes its event. Records that are created, changed
+ * or deleted meanwhile may be in it or not. Needs `kyc:read`. Fails as `listKycs`.
+ */
+export async function exportKycs(
+  ctx: OperationContext,
+  filter: ListKycsInput["filter"],
+  found: readonly FieldFault[] = [],
+): Promise<KycExport> {
+  const viewer = requireScope(ctx.viewer, "kyc:read");
+  const first = await listKycs(ctx, { first: MAX_PAGE_SIZE, filter }, found);
+  const head = await findHead(ctx.db, viewer.accountId);
+  const checkpoint = signHead(await openLogKeys(ctx), head);
+  const { tokenId, tokenName, actorName = null } = viewer;
+  const by = { surface: ctx.surface, tokenId, tokenName, requestId: ctx.requestId, actorName };
+  const act = { action: "records_exported", subject: null, at: ctx.now() } as const;
+  await ctx.db.transaction((tx) => recordAct(tx, by, act, viewer.accountId));
+  return { position: head.size, checkpoint, pages: readPages(ctx, filter, first) };
+}
+
+async function* readPages(
+  ctx: OperationContext,
+  filter: ListKycsInput["filter"],
+  first: PagedList<ShownKyc>,
+): AsyncGenerator<readonly ShownKyc[]> {
+  for (let list = first; ; ) {
+    await ctx.confirmViewer();
+    const { items, more } = await list.page();
+    yield items;
+    const last = items.at(-1);
+    if (!more || !last) return;
+    list = await listKycs(ctx, { first: MAX_PAGE_SIZE, after: list.cursorOf(last), filter });
+  }
+}

@@ -1,0 +1,121 @@
+import { createHmac } from "node:crypto";
+import type { DigestCustomer } from "../audit/customer-digest.ts";
+import { newEvent } from "../audit/event.ts";
+import { findCreatedBy } from "../audit/store.ts";
+import type { Executor } from "../db/client.ts";
+import { toKycId, toTimedId } from "../kyc-id.ts";
+import type { Keyring } from "../sealing/keyring.ts";
+import { openSecret } from "../sealing/secrets.ts";
+import { PLAIN, RecordValues } from "./fields.ts";
+import type { ImportKycInput } from "./input.ts";
+import { sealNumber } from "./number/document-number.ts";
+import type { Kyc } from "./record.ts";
+import { readNumber } from "./show-kyc.ts";
+import { findDeleted, findKycs } from "./store/read.ts";
+import { insertKycs, type NewEntry } from "./store/write.ts";
+
+/** An import into an account. Operators run it, so it needs no scope. */
+export interface ImportContext {
+  accountId: string;
+  /** The request id of all its events. */
+  requestId: string;
+  keys: Keyring;
+  digestCustomer: DigestCustomer;
+  /** Makes the ids of records that have none. */
+  idSecret: Buffer;
+}
+
+/** The secret with which ids are made: see `ImportContext`. Fails as `openSecret`. */
+export const openIdSecret = (db: Executor, keys: Keyring): Promise<Buffer> =>
+  openSecret(db, keys, "ids of imported records");
+
+/** A record to import, with its number sealed. */
+export interface PreparedKyc extends NewEntry {
+  input: ImportKycInput;
+}
+
+/**
+ * What became of a record: it is imported, or the account has had it with the same values, or it has the id of an earlier
+ * record of this import, of a different record, or of one that was deleted.
+ */
+export type ImportOutcome = "imported" | "unchanged" | "repeated" | "different" | "deleted";
+
+/**
+ * Prepares a record with its event. What it lacks is made: its id from its values, so that the same values always get the
+ * same id; its times are `now`, in epoch milliseconds, and its version is 1.
+ */
+export function prepareImport(ctx: ImportContext, input: ImportKycInput, now: number): PreparedKyc {
+  const { accountId, keys } = ctx;
+  const { id = makeId(ctx, input), createdAt = input.updatedAt ?? now, version = 1, documentNumber } = input;
+  const { updatedAt = createdAt } = input;
+  const values = new RecordValues({ ...input, id, createdAt, updatedAt, version });
+  const kyc = { ...values, ...sealNumber(keys, accountId, values, documentNumber), plainNumber: null };
+  const by = { accountId, tokenId: "cli", tokenName: "cli" };
+  const event = newEvent({ ...ctx, surface: "cli" }, by, {
+    ...{ action: "created", at: now, records: [kyc] },
+    statusAfter: kyc.verificationStatus,
+    documentTypeAfter: kyc.documentType,
+    versionAfter: kyc.version,
+  });
+  return { accountId, kyc, event, input };
+}
+
+function makeId({ accountId, idSecret }: ImportContext, input: ImportKycInput): string {
+  const { customerId, verificationStatus, documentType, documentNumber, ...more } = input;
+  const { createdAt = null, updatedAt = null, version = null } = more;
+  const values = [
+    customerId,
+    verificationStatus,
+    documentType,
+    documentNumber,
+    createdAt,
+    updatedAt,
+    version,
+  ];
+  const digest = createHmac("sha256", idSecret).update(JSON.stringify([accountId, ...values]));
+  return toTimedId(createdAt ?? 0, digest.digest().readBigUInt64BE());
+}
+
+/**
+ * Writes the records that the account does not have, with an event for each, and returns the outcome for each of all.
+ * `tx` is a transaction; without one, nothing may be written.
+ */
+export async function importKycs(
+  tx: Executor,
+  ctx: ImportContext,
+  records: readonly PreparedKyc[],
+): Promise<ImportOutcome[]> {
+  const outcomes = await judgeImport(tx, ctx, records);
+  const [first, ...others] = records.filter((_, index) => outcomes[index] === "imported");
+  if (first) await insertKycs(tx, [first, ...others]);
+  return outcomes;
+}
+
+/** The outcomes that `importKycs` would have. It writes nothing. */
+export async function judgeImport(
+  db: Executor,
+  ctx: ImportContext,
+  records: readonly PreparedKyc[],
+): Promise<ImportOutcome[]> {
+  const { accountId, requestId } = ctx;
+  const ids = records.map(({ kyc }) => toKycId(kyc.id));
+  const stored = new Map((await findKycs(db, accountId, ids)).map((kyc) => [kyc.id, kyc]));
+  const deleted = new Set(await findDeleted(db, accountId, ids));
+  const earlier = new Set(
+    stored.size > 0 ? await findCreatedBy(db, accountId, requestId, [...stored.keys()]) : [],
+  );
+  return records.map(({ kyc, input }) => {
+    const known = stored.get(kyc.id);
+    if (earlier.has(kyc.id)) return "repeated";
+    if (deleted.has(kyc.id)) return "deleted";
+    if (known) return isSame(ctx, known, input) ? "unchanged" : "different";
+    earlier.add(kyc.id);
+    return "imported";
+  });
+}
+
+/** Whether the stored record has each value that is given. */
+function isSame({ keys, accountId }: ImportContext, stored: Kyc, input: ImportKycInput): boolean {
+  const isEqual = PLAIN.every((name) => input[name] === undefined || input[name] === stored[name]);
+  return isEqual && readNumber(keys, accountId, stored) === input.documentNumber;
+}

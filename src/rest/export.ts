@@ -1,0 +1,85 @@
+import { Readable } from "node:stream";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { overloaded } from "../errors.ts";
+import { exportKycs } from "../kyc/export-kycs.ts";
+import { listKycs } from "../kyc/list-kycs.ts";
+import { requireVersion } from "../kyc/version-condition.ts";
+import { isKnown, readConditions, toExpected } from "./conditions.ts";
+import { EXPORT_FORMATS, type ExportFormat, toExportText } from "./export-text.ts";
+import { LIST_FILTERS, readList } from "./list-params.ts";
+import { ignoreTypeOfNothing, readQuery } from "./requests.ts";
+
+/** The parameters of an export: the format, and the filters of a list. */
+const EXPORT_PARAMS = ["format", ...LIST_FILTERS] as const;
+
+/** The call of an export, for the OpenAPI document. The path is below `/v1/export`. */
+export const EXPORT_ROUTES = [{ operation: "exportKycs", methods: ["GET"], path: "/" }] as const;
+
+const TYPES: Record<ExportFormat, string> = {
+  ndjson: "application/x-ndjson; charset=utf-8",
+  csv: "text/csv; charset=utf-8; header=present",
+};
+
+interface Limits {
+  /** Exports that run at once. Beyond, they are UNAVAILABLE. */
+  most: number;
+  /** Whether the gateway stops: the running exports are cut then, and their readers lack the last line. */
+  isClosed: () => boolean;
+}
+
+/** Adds the export below the prefix that the app is registered under. */
+export function registerExportRoute(app: FastifyInstance, { most, isClosed }: Limits): void {
+  ignoreTypeOfNothing(app);
+  let running = 0;
+  app.get("/", async (request, reply) => {
+    if (running >= most) throw overloaded();
+    running += 1;
+    try {
+      const body = await open(request, reply, isClosed);
+      if (!body) return reply.send();
+      running += 1;
+      body.once("close", () => {
+        running -= 1;
+      });
+      return reply.send(body);
+    } finally {
+      running -= 1;
+    }
+  });
+}
+
+/** The body of the answer; undefined if it has none. */
+async function open(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  isClosed: () => boolean,
+): Promise<Readable | undefined> {
+  const ctx = request.operationContext;
+  const conditions = readConditions(request);
+  const params = readQuery(request, EXPORT_PARAMS);
+  const { input, faults } = readList(params);
+  const found = [...faults, ...conditions.faults];
+  const format = (params.values.get("format") ?? "ndjson") as ExportFormat;
+  if (!EXPORT_FORMATS.includes(format)) {
+    const message = `must be one of ${EXPORT_FORMATS.join(", ")}`;
+    found.push({ path: ["format"], kind: "invalid", message });
+  }
+  const { filter } = input;
+  const isWanted = request.method !== "HEAD" && !isKnown(conditions, undefined);
+  const text = isWanted
+    ? toExportText(ctx, await exportKycs(ctx, filter, found), format)
+    : await listKycs(ctx, { first: 0, filter }, found);
+  // An export has no tag.
+  requireVersion(undefined, toExpected(conditions));
+  if (isKnown(conditions, undefined)) reply.code(304);
+  else reply.header("content-type", TYPES[format]);
+  if (!("next" in text)) return undefined;
+  async function* untilClosed() {
+    for await (const page of text as AsyncGenerator<string>) {
+      if (isClosed()) throw new Error("the gateway stops");
+      yield page;
+    }
+  }
+  // A page waits until the reader has taken the one before.
+  return Readable.from(untilClosed(), { objectMode: false, highWaterMark: 1 });
+}
