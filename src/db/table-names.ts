@@ -2,9 +2,11 @@ import { getTableName, is } from "drizzle-orm";
 import { PgTable } from "drizzle-orm/pg-core";
 import * as ledgerSchema from "./ledger-schema.ts";
 import * as schema from "./schema.ts";
+import * as webhookSchema from "./webhook-schema.ts";
 
 /** The name of every table of the gateway. */
 export const TABLE_NAMES: readonly string[] = [
   ...Object.values(schema),
   ...Object.values(ledgerSchema),
+  ...Object.values(webhookSchema),
 ].flatMap((value) => (is(value, PgTable) ? [getTableName(value)] : []));
