@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { setTimeout as wait } from "node:timers/promises";
 import { Heads, type HeadWatcher } from "../changes/heads.ts";
 import { startRecurring } from "../lib/recurring.ts";
 import { type Delivering, EndpointDelivery } from "./deliver-endpoint.ts";
@@ -6,6 +7,8 @@ import { findFollowed, forgetFailed, takeEndpoints } from "./lease-store.ts";
 
 /** Endpoints that a process delivers to at once. With the attempts of each, at most 256 connections. */
 const MOST_ENDPOINTS = 32;
+/** How long a stop waits for the database after the attempts have ended. Milliseconds. */
+const CLOSING_MS = 3000;
 /** From one look to the next if something happened meanwhile. Milliseconds. */
 const AGAIN_MS = 10;
 /** One of so many turns of an endpoint removes what was given up long ago. */
@@ -86,10 +89,14 @@ export function startDeliverer(delivering: Delivering): () => Promise<void> {
       hasFailed = true;
     },
   });
-  return async () => {
-    stopping.abort();
+  const end = async () => {
     await looking();
     await Promise.all([heads.close(), ...active]);
+  };
+  return async () => {
+    stopping.abort();
+    // If the database does not answer, the leases end by themselves.
+    await Promise.race([end(), wait(timing.graceMs + CLOSING_MS, undefined, { ref: false })]);
   };
 }
 

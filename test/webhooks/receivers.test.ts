@@ -24,7 +24,7 @@ let folder: string;
 const children: ChildProcess[] = [];
 beforeAll(async () => {
   gateway = await createTestApp();
-  deliverer = startTestDeliverer(gateway, {});
+  deliverer = startTestDeliverer(gateway);
   folder = await mkdtemp(join(tmpdir(), "kyc-receivers-"));
   await symlink(resolve("node_modules"), join(folder, "node_modules"));
 });
