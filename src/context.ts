@@ -33,6 +33,8 @@ export interface OperationContext {
   reads: AuditedReads | null;
   /** The operator's name for the logs of this installation; undefined: one that is made for the database. */
   logName?: string | undefined;
+  /** Networks besides the public ones that webhooks may be in; undefined: none. */
+  webhookNetworks?: readonly string[] | undefined;
   /** The document numbers that the answer needed and that can't be decrypted. */
   unreadable: UnreadableNumber[];
   /** Errors of fields whose values are replaced in the answer. GraphQL adds them to the answer. */

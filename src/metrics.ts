@@ -5,9 +5,10 @@ import { Histogram } from "./lib/histogram.ts";
 import { addState, type StateMetrics } from "./state-metrics.ts";
 import { addStreams, type StreamMetrics } from "./stream-metrics.ts";
 import { readVersion } from "./version.ts";
+import { addWebhooks, type WebhookMetrics } from "./webhook-metrics.ts";
 
 /** The gateway's figures, in Prometheus' form. Labels come from closed sets: never an id, a name or a value. */
-export interface Metrics extends DatabaseMetrics, StateMetrics, StreamMetrics {
+export interface Metrics extends DatabaseMetrics, StateMetrics, StreamMetrics, WebhookMetrics {
   /** Counts a request that was refused, or given up, to bound the load. */
   countShed(reason: ShedReason): void;
   /** Counts a connection that was cut to bound the memory that clients take. */
@@ -115,6 +116,7 @@ export function createMetrics({ usage, droppedLines }: Sources): Metrics {
   });
   return {
     ...{ ...memory, ...database, ...addState(registry, readVersion()), ...addStreams(registry) },
+    ...addWebhooks(registry),
     countFailure: (route, code) => failures.inc({ route, code }),
     countForged: () => forged.inc(),
     countShed: (reason) => {

@@ -45,6 +45,14 @@ export const ADMINISTRATIVE_ACTS = {
   signing_key_rotated: "A new key signs the log from now on.",
   records_exported: "Records of the account were exported.",
   backup_taken: "A copy of the database was made.",
+  webhook_created: "A webhook of the account was created.",
+  webhook_changed: "A webhook of the account got another URL or other types of events.",
+  webhook_secret_rotated: "A webhook of the account got a new secret.",
+  webhook_enabled: "A webhook of the account was enabled.",
+  webhook_disabled:
+    "A webhook of the account was disabled: by somebody, or because its receiver failed for days or wants no more.",
+  webhook_resent: "Events were sent again to a webhook of the account.",
+  webhook_deleted: "A webhook of the account was deleted.",
 } as const;
 export type AdministrativeAction = keyof typeof ADMINISTRATIVE_ACTS;
 

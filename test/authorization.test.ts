@@ -6,6 +6,7 @@ import { schema } from "../src/graphql/schema.ts";
 import { startSealer } from "../src/ledger/seal.ts";
 import { createTestApp, type TestApp } from "./support/app.ts";
 import { createRecord } from "./support/records.ts";
+import { addWebhook } from "./support/webhooks.ts";
 
 /** The scope that a root field needs, and a query for it with the id of a record. */
 interface FieldRule {
@@ -16,6 +17,13 @@ interface FieldRule {
 }
 
 const CREATE = '{ customerId: "c", verificationStatus: PENDING, documentType: VISA, documentNumber: "1" }';
+
+/** The id of a webhook of the owner's. */
+let webhook = "";
+/** An act on it. */
+function managing(more = ""): FieldRule {
+  return { needs: "webhooks:manage", args: () => `(input: { id: "${webhook}"${more} })` };
+}
 
 /** Every root field of the schema. One that has no rule fails the test below. */
 const ROOT_FIELDS: Record<string, FieldRule> = {
@@ -34,6 +42,18 @@ const ROOT_FIELDS: Record<string, FieldRule> = {
     args: (id) => `(input: { id: "${id}", verificationStatus: VERIFIED })`,
   },
   "Mutation.deleteKyc": { needs: "kyc:delete", args: (id) => `(input: { id: "${id}" })` },
+  "Query.webhooks": { needs: "webhooks:manage", args: () => "" },
+  "Query.webhook": { needs: "webhooks:manage", args: () => `(id: "${webhook}")` },
+  "Mutation.createWebhook": {
+    needs: "webhooks:manage",
+    args: () => '(input: { url: "https://example.com/", eventTypes: [KYC_CREATED] })',
+  },
+  "Mutation.updateWebhook": managing(", eventTypes: [KYC_DELETED]"),
+  "Mutation.rotateWebhookSecret": managing(),
+  "Mutation.enableWebhook": managing(),
+  "Mutation.disableWebhook": managing(),
+  "Mutation.deleteWebhook": managing(),
+  "Mutation.resendWebhookEvents": managing(", from: 0, to: 9"),
 };
 
 /** Fields below a record that need a scope more: without it they are null with an error, or show less. */
@@ -66,6 +86,26 @@ const OPEN_WITH_THEIR_PARENTS = new Set(
     ],
     ["PageInfo", "hasNextPage", "hasPreviousPage", "startCursor", "endCursor"],
     ["KycChange", "action", "at", "cursor", "kyc", "kycId", "position"],
+    ["Webhook", "id", "url", "eventTypes", "publicKey", "previousSecretUntil", "createdAt", "disabledAt"],
+    ["Webhook", "disabledReason", "position", "lastSuccessAt", "failingSince", "deliveries"],
+    ["WebhookDeliveryConnection", "edges", "nodes", "pageInfo", "totalCount"],
+    ["WebhookDeliveryEdge", "cursor", "node"],
+    [
+      "WebhookDelivery",
+      "position",
+      "kycId",
+      "eventType",
+      "state",
+      "attempts",
+      "nextAttemptAt",
+      "lastAttemptAt",
+    ],
+    ["WebhookDelivery", "lastStatus", "lastResult"],
+    ...["Create", "Update", "Enable", "Disable"].map((act) => [`${act}WebhookPayload`, "webhook"]),
+    ["CreateWebhookPayload", "secret"],
+    ["RotateWebhookSecretPayload", "webhook", "secret"],
+    ["DeleteWebhookPayload", "deletedId"],
+    ["ResendWebhookEventsPayload", "events"],
     ["CreateKycPayload", "kyc", "kycEdge"],
     ["UpdateKycPayload", "kyc"],
     ["DeleteKycPayload", "deletedId"],
@@ -159,6 +199,18 @@ const OTHER_INPUTS = new Set(
     ["UpdateKycInput", "id", "documentNumber", "documentType", "reason", "verificationStatus"],
     ["UpdateKycInput", "expectedVersion"],
     ["DeleteKycInput", "id", "expectedVersion", "reason"],
+    // test/webhooks/manage.test.ts has the deliveries of other accounts.
+    ["Query.webhook", "id"],
+    ["Webhook.deliveries", "after", "before", "filter", "first", "last"],
+    ["WebhookDeliveryFilter", "state"],
+    ...["create", "update", "enable", "disable", "delete"].map((act) => [`Mutation.${act}Webhook`, "input"]),
+    ["Mutation.rotateWebhookSecret", "input"],
+    ["Mutation.resendWebhookEvents", "input"],
+    ["CreateWebhookInput", "url", "eventTypes"],
+    ["UpdateWebhookInput", "id", "url", "eventTypes"],
+    ...["Enable", "Disable", "Delete"].map((act) => [`${act}WebhookInput`, "id"]),
+    ["RotateWebhookSecretInput", "id", "overlapHours"],
+    ["ResendWebhookEventsInput", "id", "from", "to", "onlyFailed"],
     ["Subscription.kycChanged", "after", "filter"],
     ["KycChangeFilter", "action", "customerId", "documentType", "kycId", "verificationStatus"],
   ].flatMap(([owner, ...names]) => names.map((name) => `${owner}.${name}`)),
@@ -272,12 +324,21 @@ afterAll(async () => {
 });
 beforeEach(async () => {
   id = await createRecord(gateway, owner, { documentNumber: SECRET });
+  await gateway.db.execute("delete from webhook_endpoints");
+  await makeWebhook();
 });
 
+async function makeWebhook(): Promise<void> {
+  webhook = (await addWebhook(gateway, "acme", "https://example.com/hook")).endpoint.id;
+}
+
 const stored = async () =>
-  (await gateway.db.execute("select id, version from kycs where account_id = 'acme' order by id")).map(
-    ({ id, version }) => `${id} ${version}`,
-  );
+  (
+    await gateway.db.execute(
+      `select id, version::text from kycs where account_id = 'acme' union all
+       select id, webhook::text from webhook_endpoints webhook where account_id = 'acme' order by id`,
+    )
+  ).map(({ id, version }) => `${id} ${version}`);
 
 /** Makes the record the middle one of three, with three events. */
 async function makeFound(): Promise<Found> {
@@ -394,6 +455,7 @@ describe("GraphQL", () => {
         else expect(answer).not.toContain("tokenName");
         if (!scopes.includes("kyc:pii")) expect(answer).not.toContain(SECRET);
         else if (root.name === "Query.kyc") expect(answer).toContain(SECRET);
+        if (root.name === "Mutation.deleteWebhook") await makeWebhook();
         if (root.name === "Mutation.deleteKyc")
           id = await createRecord(gateway, owner, { documentNumber: SECRET });
       } else {

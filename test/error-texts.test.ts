@@ -14,6 +14,7 @@ const SOURCES = [
   "paging",
   "rest",
   "server",
+  "webhooks",
   "errors.ts",
 ];
 

@@ -10,6 +10,8 @@ import { findToken, grantScope, issueToken, withdrawToken } from "./tokens.ts";
 
 const ACCOUNT = "demo";
 const NAME = "development";
+/** Those that a development token of an earlier release can lack. */
+const NEW_SCOPES = ["kyc:pii", "webhooks:manage"] as const;
 
 /** The path of the file with the development token in this data folder. */
 export const devTokenFile = (dataDir: string): string => join(resolve(dataDir), "dev-token");
@@ -17,7 +19,7 @@ export const devTokenFile = (dataDir: string): string => join(resolve(dataDir), 
 /**
  * Afterwards `file`, which only its owner can read, contains a token of the account `demo` with every scope. An existing
  * token is kept, even if it has been revoked. Returns the token, or null if it is revoked. A development token of an
- * earlier release gets `kyc:pii`, so that it still shows what it showed before; no other token does. If the file can't be
+ * earlier release gets the scopes that have come since, so that it still has every one; no other token does. If the file can't be
  * written, this fails, and no usable token remains.
  */
 export async function ensureDevToken(
@@ -34,7 +36,7 @@ export async function ensureDevToken(
   const hash = hashToken(known.trim());
   const token = await findToken(db, keys, hash);
   if (token) {
-    await grantScope(db, keys, { hash, scope: "kyc:pii", now }, by);
+    for (const scope of NEW_SCOPES) await grantScope(db, keys, { hash, scope, now }, by);
     await makePrivate(file);
     return token.revokedAt === null ? known.trim() : null;
   }

@@ -1,7 +1,14 @@
 import { AppError } from "../errors.ts";
 
 /** Everything that a token can be allowed to do. */
-export const SCOPES = ["kyc:read", "kyc:write", "kyc:delete", "kyc:pii", "audit:read"] as const;
+export const SCOPES = [
+  "kyc:read",
+  "kyc:write",
+  "kyc:delete",
+  "kyc:pii",
+  "audit:read",
+  "webhooks:manage",
+] as const;
 export type Scope = (typeof SCOPES)[number];
 
 const ACCOUNT_ID = /^[\w.:-]{1,64}$/;

@@ -16,6 +16,8 @@ const COMMANDS: readonly { names: readonly string[]; load: () => Promise<Command
   { names: ["link"], load: async () => [(await import("./link-command.ts")).linkCommand()] },
   { names: ["keys"], load: async () => [(await import("./keys-commands.ts")).keysCommands()] },
   { names: ["audit"], load: async () => [(await import("./audit-commands.ts")).auditCommands()] },
+  { names: ["webhook"], load: async () => [(await import("./webhook-commands.ts")).webhookCommands()] },
+  { names: ["deliver"], load: async () => [(await import("./deliver-command.ts")).deliverCommand()] },
   { names: ["backup", "restore"], load: async () => (await import("./backup-commands.ts")).backupCommands() },
 ];
 

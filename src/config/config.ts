@@ -7,6 +7,7 @@ import { graphqlSettings } from "../graphql/settings.ts";
 import { ledgerSettings } from "../ledger/settings.ts";
 import { ConfigError, readSettings, type ValuesOf, variablesOf } from "../lib/settings.ts";
 import { sealingSettings } from "../sealing/settings.ts";
+import { webhookSettings } from "../webhooks/settings.ts";
 import { serverSettings } from "./server-settings.ts";
 import { type TracingConfig, toTracingConfig, tracingSettings } from "./tracing-settings.ts";
 
@@ -18,6 +19,7 @@ const settings = {
   ...graphqlSettings,
   ...changesSettings,
   ...ledgerSettings,
+  ...webhookSettings,
   jwt: jwtSettings,
   tracing: tracingSettings,
 };

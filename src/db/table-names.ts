@@ -3,10 +3,12 @@ import { PgTable } from "drizzle-orm/pg-core";
 import * as importSchema from "./import-schema.ts";
 import * as ledgerSchema from "./ledger-schema.ts";
 import * as schema from "./schema.ts";
+import * as webhookSchema from "./webhook-schema.ts";
 
 /** The name of every table of the gateway. */
 export const TABLE_NAMES: readonly string[] = [
   ...Object.values(schema),
   ...Object.values(ledgerSchema),
   ...Object.values(importSchema),
+  ...Object.values(webhookSchema),
 ].flatMap((value) => (is(value, PgTable) ? [getTableName(value)] : []));

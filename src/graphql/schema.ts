@@ -5,6 +5,8 @@ import "./schema/kyc.ts";
 import "./schema/kyc-changes.ts";
 import "./schema/kyc-mutations.ts";
 import "./schema/ledger.ts";
+import "./schema/webhooks.ts";
+import "./schema/webhook-mutations.ts";
 
 export const schema = builder.toSchema();
 

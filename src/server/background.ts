@@ -15,11 +15,12 @@ import { watchMilestones } from "../sealing/milestones.ts";
 import { keyFileOf } from "../sealing/open-keyring.ts";
 import { registerNewestKey } from "../sealing/registry.ts";
 import { countSeals } from "../sealing/seal-counts.ts";
+import { deliverWebhooks, watchWebhooks } from "./webhooks.ts";
 
 /** Milliseconds. */
 const SEAL_AGAIN_AFTER = 10_000;
 
-interface Background {
+export interface Background {
   config: Config;
   db: Database;
   keys: Keyring;
@@ -58,6 +59,8 @@ export function startBackground(background: Background): () => Promise<void> {
       onAllSealed: metrics.setAllSealed,
     }),
     publishCheckpoints(background),
+    watchWebhooks(background),
+    ...(background.config.webhooks ? [deliverWebhooks(background)] : []),
   ];
   return async () => {
     await Promise.all(stops.map((stop) => stop()));

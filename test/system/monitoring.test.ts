@@ -173,6 +173,7 @@ describe("the dashboard", () => {
         "Load shedding",
         "Records and sealing",
         "Process",
+        "Webhooks",
       ],
     ]);
     const cells = panels.flatMap(({ gridPos: { x, y, w, h } }) =>

@@ -43,6 +43,9 @@ export const IDS_COST: FieldCost = {
   },
 };
 
+/** The cost of a list that has at most 20 items. */
+export const LIST_COST: FieldCost = { items: () => 20 };
+
 /** The cost of a count: its statement reads everything that matches, however small the page. */
 export const COUNT_COST: FieldCost = { weight: 0, once: 50 };
 

@@ -1,8 +1,6 @@
 import type { GraphQLResolveInfo } from "graphql";
 import { requireScope } from "../../auth/scopes.ts";
 import type { OperationContext } from "../../context.ts";
-import { AppError, badUserInput } from "../../errors.ts";
-import { isKeyFault } from "../../idempotency/key.ts";
 import { createKyc } from "../../kyc/create-kyc.ts";
 import { toKycCursor } from "../../kyc/cursor.ts";
 import { deleteKyc } from "../../kyc/delete-kyc.ts";
@@ -12,6 +10,7 @@ import { updateKyc } from "../../kyc/update-kyc.ts";
 import { builder } from "./builder.ts";
 import { Edge } from "./connection.ts";
 import { DocumentTypeEnum, KycEdge, KycType, VerificationStatusEnum } from "./kyc.ts";
+import { runMutation } from "./mutation.ts";
 import { selectsRecord } from "./written-selection.ts";
 
 const EXPECTED_VERSION =
@@ -103,7 +102,7 @@ builder.mutationFields((t) => ({
     description: `Adds a record to your account. Sending it again adds another one, unless the request has an \`Idempotency-Key\`. Needs the scope \`kyc:write\`. ${NEEDS_READ}`,
     args: { input: t.arg({ type: CreateKycInput, required: true, description: "The new record." }) },
     resolve: (_root, { input }, ctx, info) =>
-      write(ctx, async () => {
+      runMutation(ctx, async () => {
         requireSelection(ctx, info);
         return { kyc: await createKyc(ctx, input) };
       }),
@@ -114,7 +113,7 @@ builder.mutationFields((t) => ({
     description: `Changes a record. A change of any value makes a new version; sending the same again changes nothing. An unmasked number from a token without \`kyc:pii\` always makes a new version, even if it is the same. Needs the scope \`kyc:write\`. ${NEEDS_READ}`,
     args: { input: t.arg({ type: UpdateKycInput, required: true, description: "The changes." }) },
     resolve: (_root, { input }, ctx, info) =>
-      write(ctx, async () => {
+      runMutation(ctx, async () => {
         requireSelection(ctx, info);
         return { kyc: await updateKyc(ctx, input) };
       }),
@@ -125,7 +124,8 @@ builder.mutationFields((t) => ({
     description:
       "Deletes a record and all its data for good. This can't be undone. Needs the scope `kyc:delete`. Null if it fails.",
     args: { input: t.arg({ type: DeleteKycInput, required: true, description: "Which record." }) },
-    resolve: (_root, { input }, ctx) => write(ctx, async () => ({ deletedId: await deleteKyc(ctx, input) })),
+    resolve: (_root, { input }, ctx) =>
+      runMutation(ctx, async () => ({ deletedId: await deleteKyc(ctx, input) })),
   }),
 }));
 
@@ -133,27 +133,4 @@ builder.mutationFields((t) => ({
 function requireSelection(ctx: OperationContext, info: GraphQLResolveInfo): void {
   requireScope(ctx.viewer, "kyc:write");
   if (selectsRecord(info)) requireScope(ctx.viewer, "kyc:read");
-}
-
-/** The failure of a request whose database could not be reached. */
-const outages = new WeakMap<OperationContext, AppError>();
-
-/**
- * Does the work of one mutation field. A document can have many, which run one after another. If the token is revoked
- * meanwhile, the rest must fail; if the database can't be reached, the rest fails without waiting for it again. Paths of
- * input errors get the argument's name `input` as their start; those of a header do not.
- */
-async function write<T>(ctx: OperationContext, work: () => Promise<T>): Promise<T> {
-  const outage = outages.get(ctx);
-  if (outage) throw outage;
-  try {
-    await ctx.confirmViewer();
-    return await work();
-  } catch (error) {
-    if (error instanceof AppError && error.code === "UNAVAILABLE") outages.set(ctx, error);
-    if (!(error instanceof AppError) || error.faults.length === 0) throw error;
-    throw badUserInput(
-      error.faults.map((fault) => (isKeyFault(fault) ? fault : { ...fault, path: ["input", ...fault.path] })),
-    );
-  }
 }

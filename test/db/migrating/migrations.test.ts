@@ -5,6 +5,7 @@ import * as importSchema from "../../../src/db/import-schema.ts";
 import * as ledgerSchema from "../../../src/db/ledger-schema.ts";
 import { ownMigrations } from "../../../src/db/migrating/migration-files.ts";
 import * as schema from "../../../src/db/schema.ts";
+import * as webhookSchema from "../../../src/db/webhook-schema.ts";
 import { unsafeStatements } from "../../support/unsafe-statements.ts";
 
 const folder = "src/db/migrations/meta";
@@ -14,7 +15,10 @@ test("the migrations make the schema of the code; `npm run migration` writes wha
   const latest = String(entries.at(-1).idx).padStart(4, "0");
   const snapshot = JSON.parse(readFileSync(`${folder}/${latest}_snapshot.json`, "utf8"));
   expect(
-    await generateMigration(snapshot, generateDrizzleJson({ ...schema, ...ledgerSchema, ...importSchema })),
+    await generateMigration(
+      snapshot,
+      generateDrizzleJson({ ...schema, ...ledgerSchema, ...webhookSchema, ...importSchema }),
+    ),
   ).toEqual([]);
 });
 

@@ -1,0 +1,122 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as wait } from "node:timers/promises";
+import { Heads, type HeadWatcher } from "../changes/heads.ts";
+import { startRecurring } from "../lib/recurring.ts";
+import { type Delivering, EndpointDelivery } from "./deliver-endpoint.ts";
+import { findFollowed, forgetFailed, takeEndpoints } from "./lease-store.ts";
+
+/** Endpoints that a process delivers to at once. With the attempts of each, at most 256 connections. */
+const MOST_ENDPOINTS = 32;
+/** How long a stop waits for the database after the attempts have ended. Milliseconds. */
+const CLOSING_MS = 3000;
+/** From one look to the next if something happened meanwhile. Milliseconds. */
+const AGAIN_MS = 10;
+/** One of so many turns of an endpoint removes what was given up long ago. */
+const FORGET_EVERY = 100;
+
+/**
+ * Delivers webhooks together with all other processes on the database that do. Each endpoint belongs to one of them at a
+ * time, by a lease of the database's clock; when a process dies, others take its endpoints over. Without an endpoint it
+ * does nothing but look for one now and then. The returned function stops it: attempts have some seconds to end, and what
+ * is cut off is sent again by another process.
+ */
+export function startDeliverer(delivering: Delivering): () => Promise<void> {
+  const { db, log, timing } = delivering;
+  const owner = randomBytes(12).toString("base64url");
+  const stopping = new AbortController();
+  const active = new Set<Promise<void>>();
+  const followed = new Map<string, Followed>();
+  const heads = new Heads(db, log);
+  let followAt = 0;
+  let hasFailed = false;
+
+  let isWoken = false;
+
+  const wake = () => {
+    isWoken = true;
+    looking.runWithin(0);
+  };
+  const deliver = async (endpoint: Awaited<ReturnType<typeof takeEndpoints>>[number], takenAt: number) => {
+    await new EndpointDelivery(delivering, endpoint, owner, takenAt, stopping.signal).run();
+    if (Math.random() * FORGET_EVERY < 1) await forgetFailed(db, { ...endpoint, owner });
+  };
+  const follow = async () => {
+    if (performance.now() < followAt) return;
+    const found = new Map((await findFollowed(db)).map(({ accountId, position }) => [accountId, position]));
+    for (const accountId of followed.keys()) {
+      if (found.has(accountId)) continue;
+      heads.unwatch(accountId);
+      followed.delete(accountId);
+    }
+    for (const [accountId, position] of found) {
+      if (followed.has(accountId)) continue;
+      const watcher = new Followed(position, wake);
+      followed.set(accountId, watcher);
+      heads.watch(accountId, watcher);
+    }
+    followAt = performance.now() + timing.followMs;
+  };
+  const look = async () => {
+    isWoken = false;
+    await follow();
+    if (followed.size === 0 || active.size >= MOST_ENDPOINTS) return;
+    const takenAt = performance.now();
+    const limit = MOST_ENDPOINTS - active.size;
+    for (const endpoint of await takeEndpoints(db, { owner, leaseMs: timing.leaseMs, limit })) {
+      const done = deliver(endpoint, takenAt)
+        .catch((err) => {
+          if (!stopping.signal.aborted)
+            log.warn({ err, webhook: endpoint.id }, "webhooks of an endpoint can't be delivered now");
+        })
+        .finally(() => {
+          active.delete(done);
+          wake();
+        });
+      active.add(done);
+    }
+    hasFailed = false;
+  };
+  const looking = startRecurring({
+    work: look,
+    pause: () =>
+      // Woken during the look: once more, but never without a pause.
+      isWoken && followed.size > 0
+        ? AGAIN_MS
+        : (followed.size > 0 ? timing.lookMs : timing.followMs) * (0.9 + Math.random() / 5),
+    onFailure: (err) => {
+      // One line for each outage, and not for each look.
+      if (!hasFailed) log.warn({ err }, "webhooks that are due could not be looked for");
+      hasFailed = true;
+    },
+  });
+  const end = async () => {
+    await looking();
+    await Promise.all([heads.close(), ...active]);
+  };
+  return async () => {
+    stopping.abort();
+    // If the database does not answer, the leases end by themselves.
+    await Promise.race([end(), wait(timing.graceMs + CLOSING_MS, undefined, { ref: false })]);
+  };
+}
+
+/** The log of an account that has endpoints. */
+class Followed implements HeadWatcher {
+  size: number;
+  readonly #wake: () => void;
+
+  constructor(size: number, wake: () => void) {
+    this.size = size;
+    this.#wake = wake;
+  }
+
+  onSize(size: number): void {
+    if (size <= this.size) return;
+    this.size = size;
+    this.#wake();
+  }
+
+  onShorter(): void {
+    this.size = 0;
+  }
+}

@@ -1,0 +1,83 @@
+import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, sign } from "node:crypto";
+import { Webhook } from "standardwebhooks";
+import type { Keyring } from "../sealing/keyring.ts";
+
+/** What signs the events of one webhook. */
+export interface EndpointSecrets {
+  /** `whsec_…`: the receiver has it, too. */
+  secret: string;
+  /** The secret before it; null: there is none. */
+  previous: string | null;
+  /** The seed of its Ed25519 key in base64url, which nobody else has. */
+  seed: string;
+}
+
+/** Bytes. */
+const SECRET_LENGTH = 32;
+const SEED_LENGTH = 32;
+
+/** A new secret, as Standard Webhooks writes it. */
+export function mintSecret(): string {
+  return `whsec_${randomBytes(SECRET_LENGTH).toString("base64")}`;
+}
+
+/** The secrets of a new webhook. */
+export function mintSecrets(): EndpointSecrets {
+  return { secret: mintSecret(), previous: null, seed: randomBytes(SEED_LENGTH).toString("base64url") };
+}
+
+/** The associated data: sealed secrets open only in their own row. */
+const placeOf = (accountId: string, id: string) => `webhook_endpoints ${JSON.stringify([accountId, id])}`;
+
+/** The secrets as they are stored. */
+export function sealSecrets(keys: Keyring, accountId: string, id: string, secrets: EndpointSecrets): string {
+  return keys.seal(JSON.stringify(secrets), placeOf(accountId, id));
+}
+
+/** The stored secrets. Fails with a MissingKeyError without their key, and with an Error if somebody has changed them. */
+export function openEndpointSecrets(
+  keys: Keyring,
+  accountId: string,
+  id: string,
+  sealed: string,
+): EndpointSecrets {
+  return JSON.parse(keys.open(sealed, placeOf(accountId, id)));
+}
+
+/** What precedes the seed in PKCS #8, and the public key in SPKI (RFC 8410). */
+const PRIVATE_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
+const PUBLIC_PREFIX_LENGTH = 12;
+
+function privateKeyOf({ seed }: EndpointSecrets): KeyObject {
+  const key = Buffer.concat([PRIVATE_PREFIX, Buffer.from(seed, "base64url")]);
+  return createPrivateKey({ key, format: "der", type: "pkcs8" });
+}
+
+/** The public key that verifies the `v1a` signatures, as Standard Webhooks writes it. */
+export function publicKeyOf(secrets: EndpointSecrets): string {
+  const spki = createPublicKey(privateKeyOf(secrets)).export({ format: "der", type: "spki" });
+  return `whpk_${spki.subarray(PUBLIC_PREFIX_LENGTH).toString("base64")}`;
+}
+
+/** A text that is to be signed, and its id. */
+interface Message {
+  id: string;
+  at: Date;
+  text: string;
+}
+
+/**
+ * The value of the header `webhook-signature`: the secret's signature, that of the previous one if `withPrevious`, and
+ * that of the Ed25519 key.
+ */
+export function signatureOf(
+  secrets: EndpointSecrets,
+  { id, at, text }: Message,
+  withPrevious: boolean,
+): string {
+  const symmetric = [secrets.secret, withPrevious ? secrets.previous : null]
+    .filter((secret) => secret !== null)
+    .map((secret) => new Webhook(secret).sign(id, at, text));
+  const signed = Buffer.from(`${id}.${Math.floor(at.getTime() / 1000)}.${text}`);
+  return [...symmetric, `v1a,${sign(null, signed, privateKeyOf(secrets)).toString("base64")}`].join(" ");
+}

@@ -1,0 +1,216 @@
+import { createPublicKey, verify } from "node:crypto";
+import { Webhook } from "standardwebhooks";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { createTestApp, type TestApp } from "../support/app.ts";
+import { type ReceivedEvent, type Receiver, startReceiver } from "../support/receiver.ts";
+import { createRecord } from "../support/records.ts";
+import { addWebhook, startTestDeliverer, type TestDeliverer } from "../support/webhooks.ts";
+
+let gateway: TestApp;
+let deliverer: TestDeliverer;
+let token: string;
+let account: string;
+const receivers: Receiver[] = [];
+
+beforeAll(async () => {
+  gateway = await createTestApp();
+  deliverer = startTestDeliverer(gateway);
+});
+afterAll(async () => {
+  await deliverer.stop();
+  await gateway.close();
+});
+let count = 0;
+/** A new account with a receiver. */
+async function start(...args: Parameters<typeof startReceiver>) {
+  count += 1;
+  account = `account-${count}`;
+  token = await gateway.token(account);
+  const receiver = await startReceiver(...args);
+  receivers.push(receiver);
+  return receiver;
+}
+afterEach(async () => {
+  await gateway.db.execute("delete from webhook_endpoints");
+  for (const receiver of receivers.splice(0)) await receiver.close();
+});
+
+const change = (id: string, status: string) =>
+  gateway.graphql(
+    token,
+    `mutation { updateKyc(input: { id: "${id}", verificationStatus: ${status} }) { kyc { id } } }`,
+  );
+const remove = (id: string) =>
+  gateway.graphql(token, `mutation { deleteKyc(input: { id: "${id}" }) { deletedId } }`);
+const until = (check: () => unknown) => expect.poll(check, { timeout: 10_000, interval: 10 });
+const positionsOf = (events: readonly ReceivedEvent[]) => events.map(({ body }) => body.data.position);
+
+test("a change arrives signed, with its position, that of the change before, and the statuses, and without other values", async () => {
+  const receiver = await start();
+  const { secret, endpoint } = await addWebhook(gateway, account, receiver.url);
+  const id = await createRecord(gateway, token, {
+    documentNumber: "ZQX7731904",
+    customerId: "customer-of-canary",
+  });
+  await change(id, "VERIFIED");
+  await remove(id);
+  await until(() => receiver.received.length).toBe(3);
+  const [created, updated, deleted] = receiver.received.map(({ body }) => body);
+  const common = { kycId: id };
+  expect([created.type, updated.type, deleted.type]).toEqual(["kyc.created", "kyc.updated", "kyc.deleted"]);
+  expect(created.data).toEqual({
+    ...{ ...common, position: expect.any(Number), previousPosition: null, action: "created" },
+    ...{ statusBefore: null, statusAfter: "pending", versionAfter: 1 },
+  });
+  expect(updated.data).toMatchObject({
+    ...{ ...common, previousPosition: created.data.position, action: "updated" },
+    ...{ statusBefore: "pending", statusAfter: "verified", versionAfter: 2 },
+  });
+  expect(deleted.data).toMatchObject({ previousPosition: updated.data.position, statusAfter: null });
+  for (const { headers, text } of receiver.received) {
+    expect(new Webhook(secret).verify(text, headers)).toEqual(JSON.parse(text));
+    expect(JSON.stringify(headers) + text).not.toMatch(/zqx|canary/i);
+    const signed = `${headers["webhook-id"]}.${headers["webhook-timestamp"]}.${text}`;
+    const raw = Buffer.from(endpoint.publicKey.replace("whpk_", ""), "base64");
+    const spki = Buffer.concat([Buffer.from("302a300506032b6570032100", "hex"), raw]);
+    const key = createPublicKey({ key: spki, format: "der", type: "spki" });
+    const [, signature = ""] = /v1a,(\S+)/.exec(headers["webhook-signature"] ?? "") ?? [];
+    expect(verify(null, Buffer.from(signed), key, Buffer.from(signature, "base64"))).toBe(true);
+  }
+  const ids = receiver.received.map(({ headers }) => headers["webhook-id"]);
+  expect(new Set(ids).size).toBe(3);
+  const feed = await gateway.rest(token, "GET", "/v1/events");
+  expect(feed.json().data.map((event: { id: string }) => event.id)).toEqual(ids);
+});
+
+test("only the wanted types arrive", async () => {
+  const receiver = await start();
+  await addWebhook(gateway, account, receiver.url, ["kyc.deleted"]);
+  for (let n = 0; n < 3; n++) await remove(await createRecord(gateway, token));
+  await until(() => receiver.received.length).toBe(3);
+  expect(receiver.received.map(({ body }) => body.type)).toEqual(Array(3).fill("kyc.deleted"));
+});
+
+test("a failure holds back the later changes of its record alone, and they arrive in order", async () => {
+  let failing = "";
+  const receiver = await start(({ body }, response) => {
+    response.writeHead(body.data.kycId === failing ? 500 : 200).end();
+  });
+  await addWebhook(gateway, account, receiver.url);
+  failing = await createRecord(gateway, token);
+  await until(() => receiver.received.length).toBeGreaterThan(0);
+  const held = failing;
+  await change(held, "VERIFIED");
+  await change(held, "EXPIRED");
+  const other = await createRecord(gateway, token);
+  await change(other, "FAILED");
+  const ofRecord = (id: string) => receiver.received.filter(({ body }) => body.data.kycId === id);
+  await until(() => ofRecord(other).length).toBe(2);
+  expect(new Set(ofRecord(held).map(({ body }) => body.data.action))).toEqual(new Set(["created"]));
+  failing = "";
+  await until(() => ofRecord(held).at(-1)?.body.data.statusAfter).toBe("expired");
+  const seen = [...new Set(positionsOf(ofRecord(held)))];
+  expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+  expect(seen).toHaveLength(3);
+  const ids = new Set(ofRecord(held).map(({ headers }) => headers["webhook-id"]));
+  expect(ids.size).toBe(3);
+});
+
+test("an event that fails all its attempts while others arrive is given up, and can be sent again", async () => {
+  let failing = "";
+  const receiver = await start(({ body }, response) => {
+    response.writeHead(body.data.kycId === failing ? 503 : 200).end();
+  });
+  const { endpoint } = await addWebhook(gateway, account, receiver.url);
+  failing = "unknown yet";
+  const id = await createRecord(gateway, token);
+  failing = id;
+  await until(() => receiver.received.length).toBe(1);
+  await change(id, "VERIFIED");
+  const QUERY = `{ webhook(id: "${endpoint.id}") { disabledAt deliveries(filter: { state: FAILED }) { totalCount nodes {
+    position kycId attempts lastStatus lastResult state } } } }`;
+  const failed = async () => (await gateway.graphql(token, QUERY)).data.webhook;
+  await until(async () => {
+    await createRecord(gateway, token);
+    return (await failed()).deliveries.totalCount;
+  }).toBe(1);
+  const webhook = await failed();
+  expect(webhook.disabledAt).toBeNull();
+  const [node] = webhook.deliveries.nodes;
+  expect(node).toMatchObject({
+    kycId: id,
+    attempts: 6,
+    lastStatus: 503,
+    lastResult: "answered 503",
+    state: "FAILED",
+  });
+  failing = "";
+  const resend = `mutation { resendWebhookEvents(input: { id: "${endpoint.id}", from: ${node.position}, to: ${node.position}, onlyFailed: true }) { events } }`;
+  expect((await gateway.graphql(token, resend)).data.resendWebhookEvents).toEqual({ events: 1 });
+  const accepted = () =>
+    positionsOf(receiver.received).filter((position) => position === node.position).length;
+  await until(accepted).toBe(7);
+  await until(async () => (await failed()).deliveries.totalCount).toBe(0);
+});
+
+test("410 disables a webhook, and so do all attempts without any success; once enabled, it continues without a gap", async () => {
+  let status = 410;
+  const receiver = await start((_event, response) => response.writeHead(status).end());
+  const { endpoint } = await addWebhook(gateway, account, receiver.url);
+  const QUERY = `{ webhook(id: "${endpoint.id}") { disabledReason } }`;
+  const reason = async () => (await gateway.graphql(token, QUERY)).data.webhook.disabledReason;
+  const id = await createRecord(gateway, token);
+  await until(reason).toBe("GONE");
+  expect(receiver.received).toHaveLength(1);
+  await change(id, "VERIFIED");
+  const enable = `mutation { enableWebhook(input: { id: "${endpoint.id}" }) { webhook { disabledAt } } }`;
+  status = 500;
+  expect((await gateway.graphql(token, enable)).data.enableWebhook.webhook.disabledAt).toBeNull();
+  await until(reason).toBe("FAILING");
+  await change(id, "EXPIRED");
+  status = 200;
+  receiver.received.splice(0);
+  await gateway.graphql(token, enable);
+  await until(() => receiver.received.length).toBe(3);
+  expect(receiver.received.map(({ body }) => body.data.statusAfter)).toEqual([
+    "pending",
+    "verified",
+    "expired",
+  ]);
+  const acts = await gateway.graphql(
+    token,
+    "{ auditEvents(first: 20) { nodes { action surface subject } } }",
+  );
+  const actions = acts.data.auditEvents.nodes
+    .filter(({ subject }: { subject: string | null }) => subject === endpoint.id)
+    .map(({ action, surface }: { action: string; surface: string }) => `${action} ${surface}`);
+  expect(actions.reverse()).toEqual([
+    ...["WEBHOOK_CREATED CLI", "WEBHOOK_DISABLED GATEWAY", "WEBHOOK_ENABLED GRAPHQL"],
+    ...["WEBHOOK_DISABLED GATEWAY", "WEBHOOK_ENABLED GRAPHQL"],
+  ]);
+});
+
+test("after a rotation both secrets sign for a time, and then the new one alone", async () => {
+  const receiver = await start();
+  const { endpoint, secret } = await addWebhook(gateway, account, receiver.url);
+  const rotate = (hours: number) =>
+    gateway.graphql(
+      token,
+      `mutation { rotateWebhookSecret(input: { id: "${endpoint.id}", overlapHours: ${hours} }) { secret webhook { previousSecretUntil } } }`,
+    );
+  const second = (await rotate(1)).data.rotateWebhookSecret;
+  await createRecord(gateway, token);
+  await until(() => receiver.received.length).toBe(1);
+  const [both] = receiver.received as [ReceivedEvent];
+  for (const one of [secret, second.secret]) new Webhook(one).verify(both.text, both.headers);
+  const third = (await rotate(0)).data.rotateWebhookSecret;
+  expect(third.webhook.previousSecretUntil).toBeNull();
+  await createRecord(gateway, token);
+  await until(() => receiver.received.length).toBe(2);
+  const one = receiver.received[1] as ReceivedEvent;
+  new Webhook(third.secret).verify(one.text, one.headers);
+  for (const old of [secret, second.secret])
+    expect(() => new Webhook(old).verify(one.text, one.headers)).toThrow();
+  const stored = JSON.stringify(await gateway.db.execute("select * from webhook_endpoints"));
+  for (const old of [secret, second.secret, third.secret]) expect(stored).not.toContain(old.slice(6, 30));
+});
