@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Database } from "../db/client.ts";
 import { startRecurring } from "../lib/recurring.ts";
 import type { FailureLog } from "../log.ts";
+import { findEarlierCustomers, type OpenDigests } from "./earlier-customers.ts";
 import { SALT_LENGTH, saltedHash, toLeaf } from "./event-leaf.ts";
 import { look } from "./progress-store.ts";
 import { type Entry, findHeads, type Head, type Node, writeEntries } from "./store.ts";
@@ -44,8 +45,9 @@ type Outcome = "idle" | "sealed" | "more" | "overtaken";
 export function startSealer({
   db,
   log,
+  openDigests,
   ...events
-}: { db: Database; log: FailureLog } & SealerEvents): () => Promise<void> {
+}: { db: Database; log: FailureLog; openDigests: OpenDigests } & SealerEvents): () => Promise<void> {
   let failed = false;
   /** Whether the last run failed, or another replica was faster. */
   let isBehind = false;
@@ -57,7 +59,7 @@ export function startSealer({
     work: async (isStopped) => {
       hasWritten = false;
       let outcome: Outcome;
-      do outcome = await sealOnce(db, BATCH, events.onSealed);
+      do outcome = await sealOnce(db, openDigests, BATCH, events.onSealed);
       while (outcome === "more" && !isStopped());
       isBehind = outcome === "overtaken";
       if (!isBehind) events.onAllSealed?.();
@@ -87,9 +89,13 @@ export function startSealer({
   };
 }
 
-/** Seals what there is, `limit` events at most. If it fails, nothing or all of it was done, and it can be repeated. */
+/**
+ * Seals what there is, `limit` events at most. Events of release 0.2 also get the customers of the records that still
+ * exist. If it fails, nothing or all of it was done, and it can be repeated.
+ */
 export async function sealOnce(
   db: Database,
+  openDigests: OpenDigests,
   limit = BATCH,
   onSealed?: SealerEvents["onSealed"],
 ): Promise<Outcome> {
@@ -99,7 +105,8 @@ export async function sealOnce(
   const { oldDone } = work.progress;
   if (oldDone && !work.hasNews) return "idle";
   const { events, after, isAll } = await (oldDone ? findNewEvents : findOldEvents)(urgent, work, limit);
-  const sealed = await sealAll(urgent, events);
+  const customers = await findEarlierCustomers(urgent, events, openDigests);
+  const sealed = { ...(await sealAll(urgent, events)), customers };
   if (!(await writeEntries(urgent, after, sealed))) return "overtaken";
   if (events.length > 0) onSealed?.(sealed.heads, events.length);
   return isAll ? "sealed" : "more";

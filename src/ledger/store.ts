@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import type { Executor } from "../db/client.ts";
 import { statement } from "../db/statement.ts";
+import type { EventCustomer } from "./earlier-customers.ts";
 import type { Progress } from "./progress-store.ts";
 import { type Frontier, HASH_LENGTH } from "./tree.ts";
 
@@ -77,6 +78,11 @@ const ENTRY_FIELDS = [
 ] as const satisfies (keyof Entry)[];
 const NODE_FIELDS = ["accountId", "level", "index", "hash"] as const satisfies (keyof Node)[];
 const HEAD_FIELDS = ["accountId", "size", "frontier"] as const;
+const CUSTOMER_FIELDS = [
+  "accountId",
+  "customerDigest",
+  "sequence",
+] as const satisfies (keyof EventCustomer)[];
 
 /**
  * The channel that tells which logs have grown: an account, a space, and the size of its log. The sealer notifies, and not
@@ -110,6 +116,11 @@ const write = statement(
       select "accountId", "level"::int, "index"::bigint, ${sql.raw(bytea("hash"))}
       from ${rowsOf("node", NODE_FIELDS)} where exists (select from turn)
     ),
+    customer as (
+      insert into audit_event_customers (account_id, customer_digest, sequence)
+      select "accountId", ${sql.raw(bytea("customerDigest"))}, "sequence"::bigint
+      from ${rowsOf("customer", CUSTOMER_FIELDS)} where exists (select from turn)
+    ),
     head as (
       insert into ledger_heads (account_id, size, frontier)
       select "accountId", "size"::bigint, ${sql.raw(bytea("frontier"))}
@@ -121,6 +132,15 @@ const write = statement(
   () => true,
 );
 
+/** What is written in one turn. */
+export interface Sealed {
+  entries: readonly Entry[];
+  nodes: readonly Node[];
+  heads: readonly Head[];
+  /** Of events that were written without them. */
+  customers: readonly EventCustomer[];
+}
+
 /**
  * Appends the entries to their logs and notes the progress, all or nothing, if nobody else has written since the
  * progress of this turn was read. False: somebody has, and nothing was written.
@@ -128,12 +148,14 @@ const write = statement(
 export async function writeEntries(
   db: Executor,
   progress: Progress,
-  { entries, nodes, heads }: { entries: readonly Entry[]; nodes: readonly Node[]; heads: readonly Head[] },
+  { entries, nodes, heads, customers }: Sealed,
 ): Promise<boolean> {
   const values: Record<string, unknown> = { ...progress };
   for (const key of ["turn", "oldSequence"] as const) values[key] = String(progress[key]);
   for (const field of ENTRY_FIELDS) values[`entry.${field}`] = entries.map((entry) => textOf(entry[field]));
   for (const field of NODE_FIELDS) values[`node.${field}`] = nodes.map((node) => textOf(node[field]));
+  for (const field of CUSTOMER_FIELDS)
+    values[`customer.${field}`] = customers.map((customer) => textOf(customer[field]));
   const rows = heads.map(({ hashes, ...head }) => ({ ...head, frontier: Buffer.concat(hashes) }));
   for (const field of HEAD_FIELDS) values[`head.${field}`] = rows.map((head) => textOf(head[field]));
   return (await write(db, values)).length > 0;

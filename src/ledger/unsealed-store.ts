@@ -11,6 +11,8 @@ export interface UnsealedEvent extends Omit<AuditEvent, "position"> {
   accountId: string;
   /** The transaction that wrote it; null if it was written before the upgrade to this release. */
   writtenIn: string | null;
+  /** Whether its customers were written with it; null in events of release 0.2. */
+  hasCustomers: boolean | null;
 }
 
 /** The result of a search for events. */
@@ -42,13 +44,15 @@ const FIELDS = [
   "versionAfter",
   "reason",
   "writtenIn",
+  "hasCustomers",
 ] as const satisfies (keyof UnsealedEvent)[];
 
 /** The columns of `audit_events` that `toEvent` reads. */
 export const eventColumns = sql.raw(
   `account_id, sequence::float8, round(date_part('epoch', at) * 1000), token_id, token_name, actor_name,
    coalesce(other_surface, surface::text), request_id, coalesce(other_action, action::text), subject, kyc_ids,
-   changed_fields, status_before, status_after, document_type_after, version_after, reason, written_in::text`,
+   changed_fields, status_before, status_after, document_type_after, version_after, reason, written_in::text,
+   has_customers`,
 );
 /** The event of these values. */
 export const toEvent = (values: unknown[]) =>
@@ -72,6 +76,19 @@ const selectOld = statement(
   toEvent,
 );
 
+/** Records that the events of one batch may be about, for an event can be about a thousand. */
+const MOST_RECORDS = 20_000;
+
+/** As many of the events, from the first one on, as are about at most `MOST_RECORDS` records; at least one. */
+function withinRecords(events: UnsealedEvent[]): UnsealedEvent[] {
+  let records = 0;
+  const end = events.findIndex(({ kycIds }, index) => {
+    records += kycIds.length;
+    return records > MOST_RECORDS && index > 0;
+  });
+  return end === -1 ? events : events.slice(0, end);
+}
+
 /** The next events of an earlier release among `limit` events. Their positions are in the order of time and sequence. */
 export async function findOldEvents(
   db: Executor,
@@ -79,12 +96,13 @@ export async function findOldEvents(
   limit: number,
 ): Promise<FoundEvents> {
   const { oldAccount, oldSequence } = progress;
-  const found = await selectOld(db, { oldAccount, oldSequence: String(oldSequence), limit });
+  const read = await selectOld(db, { oldAccount, oldSequence: String(oldSequence), limit });
+  const found = withinRecords(read);
   const last = found.at(-1);
   const after = {
     ...progress,
     ...(last && { oldAccount: last.accountId, oldSequence: last.sequence }),
-    oldDone: found.length < limit,
+    oldDone: read.length < limit && found.length === read.length,
   };
   return { events: found.filter(({ writtenIn }) => writtenIn === null), after, isAll: false };
 }

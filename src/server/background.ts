@@ -1,6 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { Logger } from "pino";
 import { byGateway } from "../administration/record-act.ts";
+import type { DigestCustomer } from "../audit/customer-digest.ts";
 import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import { startSweep } from "../idempotency/sweep.ts";
@@ -22,6 +23,7 @@ const SEAL_AGAIN_AFTER = 10_000;
 interface Background {
   config: Config;
   db: Database;
+  digestCustomer: DigestCustomer;
   keys: Keyring;
   log: Logger;
   metrics: Metrics;
@@ -32,7 +34,7 @@ interface Background {
  * that does not answer, and a stop may take ten seconds in total.
  */
 export function startBackground(background: Background): () => Promise<void> {
-  const { db, keys, log, metrics } = background;
+  const { db, digestCustomer, keys, log, metrics } = background;
   const stops = [
     followKeyFile(background),
     sealWhatIsPlain(background),
@@ -53,7 +55,7 @@ export function startBackground(background: Background): () => Promise<void> {
     }),
     startSweep({ db, log }),
     startSealer({
-      ...{ db, log },
+      ...{ db, log, openDigests: async () => digestCustomer },
       onSealed: (_logs, events) => metrics.countSealedEvents(events),
       onAllSealed: metrics.setAllSealed,
     }),

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { sealOnce } from "../../src/ledger/seal.ts";
 import { createTestDatabase, joinTestDatabase } from "../support/database.ts";
-import { sealAll, writeEvents } from "../support/ledger.ts";
+import { plainDigests, sealAll, writeEvents } from "../support/ledger.ts";
 import { recordStatements } from "../support/partitions.ts";
 
 const LARGE = 30_000;
@@ -75,9 +75,9 @@ async function costOf(account: string): Promise<{ pages: number; scanned: string
       }
     };
     const limit = 100;
-    await explainAll(() => sealOnce(recorded.db, limit));
+    await explainAll(() => sealOnce(recorded.db, plainDigests, limit));
     expect(sent.length).toBeGreaterThan(3);
-    await explainAll(() => sealOnce(recorded.db, limit));
+    await explainAll(() => sealOnce(recorded.db, plainDigests, limit));
   });
   await recorded.drop();
   await others.drop();
