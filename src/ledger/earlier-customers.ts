@@ -3,7 +3,7 @@ import type { DigestCustomer } from "../audit/customer-digest.ts";
 import type { Executor } from "../db/client.ts";
 import { statement } from "../db/statement.ts";
 import { untilTurn } from "../lib/turns.ts";
-import type { UnsealedEvent } from "./unsealed-store.ts";
+import type { UnsealedEvent } from "./unsealed-event.ts";
 
 /** An event is about a record of a customer: a row of `audit_event_customers`. */
 export interface EventCustomer {

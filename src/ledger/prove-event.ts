@@ -4,12 +4,12 @@ import type { OperationContext } from "../context.ts";
 import { batched } from "../db/batch.ts";
 import type { Database } from "../db/client.ts";
 import { AppError } from "../errors.ts";
+import type { Head } from "./heads.ts";
 import { LedgerError } from "./ledger-error.ts";
 import { formatProof } from "./proof.ts";
 import { findSealed, leafOf, type SealedEvent } from "./sealed-events.ts";
 import { findHead, signHead } from "./sign-head.ts";
 import { type KeySource, openLogKeys } from "./signing-keys.ts";
-import type { Head } from "./store.ts";
 import { loadHashes } from "./stored-hashes.ts";
 import { hashLeaf, inclusionRanges, rootByInclusion, rootOf } from "./tree.ts";
 

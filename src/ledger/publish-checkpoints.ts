@@ -8,9 +8,9 @@ import { statement } from "../db/statement.ts";
 import { FILE_MODE, letsOthersReplace, makePrivate } from "../lib/private-files.ts";
 import { startRecurring } from "../lib/recurring.ts";
 import type { Keyring } from "../sealing/keyring.ts";
+import { type Head, headColumns, toHead } from "./heads.ts";
 import { signHead } from "./sign-head.ts";
 import { openLogKeys } from "./signing-keys.ts";
-import { type Head, headColumns, toHead } from "./store.ts";
 
 /** Checkpoints of one publication. */
 const MOST_CHECKPOINTS = 1000;

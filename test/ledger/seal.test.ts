@@ -1,7 +1,7 @@
 import postgres from "postgres";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Executor } from "../../src/db/client.ts";
-import { look } from "../../src/ledger/progress-store.ts";
+import { look } from "../../src/ledger/find-work.ts";
 import { sealOnce } from "../../src/ledger/seal.ts";
 import { writeEntries } from "../../src/ledger/store.ts";
 import { findNewEvents } from "../../src/ledger/unsealed-store.ts";
@@ -110,7 +110,7 @@ test("events of transactions that are rolled back leave no gap", async () => {
 test("a sealer that was overtaken, for however long it had stopped, writes nothing", async () => {
   await sealAll(database.db);
   await writeEvents(database.db, "acme", names(0, 3));
-  const found = await look(database.db);
+  const found = await look(database.db, 1);
   const {
     events: [event],
   } = await findNewEvents(database.db, found, 1);
@@ -138,7 +138,7 @@ test("a sealer that was overtaken, for however long it had stopped, writes nothi
 test("an entry that would give an event a second position, or a position to a second event, fails as a whole", async () => {
   await writeEvents(database.db, "acme", names(0, 2));
   await sealAll(database.db);
-  const { progress } = await look(database.db);
+  const { progress } = await look(database.db, 1);
   const [{ sequence } = { sequence: 0 }] = await database.db.execute<{ sequence: number }>(
     "select sequence::float8 from ledger_entries where position = 0",
   );
@@ -158,7 +158,7 @@ test("an entry that would give an event a second position, or a position to a se
   await expect(write(2, sequence)).rejects.toMatchObject({ code: "23505" });
   await expect(write(1, sequence + 1000)).rejects.toMatchObject({ code: "23505" });
   expect(await faultsOf(database.db)).toEqual([]);
-  expect((await look(database.db)).progress).toEqual(progress);
+  expect((await look(database.db, 1)).progress).toEqual(progress);
 });
 
 describe("events of an earlier release", () => {

@@ -84,9 +84,7 @@ export async function faultsOf(db: Pick<Executor, "execute">): Promise<string[]>
       const actorHash = row.actor_name === null ? null : saltedHash(row.actor_salt, row.actor_name);
       if (actorHash && !actorHash.equals(row.actor_hash)) faults.push(`${name} has another actor`);
       if (reasonHash && !reasonHash.equals(row.reason_hash)) faults.push(`${name} has another reason`);
-      const leafHash = hashLeaf(
-        toLeaf({ ...row, tokenNameHash, actorHash, reasonHash } as Parameters<typeof toLeaf>[0]),
-      );
+      const leafHash = hashLeaf(toLeaf(row, { position, tokenNameHash, actorHash, reasonHash }));
       if (!leafHash.equals(row.leaf_hash)) faults.push(`${name} has another leaf`);
       append(frontier, leafHash, ({ level, index }, hash) => {
         if (level > 0 && level % 8 === 0) nodes.set(`${accountId}/${level}/${index}`, hash.toString("hex"));
