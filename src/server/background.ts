@@ -82,11 +82,14 @@ function followKeyFile({ config, db, keys, log }: Background): () => void {
 }
 
 /** An operator who keeps the log or the file of checkpoints can prove later that the ledger was rewritten. */
-function publishCheckpoints({ config, db, keys, log }: Background): () => Promise<void> {
+function publishCheckpoints({ config, db, keys, log, metrics }: Background): () => Promise<void> {
   return startPublishing({
     ...{ db, keys, logName: config.auditLogName },
     ...{ interval: config.auditCheckpointInterval, file: config.auditCheckpointFile },
     onCheckpoint: (published) => log.info(published, "the signed head of a log"),
+    onBroken: (broken) =>
+      log.error(broken, "a log does not continue the head that was published: it is not signed any more"),
+    onBrokenCount: metrics.setBrokenLogs,
     onFailure: (err) => log.warn({ err }, "the signed heads of the logs could not be published"),
   });
 }
