@@ -21,6 +21,8 @@ export interface StateMetrics {
   countSealedEvents(events: number): void;
   /** Every event that was committed until now has its position. */
   setAllSealed(): void;
+  /** How many logs do not continue what this replica has published. */
+  setBrokenLogs(count: number): void;
   /** Whether the gateway can serve, as of now. */
   setReady(isReady: boolean): void;
   /** Sets the source of the counts of spans. Until then they are zero. */
@@ -65,7 +67,14 @@ export function addState(registry: Registry, version: string): StateMetrics {
   };
 }
 
-function addLedger(registry: Registry): Pick<StateMetrics, "countSealedEvents" | "setAllSealed"> {
+function addLedger(
+  registry: Registry,
+): Pick<StateMetrics, "countSealedEvents" | "setAllSealed" | "setBrokenLogs"> {
+  const broken = new Gauge({
+    name: "ledger_broken_logs",
+    help: "Logs of accounts that do not continue the signed heads that this replica has published.",
+    registers: [registry],
+  });
   const sealed = new Counter({
     name: "ledger_sealed_events_total",
     help: "Events of the audit trail that this replica has given their positions.",
@@ -82,6 +91,7 @@ function addLedger(registry: Registry): Pick<StateMetrics, "countSealedEvents" |
   });
   return {
     countSealedEvents: (events) => sealed.inc(events),
+    setBrokenLogs: (count) => broken.set(count),
     setAllSealed: () => {
       allSealedAt = performance.now();
     },

@@ -5,6 +5,7 @@ import { SCOPES, type Scope } from "../src/auth/scopes.ts";
 import { schema } from "../src/graphql/schema.ts";
 import { startSealer } from "../src/ledger/seal.ts";
 import { createTestApp, type TestApp } from "./support/app.ts";
+import { plainDigests } from "./support/ledger.ts";
 import { createRecord } from "./support/records.ts";
 import { addWebhook } from "./support/webhooks.ts";
 
@@ -312,7 +313,11 @@ let id: string;
 
 beforeAll(async () => {
   gateway = await createTestApp();
-  stopSealer = startSealer({ db: gateway.db, log: { warn: () => {}, error: () => {} } });
+  stopSealer = startSealer({
+    db: gateway.db,
+    openDigests: plainDigests,
+    log: { warn: () => {}, error: () => {} },
+  });
   owner = await gateway.token("acme");
   stranger = await gateway.token("globex");
   outsider = await gateway.token("initech");

@@ -70,7 +70,7 @@ export function auditCommands(): Command {
 async function printCheckpoint(scene: CommandScene, account: string, since?: number): Promise<void> {
   const { db } = scene;
   const logKeys = await openLogKeysOf(scene);
-  await sealPending(db);
+  await sealPending(scene);
   if (since === undefined) {
     print(signHead(logKeys, await findHead(db, account)).trimEnd());
     return;

@@ -34,7 +34,7 @@ const COLUMNS = [
 export async function exportLog(scene: CommandScene, options: ExportOptions): Promise<void> {
   const { account, format, from } = options;
   const logKeys = await openLogKeysOf(scene);
-  await sealPending(scene.db);
+  await sealPending(scene);
   const head = await findHead(scene.db, account);
   if (head.size === 0) throw new CommandFailure(`the account ${account} has no log`);
   const to = Math.min(options.to ?? head.size, head.size);

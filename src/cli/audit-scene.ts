@@ -1,5 +1,5 @@
 import { setTimeout as wait } from "node:timers/promises";
-import type { Database } from "../db/client.ts";
+import { type DigestCustomer, openCustomerDigests } from "../audit/customer-digest.ts";
 import { sealOnce } from "../ledger/seal.ts";
 import { type LogKeys, openLogKeys } from "../ledger/signing-keys.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
@@ -15,17 +15,28 @@ const AGAIN_AFTER_MS = 50;
  * Gives positions to the events that have none yet, as a gateway does: there may be none that runs. If that fails, as in
  * a ledger that somebody has changed, the command goes on with what has a position.
  */
-export async function sealPending(db: Database): Promise<void> {
+export async function sealPending(scene: CommandScene): Promise<void> {
+  const { db } = scene;
+  let digests: Promise<DigestCustomer> | undefined;
+  const openDigests = () => {
+    digests ??= openDigestsOf(scene);
+    return digests;
+  };
   const until = performance.now() + LONGEST_MS;
   try {
     while (performance.now() < until) {
-      const outcome = await sealOnce(db);
+      const outcome = await sealOnce(db, openDigests);
       if (outcome === "idle" || outcome === "sealed") return;
       if (outcome === "overtaken") await wait(AGAIN_AFTER_MS);
     }
   } catch (error) {
     say(`Some events could not get their positions: ${error instanceof Error ? error.message : error}`);
   }
+}
+
+/** Needs the encryption keys. */
+async function openDigestsOf({ db, config, by }: CommandScene): Promise<DigestCustomer> {
+  return openCustomerDigests(db, await openKeyring(config, db, SEALED_PLACES, say, by));
 }
 
 /** The names and keys of the database's logs. Needs the encryption keys. */

@@ -29,7 +29,7 @@ export async function verifyLogs(scene: CommandScene, options: VerifyOptions): P
   const { db } = scene;
   const kept =
     options.checkpoint === undefined ? NOTHING_KEPT : await readKept(scene, options.checkpoint, options);
-  await sealPending(db);
+  await sealPending(scene);
   const progress = showProgress("events", await countEntries(db, options.account ?? null));
   const faults = kept.faults.filter(({ account }) => account === (options.account ?? account));
   let [events, logs, checkpoints] = [0, 0, 0];

@@ -7,8 +7,8 @@ const VERSION = "kyc-gateway event v1";
 /** Bytes of the random salt of a hashed text. */
 export const SALT_LENGTH = 16;
 
-/** The values in an event's leaf. Free texts are only in it as salted hashes, so that they can be erased. */
-export interface LeafInput
+/** What an event says in its leaf. */
+export interface LeafEvent
   extends Pick<
     AuditEvent,
     | "at"
@@ -22,10 +22,14 @@ export interface LeafInput
     | "versionAfter"
   > {
   accountId: string;
-  position: number;
   surface: string;
   action: string;
   changedFields: readonly string[];
+}
+
+/** What its log adds. Free texts are in a leaf as salted hashes only, so that they can be erased. */
+export interface LeafSeal {
+  position: number;
   /** By `saltedHash`. */
   tokenNameHash: Buffer;
   /** By `saltedHash`; null if the event does not name who signed in. */
@@ -41,28 +45,29 @@ export interface LeafInput
  * It contains no name of a token or a person, and no reason: they are or can contain personal data, and a plain hash
  * of a short text can be guessed. It contains no digest of a customer's id either.
  */
-export function toLeaf(event: LeafInput): string {
-  const lines: [name: string, value: string | null][] = [
-    ["account", event.accountId],
-    ["position", String(event.position)],
-    ["time", String(event.at)],
-    ["token", event.tokenId],
-    ["token-name-hash", event.tokenNameHash.toString("hex")],
-    ["actor-hash", event.actorHash?.toString("hex") ?? null],
-    ["surface", event.surface],
-    ["request", event.requestId],
-    ["action", event.action],
-    ["subject", event.subject],
-    ...event.kycIds.map((id): [string, string] => ["record", id]),
-    ...event.changedFields.map((field): [string, string] => ["changed", field]),
-    ["status-before", event.statusBefore],
-    ["status-after", event.statusAfter],
-    ["document-type-after", event.documentTypeAfter],
-    ["version-after", event.versionAfter === null ? null : String(event.versionAfter)],
-    ["reason-hash", event.reasonHash?.toString("hex") ?? null],
-  ];
-  const present = lines.map(([name, value]) => (value === null ? "" : `${name} ${escaped(value)}\n`));
-  return `${VERSION}\n${present.join("")}`;
+export function toLeaf(event: LeafEvent, seal: LeafSeal): string {
+  return (
+    `${VERSION}\naccount ${escaped(event.accountId)}\nposition ${seal.position}\ntime ${event.at}\n` +
+    `token ${escaped(event.tokenId)}\ntoken-name-hash ${seal.tokenNameHash.toString("hex")}\n` +
+    lineOf("actor-hash", seal.actorHash?.toString("hex") ?? null) +
+    `surface ${escaped(event.surface)}\nrequest ${escaped(event.requestId)}\naction ${escaped(event.action)}\n` +
+    lineOf("subject", event.subject) +
+    linesOf("record", event.kycIds) +
+    linesOf("changed", event.changedFields) +
+    lineOf("status-before", event.statusBefore) +
+    lineOf("status-after", event.statusAfter) +
+    lineOf("document-type-after", event.documentTypeAfter) +
+    lineOf("version-after", event.versionAfter === null ? null : String(event.versionAfter)) +
+    lineOf("reason-hash", seal.reasonHash?.toString("hex") ?? null)
+  );
+}
+
+const lineOf = (name: string, value: string | null) => (value === null ? "" : `${name} ${escaped(value)}\n`);
+
+function linesOf(name: string, values: readonly string[]): string {
+  let lines = "";
+  for (const value of values) lines += lineOf(name, value);
+  return lines;
 }
 
 /** SHA-256 of the salt and the text in UTF-8. Without the salt the text can't be guessed from it. */

@@ -4,12 +4,12 @@ import type { OperationContext } from "../context.ts";
 import { batched } from "../db/batch.ts";
 import type { Database } from "../db/client.ts";
 import { AppError } from "../errors.ts";
+import type { Head } from "./heads.ts";
 import { LedgerError } from "./ledger-error.ts";
 import { formatProof } from "./proof.ts";
 import { findSealed, leafOf, type SealedEvent } from "./sealed-events.ts";
 import { findHead, signHead } from "./sign-head.ts";
 import { type KeySource, openLogKeys } from "./signing-keys.ts";
-import type { Head } from "./store.ts";
 import { loadHashes } from "./stored-hashes.ts";
 import { hashLeaf, inclusionRanges, rootByInclusion, rootOf } from "./tree.ts";
 
@@ -23,15 +23,25 @@ interface Wanted {
   source: KeySource;
 }
 
+/** The proof that an event is in its account's log, and where. */
+export interface EventProof {
+  position: number;
+  /** As in c2sp.org/tlog-proof. */
+  text: string;
+}
+
 // Proofs that are asked for at the same time share the statements, the head and its signature.
-const findProof = batched<Wanted, string | null>(
+const findProof = batched<Wanted, EventProof | null>(
   ({ accountId }) => accountId,
   ({ sequence }) => sequence,
   proveAll,
 );
 
 /** Each event's proof, in the order of the events; null for one without a position. */
-async function proveAll(db: Database, wanted: readonly [Wanted, ...Wanted[]]): Promise<(string | null)[]> {
+async function proveAll(
+  db: Database,
+  wanted: readonly [Wanted, ...Wanted[]],
+): Promise<(EventProof | null)[]> {
   const [{ accountId, source }] = wanted;
   const found = await findSealed(
     db,
@@ -47,12 +57,12 @@ async function proveAll(db: Database, wanted: readonly [Wanted, ...Wanted[]]): P
   const hashOf = await loadHashes(db, head, [...ranges.values()].flat());
   const checkpoint = signHead(await openLogKeys({ ...source, db }), head);
   const proofs = new Map(
-    found.map((sealed) => {
-      const { position: index, sequence } = sealed.entry;
+    found.map((sealed): [number, EventProof] => {
+      const { position, sequence } = sealed.entry;
       const hashes = (ranges.get(sequence) ?? []).map(hashOf);
       const extra = Buffer.from(leafOf(sealed));
       requireValid(head, sealed, { extra, hashes });
-      return [sequence, formatProof({ extra, index, hashes, checkpoint })];
+      return [sequence, { position, text: formatProof({ extra, index: position, hashes, checkpoint }) }];
     }),
   );
   return wanted.map(({ sequence }) => proofs.get(sequence) ?? null);
@@ -76,7 +86,10 @@ function requireValid(
  * up to 2 s for an event that has no position yet, and then fails with UNAVAILABLE. Fails with a LedgerError if the event
  * or the log was tampered with.
  */
-export async function proveEvent(ctx: OperationContext, { sequence }: { sequence: number }): Promise<string> {
+export async function proveEvent(
+  ctx: OperationContext,
+  { sequence }: { sequence: number },
+): Promise<EventProof> {
   const { accountId } = requireScope(ctx.viewer, "audit:read");
   const until = performance.now() + PATIENCE_MS;
   for (;;) {

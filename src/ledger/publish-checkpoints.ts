@@ -8,9 +8,12 @@ import { statement } from "../db/statement.ts";
 import { FILE_MODE, letsOthersReplace, makePrivate } from "../lib/private-files.ts";
 import { startRecurring } from "../lib/recurring.ts";
 import type { Keyring } from "../sealing/keyring.ts";
+import { type Head, headColumns, toHead } from "./heads.ts";
+import { LedgerError } from "./ledger-error.ts";
 import { signHead } from "./sign-head.ts";
 import { openLogKeys } from "./signing-keys.ts";
-import { type Head, headColumns, toHead } from "./store.ts";
+import { loadHashes } from "./stored-hashes.ts";
+import { rootOf, type TreeHead } from "./tree.ts";
 
 /** Checkpoints of one publication. */
 const MOST_CHECKPOINTS = 1000;
@@ -27,6 +30,14 @@ interface PublishedCheckpoint {
   size: number;
   /** The signed note. */
   checkpoint: string;
+}
+
+/** A log that does not continue a head that this process has published. */
+interface BrokenLog {
+  account: string;
+  /** Its events now, and those of the published head. */
+  size: number;
+  publishedSize: number;
 }
 
 const given = sql.placeholder;
@@ -46,6 +57,10 @@ interface Publishing {
   /** The path of a file that checkpoints are appended to. */
   file: string | undefined;
   onCheckpoint(published: PublishedCheckpoint): void;
+  /** Called once for each log that begins not to continue what was published. */
+  onBroken(log: BrokenLog): void;
+  /** Called after each publication with the number of logs that do not continue what was published. */
+  onBrokenCount(count: number): void;
   /** Called once for each outage. */
   onFailure(error: unknown): void;
 }
@@ -53,7 +68,8 @@ interface Publishing {
 /**
  * Publishes the signed heads of all logs that have grown, at this interval, until the returned function is called: anyone
  * who keeps them can show later that a log was rewritten. A publication has 1000 checkpoints at most; the next one goes
- * on with those that are left. One that fails is repeated the next time.
+ * on with those that are left. One that fails is repeated the next time. A log that does not continue the head that this
+ * process has published last, as after an older copy of the database was restored, is reported and not signed.
  */
 export function startPublishing({ interval, onFailure, ...publishing }: Publishing): () => Promise<void> {
   const publish = createPublisher(publishing);
@@ -79,25 +95,63 @@ function createPublisher({
   logName,
   file,
   onCheckpoint,
+  onBroken,
+  onBrokenCount,
 }: Omit<Publishing, "interval" | "onFailure">): (isStopped: () => boolean) => Promise<void> {
-  const published = new LRUCache<string, number>({ max: REMEMBERED });
+  const published = new LRUCache<string, TreeHead>({ max: REMEMBERED });
+  const broken = new Set<string>();
+  const isGood = async (head: Head) => {
+    const { accountId: account, size } = head;
+    const before = published.get(account);
+    if (before === undefined || (await continues(db, head, before))) {
+      broken.delete(account);
+      return true;
+    }
+    if (!broken.has(account)) onBroken({ account, size, publishedSize: before.size });
+    broken.add(account);
+    return false;
+  };
   let after = "";
-  return async (isStopped) => {
+  const publish = async (isStopped: () => boolean) => {
     for (let count = 0; count < MOST_CHECKPOINTS && !isStopped(); ) {
       const heads = await selectHeadsAfter(db, { after, limit: STEP });
-      const grown = heads.filter(({ accountId, size }) => published.get(accountId) !== size);
+      const grown: Head[] = [];
+      for (const head of heads) {
+        const last = published.get(head.accountId);
+        const isSame = last?.size === head.size && last.root.equals(rootOf(head));
+        if ((await isGood(head)) && !isSame) grown.push(head);
+      }
       if (grown.length > 0) {
         const logKeys = await openLogKeys({ db, keys, logName });
         const lines = grown.map((head) => toPublished(head, signHead(logKeys, head)));
         if (file !== undefined) await appendTo(file, lines);
         for (const line of lines) onCheckpoint(line);
-        for (const { accountId, size } of grown) published.set(accountId, size);
+        for (const head of grown) published.set(head.accountId, { size: head.size, root: rootOf(head) });
         count += grown.length;
       }
       after = heads.length < STEP ? "" : (heads.at(-1) as Head).accountId;
       if (after === "") return;
     }
   };
+  return async (isStopped) => {
+    await publish(isStopped);
+    onBrokenCount(broken.size);
+  };
+}
+
+/** Whether the log begins with the events of the earlier head. */
+async function continues(db: Database, head: Head, earlier: TreeHead): Promise<boolean> {
+  if (head.size < earlier.size) return false;
+  if (head.size === earlier.size) return rootOf(head).equals(earlier.root);
+  if (earlier.size === 0) return true;
+  const range = { from: 0, to: earlier.size };
+  try {
+    const hashOf = await loadHashes(db, head, [range]);
+    return hashOf(range).equals(earlier.root);
+  } catch (error) {
+    if (error instanceof LedgerError) return false;
+    throw error;
+  }
 }
 
 const toPublished = ({ accountId: account, size }: Head, checkpoint: string): PublishedCheckpoint => ({

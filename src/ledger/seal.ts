@@ -1,12 +1,16 @@
 import { randomBytes } from "node:crypto";
 import type { Database } from "../db/client.ts";
 import { startRecurring } from "../lib/recurring.ts";
+import { untilTurn } from "../lib/turns.ts";
 import type { FailureLog } from "../log.ts";
+import { findEarlierCustomers, type OpenDigests } from "./earlier-customers.ts";
 import { SALT_LENGTH, saltedHash, toLeaf } from "./event-leaf.ts";
-import { look } from "./progress-store.ts";
-import { type Entry, findHeads, type Head, type Node, writeEntries } from "./store.ts";
+import { look } from "./find-work.ts";
+import { findHeads, type Head } from "./heads.ts";
+import { type Entry, type Node, writeEntries } from "./store.ts";
 import { append, emptyFrontier, hashLeaf, STORED_LEVELS } from "./tree.ts";
-import { findNewEvents, findOldEvents, type UnsealedEvent } from "./unsealed-store.ts";
+import type { UnsealedEvent } from "./unsealed-event.ts";
+import { findNewEvents, findOldEvents } from "./unsealed-store.ts";
 
 /** From one look for events that others have written to the next. Milliseconds. */
 const INTERVAL_MS = 150;
@@ -14,10 +18,16 @@ const INTERVAL_MS = 150;
 const INTERVAL_OF_FOLLOWERS_MS = 400;
 /** From the end of one run to the next if this replica goes on writing events: so each run has many of them to do. */
 const GAP_MS = 100;
+/** The same while many events are written: a run costs as much as some dozens of them. */
+const GAP_UNDER_LOAD_MS = 250;
+/** Events of one run from which on many are written. */
+const MANY = 25;
 /** From an event of this replica to the run: its transaction has ended then, and others that came with it, too. */
 const SOON_MS = 5;
 /** Events that are read at once. */
 const BATCH = 4000;
+/** Events that are hashed between two looks at the time. */
+const EVENTS_PER_LOOK = 20;
 
 /** How an event is written, as `src/audit/store.ts` has it. */
 const WRITES_EVENTS = "insert into audit_events ";
@@ -44,20 +54,30 @@ type Outcome = "idle" | "sealed" | "more" | "overtaken";
 export function startSealer({
   db,
   log,
+  openDigests,
   ...events
-}: { db: Database; log: FailureLog } & SealerEvents): () => Promise<void> {
+}: { db: Database; log: FailureLog; openDigests: OpenDigests } & SealerEvents): () => Promise<void> {
   let failed = false;
   /** Whether the last run failed, or another replica was faster. */
   let isBehind = false;
   /** Whether this replica has written events since the last run began. */
   let hasWritten = false;
+  /** Events of the last run. */
+  let count = 0;
   let endedAt = 0;
-  const gap = () => (isBehind ? INTERVAL_OF_FOLLOWERS_MS : GAP_MS);
+  const gap = () => {
+    if (isBehind) return INTERVAL_OF_FOLLOWERS_MS;
+    return count < MANY ? GAP_MS : GAP_UNDER_LOAD_MS;
+  };
+  const onSealed: SealerEvents["onSealed"] = (logs, sealed) => {
+    count += sealed;
+    events.onSealed?.(logs, sealed);
+  };
   const sealer = startRecurring({
     work: async (isStopped) => {
-      hasWritten = false;
+      [hasWritten, count] = [false, 0];
       let outcome: Outcome;
-      do outcome = await sealOnce(db, BATCH, events.onSealed);
+      do outcome = await sealOnce(db, openDigests, BATCH, onSealed);
       while (outcome === "more" && !isStopped());
       isBehind = outcome === "overtaken";
       if (!isBehind) events.onAllSealed?.();
@@ -87,62 +107,56 @@ export function startSealer({
   };
 }
 
-/** Seals what there is, `limit` events at most. If it fails, nothing or all of it was done, and it can be repeated. */
+/**
+ * Seals what there is, `limit` events at most. Events of release 0.2 also get the customers of the records that still
+ * exist. If it fails, nothing or all of it was done, and it can be repeated.
+ */
 export async function sealOnce(
   db: Database,
+  openDigests: OpenDigests,
   limit = BATCH,
   onSealed?: SealerEvents["onSealed"],
 ): Promise<Outcome> {
   // A queue that is full of requests is no reason to lag behind: these are few statements, and none holds a lock for the next.
   const { urgent } = db;
-  const work = await look(urgent);
+  const work = await look(urgent, limit);
   const { oldDone } = work.progress;
   if (oldDone && !work.hasNews) return "idle";
   const { events, after, isAll } = await (oldDone ? findNewEvents : findOldEvents)(urgent, work, limit);
-  const sealed = await sealAll(urgent, events);
+  const customers = await findEarlierCustomers(urgent, events, openDigests);
+  // The look has the heads of the accounts that it has found events of.
+  const heads = oldDone && !work.isRestored ? work.heads : await findHeadsOf(urgent, events);
+  const sealed = { ...(await sealAll(events, heads)), customers };
   if (!(await writeEntries(urgent, after, sealed))) return "overtaken";
   if (events.length > 0) onSealed?.(sealed.heads, events.length);
   return isAll ? "sealed" : "more";
 }
 
-/** Appends the events, in their order, to the logs of their accounts. */
+const findHeadsOf = (db: Database["urgent"], events: readonly UnsealedEvent[]): Promise<Head[]> =>
+  findHeads(db, [...new Set(events.map(({ accountId }) => accountId))]);
+
+/** Appends the events, in their order, to the logs of their accounts, which have these heads. */
 async function sealAll(
-  db: Database["urgent"],
   events: readonly UnsealedEvent[],
+  known: readonly Head[],
 ): Promise<{ entries: Entry[]; nodes: Node[]; heads: Head[] }> {
-  const accountIds = [...new Set(events.map(({ accountId }) => accountId))];
-  const known = accountIds.length > 0 ? await findHeads(db, accountIds) : [];
   const heads = new Map(known.map((head) => [head.accountId, head]));
   const nodes: Node[] = [];
-  const salts = randomBytes(events.length * SALTS * SALT_LENGTH);
-  const entries = events.map((event, index) => {
+  const entries: Entry[] = [];
+  const nameOfToken = saltOnce();
+  for (const [index, event] of events.entries()) {
+    const turn = index % EVENTS_PER_LOOK === 0 ? untilTurn() : undefined;
+    if (turn) await turn;
     const { accountId } = event;
     const head = heads.get(accountId) ?? { accountId, ...emptyFrontier() };
     heads.set(accountId, head);
-    const entry = toEntry(event, head.size, salts.subarray(index * SALTS * SALT_LENGTH));
+    const entry = toEntry(event, head.size, nameOfToken(event));
     append(head, entry.leafHash, ({ level, index }, hash) => {
       if (level > 0 && level % STORED_LEVELS === 0) nodes.push({ accountId, level, index, hash });
     });
-    return entry;
-  });
+    entries.push(entry);
+  }
   return { entries, nodes, heads: [...heads.values()] };
-}
-
-/** Salts of one event at most: for the names of its token and its actor, and for its reason. */
-const SALTS = 3;
-
-/** Uses the first of `salts`, which are random. */
-function toEntry(event: UnsealedEvent, position: number, salts: Buffer): Entry {
-  const { accountId, sequence } = event;
-  const [tokenName, actor, reason] = [event.tokenName, event.actorName, event.reason].map((text, index) =>
-    text === null ? null : salted(text, salts.subarray(index * SALT_LENGTH, (index + 1) * SALT_LENGTH)),
-  ) as [Salted, Salted | null, Salted | null];
-  const [actorHash, reasonHash] = [actor?.hash ?? null, reason?.hash ?? null];
-  const leaf = toLeaf({ ...event, position, tokenNameHash: tokenName.hash, actorHash, reasonHash });
-  return {
-    ...{ accountId, position, sequence, leafHash: hashLeaf(leaf), tokenNameSalt: tokenName.salt },
-    ...{ actorSalt: actor?.salt ?? null, actorHash, reasonSalt: reason?.salt ?? null, reasonHash },
-  };
 }
 
 interface Salted {
@@ -150,6 +164,36 @@ interface Salted {
   hash: Buffer;
 }
 
-function salted(text: string, salt: Buffer): Salted {
+function salted(text: string): Salted {
+  const salt = randomBytes(SALT_LENGTH);
   return { salt, hash: saltedHash(salt, text) };
+}
+
+/** Salts the names of tokens, each one of a token once: most events of one moment are of a few tokens. */
+function saltOnce(): (event: UnsealedEvent) => Salted {
+  const known = new Map<string, Salted>();
+  return ({ accountId, tokenId, tokenName }) => {
+    const name = `${accountId} ${tokenId} ${tokenName}`;
+    const hashed = known.get(name) ?? salted(tokenName);
+    known.set(name, hashed);
+    return hashed;
+  };
+}
+
+function toEntry(event: UnsealedEvent, position: number, tokenName: Salted): Entry {
+  const actor = event.actorName === null ? null : salted(event.actorName);
+  const reason = event.reason === null ? null : salted(event.reason);
+  const [actorHash, reasonHash] = [actor?.hash ?? null, reason?.hash ?? null];
+  const leaf = toLeaf(event, { position, tokenNameHash: tokenName.hash, actorHash, reasonHash });
+  return {
+    accountId: event.accountId,
+    position,
+    sequence: event.sequence,
+    leafHash: hashLeaf(leaf),
+    tokenNameSalt: tokenName.salt,
+    actorSalt: actor?.salt ?? null,
+    actorHash,
+    reasonSalt: reason?.salt ?? null,
+    reasonHash,
+  };
 }

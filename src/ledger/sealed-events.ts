@@ -3,7 +3,7 @@ import type { Executor } from "../db/client.ts";
 import { statement } from "../db/statement.ts";
 import { saltedHash, toLeaf } from "./event-leaf.ts";
 import type { Entry } from "./store.ts";
-import { eventColumns, toEvent, type UnsealedEvent } from "./unsealed-store.ts";
+import { eventColumns, toEvent, type UnsealedEvent } from "./unsealed-event.ts";
 
 const given = sql.placeholder;
 
@@ -80,7 +80,7 @@ export function findEntries(
 export function leafOf({ entry, event }: SealedEvent, position: number = entry.position): string {
   const { actorHash, reasonHash } = entry;
   const tokenNameHash = saltedHash(entry.tokenNameSalt, event.tokenName);
-  return toLeaf({ ...event, position, tokenNameHash, actorHash, reasonHash });
+  return toLeaf(event, { position, tokenNameHash, actorHash, reasonHash });
 }
 
 /** Whether the reason and the name of who signed in are those that were sealed, or were erased with their salts. */

@@ -1,7 +1,7 @@
 import type { Executor } from "../db/client.ts";
 import { signCheckpoint } from "./checkpoint.ts";
+import { findHeads, type Head } from "./heads.ts";
 import type { LogKeys } from "./signing-keys.ts";
-import { findHeads, type Head } from "./store.ts";
 import { emptyFrontier, rootOf } from "./tree.ts";
 
 /** The head of an account's log, which is empty as long as the account has no event with a position. */

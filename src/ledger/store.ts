@@ -1,38 +1,13 @@
 import { sql } from "drizzle-orm";
 import type { Executor } from "../db/client.ts";
 import { statement } from "../db/statement.ts";
-import type { Progress } from "./progress-store.ts";
-import { type Frontier, HASH_LENGTH } from "./tree.ts";
+import type { EventCustomer } from "./earlier-customers.ts";
+import { SALT_LENGTH } from "./event-leaf.ts";
+import type { Progress } from "./find-work.ts";
+import type { Head } from "./heads.ts";
+import { HASH_LENGTH } from "./tree.ts";
 
 const given = sql.placeholder;
-
-/** The log of an account, as far as it is needed to append to it. */
-export interface Head extends Frontier {
-  accountId: string;
-}
-
-/** The columns of `ledger_heads` that `toHead` reads. */
-export const headColumns = sql.raw("account_id, size::float8, frontier");
-/** The head of these values, and of what comes after them no more. */
-export const toHead = ([accountId, size, frontier]: [string, number, Buffer]): Head => ({
-  accountId,
-  size,
-  hashes: Array.from({ length: frontier.length / HASH_LENGTH }, (_, n) =>
-    frontier.subarray(n * HASH_LENGTH, (n + 1) * HASH_LENGTH),
-  ),
-});
-
-const selectHeads = statement(
-  () => sql`
-    select ${headColumns} from ledger_heads
-    where account_id = any(${given("accountIds")}::text[])`,
-  toHead,
-);
-
-/** The logs of those of these accounts that have one. */
-export function findHeads(db: Executor, accountIds: readonly string[]): Promise<Head[]> {
-  return selectHeads(db, { accountIds });
-}
 
 /** An event's position and leaf. */
 export interface Entry {
@@ -61,15 +36,16 @@ const rowsOf = (name: string, fields: readonly string[]) => {
     fields.map((field) => sql`${given(`${name}.${field}`)}::text[]`),
     sql`, `,
   );
-  return sql`unnest(${lists}) as given(${sql.raw(fields.map((field) => `"${field}"`).join(", "))})`;
+  return sql`unnest(${lists}) with ordinality as given(${sql.raw(fields.map((field) => `"${field}"`).join(", "))}, number)`;
 };
+/** A row's part of the values of all rows, which are one after the other. The subquery is computed once. */
+const part = (name: string, length: number) =>
+  sql`substring((select decode(${given(name)}, 'hex')) from ((number - 1) * ${sql.raw(String(length))} + 1)::int for ${sql.raw(String(length))})`;
 const bytea = (field: string) => `decode("${field}", 'hex')`;
 const ENTRY_FIELDS = [
   "accountId",
   "position",
   "sequence",
-  "leafHash",
-  "tokenNameSalt",
   "actorSalt",
   "actorHash",
   "reasonSalt",
@@ -77,6 +53,11 @@ const ENTRY_FIELDS = [
 ] as const satisfies (keyof Entry)[];
 const NODE_FIELDS = ["accountId", "level", "index", "hash"] as const satisfies (keyof Node)[];
 const HEAD_FIELDS = ["accountId", "size", "frontier"] as const;
+const CUSTOMER_FIELDS = [
+  "accountId",
+  "customerDigest",
+  "sequence",
+] as const satisfies (keyof EventCustomer)[];
 
 /**
  * The channel that tells which logs have grown: an account, a space, and the size of its log. The sealer notifies, and not
@@ -102,13 +83,19 @@ const write = statement(
     entry as (
       insert into ledger_entries (account_id, position, sequence, leaf_hash, token_name_salt, actor_salt, actor_hash,
         reason_salt, reason_hash)
-      select "accountId", "position"::bigint, "sequence"::bigint, ${sql.raw(ENTRY_FIELDS.slice(3).map(bytea).join(", "))}
+      select "accountId", "position"::bigint, "sequence"::bigint, ${part("leafHashes", HASH_LENGTH)},
+        ${part("tokenNameSalts", SALT_LENGTH)}, ${sql.raw(ENTRY_FIELDS.slice(3).map(bytea).join(", "))}
       from ${rowsOf("entry", ENTRY_FIELDS)} where exists (select from turn)
     ),
     node as (
       insert into ledger_nodes (account_id, level, index, hash)
       select "accountId", "level"::int, "index"::bigint, ${sql.raw(bytea("hash"))}
       from ${rowsOf("node", NODE_FIELDS)} where exists (select from turn)
+    ),
+    customer as (
+      insert into audit_event_customers (account_id, customer_digest, sequence)
+      select "accountId", ${sql.raw(bytea("customerDigest"))}, "sequence"::bigint
+      from ${rowsOf("customer", CUSTOMER_FIELDS)} where exists (select from turn)
     ),
     head as (
       insert into ledger_heads (account_id, size, frontier)
@@ -121,6 +108,15 @@ const write = statement(
   () => true,
 );
 
+/** What is written in one turn. */
+export interface Sealed {
+  entries: readonly Entry[];
+  nodes: readonly Node[];
+  heads: readonly Head[];
+  /** Of events that were written without them. */
+  customers: readonly EventCustomer[];
+}
+
 /**
  * Appends the entries to their logs and notes the progress, all or nothing, if nobody else has written since the
  * progress of this turn was read. False: somebody has, and nothing was written.
@@ -128,15 +124,27 @@ const write = statement(
 export async function writeEntries(
   db: Executor,
   progress: Progress,
-  { entries, nodes, heads }: { entries: readonly Entry[]; nodes: readonly Node[]; heads: readonly Head[] },
+  { entries, nodes, heads, customers }: Sealed,
 ): Promise<boolean> {
-  const values: Record<string, unknown> = { ...progress };
+  const values: Record<string, unknown> = {
+    ...progress,
+    leafHashes: Buffer.concat(entries.map(({ leafHash }) => leafHash)).toString("hex"),
+    tokenNameSalts: Buffer.concat(entries.map(({ tokenNameSalt }) => tokenNameSalt)).toString("hex"),
+  };
   for (const key of ["turn", "oldSequence"] as const) values[key] = String(progress[key]);
-  for (const field of ENTRY_FIELDS) values[`entry.${field}`] = entries.map((entry) => textOf(entry[field]));
+  for (const field of ENTRY_FIELDS)
+    values[`entry.${field}`] = withoutLastNulls(entries.map((entry) => textOf(entry[field])));
   for (const field of NODE_FIELDS) values[`node.${field}`] = nodes.map((node) => textOf(node[field]));
+  for (const field of CUSTOMER_FIELDS)
+    values[`customer.${field}`] = customers.map((customer) => textOf(customer[field]));
   const rows = heads.map(({ hashes, ...head }) => ({ ...head, frontier: Buffer.concat(hashes) }));
   for (const field of HEAD_FIELDS) values[`head.${field}`] = rows.map((head) => textOf(head[field]));
   return (await write(db, values)).length > 0;
+}
+
+/** `unnest` fills up the shorter lists with nulls. */
+function withoutLastNulls(list: (string | null)[]): (string | null)[] {
+  return list.slice(0, list.findLastIndex((item) => item !== null) + 1);
 }
 
 function textOf(value: string | number | Buffer | null): string | null {

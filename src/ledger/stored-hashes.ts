@@ -2,8 +2,8 @@ import { sql } from "drizzle-orm";
 import type { Executor } from "../db/client.ts";
 import { statement } from "../db/statement.ts";
 import { untilTurn } from "../lib/turns.ts";
+import type { Head } from "./heads.ts";
 import { LedgerError } from "./ledger-error.ts";
-import type { Head } from "./store.ts";
 import {
   append,
   emptyFrontier,

@@ -15,7 +15,9 @@ export const EMPTY_ROOT: Buffer = digest("sha256", "", "buffer");
 
 /** The hash of a leaf. */
 export function hashLeaf(data: string | Uint8Array): Buffer {
-  return digest("sha256", Buffer.concat([LEAF_PREFIX, Buffer.from(data)]), "buffer");
+  // The prefix is one byte in UTF-8, too.
+  if (typeof data === "string") return digest("sha256", `\0${data}`, "buffer");
+  return digest("sha256", Buffer.concat([LEAF_PREFIX, data]), "buffer");
 }
 
 /** The hash of a node from those of its two children. */

@@ -1,17 +1,10 @@
 import { sql } from "drizzle-orm";
-import type { AuditEvent } from "../audit/event.ts";
 import type { Executor } from "../db/client.ts";
 import { statement } from "../db/statement.ts";
-import type { FoundWork, Progress } from "./progress-store.ts";
+import type { FoundWork, Progress } from "./find-work.ts";
+import { eventColumns, hasNoPosition, toEvent, type UnsealedEvent } from "./unsealed-event.ts";
 
 const given = sql.placeholder;
-
-/** An event without a position. */
-export interface UnsealedEvent extends Omit<AuditEvent, "position"> {
-  accountId: string;
-  /** The transaction that wrote it; null if it was written before the upgrade to this release. */
-  writtenIn: string | null;
-}
 
 /** The result of a search for events. */
 export interface FoundEvents {
@@ -22,43 +15,6 @@ export interface FoundEvents {
   /** Whether all others have a position. */
   isAll: boolean;
 }
-
-const FIELDS = [
-  "accountId",
-  "sequence",
-  "at",
-  "tokenId",
-  "tokenName",
-  "actorName",
-  "surface",
-  "requestId",
-  "action",
-  "subject",
-  "kycIds",
-  "changedFields",
-  "statusBefore",
-  "statusAfter",
-  "documentTypeAfter",
-  "versionAfter",
-  "reason",
-  "writtenIn",
-] as const satisfies (keyof UnsealedEvent)[];
-
-/** The columns of `audit_events` that `toEvent` reads. */
-export const eventColumns = sql.raw(
-  `account_id, sequence::float8, round(date_part('epoch', at) * 1000), token_id, token_name, actor_name,
-   coalesce(other_surface, surface::text), request_id, coalesce(other_action, action::text), subject, kyc_ids,
-   changed_fields, status_before, status_after, document_type_after, version_after, reason, written_in::text`,
-);
-/** The event of these values. */
-export const toEvent = (values: unknown[]) =>
-  Object.fromEntries(FIELDS.map((field, index) => [field, values[index]])) as unknown as UnsealedEvent;
-
-// As a join, it could be planned as one that reads all entries; a subquery with a limit is one look-up per event.
-const hasNoPosition = sql`(
-  select 1 from ledger_entries entry
-  where entry.account_id = event.account_id and entry.sequence = event.sequence limit 1
-) is null`;
 
 // Newer events are read as well, and left out by the caller: with a condition for them, the plan could be one that reads
 // and sorts all old events for each batch.
@@ -72,36 +28,36 @@ const selectOld = statement(
   toEvent,
 );
 
+/** Records that the events of one batch may be about, for an event can be about a thousand. */
+const MOST_RECORDS = 20_000;
+
+/** As many of the events, from the first one on, as are about at most `MOST_RECORDS` records; at least one. */
+function withinRecords(events: UnsealedEvent[]): UnsealedEvent[] {
+  let records = 0;
+  const end = events.findIndex(({ kycIds }, index) => {
+    records += kycIds.length;
+    return records > MOST_RECORDS && index > 0;
+  });
+  return end === -1 ? events : events.slice(0, end);
+}
+
 /** The next events of an earlier release among `limit` events. Their positions are in the order of time and sequence. */
 export async function findOldEvents(
   db: Executor,
-  { progress }: FoundWork,
+  { progress }: Pick<FoundWork, "progress">,
   limit: number,
 ): Promise<FoundEvents> {
   const { oldAccount, oldSequence } = progress;
-  const found = await selectOld(db, { oldAccount, oldSequence: String(oldSequence), limit });
+  const read = await selectOld(db, { oldAccount, oldSequence: String(oldSequence), limit });
+  const found = withinRecords(read);
   const last = found.at(-1);
   const after = {
     ...progress,
     ...(last && { oldAccount: last.accountId, oldSequence: last.sequence }),
-    oldDone: found.length < limit,
+    oldDone: read.length < limit && found.length === read.length,
   };
   return { events: found.filter(({ writtenIn }) => writtenIn === null), after, isAll: false };
 }
-
-/** At most `limit` events in the order of their transactions, and those of transactions that were open before. */
-const selectNew = statement(
-  () => sql`
-    (select ${eventColumns} from audit_events event
-      where written_in >= ${given("next")}::text::xid8 and written_in < pg_snapshot_xmax(pg_current_snapshot())
-        and ${hasNoPosition}
-      order by written_in limit ${given("limit")}::int)
-    union all
-    (select ${eventColumns} from unnest(${given("open")}::text[]::xid8[]) as earlier(id), lateral (
-      select * from audit_events where written_in >= id and written_in <= id order by written_in
-    ) as event where ${hasNoPosition} limit ${given("limit")}::int)`,
-  toEvent,
-);
 
 /**
  * After a dump was restored into another server: what the old one has left without a position, and what the new one has
@@ -144,29 +100,39 @@ const selectEarlier = statement(
 );
 
 /**
- * The committed events of this release without a position, about `limit` at most. Of two changes of one record, the later
- * one got its sequence while it had the record locked, after the earlier one had committed: by sequence they are in their
- * order, within one call and over several.
+ * The committed events of this release without a position, about `limit` at most, which the look has found. Of two changes
+ * of one record, the later one got its sequence while it had the record locked, after the earlier one had committed: by
+ * sequence they are in their order, within one call and over several.
  */
 export async function findNewEvents(db: Executor, work: FoundWork, limit: number): Promise<FoundEvents> {
-  const { progress, now } = work;
-  const { nextTransaction: next, openTransactions: open } = progress;
-  // Numbers of transactions only rise: a database whose next one is lower was restored from a dump into another server.
-  const isRestored = BigInt(now.nextTransaction) < BigInt(next);
-  const found = await (isRestored ? selectRestored : selectNew)(db, { next, open, limit });
-  found.sort((a, b) => a.sequence - b.sequence);
-  if (found.length < limit) return { events: found, after: { ...progress, ...now }, isAll: true };
-  if (isRestored) return { events: found, after: progress, isAll: false };
-  // The events that were not read may have lower sequences than some of these: the higher half waits for the next call,
-  // and the lower half is preceded by what the histories of its records have before it.
-  const half = Math.ceil(found.length / 2);
-  const events = await withEarlier(db, found.slice(0, half));
-  const sealed = new Set(events.map(nameOf));
-  return { events, after: { ...progress, ...upTo(work, { found, sealed, limit }) }, isAll: false };
+  const { progress, now, isRestored } = work;
+  if (isRestored) {
+    const { nextTransaction: next, openTransactions: open } = progress;
+    const events = await selectRestored(db, { next, open, limit });
+    const isAll = events.length < limit;
+    return { events, after: isAll ? { ...progress, ...now } : progress, isAll };
+  }
+  const isSince = ({ writtenIn }: UnsealedEvent) =>
+    BigInt(writtenIn as string) >= BigInt(progress.nextTransaction);
+  const since = work.events.filter(isSince);
+  const isCut = { since: since.length >= limit, earlier: work.events.length - since.length >= limit };
+  const events = work.events.toSorted((a, b) => a.sequence - b.sequence);
+  if (!isCut.since && !isCut.earlier) return { events, after: { ...progress, ...now }, isAll: true };
+  // Of the last transaction, and of all after it, there may be more.
+  const next = isCut.since ? (since.at(-1)?.writtenIn as string) : now.nextTransaction;
+  const open = now.openTransactions.filter((id) => BigInt(id) < BigInt(next));
+  const openTransactions = [...new Set([...open, ...(isCut.earlier ? progress.openTransactions : [])])];
+  return {
+    // An event that was not read can be the earlier change of a record.
+    events: await withEarlier(db, events),
+    after: { ...progress, nextTransaction: next, openTransactions },
+    isAll: false,
+  };
 }
 
 const nameOf = ({ accountId, sequence }: UnsealedEvent) => `${accountId}/${sequence}`;
 
+/** The events, and before them what the histories of their records have before them. */
 async function withEarlier(db: Executor, events: UnsealedEvent[]): Promise<UnsealedEvent[]> {
   const known = new Map(events.map((event) => [nameOf(event), event]));
   for (let latest = events; latest.length > 0; ) {
@@ -182,31 +148,4 @@ async function withEarlier(db: Executor, events: UnsealedEvent[]): Promise<Unsea
     for (const event of latest) known.set(nameOf(event), event);
   }
   return [...known.values()].sort((a, b) => a.sequence - b.sequence);
-}
-
-/**
- * How far the transactions have been considered once those of the found events that are in `sealed` have positions.
- * `limit` events were read at most, both of the transactions since the last call and of those that were open before.
- */
-function upTo(
-  { progress, now }: FoundWork,
-  { found, sealed, limit }: { found: readonly UnsealedEvent[]; sealed: ReadonlySet<string>; limit: number },
-): Pick<Progress, "nextTransaction" | "openTransactions"> {
-  const before = BigInt(progress.nextTransaction);
-  const read = found.map((event) => ({
-    id: BigInt(event.writtenIn as string),
-    isLeft: !sealed.has(nameOf(event)),
-  }));
-  const since = read.filter(({ id }) => id >= before);
-  const earlier = read.filter(({ id }) => id < before);
-  const bounds = since.filter(({ isLeft }) => isLeft).map(({ id }) => id);
-  // In the order of the transactions: of the last one, and of all after it, there may be more.
-  if (since.length >= limit) bounds.push(since.map(({ id }) => id).reduce((a, b) => (a > b ? a : b)));
-  const next = bounds.reduce((a, b) => (a < b ? a : b), BigInt(now.nextTransaction));
-  const open = new Set([
-    ...now.openTransactions.filter((id) => BigInt(id) < next),
-    ...(earlier.length >= limit ? progress.openTransactions : []),
-    ...earlier.filter(({ isLeft }) => isLeft).map(({ id }) => String(id)),
-  ]);
-  return { nextTransaction: String(next), openTransactions: [...open] };
 }

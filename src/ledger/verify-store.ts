@@ -1,7 +1,8 @@
 import { sql } from "drizzle-orm";
 import type { Executor } from "../db/client.ts";
 import { statement } from "../db/statement.ts";
-import { type Head, headColumns, type Node, toHead } from "./store.ts";
+import { type Head, headColumns, toHead } from "./heads.ts";
+import type { Node } from "./store.ts";
 import { emptyFrontier } from "./tree.ts";
 
 const given = sql.placeholder;

@@ -1,6 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { Logger } from "pino";
 import { byGateway } from "../administration/record-act.ts";
+import type { DigestCustomer } from "../audit/customer-digest.ts";
 import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import { startSweep } from "../idempotency/sweep.ts";
@@ -23,6 +24,7 @@ const SEAL_AGAIN_AFTER = 10_000;
 export interface Background {
   config: Config;
   db: Database;
+  digestCustomer: DigestCustomer;
   keys: Keyring;
   log: Logger;
   metrics: Metrics;
@@ -33,7 +35,7 @@ export interface Background {
  * that does not answer, and a stop may take ten seconds in total.
  */
 export function startBackground(background: Background): () => Promise<void> {
-  const { db, keys, log, metrics } = background;
+  const { db, digestCustomer, keys, log, metrics } = background;
   const stops = [
     followKeyFile(background),
     sealWhatIsPlain(background),
@@ -54,7 +56,7 @@ export function startBackground(background: Background): () => Promise<void> {
     }),
     startSweep({ db, log }),
     startSealer({
-      ...{ db, log },
+      ...{ db, log, openDigests: async () => digestCustomer },
       onSealed: (_logs, events) => metrics.countSealedEvents(events),
       onAllSealed: metrics.setAllSealed,
     }),
@@ -83,11 +85,14 @@ function followKeyFile({ config, db, keys, log }: Background): () => void {
 }
 
 /** An operator who keeps the log or the file of checkpoints can prove later that the ledger was rewritten. */
-function publishCheckpoints({ config, db, keys, log }: Background): () => Promise<void> {
+function publishCheckpoints({ config, db, keys, log, metrics }: Background): () => Promise<void> {
   return startPublishing({
     ...{ db, keys, logName: config.auditLogName },
     ...{ interval: config.auditCheckpointInterval, file: config.auditCheckpointFile },
     onCheckpoint: (published) => log.info(published, "the signed head of a log"),
+    onBroken: (broken) =>
+      log.error(broken, "a log does not continue the head that was published: it is not signed any more"),
+    onBrokenCount: metrics.setBrokenLogs,
     onFailure: (err) => log.warn({ err }, "the signed heads of the logs could not be published"),
   });
 }

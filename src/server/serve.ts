@@ -108,7 +108,8 @@ async function run(
   for (const message of describeUnreached(keys)) log.warn(message);
   // Some time passes until the next line: a reader of one line, as `head -1`, has gone by then.
   await say(`KYC gateway ${readVersion()} is starting …`);
-  const stopBackground = startBackground({ config, db, keys, log, metrics });
+  const digestCustomer = await openCustomerDigests(db, keys);
+  const stopBackground = startBackground({ config, db, digestCustomer, keys, log, metrics });
   const logs = openEventLogs(db, config, log);
   if (tracing) metrics.watchSpans(() => tracing.counts);
   let app: FastifyInstance | undefined;
@@ -123,8 +124,8 @@ async function run(
       metrics.countForged,
     );
     app = await createApp({
-      ...{ config, devToken, db, keys, logs, authenticate, log, metrics, tracing, now: Date.now },
-      digestCustomer: await openCustomerDigests(db, keys),
+      ...{ config, devToken, db, keys, logs, digestCustomer, authenticate, log, metrics, tracing },
+      now: Date.now,
       isReady: async () => (await isWritable(db.urgent)) && (await isMigrated(db.urgent)),
       isDraining: () => state.draining,
       isClosed: () => state.closed,

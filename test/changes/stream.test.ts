@@ -4,7 +4,7 @@ import { revokeToken } from "../../src/auth/tokens.ts";
 import { startSealer } from "../../src/ledger/seal.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { openStream } from "../support/event-stream.ts";
-import { writeEvents } from "../support/ledger.ts";
+import { plainDigests, writeEvents } from "../support/ledger.ts";
 
 const CHANGED = `subscription ($after: String, $filter: KycChangeFilter) {
   kycChanged(after: $after, filter: $filter) {
@@ -18,7 +18,7 @@ let url: string;
 let stopSealer: () => Promise<void>;
 beforeAll(async () => {
   gateway = await createTestApp({ MAX_SUBSCRIBERS_PER_ACCOUNT: "3" });
-  stopSealer = startSealer({ db: gateway.db, log: silent });
+  stopSealer = startSealer({ db: gateway.db, openDigests: plainDigests, log: silent });
   await gateway.app.listen({ port: 0, host: "127.0.0.1" });
   url = `http://127.0.0.1:${(gateway.app.server.address() as AddressInfo).port}`;
 });

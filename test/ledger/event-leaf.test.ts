@@ -10,10 +10,13 @@ import {
   uint8Array,
 } from "fast-check";
 import { expect, test } from "vitest";
-import { type LeafInput, saltedHash, toLeaf } from "../../src/ledger/event-leaf.ts";
+import { type LeafEvent, type LeafSeal, saltedHash, toLeaf } from "../../src/ledger/event-leaf.ts";
+
+type LeafValues = LeafEvent & LeafSeal;
+const leafOf = (values: LeafValues) => toLeaf(values, values);
 
 const salt = Buffer.alloc(16, 7);
-const updated: LeafInput = {
+const updated: LeafValues = {
   accountId: "acme",
   position: 17,
   at: Date.parse("2026-03-01T12:00:00.123Z"),
@@ -34,7 +37,7 @@ const updated: LeafInput = {
 };
 
 test("the leaf of an event is this text, byte by byte", () => {
-  expect(toLeaf(updated)).toBe(
+  expect(leafOf(updated)).toBe(
     [
       "kyc-gateway event v1",
       "account acme",
@@ -60,7 +63,7 @@ test("the leaf of an event is this text, byte by byte", () => {
 });
 
 test("what an event does not have has no line", () => {
-  const event: LeafInput = {
+  const event: LeafValues = {
     ...updated,
     actorHash: null,
     action: "read",
@@ -72,7 +75,7 @@ test("what an event does not have has no line", () => {
     versionAfter: null,
     reasonHash: null,
   };
-  expect(toLeaf(event).split("\n").slice(6)).toEqual([
+  expect(leafOf(event).split("\n").slice(6)).toEqual([
     "surface rest",
     "request req_1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed",
     "action read",
@@ -83,7 +86,7 @@ test("what an event does not have has no line", () => {
 });
 
 test("an act of administration says what it is about, and names no record", () => {
-  const event: LeafInput = {
+  const event: LeafValues = {
     ...{
       ...updated,
       surface: "cli",
@@ -101,7 +104,7 @@ test("an act of administration says what it is about, and names no record", () =
     },
     reasonHash: null,
   };
-  expect(toLeaf(event).split("\n").slice(6)).toEqual([
+  expect(leafOf(event).split("\n").slice(6)).toEqual([
     "surface cli",
     "request req_1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed",
     "action token_revoked",
@@ -112,7 +115,7 @@ test("an act of administration says what it is about, and names no record", () =
 
 test("every byte but letters, digits and - . _ ~ is written as % and two digits, as Python's urllib.parse.quote does", () => {
   const tokenId = "A-z.0_9~ !'()*%+,/:=\n\r\té€😀";
-  expect(toLeaf({ ...updated, tokenId })).toContain(
+  expect(leafOf({ ...updated, tokenId })).toContain(
     "\ntoken A-z.0_9~%20%21%27%28%29%2A%25%2B%2C%2F%3A%3D%0A%0D%09%C3%A9%E2%82%AC%F0%9F%98%80\n",
   );
 });
@@ -177,16 +180,16 @@ function read(leaf: string): object {
 test("an event can be read back from its leaf, so two different events never have the same", () => {
   assert(
     property(event, (given) => {
-      expect(read(toLeaf(given))).toEqual(given);
+      expect(read(leafOf(given))).toEqual(given);
     }),
   );
 });
 
 test("any text that PostgreSQL can store has a leaf of printable ASCII, of the same number of lines", () => {
-  const lines = toLeaf(updated).split("\n").length;
+  const lines = leafOf(updated).split("\n").length;
   assert(
     property(text, (value) => {
-      const leaf = toLeaf({ ...updated, tokenId: value, requestId: value, kycIds: [value] });
+      const leaf = leafOf({ ...updated, tokenId: value, requestId: value, kycIds: [value] });
       expect(leaf).toMatch(/^[\x20-\x7e\n]+$/);
       expect(leaf.split("\n")).toHaveLength(lines);
     }),
@@ -194,8 +197,8 @@ test("any text that PostgreSQL can store has a leaf of printable ASCII, of the s
 });
 
 test("a time that is no date still has a leaf: one such event does not keep the others from theirs", () => {
-  expect(toLeaf({ ...updated, at: Number.POSITIVE_INFINITY })).toContain("\ntime Infinity\n");
-  expect(toLeaf({ ...updated, at: -62135596800001 })).toContain("\ntime -62135596800001\n");
+  expect(leafOf({ ...updated, at: Number.POSITIVE_INFINITY })).toContain("\ntime Infinity\n");
+  expect(leafOf({ ...updated, at: -62135596800001 })).toContain("\ntime -62135596800001\n");
 });
 
 test("equal texts under different salts have different hashes", () => {

@@ -66,10 +66,37 @@ test("a proof of an event that has no position yet waits for the sealer, and the
   expect(verify(proof).slice(0, 3)).toEqual(["kyc-gateway event v1", "account acme", "position 0"]);
 });
 
+test("an answer has the position of the proof if the event gets its position while the answer is made", async () => {
+  const initech = await gateway.token("initech");
+  await sealAll(gateway.db);
+  await createRecord(gateway, initech);
+  const selections = [
+    "nodes { position proof }",
+    "nodes { theProof: proof position }",
+    "nodes { position } edges { node { ... on AuditEvent { proof } } }",
+    "nodes { proof } edges { node { position } }",
+  ];
+  const asked = selections.map((selection) =>
+    gateway.graphql(initech, `{ auditEvents(first: 1) { ${selection} } }`),
+  );
+  const alone = await gateway.graphql(initech, "{ auditEvents(first: 1) { nodes { position } } }");
+  expect(alone.data.auditEvents.nodes).toEqual([{ position: null }]);
+  await sealAll(gateway.db);
+  for (const { data, errors } of await Promise.all(asked)) {
+    expect(errors).toBeUndefined();
+    const { nodes, edges } = data.auditEvents;
+    const event = { ...nodes[0], ...edges?.[0]?.node };
+    expect(event.position).toBe(parseProof(event.proof ?? event.theProof).index);
+  }
+});
+
 test("a proof fails with UNAVAILABLE if no sealer runs, and the rest of the answer is there", async () => {
   const other = await gateway.token("globex");
   const id = await createRecord(gateway, other);
-  const { errors } = await gateway.graphql(other, "{ auditEvents(first: 1) { nodes { kycId proof } } }");
+  const { errors } = await gateway.graphql(
+    other,
+    "{ auditEvents(first: 1) { nodes { kycId position proof } } }",
+  );
   expect(errors?.map(({ extensions }) => extensions.code)).toEqual(["UNAVAILABLE"]);
   expect(errors?.[0]?.message).toContain("no position");
   await sealAll(gateway.db);

@@ -3,7 +3,7 @@ import postgres from "postgres";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startSealer } from "../../src/ledger/seal.ts";
 import { createTestDatabase, joinTestDatabase } from "../support/database.ts";
-import { faultsOf, writeEvents } from "../support/ledger.ts";
+import { faultsOf, plainDigests, writeEvents } from "../support/ledger.ts";
 
 const silent = { warn: () => {}, error: () => {} };
 const names = (count: number, prefix: string) => Array.from({ length: count }, (_, n) => `${prefix}${n}`);
@@ -20,7 +20,7 @@ afterAll(async () => {
 
 test("three replicas seal what writers commit whose transactions stay open, roll back or die, and a reader by position misses nothing", async () => {
   const replicas = await Promise.all([1, 2, 3].map(() => joinTestDatabase(database.url)));
-  const stops = replicas.map(({ db }) => startSealer({ db, log: silent }));
+  const stops = replicas.map(({ db }) => startSealer({ db, openDigests: plainDigests, log: silent }));
   const accounts = ["acme", "globex", "initech"];
   const committed = new Map(accounts.map((account) => [account, new Set<string>()]));
   let written = 0;

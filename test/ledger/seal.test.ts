@@ -1,13 +1,13 @@
 import postgres from "postgres";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Executor } from "../../src/db/client.ts";
-import { look } from "../../src/ledger/progress-store.ts";
+import { look } from "../../src/ledger/find-work.ts";
 import { sealOnce } from "../../src/ledger/seal.ts";
 import { writeEntries } from "../../src/ledger/store.ts";
 import { findNewEvents } from "../../src/ledger/unsealed-store.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { createTestDatabase, joinTestDatabase } from "../support/database.ts";
-import { faultsOf, sealAll, sealedEvents, writeEvents } from "../support/ledger.ts";
+import { faultsOf, plainDigests, sealAll, sealedEvents, writeEvents } from "../support/ledger.ts";
 import { createRecord, goodInput } from "../support/records.ts";
 
 let database: Awaited<ReturnType<typeof createTestDatabase>>;
@@ -57,7 +57,7 @@ test("nothing is written if there is nothing to seal", async () => {
   await sealAll(database.db);
   const rows = () => database.db.execute("select xmin::text, turn::text from ledger_progress");
   const before = await rows();
-  for (let n = 0; n < 3; n++) expect(await sealOnce(database.db)).toBe("idle");
+  for (let n = 0; n < 3; n++) expect(await sealOnce(database.db, plainDigests)).toBe("idle");
   expect(await rows()).toEqual(before);
 });
 
@@ -110,7 +110,7 @@ test("events of transactions that are rolled back leave no gap", async () => {
 test("a sealer that was overtaken, for however long it had stopped, writes nothing", async () => {
   await sealAll(database.db);
   await writeEvents(database.db, "acme", names(0, 3));
-  const found = await look(database.db);
+  const found = await look(database.db, 1);
   const {
     events: [event],
   } = await findNewEvents(database.db, found, 1);
@@ -125,7 +125,12 @@ test("a sealer that was overtaken, for however long it had stopped, writes nothi
       reasonHash: null,
     },
   };
-  const written = { entries: [entry], nodes: [], heads: [{ accountId: "acme", size: 4, hashes: [] }] };
+  const written = {
+    entries: [entry],
+    nodes: [],
+    customers: [],
+    heads: [{ accountId: "acme", size: 4, hashes: [] }],
+  };
   expect(await writeEntries(database.db, found.progress, written)).toBe(false);
   expect(await faultsOf(database.db)).toEqual([]);
 });
@@ -133,7 +138,7 @@ test("a sealer that was overtaken, for however long it had stopped, writes nothi
 test("an entry that would give an event a second position, or a position to a second event, fails as a whole", async () => {
   await writeEvents(database.db, "acme", names(0, 2));
   await sealAll(database.db);
-  const { progress } = await look(database.db);
+  const { progress } = await look(database.db, 1);
   const [{ sequence } = { sequence: 0 }] = await database.db.execute<{ sequence: number }>(
     "select sequence::float8 from ledger_entries where position = 0",
   );
@@ -148,12 +153,12 @@ test("an entry that would give an event a second position, or a position to a se
         reasonHash: null,
       },
     };
-    return writeEntries(database.db, progress, { entries: [entry], nodes: [], heads: [] });
+    return writeEntries(database.db, progress, { entries: [entry], nodes: [], customers: [], heads: [] });
   };
   await expect(write(2, sequence)).rejects.toMatchObject({ code: "23505" });
   await expect(write(1, sequence + 1000)).rejects.toMatchObject({ code: "23505" });
   expect(await faultsOf(database.db)).toEqual([]);
-  expect((await look(database.db)).progress).toEqual(progress);
+  expect((await look(database.db, 1)).progress).toEqual(progress);
 });
 
 describe("events of an earlier release", () => {
@@ -192,7 +197,10 @@ describe("events of an earlier release", () => {
       // A replica's connection can be lost at any moment: whatever it was doing is done as a whole, or not at all.
       const killed = sql`select pg_terminate_backend(pid) from pg_stat_activity
         where datname = current_database() and query like '%old_sequence%' and state = 'active' and pid <> pg_backend_pid()`;
-      await Promise.allSettled([...replicas.map(({ db }) => sealOnce(db, 11)), n % 2 ? killed : null]);
+      await Promise.allSettled([
+        ...replicas.map(({ db }) => sealOnce(db, plainDigests, 11)),
+        n % 2 ? killed : null,
+      ]);
     }
     await sealAll(database.db, 11);
     const byTime = old.toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([, id]) => id);
@@ -242,7 +250,8 @@ test("with a backlog of many transactions, changes of each record keep their ord
         await writeEvents(on(tx), "acme", [`${run}-${n}`], { kycId });
         locked.set(tx, kycId);
       }
-      if (n > 120 && n % 10 === 0) await sealOnce(database.db, 1 + Math.floor(Math.random() * 6));
+      if (n > 120 && n % 10 === 0)
+        await sealOnce(database.db, plainDigests, 1 + Math.floor(Math.random() * 6));
     }
     for (const tx of locked.keys()) await tx`commit`;
     for (const client of clients) client.release();

@@ -5,6 +5,7 @@ import { byCommand, byGateway, recordAct } from "../../src/administration/record
 import { revokeToken } from "../../src/auth/tokens.ts";
 import { startSealer } from "../../src/ledger/seal.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
+import { plainDigests } from "../support/ledger.ts";
 
 const silent = { warn: () => {}, error: () => {} };
 let gateway: TestApp;
@@ -12,7 +13,7 @@ let port: number;
 let stopSealer: () => Promise<void>;
 beforeAll(async () => {
   gateway = await createTestApp();
-  stopSealer = startSealer({ db: gateway.db, log: silent });
+  stopSealer = startSealer({ db: gateway.db, openDigests: plainDigests, log: silent });
   await gateway.app.listen({ port: 0, host: "127.0.0.1" });
   port = (gateway.app.server.address() as AddressInfo).port;
 });

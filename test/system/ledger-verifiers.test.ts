@@ -6,12 +6,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Checkpoint, signCheckpoint } from "../../src/ledger/checkpoint.ts";
-import { type LeafInput, saltedHash, toLeaf } from "../../src/ledger/event-leaf.ts";
+import { type LeafEvent, type LeafSeal, saltedHash, toLeaf } from "../../src/ledger/event-leaf.ts";
 import { formatVerifier, type NoteSigner, openNote, signerOf, signNote } from "../../src/ledger/note.ts";
 import { formatProof } from "../../src/ledger/proof.ts";
 import { hashLeaf, isConsistent, rootByInclusion, type TreeHead } from "../../src/ledger/tree.ts";
 import { grow, leavesOf } from "../support/grown-tree.ts";
 import { later, tidyUp } from "./support/gateway.ts";
+
+type LeafValues = LeafEvent & LeafSeal;
+const leafOf = (values: LeafValues) => toLeaf(values, values);
 
 const PACKAGES = "/usr/share/gocode";
 const PROGRAM = "test/system/support/tlog/main.go";
@@ -153,7 +156,7 @@ describe("docs/ledger.md and its program", () => {
   const commands = [...guide.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, text]) => text ?? "");
   const origin = "kyc-gateway/0123/acme";
   const salt = randomBytes(16);
-  const event: LeafInput = {
+  const event: LeafValues = {
     ...{ accountId: "acme", position: 0, at: 1_772_366_400_123, tokenId: "tok_1", surface: "rest" },
     ...{
       requestId: "req_1",
@@ -166,7 +169,7 @@ describe("docs/ledger.md and its program", () => {
     ...{ tokenNameHash: saltedHash(salt, "n"), actorHash: saltedHash(salt, "a") },
     reasonHash: saltedHash(salt, "r"),
   };
-  const leaves = Array.from({ length: 11 }, (_, position) => Buffer.from(toLeaf({ ...event, position })));
+  const leaves = Array.from({ length: 11 }, (_, position) => Buffer.from(leafOf({ ...event, position })));
   const tree = grow(leaves);
   let folder: string;
   let signer: NoteSigner;
@@ -211,14 +214,14 @@ describe("docs/ledger.md and its program", () => {
 
   test("the page of Python verifies every event by the command as printed, and prints it", async () => {
     for (const index of [0, 5, 7, 8, 10]) {
-      expect(await verify(proofOf(index))).toBe(toLeaf({ ...event, position: index }));
+      expect(await verify(proofOf(index))).toBe(leafOf({ ...event, position: index }));
     }
   });
 
   test("the page of Python refuses what does not hold, and says what", async () => {
     const stranger = signerOf(origin, randomBytes(32));
     const other = signerOf("kyc-gateway/0123/globex", randomBytes(32));
-    const text = Buffer.from(toLeaf({ ...event, position: 5, statusAfter: "verified" }));
+    const text = Buffer.from(leafOf({ ...event, position: 5, statusAfter: "verified" }));
     const [hash, ...rest] = tree.inclusion(5);
     const wrong: [string, string][] = [
       [proofOf(5, { extra: text }), "does not contain the event"],

@@ -30,8 +30,15 @@ const ITEM = /"((?:[^"\\]|\\.)*)"|[^{},]+/gs;
 
 /** Parses an array that PostgreSQL wrote. It must have one dimension and contain only texts and nulls. */
 function readTexts(array: string): (string | null)[] {
+  if (array === "{}") return [];
+  // Ids and the like are written without quotes.
+  if (!array.includes('"')) return array.slice(1, -1).split(",").map(readPlain);
   return Array.from(array.matchAll(ITEM), ([plain, quoted]) => {
     if (quoted !== undefined) return quoted.replace(/\\(.)/gs, "$1");
-    return plain === "NULL" ? null : plain;
+    return readPlain(plain);
   });
+}
+
+function readPlain(text: string): string | null {
+  return text === "NULL" ? null : text;
 }

@@ -48,11 +48,6 @@ export const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implem
       description:
         "The event's number. It increases with each event; numbers may be missing. Of two changes of one record, the later one has the higher number.",
     }),
-    position: t.exposeInt("position", {
-      nullable: true,
-      description:
-        "The event's position in your account's log: 0, 1, 2 … without a gap, in an order that never changes. Null for a moment, until the event has one.",
-    }),
     at: t.expose("at", { type: "DateTime", description: "When it happened." }),
     tokenId: t.exposeID("tokenId", {
       description: "The id of the token that was used; `cli` or `gateway` if there was none.",

@@ -1,0 +1,94 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { startPublishing } from "../../src/ledger/publish-checkpoints.ts";
+import { createTestApp, type TestApp } from "../support/app.ts";
+import { sealAll, writeEvents } from "../support/ledger.ts";
+
+let gateway: TestApp;
+let folder: string;
+beforeAll(async () => {
+  gateway = await createTestApp();
+  folder = await mkdtemp(join(tmpdir(), "checkpoints-"));
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+  await gateway.close();
+});
+
+let stop: () => Promise<void> = async () => {};
+let published: { account: string; size: number }[];
+let broken: unknown[];
+let brokenCount: number | undefined;
+let failures: unknown[];
+beforeEach(() => {
+  published = [];
+  broken = [];
+  failures = [];
+});
+afterEach(() => stop());
+
+function publish(file?: string) {
+  stop = startPublishing({
+    ...{ db: gateway.db, keys: gateway.keys, logName: undefined, interval: 20, file },
+    onCheckpoint: (one) => published.push(one),
+    onBroken: (log) => broken.push(log),
+    onBrokenCount: (count) => {
+      brokenCount = count;
+    },
+    onFailure: (error) => failures.push(error),
+  });
+}
+const write = async (account: string, ...requests: string[]) => {
+  await writeEvents(gateway.db, account, requests);
+  await sealAll(gateway.db);
+};
+const sizesOf = (account: string) =>
+  published.filter((one) => one.account === account).map(({ size }) => size);
+const TABLES = ["ledger_heads", "ledger_entries", "audit_event_records", "audit_events"];
+
+test("a log that was cut to an older copy is reported once and not signed, not even when it has grown again", async () => {
+  await write("acme", "a0", "a1", "a2");
+  await write("globex", "g0");
+  for (const table of TABLES) await gateway.db.execute(`create table old_${table} as select * from ${table}`);
+  await write("acme", "a3", "a4");
+  publish();
+  await expect.poll(() => sizesOf("acme")).toEqual([5]);
+  expect(brokenCount).toBe(0);
+  for (const table of TABLES) {
+    await gateway.db.execute(`delete from ${table}`);
+    const override = table === "audit_events" ? "overriding system value" : "";
+    await gateway.db.execute(`insert into ${table} ${override} select * from old_${table}`);
+  }
+  await expect.poll(() => broken).toEqual([{ account: "acme", size: 3, publishedSize: 5 }]);
+  await expect.poll(() => brokenCount).toBe(1);
+  await write("acme", "b3", "b4", "b5");
+  await write("globex", "g1");
+  await expect.poll(() => sizesOf("globex").at(-1)).toBe(2);
+  await expect.poll(() => brokenCount).toBe(1);
+  expect(sizesOf("acme")).toEqual([5]);
+  expect(broken).toHaveLength(1);
+});
+
+// A device of the test's own: the gateway makes its file private, and everyone uses /dev/full.
+const makeFullDisk = (path: string) =>
+  promisify(execFile)("mknod", [path, "c", "1", "7"]).then(
+    () => true,
+    () => false,
+  );
+
+test("a full disk fails the publication once for the outage, and the heads are published when there is room", async (context) => {
+  const full = join(folder, "full");
+  if (!(await makeFullDisk(full))) context.skip("only root can make a device");
+  publish(full);
+  await expect.poll(() => failures).toEqual([expect.objectContaining({ code: "ENOSPC" })]);
+  expect(published).toEqual([]);
+  await stop();
+  const file = join(folder, "checkpoints");
+  publish(file);
+  await expect.poll(() => sizesOf("globex")).toEqual([2]);
+  expect(await readFile(file, "utf8")).toContain('"account":"globex","size":2');
+});
