@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import type { Readable } from "node:stream";
 import type { FastifyInstance } from "fastify";
 import type { Config } from "../../config/config.ts";
 import { overloaded } from "../../errors.ts";
@@ -22,8 +21,8 @@ interface Exchange {
   response: ServerResponse;
   /** The memory that it is charged for besides its body. Bytes. */
   bytes: number;
-  /** The answer, if it is a stream of events. */
-  stream?: Readable;
+  /** Whether the answer is a stream of events. */
+  isStreamed?: boolean;
 }
 
 /** How often headers that are still arriving, and what streams have not sent, are counted. Milliseconds. */
@@ -62,8 +61,8 @@ export class HttpConnections {
   }
 
   /** Counts what a stream of events holds for its client, and no longer the request. */
-  streamAnswer(request: IncomingMessage, stream: Readable): void {
-    this.#open.get(request.socket)?.streamAnswer(stream);
+  streamAnswer(request: IncomingMessage): void {
+    this.#open.get(request.socket)?.streamAnswer();
   }
 
   /** Must be called once. From then on the server's requests pass through here first. */
@@ -148,10 +147,10 @@ class Connection implements Holder {
     this.#shared.unsent.hold(this.#answers, bytes);
   }
 
-  streamAnswer(stream: Readable): void {
+  streamAnswer(): void {
     const exchange = this.#current;
     if (!exchange) return;
-    exchange.stream = stream;
+    exchange.isStreamed = true;
     exchange.request.upload?.release();
     this.#count(-exchange.bytes);
     exchange.bytes = 0;
@@ -159,8 +158,8 @@ class Connection implements Holder {
 
   /** Counts headers that are still arriving, and what a stream has not sent. */
   count(): void {
-    const { stream, response } = this.#current ?? {};
-    if (stream && response) this.holdAnswer(response.writableLength + stream.readableLength);
+    const { isStreamed, response } = this.#current ?? {};
+    if (isStreamed && response) this.holdAnswer(response.writableLength);
     if (this.#current) return;
     const read = this.#socket.bytesRead - this.#readBefore;
     this.#shared.uploads.hold(this, Math.min(read, this.#shared.limits.maxHeaderSize));
