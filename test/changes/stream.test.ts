@@ -137,6 +137,44 @@ test("a stream has what matches the filter, and passes over events that are no c
   expect(await matching({ kycId: ids[2], action: null }, 1)).toEqual([2]);
 });
 
+test("a deletion, and earlier changes of a record that is deleted, match by what the record was", async () => {
+  const token = await gateway.token("deleted");
+  const start = await cursorNow(token);
+  const ids = [await create(token, "c1"), await create(token, "c2", "failed", "visa")];
+  const change = { verification_status: "verified", document_type: "id_card" };
+  await gateway.rest(token, "PUT", `/v1/kyc/${ids[0]}`, { form: change });
+  const matching = async (filter: object, count: number) => {
+    const stream = await openStream(url, token, CHANGED, { variables: { after: start, filter } });
+    const changes = changesOf(await stream.until(count)) as { position: number }[];
+    // One more than what matches would have come with it.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(stream.results().length).toBe(count);
+    stream.close();
+    return changes.map(({ position }) => position);
+  };
+  const before = await openStream(url, token, CHANGED, { variables: { after: start } });
+  const [, , { cursor: after }] = changesOf(await before.until(3)) as [object, object, { cursor: string }];
+  before.close();
+  const live = await openStream(url, token, CHANGED, {
+    variables: { after, filter: { customerId: "c1" } },
+  });
+  for (const id of ids) await gateway.rest(token, "DELETE", `/v1/kyc/${id}`);
+  expect(changesOf(await live.until(1))).toMatchObject([{ action: "DELETED", kycId: ids[0], kyc: null }]);
+  live.close();
+  expect(await matching({ customerId: "c1" }, 3)).toEqual([0, 2, 3]);
+  expect(await matching({ customerId: "c2" }, 2)).toEqual([1, 4]);
+  expect(await matching({ documentType: "ID_CARD" }, 3)).toEqual([0, 2, 3]);
+  expect(await matching({ documentType: "VISA", customerId: "c2", action: "DELETED" }, 1)).toEqual([4]);
+  expect(await matching({ verificationStatus: "VERIFIED" }, 2)).toEqual([2, 3]);
+  expect(await matching({ verificationStatus: "FAILED", customerId: "c2" }, 2)).toEqual([1, 4]);
+  const other = await gateway.token("deleted-elsewhere");
+  await create(other, "c1");
+  const foreign = await openStream(url, other, CHANGED, { variables: { filter: { kycId: ids[0] } } });
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(foreign.results()).toEqual([]);
+  foreign.close();
+});
+
 test("what a token may not see is masked or refused, on streams that others share", async () => {
   const writer = await gateway.token("scoped");
   const [full, masked] = [writer, await gateway.token("scoped", ["kyc:read"])];

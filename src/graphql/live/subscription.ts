@@ -12,7 +12,7 @@ import { requireViewer } from "../../auth/scopes.ts";
 import type { LoggedEvent, OperationContext } from "../../context.ts";
 import { AppError, toAppError } from "../../errors.ts";
 import { type ChangeOfKyc, KycChanges } from "../../kyc/kyc-changes.ts";
-import { untilTurn } from "../../lib/turns.ts";
+import { Turns } from "../../lib/turns.ts";
 import { logFailure } from "../../log.ts";
 import type { StreamEnd } from "../../vocabulary.ts";
 import type { Document, Operation } from "../documents/document.ts";
@@ -29,6 +29,12 @@ const PROGRESS_MS = 25_000;
 const AGAIN_MS = 500;
 /** The cost of the operations that run at once for one stream: it bounds the memory of its texts. */
 const COST_AT_ONCE = 2000;
+
+/**
+ * The work of all streams, of which thousands get the same event at once. It takes less of a turn of the event loop than
+ * requests do, and these don't wait behind it.
+ */
+const turns = new Turns(10);
 
 /** Observes what a stream sends. */
 export interface StreamObserver {
@@ -124,12 +130,14 @@ export class ChangeTexts implements TextSource {
     const deadline = performance.now() + this.#pingMs;
     for (;;) {
       const events = await follower.next(Math.max(deadline - performance.now(), 0));
+      const turn = turns.until();
+      if (turn) await turn;
       if (!events) return null;
       try {
         if (events.length > 0) await this.#request.context.confirmViewer();
         const page = events.length > 0 ? await this.#render(events) : undefined;
         if (page) follower.advance(events.length);
-        if (page && page.changes > 0) return this.#passOn(page, events);
+        if (page && page.changes > 0) return await this.#passOn(page, events);
         if (performance.now() - this.#changedAt >= PROGRESS_MS) return await this.#progress();
       } catch (error) {
         if (!isUnavailable(error)) throw error;
@@ -139,7 +147,10 @@ export class ChangeTexts implements TextSource {
     }
   }
 
-  #passOn({ text, changes }: RenderedPage, [oldest]: readonly LoggedEvent[]): string {
+  async #passOn({ text, changes }: RenderedPage, [oldest]: readonly LoggedEvent[]): Promise<string> {
+    // Those who share a page get it at once.
+    const turn = turns.until();
+    if (turn) await turn;
     this.#changedAt = performance.now();
     this.sent += changes;
     const { now } = this.#request.context;
@@ -193,8 +204,7 @@ export class ChangeTexts implements TextSource {
 
   async #execute(change: ChangeOfKyc, pageContext: OperationContext) {
     const { document, operation, variables } = this.#request;
-    // Thousands of subscriptions with different filters get the same event at once.
-    const turn = untilTurn();
+    const turn = turns.until();
     if (turn) await turn;
     const context: OperationContext = { ...pageContext, fieldErrors: [] };
     const result = await execute({
