@@ -67,15 +67,19 @@ const selectCustomers = statement(
 
 const toQuestion = ({ sequence, digest }: CustomerOfEvent) => `${sequence} ${digest.toString("hex")}`;
 
-const isOne = batched<CustomerOfEvent, boolean>(({ accountId }) => accountId, toQuestion, async (db, keys) => {
-  const found = await selectCustomers(db, {
-    accountId: keys[0].accountId,
-    sequences: keys.map(({ sequence }) => String(sequence)),
-    digests: keys.map(({ digest }) => digest.toString("hex")),
-  });
-  const known = new Set(found);
-  return keys.map((key) => known.has(toQuestion(key)));
-});
+const isOne = batched<CustomerOfEvent, boolean>(
+  ({ accountId }) => accountId,
+  toQuestion,
+  async (db, keys) => {
+    const found = await selectCustomers(db, {
+      accountId: keys[0].accountId,
+      sequences: keys.map(({ sequence }) => String(sequence)),
+      digests: keys.map(({ digest }) => digest.toString("hex")),
+    });
+    const known = new Set(found);
+    return keys.map((key) => known.has(toQuestion(key)));
+  },
+);
 
 /** Whether the event is about a record of the customer with this digest. */
 export function isEventOfCustomer(db: Database, event: CustomerOfEvent): Promise<boolean> {

@@ -9,6 +9,7 @@ import { parseInput, type Raw } from "../parse-input.ts";
 import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../vocabulary.ts";
 import { customerId } from "./input.ts";
 import type { Kyc } from "./record.ts";
+import { type ReadRecord, readShared } from "./shared-records.ts";
 import { ShownKyc } from "./show-kyc.ts";
 import { findKyc } from "./store/read.ts";
 
@@ -167,30 +168,6 @@ export class KycChanges implements AsyncIterable<never> {
   [Symbol.asyncIterator](): never {
     throw new Error("changes are taken from their follower");
   }
-}
-
-type ReadRecord = (kycId: string) => Promise<Kyc | undefined>;
-
-/** For how long the followers of a log share what they read of the records of its events. Milliseconds. */
-const SHARED_MS = 500;
-const shared = new WeakMap<readonly LoggedEvent[], { until: number; records: Map<string, Promise<Kyc | undefined>> }>();
-
-/** Reads records for these events, which all followers of the log get as one array: each record once in a moment. */
-function readShared(events: readonly LoggedEvent[], read: ReadRecord): ReadRecord {
-  let page = shared.get(events);
-  if (!page || performance.now() > page.until) {
-    page = { until: performance.now() + SHARED_MS, records: new Map() };
-    shared.set(events, page);
-  }
-  const { records } = page;
-  return (kycId) => {
-    const known = records.get(kycId);
-    if (known) return known;
-    const record = read(kycId);
-    records.set(kycId, record);
-    record.catch(() => records.delete(kycId));
-    return record;
-  };
 }
 
 /** Whether a record was created, changed or deleted. */

@@ -2,8 +2,8 @@ import {
   type CHANGE_ACTIONS,
   type ChangeOfKyc,
   followKycChanges,
-  getChangedKyc,
   getChangeCursor,
+  getChangedKyc,
 } from "../../kyc/kyc-changes.ts";
 import { builder } from "./builder.ts";
 import { DocumentTypeEnum, KycType, VerificationStatusEnum } from "./kyc.ts";
@@ -59,11 +59,13 @@ const KycChangeFilter = builder.inputType("KycChangeFilter", {
     customerId: t.string({ description: "Only changes of this customer's records." }),
     verificationStatus: t.field({
       type: VerificationStatusEnum,
-      description: "Only changes that left the record with this status, and deletions of records that had it.",
+      description:
+        "Only changes that left the record with this status, and deletions of records that had it.",
     }),
     documentType: t.field({
       type: DocumentTypeEnum,
-      description: "Only changes of records that have this kind of document now, or had it when they were deleted.",
+      description:
+        "Only changes of records that have this kind of document now, or had it when they were deleted.",
     }),
     action: t.field({ type: KycChangeAction, description: "Only changes of this kind." }),
   }),
