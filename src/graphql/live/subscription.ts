@@ -1,14 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
-import {
-  createSourceEventStream,
-  type ExecutionResult,
-  execute,
-  Kind,
-  type OperationDefinitionNode,
-  visit,
-} from "graphql";
+import { createSourceEventStream, type ExecutionResult, execute } from "graphql";
 import { hasReads, recordReads } from "../../audit/record-reads.ts";
-import { requireViewer } from "../../auth/scopes.ts";
 import type { LoggedEvent, OperationContext } from "../../context.ts";
 import { AppError, toAppError } from "../../errors.ts";
 import { type ChangeOfKyc, KycChanges } from "../../kyc/kyc-changes.ts";
@@ -22,6 +14,7 @@ import { addFieldErrors } from "../schema/field-errors.ts";
 import { schema } from "../schema.ts";
 import type { TextSource } from "./event-stream.ts";
 import { type RenderedPage, sharePages } from "./shared-pages.ts";
+import { keyOf } from "./stream-key.ts";
 
 /** Without a matching change, a stream gets an event with its cursor after so long. Milliseconds. */
 const PROGRESS_MS = 25_000;
@@ -226,34 +219,6 @@ const MOST_UNREADABLE = 100;
 /** Adds what the line about the request names at its end. */
 function noteUnreadable({ unreadable }: OperationContext, page: OperationContext): void {
   unreadable.push(...page.unreadable.slice(0, MOST_UNREADABLE - unreadable.length));
-}
-
-/** Subscriptions to one operation with the same key get the same text for an event. */
-function keyOf({ document, operation, variables, context }: SubscriptionRequest): string {
-  const { accountId, scopes, tokenId } = requireViewer(context.viewer);
-  const used = findVariables(document, operation.node);
-  const values = Object.entries(variables).filter(([name]) => used.has(name));
-  // Each token's reads are audited for themselves.
-  const own = context.reads ? `${tokenId} ${context.requestId}` : "";
-  return JSON.stringify([accountId, [...scopes].sort(), own, values]);
-}
-
-/** The variables that more depends on than where the stream begins. */
-function findVariables(document: Document, operation: OperationDefinitionNode): Set<string> {
-  const names = new Set<string>();
-  const roots = new Set<unknown>(operation.selectionSet.selections);
-  visit(document.node, {
-    VariableDefinition: () => false,
-    Argument({ name, value }, _key, _parent, _path, ancestors) {
-      const field = ancestors.at(-1);
-      const begins = name.value === "after" && value.kind === Kind.VARIABLE && roots.has(field);
-      return begins ? false : undefined;
-    },
-    Variable({ name }) {
-      names.add(name.value);
-    },
-  });
-  return names;
 }
 
 const isUnavailable = (error: unknown) => error instanceof AppError && error.code === "UNAVAILABLE";
