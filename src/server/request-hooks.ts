@@ -43,7 +43,7 @@ export function addRequestHooks(
   return (reply, stream) => {
     const { request, raw } = reply;
     reply.hijack();
-    connections.streamAnswer(request.raw);
+    connections.streamAnswer(request.raw, stream.bytes + sizeOfVariables(request.body));
     beginAnswer(reply);
     raw.writeHead(reply.statusCode, reply.getHeaders() as OutgoingHttpHeaders);
     // Node keeps the head of the answer: sent by itself, it is one string in place of forty parts.
@@ -83,6 +83,16 @@ function forget(request: FastifyRequest): void {
   raw.rawHeaders = [];
   raw.headers = {};
   raw.url = "";
+}
+
+/** Bodies of streams with no more than this are not counted: almost all have less. Bytes. */
+const SMALL_BODY = 2048;
+/** The memory of a parsed body, for each of its bytes. */
+const PARSED = 4;
+
+/** The memory of what a stream holds of the body of its request. Bytes. */
+function sizeOfVariables(body: unknown): number {
+  return Buffer.isBuffer(body) && body.length > SMALL_BODY ? PARSED * body.length : 0;
 }
 
 /** The memory of an answer that is sent as a stream. Bytes. */

@@ -6,6 +6,8 @@ import type { StreamEnd } from "../../vocabulary.ts";
 export interface TextSource {
   /** The next text, as soon as there is one; null at the end. It does not fail. */
   next(): Promise<string | null>;
+  /** The memory that it takes, if that can be much. */
+  readonly bytes: number;
   /** Why there is no more, after the end. */
   readonly end: StreamEnd;
   /** Must be called at the end, and can be called before it. */
@@ -30,6 +32,10 @@ export class EventStream {
     this.#source = source;
     this.#slowAfter = slowAfter;
     this.#onEnd = onEnd;
+  }
+
+  get bytes(): number {
+    return this.#source.bytes;
   }
 
   /** Sends the texts, after the headers of the answer, until there are no more or the connection is closed. */

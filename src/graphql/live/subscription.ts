@@ -88,6 +88,11 @@ export class ChangeTexts implements TextSource {
     this.#stopWatching = request.context.watchViewer(() => this.#finish("token"));
   }
 
+  /** What only this subscription holds of its document. Bytes. */
+  get bytes(): number {
+    return this.#shared.isFirst ? this.#request.document.bytes : 0;
+  }
+
   async next(): Promise<string | null> {
     try {
       if (this.#isOpen) return await this.#next();

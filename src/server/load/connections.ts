@@ -60,9 +60,9 @@ export class HttpConnections {
     this.#open.get(request.socket)?.holdAnswer(bytes);
   }
 
-  /** Counts what a stream of events holds for its client, and no longer the request. */
-  streamAnswer(request: IncomingMessage): void {
-    this.#open.get(request.socket)?.streamAnswer();
+  /** Counts what a stream of events holds for its client and, instead of the request, so many bytes for as long as it lasts. */
+  streamAnswer(request: IncomingMessage, bytes: number): void {
+    this.#open.get(request.socket)?.streamAnswer(bytes);
   }
 
   /** Must be called once. From then on the server's requests pass through here first. */
@@ -147,13 +147,13 @@ class Connection implements Holder {
     this.#shared.unsent.hold(this.#answers, bytes);
   }
 
-  streamAnswer(): void {
+  streamAnswer(bytes: number): void {
     const exchange = this.#current;
     if (!exchange) return;
     exchange.isStreamed = true;
     exchange.request.upload?.release();
-    this.#count(-exchange.bytes);
-    exchange.bytes = 0;
+    this.#count(bytes - exchange.bytes);
+    exchange.bytes = bytes;
   }
 
   /** Counts headers that are still arriving, and what a stream has not sent. */
@@ -166,8 +166,8 @@ class Connection implements Holder {
   }
 
   giveUp(): boolean {
-    const request = this.#current?.request;
-    if (this.#waiting.length === 0 && request) {
+    const { request, isStreamed } = this.#current ?? {};
+    if (this.#waiting.length === 0 && request && !isStreamed) {
       if (!request.upload?.isArriving) return false;
       this.#shared.metrics.countShed("uploads");
       request.upload.refuse(overloaded());
