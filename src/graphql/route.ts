@@ -6,6 +6,7 @@ import { loadTrustedDocuments } from "./documents/trusted-documents.ts";
 import { createValidation } from "./documents/validation.ts";
 import { codeOf, renderGraphqlFailure } from "./errors.ts";
 import { wantsGraphiql } from "./graphiql/graphiql.ts";
+import { EventStream } from "./live/event-stream.ts";
 import { typeOfRefusal } from "./media-type.ts";
 import { NO_OPERATION, type Observed } from "./observed.ts";
 import type { GraphqlConfig } from "./settings.ts";
@@ -17,6 +18,8 @@ declare module "fastify" {
   }
 }
 
+export type SendStream = (reply: FastifyReply, stream: EventStream) => FastifyReply;
+
 /**
  * Adds `/graphql`: GraphQL's answers, and GraphiQL for a browser that asks for a page. Fails with a ConfigError if the
  * manifest of trusted documents is not valid.
@@ -27,6 +30,8 @@ export async function registerGraphql(
     /** Answers with the GraphiQL page; undefined: there is none. */
     sendGraphiql: ((reply: FastifyReply) => FastifyReply) | undefined;
     live: Live;
+    /** Sends a stream as the answer, with the headers that the reply has. */
+    sendStream: SendStream;
   },
 ): Promise<void> {
   const { queryLimits } = options;
@@ -41,7 +46,8 @@ export async function registerGraphql(
       request.observed = { operation: NO_OPERATION, outcome: "INTERNAL" };
       const { status, headers, mediaType, body, operation, outcome } = await answer(request);
       request.observed = { operation, outcome };
-      return reply.code(status).headers(headers).type(`${mediaType}; charset=utf-8`).send(body);
+      reply.code(status).headers(headers).type(`${mediaType}; charset=utf-8`);
+      return body instanceof EventStream ? options.sendStream(reply, body) : reply.send(body);
     },
   });
 }

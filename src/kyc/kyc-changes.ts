@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { findDeletedKyc, isEventOfCustomer } from "../audit/deleted-store.ts";
 import { requireScope, requireViewer } from "../auth/scopes.ts";
 import { fromChangeCursor, toChangeCursor } from "../changes/cursor.ts";
 import type { EventLogs, Follower, LoggedEvent, OperationContext } from "../context.ts";
@@ -7,6 +8,9 @@ import { isKycId } from "../kyc-id.ts";
 import { parseInput, type Raw } from "../parse-input.ts";
 import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../vocabulary.ts";
 import { customerId } from "./input.ts";
+import type { Kyc } from "./record.ts";
+import { type ReadRecord, readShared } from "./shared-records.ts";
+import { ShownKyc } from "./show-kyc.ts";
 import { findKyc } from "./store/read.ts";
 
 /** The changes of a record. All other events of a log are acts of administration or reads. */
@@ -21,6 +25,8 @@ export interface ChangeOfKyc {
   at: number;
   action: ChangeAction | null;
   kycId: string | null;
+  /** Reads the record; undefined if there is none. */
+  read: () => Promise<Kyc | undefined>;
 }
 
 const filterInput = z.object({
@@ -33,9 +39,6 @@ const filterInput = z.object({
 const followInput = z.object({ after: z.string().nullish(), filter: filterInput.nullish() });
 type FollowInput = Raw<typeof followInput>;
 type Filter = z.infer<typeof filterInput>;
-
-/** The value does not matter, because the wait is repeated. Milliseconds. */
-const IDLE_MS = 60_000;
 
 /** The logs. Fails if this process follows none, which only commands do. */
 export function requireLogs({ logs }: OperationContext): EventLogs {
@@ -91,15 +94,23 @@ export async function followKycChanges(
   return new KycChanges(ctx, filter ?? {}, logs.follow(accountId, from ?? size));
 }
 
-/** The changes that one caller follows. */
-export class KycChanges implements AsyncIterable<ChangeOfKyc> {
-  readonly #ctx: OperationContext;
+/**
+ * The record of a change as the viewer sees it, which can be later than the change; null if there is none. The followers of
+ * a log share the read. Needs `kyc:read`.
+ */
+export async function getChangedKyc(ctx: OperationContext, change: ChangeOfKyc): Promise<ShownKyc | null> {
+  requireScope(ctx.viewer, "kyc:read");
+  const stored = change.action === "deleted" ? undefined : await change.read();
+  return stored ? new ShownKyc(ctx, stored) : null;
+}
+
+/** The changes that one caller follows. graphql-js takes it for the source of a subscription because it can be iterated. */
+export class KycChanges implements AsyncIterable<never> {
   readonly #accountId: string;
   readonly #filter: Filter;
   readonly follower: Follower;
 
   constructor(ctx: OperationContext, filter: Filter, follower: Follower) {
-    this.#ctx = ctx;
     this.#accountId = requireViewer(ctx.viewer).accountId;
     this.#filter = filter;
     this.follower = follower;
@@ -112,8 +123,11 @@ export class KycChanges implements AsyncIterable<ChangeOfKyc> {
 
   /** Selects the events that are changes and match the filter. Fails with UNAVAILABLE. */
   async select(ctx: OperationContext, events: readonly LoggedEvent[]): Promise<ChangeOfKyc[]> {
-    const selected = await Promise.all(events.map((event) => this.#matches(ctx, event)));
-    return events.filter((_event, index) => selected[index]).map((event) => toChange(this.#accountId, event));
+    const records = readShared(events, (kycId) => findKyc(ctx.db, this.#accountId, kycId));
+    const selected = await Promise.all(events.map((event) => this.#matches(ctx, event, records)));
+    return events
+      .filter((_event, index) => selected[index])
+      .map((event) => toChange(this.#accountId, event, () => records(event.kycId as string)));
   }
 
   /** An entry that only says how far the log was read. */
@@ -121,34 +135,38 @@ export class KycChanges implements AsyncIterable<ChangeOfKyc> {
     const { position } = this.follower;
     return {
       ...{ cursor: this.cursor, position: position === 0 ? null : position - 1 },
-      ...{ at: now, action: null, kycId: null },
+      ...{ at: now, action: null, kycId: null, read: async () => undefined },
     };
   }
 
-  async #matches(ctx: OperationContext, event: LoggedEvent): Promise<boolean> {
+  async #matches(ctx: OperationContext, event: LoggedEvent, records: ReadRecord): Promise<boolean> {
     const { kycId, customerId, verificationStatus, documentType, action } = this.#filter;
     if (!isChange(event)) return false;
     if (action != null && event.action !== action) return false;
     if (kycId != null && event.kycId !== kycId) return false;
-    if (verificationStatus != null && event.statusAfter !== verificationStatus) return false;
+    const status = event.action === "deleted" ? event.statusBefore : event.statusAfter;
+    if (verificationStatus != null && status !== verificationStatus) return false;
     if (customerId == null && documentType == null) return true;
-    const record = await findKyc(ctx.db, this.#accountId, event.kycId as string);
-    if (!record || (customerId != null && record.customerId !== customerId)) return false;
+    const record = await records(event.kycId as string);
+    if (!record) return this.#matchesDeleted(ctx, event.kycId as string);
+    if (customerId != null && record.customerId !== customerId) return false;
     return documentType == null || record.documentType === documentType;
   }
 
-  /** The changes one by one, until the end. */
-  async *[Symbol.asyncIterator](): AsyncIterator<ChangeOfKyc> {
-    try {
-      for (;;) {
-        const events = await this.follower.next(IDLE_MS);
-        if (!events) return;
-        yield* await this.select(this.#ctx, events);
-        this.follower.advance(events.length);
-      }
-    } finally {
-      this.follower.close();
-    }
+  /** Whether a record that is gone was of the customer and had the kind of document, by the trail. */
+  async #matchesDeleted({ db, digestCustomer }: OperationContext, kycId: string): Promise<boolean> {
+    const { customerId, documentType } = this.#filter;
+    const accountId = this.#accountId;
+    const deleted = await findDeletedKyc(db, accountId, kycId);
+    if (!deleted || (documentType != null && deleted.documentType !== documentType)) return false;
+    if (customerId == null) return true;
+    const digest = digestCustomer(accountId, customerId);
+    return isEventOfCustomer(db, { accountId, sequence: deleted.sequence, digest });
+  }
+
+  /** Not used: a stream takes whole pages of events from the follower. */
+  [Symbol.asyncIterator](): never {
+    throw new Error("changes are taken from their follower");
   }
 }
 
@@ -157,7 +175,11 @@ export function isChange({ action }: LoggedEvent): boolean {
   return (CHANGE_ACTIONS as readonly string[]).includes(action);
 }
 
-function toChange(accountId: string, { position, at, action, kycId }: LoggedEvent): ChangeOfKyc {
+function toChange(
+  accountId: string,
+  { position, at, action, kycId }: LoggedEvent,
+  read: ChangeOfKyc["read"],
+): ChangeOfKyc {
   const cursor = toChangeCursor(accountId, position + 1);
-  return { cursor, position, at, action: action as ChangeAction, kycId };
+  return { cursor, position, at, action: action as ChangeAction, kycId, read };
 }

@@ -4,8 +4,10 @@ import type { EventLogs, LoggedEvent, OperationContext } from "../context.ts";
 import { badUserInput, type FieldFault } from "../errors.ts";
 import { isChange, readChangeCursor, requireLogs } from "./kyc-changes.ts";
 
-/** Pages of the log that one request reads, at most. */
-const MOST_PAGES = 50;
+/** Pages of the log after which a request answers with the changes that it has found, even if they are few. */
+const ENOUGH_PAGES = 5;
+/** Pages of the log that a request reads, at most: Stripe's libraries can't continue after a page without any event. */
+const MOST_PAGES = 20;
 
 interface ListKycChangesInput {
   /** Undefined: from the first event of the log. */
@@ -62,7 +64,8 @@ async function readPage(
   let position = from;
   let isEnd = false;
   // One more than is shown tells whether there are more.
-  for (let pages = 0; pages < MOST_PAGES && changes.length <= limit && !isEnd; pages++) {
+  for (let pages = 0; changes.length <= limit && !isEnd; pages++) {
+    if (pages >= (changes.length > 0 ? ENOUGH_PAGES : MOST_PAGES)) break;
     const events = await logs.read(accountId, position);
     isEnd = events.length === 0;
     changes.push(...events.filter(isChange));

@@ -1,5 +1,5 @@
 /**
- * For how long jobs of one kind may be started in one turn of the event loop. Milliseconds. The last job may take longer
+ * For how long jobs of one kind may be started in one turn of the event loop, by default. Milliseconds. The last job may take longer
  * by itself, and what reads sockets and answers comes on top: a turn stays well below 100 ms.
  */
 const BUDGET_MS = 20;
@@ -8,10 +8,15 @@ type Job = () => void;
 
 /** Jobs of one kind: those that do not fit into a turn of the event loop wait for later turns, in their order. */
 export class Turns {
+  readonly #budgetMs: number;
   #waiting: Job[] = [];
   #begun = 0;
   /** When the first job of this turn began; undefined: none has. Milliseconds, of `performance.now()`. */
   #startedAt: number | undefined;
+
+  constructor(budgetMs = BUDGET_MS) {
+    this.#budgetMs = budgetMs;
+  }
 
   /**
    * Runs a job at once if this turn has time left, and in a later turn otherwise, behind the jobs that wait already. A
@@ -33,7 +38,7 @@ export class Turns {
 
   /** Whether this turn has no time left. The first caller of a turn starts its clock. */
   #isSpent(): boolean {
-    if (this.#startedAt !== undefined) return performance.now() - this.#startedAt > BUDGET_MS;
+    if (this.#startedAt !== undefined) return performance.now() - this.#startedAt > this.#budgetMs;
     this.#startedAt = performance.now();
     setImmediate(this.#beginTurn);
     return false;

@@ -22,7 +22,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   const record = createAnswerRecord(log, metrics, parts.tracing);
   const addressOf = createAddressOf(config.trustedProxies);
   const connections = new HttpConnections({ ...config, maxHeaderSize: MAX_HEADER_SIZE }, metrics);
-  addRequestHooks(app, parts, { record, connections, addressOf });
+  const sendStream = addRequestHooks(app, parts, { record, connections, addressOf });
   app.setErrorHandler(sendRestFailure);
   app.setNotFoundHandler(() => {
     throw nothingHere();
@@ -36,7 +36,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   const admission = limitLoad(app, config, metrics);
   const answerOtherMethods = watchMethods(app);
   registerHealth(app, parts);
-  await registerSurfaces(app, parts, admission);
+  await registerSurfaces(app, parts, admission, sendStream);
   answerOtherMethods();
   shedEarly(app, { ...parts, admission, record, addressOf });
   connections.guard(app);

@@ -1,5 +1,6 @@
+import type { OutgoingHttpHeaders } from "node:http";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { EventStream } from "../graphql/live/event-stream.ts";
+import type { SendStream } from "../graphql/route.ts";
 import { withinSpan } from "../lib/span-scope.ts";
 import type { RecordAnswered } from "./answered.ts";
 import type { AppParts } from "./app-parts.ts";
@@ -8,7 +9,10 @@ import { commonHeaders } from "./headers.ts";
 import type { HttpConnections } from "./load/connections.ts";
 import { cutSlowReader, findHeaderFault } from "./refusals.ts";
 
-/** Adds the hooks of every request. They take callbacks: what waits for nothing needs no promise. */
+/**
+ * Adds the hooks of every request. They take callbacks: what waits for nothing needs no promise. Returns the function that
+ * sends a stream of events as an answer.
+ */
 export function addRequestHooks(
   app: FastifyInstance,
   { config, isClosed, tracing }: AppParts,
@@ -17,7 +21,7 @@ export function addRequestHooks(
     connections,
     addressOf,
   }: { record: RecordAnswered; connections: HttpConnections; addressOf: AddressOf },
-): void {
+): SendStream {
   app.addHook("onRequest", (request, reply, done) => {
     // Now: later the connection may have ended, and a socket that is closed has no address.
     request.clientAddress = addressOf(request.raw);
@@ -27,23 +31,36 @@ export function addRequestHooks(
   });
   app.addHook("onSend", (request, reply, payload, done) => {
     if (request.operationContext?.idempotency?.replayed) reply.header("idempotent-replayed", "true");
-    if (payload instanceof EventStream) {
-      connections.streamAnswer(request.raw, payload);
-      // Nothing of the body is needed any more.
-      request.body = undefined;
-      // The request is answered: what follows is the stream's.
-      request.isStreamed = true;
-      recordAnswer(request, reply);
-    } else connections.holdAnswer(request.raw, sizeOf(payload));
-    cutSlowReader(reply.raw, config.sendTimeout);
-    // Once the server accepts no connections, each connection ends after the answer that it waits for.
-    if (isClosed()) reply.header("connection", "close");
+    connections.holdAnswer(request.raw, sizeOf(payload));
+    beginAnswer(reply);
     done(null, payload);
   });
   app.addHook("onResponse", (request, reply, done) => {
     if (!request.isStreamed) recordAnswer(request, reply);
     done();
   });
+
+  return (reply, stream) => {
+    const { request, raw } = reply;
+    reply.hijack();
+    connections.streamAnswer(request.raw, stream.bytes + sizeOfVariables(request.body));
+    beginAnswer(reply);
+    raw.writeHead(reply.statusCode, reply.getHeaders() as OutgoingHttpHeaders);
+    // Node keeps the head of the answer: sent by itself, it is one string in place of forty parts.
+    raw.flushHeaders();
+    // The request is answered: what follows is the stream's.
+    request.isStreamed = true;
+    recordAnswer(request, reply);
+    forget(request);
+    stream.sendTo(raw);
+    return reply;
+  };
+
+  function beginAnswer(reply: FastifyReply): void {
+    cutSlowReader(reply.raw, config.sendTimeout);
+    // Once the server accepts no connections, each connection ends after the answer that it waits for.
+    if (isClosed()) reply.header("connection", "close");
+  }
 
   function recordAnswer(request: FastifyRequest, reply: FastifyReply): void {
     const { id, method, observed, failureCode, span } = request;
@@ -55,6 +72,27 @@ export function addRequestHooks(
       context: request.operationContext,
     });
   }
+}
+
+/** Lets go of what nothing needs any more, because the connection keeps the request until a stream's end. */
+function forget(request: FastifyRequest): void {
+  const { raw } = request;
+  request.body = undefined;
+  request.query = undefined;
+  Object.assign(request, { operationContext: undefined, rateLimit: null, observed: null });
+  raw.rawHeaders = [];
+  raw.headers = {};
+  raw.url = "";
+}
+
+/** Bodies of streams with no more than this are not counted: almost all have less. Bytes. */
+const SMALL_BODY = 2048;
+/** The memory of a parsed body, for each of its bytes. */
+const PARSED = 4;
+
+/** The memory of what a stream holds of the body of its request. Bytes. */
+function sizeOfVariables(body: unknown): number {
+  return Buffer.isBuffer(body) && body.length > SMALL_BODY ? PARSED * body.length : 0;
 }
 
 /** The memory of an answer that is sent as a stream. Bytes. */

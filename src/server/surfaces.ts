@@ -3,7 +3,7 @@ import { hasReads, recordReads } from "../audit/record-reads.ts";
 import { requireViewer } from "../auth/scopes.ts";
 import type { Live } from "../graphql/answer.ts";
 import { registerGraphiql } from "../graphql/graphiql/graphiql.ts";
-import { registerGraphql, sendGraphqlFailure } from "../graphql/route.ts";
+import { registerGraphql, type SendStream, sendGraphqlFailure } from "../graphql/route.ts";
 import { serveOwnAssets } from "../pages/assets.ts";
 import { registerDocs } from "../pages/docs.ts";
 import { registerLanding } from "../pages/landing.ts";
@@ -26,6 +26,7 @@ export async function registerSurfaces(
   app: FastifyInstance,
   parts: AppParts,
   admission: Admission,
+  sendStream: SendStream,
 ): Promise<void> {
   const { authenticate, config, devToken, now } = parts;
   const limiter =
@@ -42,7 +43,7 @@ export async function registerSurfaces(
       sendGraphqlFailure(giveUp(error, request, reply), request, reply),
     );
     if (config.auditReads) graphql.addHook("onSend", holdUntilAudited);
-    await registerGraphql(graphql, { ...config, sendGraphiql, live: serveLive(parts) });
+    await registerGraphql(graphql, { ...config, sendGraphiql, live: serveLive(parts), sendStream });
   });
   const enterRest = (rest: FastifyInstance) => {
     rest.addHook("onRequest", enterBy("rest"));

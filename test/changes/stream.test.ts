@@ -137,6 +137,44 @@ test("a stream has what matches the filter, and passes over events that are no c
   expect(await matching({ kycId: ids[2], action: null }, 1)).toEqual([2]);
 });
 
+test("a deletion, and earlier changes of a record that is deleted, match by what the record was", async () => {
+  const token = await gateway.token("deleted");
+  const start = await cursorNow(token);
+  const ids = [await create(token, "c1"), await create(token, "c2", "failed", "visa")];
+  const change = { verification_status: "verified", document_type: "id_card" };
+  await gateway.rest(token, "PUT", `/v1/kyc/${ids[0]}`, { form: change });
+  const matching = async (filter: object, count: number) => {
+    const stream = await openStream(url, token, CHANGED, { variables: { after: start, filter } });
+    const changes = changesOf(await stream.until(count)) as { position: number }[];
+    // One more than what matches would have come with it.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(stream.results().length).toBe(count);
+    stream.close();
+    return changes.map(({ position }) => position);
+  };
+  const before = await openStream(url, token, CHANGED, { variables: { after: start } });
+  const [, , { cursor: after }] = changesOf(await before.until(3)) as [object, object, { cursor: string }];
+  before.close();
+  const live = await openStream(url, token, CHANGED, {
+    variables: { after, filter: { customerId: "c1" } },
+  });
+  for (const id of ids) await gateway.rest(token, "DELETE", `/v1/kyc/${id}`);
+  expect(changesOf(await live.until(1))).toMatchObject([{ action: "DELETED", kycId: ids[0], kyc: null }]);
+  live.close();
+  expect(await matching({ customerId: "c1" }, 3)).toEqual([0, 2, 3]);
+  expect(await matching({ customerId: "c2" }, 2)).toEqual([1, 4]);
+  expect(await matching({ documentType: "ID_CARD" }, 3)).toEqual([0, 2, 3]);
+  expect(await matching({ documentType: "VISA", customerId: "c2", action: "DELETED" }, 1)).toEqual([4]);
+  expect(await matching({ verificationStatus: "VERIFIED" }, 2)).toEqual([2, 3]);
+  expect(await matching({ verificationStatus: "FAILED", customerId: "c2" }, 2)).toEqual([1, 4]);
+  const other = await gateway.token("deleted-elsewhere");
+  await create(other, "c1");
+  const foreign = await openStream(url, other, CHANGED, { variables: { filter: { kycId: ids[0] } } });
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(foreign.results()).toEqual([]);
+  foreign.close();
+});
+
 test("what a token may not see is masked or refused, on streams that others share", async () => {
   const writer = await gateway.token("scoped");
   const [full, masked] = [writer, await gateway.token("scoped", ["kyc:read"])];
@@ -183,27 +221,34 @@ test("a stream ends within a second of the revocation and of the expiry of its t
   }
 });
 
-test("a subscription is refused with 406 unless an event stream is named in Accept", async () => {
+test("a subscription is refused with 406 unless the client accepts an event stream", async () => {
   const token = await gateway.token("refused");
-  for (const accept of ["application/json", "*/*", "application/graphql-response+json", undefined]) {
+  for (const accept of [
+    "application/json",
+    "application/graphql-response+json",
+    "text/html",
+    "*/*, text/event-stream;q=0",
+  ]) {
     const answer = await gateway.app.inject({
       method: "POST",
       url: "/graphql",
       headers: {
         "content-type": "application/json",
         authorization: `Bearer ${token}`,
-        ...(accept && { accept }),
+        accept,
       },
       payload: JSON.stringify({ query: CHANGED }),
     });
     expect(answer.statusCode, accept).toBe(406);
     expect(answer.json().errors[0].message).toMatch(/text\/event-stream/);
   }
-  // As urql's own exchange asks.
-  const accept = "application/graphql-response+json, application/json, text/event-stream, multipart/mixed";
-  const stream = await openStream(url, token, CHANGED, { headers: { accept } });
-  expect(stream.headers.get("content-type")).toMatch("text/event-stream");
-  stream.close();
+  // As urql's own exchange asks, as curl does, and as a client does that names nothing.
+  const urql = "application/graphql-response+json, application/json, text/event-stream, multipart/mixed";
+  for (const accept of [urql, "*/*", "text/*", ""]) {
+    const stream = await openStream(url, token, CHANGED, { headers: { accept } });
+    expect(stream.headers.get("content-type"), accept).toBe("text/event-stream; charset=utf-8");
+    stream.close();
+  }
   const head = await fetch(`${url}/graphql?query=${encodeURIComponent(CHANGED)}`, {
     method: "HEAD",
     headers: { accept: "text/event-stream", authorization: `Bearer ${token}` },

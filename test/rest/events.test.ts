@@ -85,6 +85,37 @@ test("events that are no changes of records are passed over, and `next_after` pa
   expect(next_after).toBe(data[0].id);
 });
 
+test("a request reads only so much of the log: a page with `has_more` continues behind thousands of other events", async () => {
+  const token = await gateway.token("long");
+  const readEvents = (count: number) =>
+    gateway.db.execute(
+      `insert into audit_events (account_id, at, token_id, token_name, surface, request_id, action, kyc_ids, changed_fields)
+       select 'long', now(), 't', 't', 'rest', 'r', 'read', '{a}', '{}' from generate_series(1, ${count})`,
+    );
+  await create(token, "c1");
+  await settled(token, 1);
+  await readEvents(5000);
+  await create(token, "c2");
+  await expect.poll(() => gateway.logs.sizeOf("long"), { timeout: 20_000 }).toBe(5002);
+  const statements: string[] = [];
+  gateway.db.observe({ waited: () => {}, statementEnded: ({ text }) => statements.push(text) });
+  const seen: number[] = [];
+  const pages: number[] = [];
+  for (let after = "", hasMore = true; hasMore; ) {
+    statements.length = 0;
+    // It waits only at the end of the log.
+    const page = await events(token, `?wait=1${after}`);
+    seen.push(...page.data.map(({ position }: { position: number }) => position));
+    pages.push(page.data.length);
+    expect(statements.filter((text) => /join audit_events/.test(text)).length).toBeLessThanOrEqual(20);
+    after = `&after=${page.next_after}`;
+    hasMore = page.has_more;
+  }
+  expect(seen).toEqual([0, 5001]);
+  expect(pages[0]).toBe(1);
+  expect(pages.length).toBeLessThan(5);
+});
+
 test.each([
   ["after=x", "after", /not a cursor/],
   ["starting_after=x", "starting_after", /not a cursor/],

@@ -14,7 +14,9 @@ import type { Validate } from "./validation.ts";
 /** A valid document, or what is wrong with it. */
 export type ReadDocument = (text: string) => Document | readonly GraphQLError[];
 
-/** Tokens of all documents in the cache. Each takes some 250 bytes of the syntax tree, however short its text is. */
+/** Of the syntax tree, for each token, however short its text is. Bytes. */
+const TOKEN_BYTES = 250;
+/** Tokens of all documents in the cache. */
 const CACHE_SIZE = 50_000;
 /** Counts each document as so much longer: its text, up to the limit of a body, is kept too. Tokens. */
 const OVERHEAD = 20;
@@ -56,6 +58,11 @@ export class Document {
 
   constructor(node: DocumentNode) {
     this.node = node;
+  }
+
+  /** The memory that it takes. Bytes. */
+  get bytes(): number {
+    return TOKEN_BYTES * countTokens(this.node);
   }
 
   /** The operation of this name, or the only one if there is no name; undefined if that is not exactly one. */

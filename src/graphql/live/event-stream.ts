@@ -1,4 +1,4 @@
-import { Readable } from "node:stream";
+import type { ServerResponse } from "node:http";
 import { withinSpans } from "../../lib/span-scope.ts";
 import type { StreamEnd } from "../../vocabulary.ts";
 
@@ -6,6 +6,8 @@ import type { StreamEnd } from "../../vocabulary.ts";
 export interface TextSource {
   /** The next text, as soon as there is one; null at the end. It does not fail. */
   next(): Promise<string | null>;
+  /** The memory that it takes, if that can be much. */
+  readonly bytes: number;
   /** Why there is no more, after the end. */
   readonly end: StreamEnd;
   /** Must be called at the end, and can be called before it. */
@@ -14,40 +16,54 @@ export interface TextSource {
 
 /**
  * The body of an answer that goes on. It asks for a text only if its reader has taken the last one: a slow reader takes the
- * memory of one text, and gets the rest later.
+ * memory of one text, and gets the rest later. Thousands of them last for days, so it is no `Readable`: together with
+ * Fastify's listeners that would take three times the memory.
  */
-export class EventStream extends Readable {
+export class EventStream {
   readonly #source: TextSource;
   readonly #slowAfter: number;
   readonly #onEnd: (end: StreamEnd) => void;
   /** When the last text was passed on; undefined: it was taken. Milliseconds of `performance.now()`. */
   #untakenSince: number | undefined;
+  #hasEnded = false;
 
   /** A reader that takes nothing for `slowAfter` milliseconds is slow, if its connection is closed then. */
   constructor(source: TextSource, slowAfter: number, onEnd: (end: StreamEnd) => void) {
-    super({ highWaterMark: 1 });
     this.#source = source;
     this.#slowAfter = slowAfter;
     this.#onEnd = onEnd;
   }
 
-  override _read(): void {
-    this.#untakenSince = undefined;
-    // The request is answered: its span has ended.
-    void withinSpans([], () => this.#source.next()).then((text) => {
-      this.#untakenSince = performance.now();
-      this.push(text);
-    });
+  get bytes(): number {
+    return this.#source.bytes;
   }
 
-  override _destroy(_error: Error | null, done: (error: Error | null) => void): void {
+  /** Sends the texts, after the headers of the answer, until there are no more or the connection is closed. */
+  sendTo(response: ServerResponse): void {
+    response.once("close", () => this.#close());
+    if (response.destroyed) this.#close();
+    // The request is answered: its span has ended.
+    else withinSpans([], () => void this.#send(response));
+  }
+
+  async #send(response: ServerResponse): Promise<void> {
+    for (;;) {
+      const text = await this.#source.next();
+      if (response.destroyed) return;
+      if (text === null) break;
+      this.#untakenSince = performance.now();
+      if (!response.write(text)) await new Promise<void>((resolve) => response.once("drain", resolve));
+      this.#untakenSince = undefined;
+    }
+    this.#hasEnded = true;
+    response.end();
+  }
+
+  #close(): void {
     this.#source.close();
+    const { end } = this.#source;
     const isSlow =
-      !this.readableEnded &&
-      this.#untakenSince !== undefined &&
-      performance.now() - this.#untakenSince >= this.#slowAfter;
-    this.#onEnd(isSlow ? "slow" : this.readableEnded ? this.#source.end : "client");
-    // The connection ends as if the stream had: its client continues with another one.
-    done(null);
+      this.#untakenSince !== undefined && performance.now() - this.#untakenSince >= this.#slowAfter;
+    this.#onEnd(isSlow ? "slow" : this.#hasEnded ? end : "client");
   }
 }

@@ -40,11 +40,16 @@ class SharedPages {
 const shared = new WeakMap<Operation, Map<string, SharedPages>>();
 
 /**
- * The pages that the subscriptions to this operation with the same `key` share. `release` must be called once it is not used
+ * The pages that the subscriptions to this operation with the same `key` share. `isFirst`: there is no other subscription to
+ * the operation. `release` must be called once it is not used
  * any more.
  */
-export function sharePages(operation: Operation, key: string): { pages: SharedPages; release(): void } {
+export function sharePages(
+  operation: Operation,
+  key: string,
+): { pages: SharedPages; isFirst: boolean; release(): void } {
   const groups = shared.get(operation) ?? new Map<string, SharedPages>();
+  const isFirst = groups.size === 0;
   shared.set(operation, groups);
   const pages = groups.get(key) ?? new SharedPages();
   groups.set(key, pages);
@@ -53,5 +58,5 @@ export function sharePages(operation: Operation, key: string): { pages: SharedPa
     pages.subscriptions -= 1;
     if (pages.subscriptions === 0) groups.delete(key);
   };
-  return { pages, release };
+  return { pages, isFirst, release };
 }

@@ -1,18 +1,10 @@
 import { setTimeout as wait } from "node:timers/promises";
-import {
-  createSourceEventStream,
-  type ExecutionResult,
-  execute,
-  Kind,
-  type OperationDefinitionNode,
-  visit,
-} from "graphql";
+import { createSourceEventStream, type ExecutionResult, execute } from "graphql";
 import { hasReads, recordReads } from "../../audit/record-reads.ts";
-import { requireViewer } from "../../auth/scopes.ts";
 import type { LoggedEvent, OperationContext } from "../../context.ts";
 import { AppError, toAppError } from "../../errors.ts";
 import { type ChangeOfKyc, KycChanges } from "../../kyc/kyc-changes.ts";
-import { untilTurn } from "../../lib/turns.ts";
+import { Turns } from "../../lib/turns.ts";
 import { logFailure } from "../../log.ts";
 import type { StreamEnd } from "../../vocabulary.ts";
 import type { Document, Operation } from "../documents/document.ts";
@@ -22,6 +14,7 @@ import { addFieldErrors } from "../schema/field-errors.ts";
 import { schema } from "../schema.ts";
 import type { TextSource } from "./event-stream.ts";
 import { type RenderedPage, sharePages } from "./shared-pages.ts";
+import { keyOf } from "./stream-key.ts";
 
 /** Without a matching change, a stream gets an event with its cursor after so long. Milliseconds. */
 const PROGRESS_MS = 25_000;
@@ -29,6 +22,12 @@ const PROGRESS_MS = 25_000;
 const AGAIN_MS = 500;
 /** The cost of the operations that run at once for one stream: it bounds the memory of its texts. */
 const COST_AT_ONCE = 2000;
+
+/**
+ * The work of all streams, of which thousands get the same event at once. It takes less of a turn of the event loop than
+ * requests do, and these don't wait behind it.
+ */
+const turns = new Turns(10);
 
 /** Observes what a stream sends. */
 export interface StreamObserver {
@@ -89,6 +88,11 @@ export class ChangeTexts implements TextSource {
     this.#stopWatching = request.context.watchViewer(() => this.#finish("token"));
   }
 
+  /** What only this subscription holds of its document. Bytes. */
+  get bytes(): number {
+    return this.#shared.isFirst ? this.#request.document.bytes : 0;
+  }
+
   async next(): Promise<string | null> {
     try {
       if (this.#isOpen) return await this.#next();
@@ -124,12 +128,14 @@ export class ChangeTexts implements TextSource {
     const deadline = performance.now() + this.#pingMs;
     for (;;) {
       const events = await follower.next(Math.max(deadline - performance.now(), 0));
+      const turn = turns.until();
+      if (turn) await turn;
       if (!events) return null;
       try {
         if (events.length > 0) await this.#request.context.confirmViewer();
         const page = events.length > 0 ? await this.#render(events) : undefined;
         if (page) follower.advance(events.length);
-        if (page && page.changes > 0) return this.#passOn(page, events);
+        if (page && page.changes > 0) return await this.#passOn(page, events);
         if (performance.now() - this.#changedAt >= PROGRESS_MS) return await this.#progress();
       } catch (error) {
         if (!isUnavailable(error)) throw error;
@@ -139,7 +145,10 @@ export class ChangeTexts implements TextSource {
     }
   }
 
-  #passOn({ text, changes }: RenderedPage, [oldest]: readonly LoggedEvent[]): string {
+  async #passOn({ text, changes }: RenderedPage, [oldest]: readonly LoggedEvent[]): Promise<string> {
+    // Those who share a page get it at once.
+    const turn = turns.until();
+    if (turn) await turn;
     this.#changedAt = performance.now();
     this.sent += changes;
     const { now } = this.#request.context;
@@ -193,8 +202,7 @@ export class ChangeTexts implements TextSource {
 
   async #execute(change: ChangeOfKyc, pageContext: OperationContext) {
     const { document, operation, variables } = this.#request;
-    // Thousands of subscriptions with different filters get the same event at once.
-    const turn = untilTurn();
+    const turn = turns.until();
     if (turn) await turn;
     const context: OperationContext = { ...pageContext, fieldErrors: [] };
     const result = await execute({
@@ -216,34 +224,6 @@ const MOST_UNREADABLE = 100;
 /** Adds what the line about the request names at its end. */
 function noteUnreadable({ unreadable }: OperationContext, page: OperationContext): void {
   unreadable.push(...page.unreadable.slice(0, MOST_UNREADABLE - unreadable.length));
-}
-
-/** Subscriptions to one operation with the same key get the same text for an event. */
-function keyOf({ document, operation, variables, context }: SubscriptionRequest): string {
-  const { accountId, scopes, tokenId } = requireViewer(context.viewer);
-  const used = findVariables(document, operation.node);
-  const values = Object.entries(variables).filter(([name]) => used.has(name));
-  // Each token's reads are audited for themselves.
-  const own = context.reads ? `${tokenId} ${context.requestId}` : "";
-  return JSON.stringify([accountId, [...scopes].sort(), own, values]);
-}
-
-/** The variables that more depends on than where the stream begins. */
-function findVariables(document: Document, operation: OperationDefinitionNode): Set<string> {
-  const names = new Set<string>();
-  const roots = new Set<unknown>(operation.selectionSet.selections);
-  visit(document.node, {
-    VariableDefinition: () => false,
-    Argument({ name, value }, _key, _parent, _path, ancestors) {
-      const field = ancestors.at(-1);
-      const begins = name.value === "after" && value.kind === Kind.VARIABLE && roots.has(field);
-      return begins ? false : undefined;
-    },
-    Variable({ name }) {
-      names.add(name.value);
-    },
-  });
-  return names;
 }
 
 const isUnavailable = (error: unknown) => error instanceof AppError && error.code === "UNAVAILABLE";

@@ -1,9 +1,9 @@
-import { getKyc } from "../../kyc/get-kyc.ts";
 import {
   type CHANGE_ACTIONS,
   type ChangeOfKyc,
   followKycChanges,
   getChangeCursor,
+  getChangedKyc,
 } from "../../kyc/kyc-changes.ts";
 import { builder } from "./builder.ts";
 import { DocumentTypeEnum, KycType, VerificationStatusEnum } from "./kyc.ts";
@@ -46,25 +46,26 @@ const KycChangeType = builder.objectRef<ChangeOfKyc>("KycChange").implement({
       nullable: true,
       description:
         "The record as your token sees it now, which can be later than the change; null if it is deleted.",
-      resolve: ({ kycId, action }, _args, ctx) =>
-        kycId === null || action === "deleted" ? null : getKyc(ctx, kycId),
+      resolve: (change, _args, ctx) => getChangedKyc(ctx, change),
     }),
   }),
 });
 
 const KycChangeFilter = builder.inputType("KycChangeFilter", {
   description:
-    "Which changes to get: those that match all given fields. Null means the same as absent. What a deleted record was is not known any more: its changes match neither a customer nor a type.",
+    "Which changes to get: those that match all given fields. Null means the same as absent. The changes of a record that is deleted match by what it was until then.",
   fields: (t) => ({
     kycId: t.id({ description: "Only changes of the record with this id." }),
     customerId: t.string({ description: "Only changes of this customer's records." }),
     verificationStatus: t.field({
       type: VerificationStatusEnum,
-      description: "Only changes that left the record with this status.",
+      description:
+        "Only changes that left the record with this status, and deletions of records that had it.",
     }),
     documentType: t.field({
       type: DocumentTypeEnum,
-      description: "Only changes of records that have this kind of document now.",
+      description:
+        "Only changes of records that have this kind of document now, or had it when they were deleted.",
     }),
     action: t.field({ type: KycChangeAction, description: "Only changes of this kind." }),
   }),

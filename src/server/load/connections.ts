@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import type { Readable } from "node:stream";
 import type { FastifyInstance } from "fastify";
 import type { Config } from "../../config/config.ts";
 import { overloaded } from "../../errors.ts";
@@ -22,8 +21,8 @@ interface Exchange {
   response: ServerResponse;
   /** The memory that it is charged for besides its body. Bytes. */
   bytes: number;
-  /** The answer, if it is a stream of events. */
-  stream?: Readable;
+  /** Whether the answer is a stream of events. */
+  isStreamed?: boolean;
 }
 
 /** How often headers that are still arriving, and what streams have not sent, are counted. Milliseconds. */
@@ -61,9 +60,9 @@ export class HttpConnections {
     this.#open.get(request.socket)?.holdAnswer(bytes);
   }
 
-  /** Counts what a stream of events holds for its client, and no longer the request. */
-  streamAnswer(request: IncomingMessage, stream: Readable): void {
-    this.#open.get(request.socket)?.streamAnswer(stream);
+  /** Counts what a stream of events holds for its client and, instead of the request, so many bytes for as long as it lasts. */
+  streamAnswer(request: IncomingMessage, bytes: number): void {
+    this.#open.get(request.socket)?.streamAnswer(bytes);
   }
 
   /** Must be called once. From then on the server's requests pass through here first. */
@@ -148,27 +147,27 @@ class Connection implements Holder {
     this.#shared.unsent.hold(this.#answers, bytes);
   }
 
-  streamAnswer(stream: Readable): void {
+  streamAnswer(bytes: number): void {
     const exchange = this.#current;
     if (!exchange) return;
-    exchange.stream = stream;
+    exchange.isStreamed = true;
     exchange.request.upload?.release();
-    this.#count(-exchange.bytes);
-    exchange.bytes = 0;
+    this.#count(bytes - exchange.bytes);
+    exchange.bytes = bytes;
   }
 
   /** Counts headers that are still arriving, and what a stream has not sent. */
   count(): void {
-    const { stream, response } = this.#current ?? {};
-    if (stream && response) this.holdAnswer(response.writableLength + stream.readableLength);
+    const { isStreamed, response } = this.#current ?? {};
+    if (isStreamed && response) this.holdAnswer(response.writableLength);
     if (this.#current) return;
     const read = this.#socket.bytesRead - this.#readBefore;
     this.#shared.uploads.hold(this, Math.min(read, this.#shared.limits.maxHeaderSize));
   }
 
   giveUp(): boolean {
-    const request = this.#current?.request;
-    if (this.#waiting.length === 0 && request) {
+    const { request, isStreamed } = this.#current ?? {};
+    if (this.#waiting.length === 0 && request && !isStreamed) {
       if (!request.upload?.isArriving) return false;
       this.#shared.metrics.countShed("uploads");
       request.upload.refuse(overloaded());
