@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { startSealer } from "../../src/ledger/seal.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { openStream } from "../support/event-stream.ts";
-import { writeEvents } from "../support/ledger.ts";
+import { plainDigests, writeEvents } from "../support/ledger.ts";
 
 const EVENTS = 2000;
 /** Some 10 KB for each event, together more than the system buffers for a connection. */
@@ -18,7 +18,9 @@ beforeAll(async () => {
   gateway = await createTestApp({
     ...{ SEND_TIMEOUT: "1 s", UPLOAD_MEMORY_LIMIT: "256 KiB", MAX_EVENT_LOOP_DELAY: "60 s" },
   });
-  stopSealer = startSealer({ db: gateway.db, log: { warn: () => {}, error: () => {} } });
+  stopSealer = startSealer({
+    ...{ db: gateway.db, openDigests: plainDigests, log: { warn: () => {}, error: () => {} } },
+  });
   await gateway.app.listen({ port: 0, host: "127.0.0.1" });
   url = `http://127.0.0.1:${(gateway.app.server.address() as AddressInfo).port}`;
 });

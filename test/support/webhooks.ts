@@ -7,6 +7,7 @@ import type { WebhookEventType } from "../../src/webhooks/event-types.ts";
 import { createEndpoint, type ShownSecret } from "../../src/webhooks/manage-endpoints.ts";
 import { DELIVERY_TIMING, type DeliveryTiming } from "../../src/webhooks/timing.ts";
 import type { TestApp } from "./app.ts";
+import { plainDigests } from "./ledger.ts";
 
 const LOOPBACK = ["127.0.0.0/8"];
 const ALL: WebhookEventType[] = ["kyc.created", "kyc.updated", "kyc.deleted"];
@@ -48,7 +49,7 @@ export function startTestDeliverer(
     warn: (details: object, message: string) => void lines.push({ message, details: { ...details } }),
     error: (details: object, message: string) => void lines.push({ message, details: { ...details } }),
   };
-  const stopSealer = startSealer({ db, log: { warn: () => {}, error: () => {} } });
+  const stopSealer = startSealer({ db, openDigests: plainDigests, log: { warn: () => {}, error: () => {} } });
   const stop = startDeliverer({
     ...{ db, keys, log: log as Delivering["log"], policy: createPolicy(LOOPBACK), timing: SHORT_TIMING },
     ...{ now: Date.now, onAttempt: (outcome: DeliveryOutcome) => void outcomes.push(outcome) },
