@@ -1,5 +1,6 @@
 import { getTableName, is } from "drizzle-orm";
 import { PgTable } from "drizzle-orm/pg-core";
+import * as keySchema from "./key-schema.ts";
 import * as ledgerSchema from "./ledger-schema.ts";
 import * as schema from "./schema.ts";
 
@@ -7,4 +8,5 @@ import * as schema from "./schema.ts";
 export const TABLE_NAMES: readonly string[] = [
   ...Object.values(schema),
   ...Object.values(ledgerSchema),
+  ...Object.values(keySchema),
 ].flatMap((value) => (is(value, PgTable) ? [getTableName(value)] : []));

@@ -41,7 +41,7 @@ export async function createKyc(
     const id = newKycId(now);
     const number = sealNumber(ctx.keys, accountId, { id, version: 1 }, documentNumber);
     const kyc: NewKyc = {
-      ...new RecordValues({ ...value, id, createdAt: now, updatedAt: now, version: 1 }),
+      ...new RecordValues({ ...value, id, createdAt: now, updatedAt: now, statusSince: now, version: 1 }),
       sealedNumber: number.sealedNumber,
       sealedVersion: number.sealedVersion,
       numberDigest: number.numberDigest,

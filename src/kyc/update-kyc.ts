@@ -146,7 +146,10 @@ function planChange(
   input: z.output<typeof updateKycInput>,
 ): KycChange | null {
   const { accountId } = viewer;
-  const values = new RecordValues({ ...stored, ...findNewValues(input) });
+  const given = { ...stored, ...findNewValues(input) };
+  const updatedAt = Math.max(stored.updatedAt, ctx.now());
+  const hasNewStatus = given.verificationStatus !== stored.verificationStatus;
+  const values = new RecordValues({ ...given, ...(hasNewStatus && { statusSince: updatedAt }) });
   // Do this before the number is sealed: sealing takes time, and the time of a refusal would reveal whether the number is new.
   const reason = toReason(ctx, viewer, stored, input);
   const number = findNewNumber(ctx, viewer, stored, input.documentNumber);
@@ -160,7 +163,7 @@ function planChange(
     sealedNumber: sealed ? sealed.sealedNumber : stored.sealedNumber,
     sealedVersion: sealed ? sealed.sealedVersion : null,
     plainNumber: sealed ? null : stored.plainNumber,
-    updatedAt: Math.max(stored.updatedAt, ctx.now()),
+    updatedAt,
     version: stored.version + 1,
     // We already have the plaintext of a new number, and one that stays is decrypted at most once.
     openOnce: (open) => number ?? stored.openOnce?.(open) ?? open(),

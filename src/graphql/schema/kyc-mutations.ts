@@ -4,14 +4,15 @@ import type { OperationContext } from "../../context.ts";
 import { AppError, badUserInput } from "../../errors.ts";
 import { isKeyFault } from "../../idempotency/key.ts";
 import { createKyc } from "../../kyc/create-kyc.ts";
-import { toKycCursor } from "../../kyc/cursor.ts";
+import { NEWEST_FIRST, positionOf, toKycCursor } from "../../kyc/cursor.ts";
 import { deleteKyc } from "../../kyc/delete-kyc.ts";
 import type { ChangeableName, GivenName } from "../../kyc/fields.ts";
 import type { ShownKyc } from "../../kyc/show-kyc.ts";
 import { updateKyc } from "../../kyc/update-kyc.ts";
 import { builder } from "./builder.ts";
 import { Edge } from "./connection.ts";
-import { DocumentTypeEnum, KycEdge, KycType, VerificationStatusEnum } from "./kyc.ts";
+import { KycEdge, KycType } from "./kyc.ts";
+import { DocumentTypeEnum, VerificationStatusEnum } from "./kyc-filter.ts";
 import { selectsRecord } from "./written-selection.ts";
 
 const EXPECTED_VERSION =
@@ -42,12 +43,17 @@ const CreateKycInput = builder.inputType("CreateKycInput", {
         description:
           "The number of the document, 1 to 64 printable characters; spaces around it are removed.",
       }),
+      expiresAt: t.field({
+        type: "DateTime",
+        description: "When the record expires, in the years 1 to 9999. Null or absent: it does not.",
+      }),
       reason: t.string({ description: REASON }),
     }) satisfies Record<GivenName | "reason", unknown>,
 });
 
 const UpdateKycInput = builder.inputType("UpdateKycInput", {
-  description: "Changes to a record. Absent fields stay as they are; null is an error.",
+  description:
+    "Changes to a record. Absent fields stay as they are. Null is an error, except that it removes `expiresAt`.",
   fields: (t) =>
     ({
       id: t.id({ required: true, description: "The id of the record." }),
@@ -56,6 +62,10 @@ const UpdateKycInput = builder.inputType("UpdateKycInput", {
       documentNumber: t.string({
         description:
           "The new number of the document, 1 to 64 printable characters; spaces around it are removed. The record's own masked number leaves it as it is. From a token without the scope `kyc:pii`, any other number is written as a new version, even if it is the same.",
+      }),
+      expiresAt: t.field({
+        type: "DateTime",
+        description: "When the record expires, in the years 1 to 9999. Null: it does not.",
       }),
       expectedVersion: t.int({ description: EXPECTED_VERSION }),
       reason: t.string({ description: REASON }),
@@ -79,7 +89,10 @@ const CreateKycPayload = builder.objectRef<{ kyc: ShownKyc }>("CreateKycPayload"
       type: KycEdge,
       description:
         "The new record and its position in the list: clients can put it at the head of the lists that they keep.",
-      resolve: ({ kyc }) => new Edge<ShownKyc>(kyc, { cursorOf: toKycCursor }),
+      resolve: ({ kyc }) =>
+        new Edge<ShownKyc>(kyc, {
+          cursorOf: (item) => toKycCursor(positionOf(item, NEWEST_FIRST.by)),
+        }),
     }),
   }),
 });
@@ -105,7 +118,7 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, ctx, info) =>
       write(ctx, async () => {
         requireSelection(ctx, info);
-        return { kyc: await createKyc(ctx, input) };
+        return { kyc: await createKyc(ctx, toGiven(input)) };
       }),
   }),
   updateKyc: t.field({
@@ -116,7 +129,7 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, ctx, info) =>
       write(ctx, async () => {
         requireSelection(ctx, info);
-        return { kyc: await updateKyc(ctx, input) };
+        return { kyc: await updateKyc(ctx, toGiven(input)) };
       }),
   }),
   deleteKyc: t.field({
@@ -128,6 +141,14 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, ctx) => write(ctx, async () => ({ deletedId: await deleteKyc(ctx, input) })),
   }),
 }));
+
+/** The input of the operation, with times in epoch milliseconds. */
+function toGiven<Input extends { expiresAt?: Date | null | undefined }>(
+  input: Input,
+): Omit<Input, "expiresAt"> & { expiresAt?: number | null | undefined } {
+  const { expiresAt, ...given } = input;
+  return expiresAt === undefined ? given : { ...given, expiresAt: expiresAt?.getTime() ?? null };
+}
 
 /** Fails with FORBIDDEN if a token without `kyc:read` selects more of the record than its id and version. */
 function requireSelection(ctx: OperationContext, info: GraphQLResolveInfo): void {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { generateDrizzleJson, generateMigration } from "drizzle-kit/api";
 import { expect, test } from "vitest";
+import * as keySchema from "../../../src/db/key-schema.ts";
 import * as ledgerSchema from "../../../src/db/ledger-schema.ts";
 import { ownMigrations } from "../../../src/db/migrating/migration-files.ts";
 import * as schema from "../../../src/db/schema.ts";
@@ -12,7 +13,9 @@ const { entries } = JSON.parse(readFileSync(`${folder}/_journal.json`, "utf8"));
 test("the migrations make the schema of the code; `npm run migration` writes what lacks", async () => {
   const latest = String(entries.at(-1).idx).padStart(4, "0");
   const snapshot = JSON.parse(readFileSync(`${folder}/${latest}_snapshot.json`, "utf8"));
-  expect(await generateMigration(snapshot, generateDrizzleJson({ ...schema, ...ledgerSchema }))).toEqual([]);
+  expect(
+    await generateMigration(snapshot, generateDrizzleJson({ ...schema, ...ledgerSchema, ...keySchema })),
+  ).toEqual([]);
 });
 
 test("each migration is younger than the one before: one that is not would never be applied", () => {
