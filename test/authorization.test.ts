@@ -34,6 +34,12 @@ const ROOT_FIELDS: Record<string, FieldRule> = {
     shows: "kyc:read",
     args: (id) => `(input: { id: "${id}", verificationStatus: VERIFIED })`,
   },
+  "Mutation.createKycs": { needs: "kyc:write", shows: "kyc:read", args: () => `(input: [${CREATE}])` },
+  "Mutation.updateKycs": {
+    needs: "kyc:write",
+    shows: "kyc:read",
+    args: (id) => `(input: [{ id: "${id}", verificationStatus: FAILED }])`,
+  },
   "Mutation.deleteKyc": { needs: "kyc:delete", args: (id) => `(input: { id: "${id}" })` },
 };
 
@@ -71,6 +77,11 @@ const OPEN_WITH_THEIR_PARENTS = new Set(
     ["KycChange", "action", "at", "cursor", "kyc", "kycId", "position"],
     ["CreateKycPayload", "kyc", "kycEdge"],
     ["UpdateKycPayload", "kyc"],
+    ["CreateKycsPayload", "results"],
+    ["UpdateKycsPayload", "results"],
+    ["WriteResult", "kyc", "error"],
+    ["WriteError", "code", "message", "fields", "currentVersion"],
+    ["WriteErrorField", "path", "message"],
     ["DeleteKycPayload", "deletedId"],
   ].flatMap(([type, ...fields]) => fields.map((field) => `${type}.${field}`)),
 );
@@ -172,6 +183,8 @@ const OTHER_INPUTS = new Set(
     ["Kyc.history", "first", "last"],
     ["Mutation.createKyc", "input"],
     ["Mutation.updateKyc", "input"],
+    ["Mutation.createKycs", "input"],
+    ["Mutation.updateKycs", "input"],
     ["Mutation.deleteKyc", "input"],
     ["CreateKycInput", "expiresAt"],
     ["CreateKycInput", "customerId", "documentNumber", "documentType", "reason", "verificationStatus"],

@@ -54,6 +54,18 @@ export const IDS_COST: FieldCost = {
   },
 };
 
+/** The cost of a field that writes the items of its argument `input`. */
+export const ITEMS_COST: FieldCost = {
+  items: (argument) => {
+    const input = argument("input");
+    return Math.max(1, Array.isArray(input) ? input.length : 1);
+  },
+};
+/** The cost of a list whose length the field around it counts. */
+export const COUNTED_COST: FieldCost = {};
+/** The cost of the faults of one item: it has few fields. */
+export const FAULTS_COST: FieldCost = { items: () => 5 };
+
 /** The cost of a count: its statement reads everything that matches, however small the page. */
 export const COUNT_COST: FieldCost = { weight: 0, once: 50 };
 

@@ -24,7 +24,7 @@ const REASON =
 const NEEDS_READ =
   "Without the scope `kyc:read`, only `id` and `version` of the record can be selected. Null if it fails.";
 
-const CreateKycInput = builder.inputType("CreateKycInput", {
+export const CreateKycInputType = builder.inputType("CreateKycInput", {
   description: "A new record.",
   fields: (t) =>
     ({
@@ -51,7 +51,7 @@ const CreateKycInput = builder.inputType("CreateKycInput", {
     }) satisfies Record<GivenName | "reason", unknown>,
 });
 
-const UpdateKycInput = builder.inputType("UpdateKycInput", {
+export const UpdateKycInputType = builder.inputType("UpdateKycInput", {
   description:
     "Changes to a record. Absent fields stay as they are. Null is an error, except that it removes `expiresAt`.",
   fields: (t) =>
@@ -114,7 +114,7 @@ builder.mutationFields((t) => ({
     type: CreateKycPayload,
     nullable: true,
     description: `Adds a record to your account. Sending it again adds another one, unless the request has an \`Idempotency-Key\`. Needs the scope \`kyc:write\`. ${NEEDS_READ}`,
-    args: { input: t.arg({ type: CreateKycInput, required: true, description: "The new record." }) },
+    args: { input: t.arg({ type: CreateKycInputType, required: true, description: "The new record." }) },
     resolve: (_root, { input }, ctx, info) =>
       write(ctx, async () => {
         requireSelection(ctx, info);
@@ -125,7 +125,7 @@ builder.mutationFields((t) => ({
     type: UpdateKycPayload,
     nullable: true,
     description: `Changes a record. A change of any value makes a new version; sending the same again changes nothing. An unmasked number from a token without \`kyc:pii\` always makes a new version, even if it is the same. Needs the scope \`kyc:write\`. ${NEEDS_READ}`,
-    args: { input: t.arg({ type: UpdateKycInput, required: true, description: "The changes." }) },
+    args: { input: t.arg({ type: UpdateKycInputType, required: true, description: "The changes." }) },
     resolve: (_root, { input }, ctx, info) =>
       write(ctx, async () => {
         requireSelection(ctx, info);
@@ -143,7 +143,7 @@ builder.mutationFields((t) => ({
 }));
 
 /** The input of the operation, with times in epoch milliseconds. */
-function toGiven<Input extends { expiresAt?: Date | null | undefined }>(
+export function toGiven<Input extends { expiresAt?: Date | null | undefined }>(
   input: Input,
 ): Omit<Input, "expiresAt"> & { expiresAt?: number | null | undefined } {
   const { expiresAt, ...given } = input;
@@ -151,7 +151,7 @@ function toGiven<Input extends { expiresAt?: Date | null | undefined }>(
 }
 
 /** Fails with FORBIDDEN if a token without `kyc:read` selects more of the record than its id and version. */
-function requireSelection(ctx: OperationContext, info: GraphQLResolveInfo): void {
+export function requireSelection(ctx: OperationContext, info: GraphQLResolveInfo): void {
   requireScope(ctx.viewer, "kyc:write");
   if (selectsRecord(info)) requireScope(ctx.viewer, "kyc:read");
 }
@@ -164,7 +164,7 @@ const outages = new WeakMap<OperationContext, AppError>();
  * meanwhile, the rest must fail; if the database can't be reached, the rest fails without waiting for it again. Paths of
  * input errors get the argument's name `input` as their start; those of a header do not.
  */
-async function write<T>(ctx: OperationContext, work: () => Promise<T>): Promise<T> {
+export async function write<T>(ctx: OperationContext, work: () => Promise<T>): Promise<T> {
   const outage = outages.get(ctx);
   if (outage) throw outage;
   try {

@@ -116,6 +116,22 @@ export function findKyc(db: Database, accountId: string, id: string): Promise<Ky
 
 const selectForUpdate = statement((db) => db.select(columns).from(kycs).where(isRecord).for("update"), toKyc);
 
+const selectAllForUpdate = statement(
+  (db) =>
+    db
+      .select(columns)
+      .from(kycs)
+      .where(and(eq(kycs.accountId, given("accountId")), sql`${kycs.id} = any(${given("ids")}::text[])`))
+      .orderBy(kycs.id)
+      .for("update"),
+  toKyc,
+);
+
+/** The present records with these ids, locked in the order of their ids until the transaction ends. */
+export function lockKycs(tx: Executor, accountId: string, ids: readonly string[]): Promise<Kyc[]> {
+  return selectAllForUpdate(tx, { accountId, ids });
+}
+
 /** The present record, locked until the transaction ends. */
 export async function lockKyc(tx: Executor, accountId: string, id: string): Promise<Kyc | undefined> {
   return (await selectForUpdate(tx, { accountId, id }))[0];

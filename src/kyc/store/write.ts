@@ -75,6 +75,16 @@ export function insertKyc(db: Database, accountId: string, kyc: NewKyc, event: N
   return insertOne(db, { accountId, kyc, event });
 }
 
+/** Inserts records together with their events, in one statement, as a part of the transaction. */
+export async function insertKycs(
+  tx: Executor,
+  accountId: string,
+  creations: readonly { kyc: NewKyc; event: NewAuditEvent }[],
+): Promise<void> {
+  const [first, ...others] = creations.map((creation) => ({ accountId, ...creation }));
+  if (first) await insertMany(tx, toLists([first, ...others]));
+}
+
 const insertClaimed = statement((db) => {
   const insert = db.insert(kycs).select(sql`${newRows()} where id in (select kyc_id from claimed)`);
   const events = writingEventsAbout(sql`select kyc_id from claimed`);
@@ -178,6 +188,15 @@ function writeChanges(db: Executor, accountId: string, changes: readonly KycChan
 /** Writes the changeable fields of a record that the transaction has locked, a new number if there is one, and the event. */
 export async function updateLockedKyc(tx: Executor, accountId: string, change: KycChange): Promise<void> {
   await writeChanges(tx, accountId, [change]);
+}
+
+/** The same for several records, in one statement. Returns how many were written. */
+export async function updateLockedKycs(
+  tx: Executor,
+  accountId: string,
+  changes: readonly KycChange[],
+): Promise<number> {
+  return (await writeChanges(tx, accountId, changes)).length;
 }
 
 const updateOne = batched<{ accountId: string; change: KycChange }, boolean>(
