@@ -22,6 +22,16 @@ export const DOCUMENTS = {
 } as const;
 export type DocumentType = keyof typeof DOCUMENTS;
 
+/** The times by which records can be listed. */
+export const ORDERS = {
+  created_at: "When the record was created.",
+  updated_at: "When a value of the record last changed.",
+  status_since: "When the record got its status.",
+  expires_at:
+    "When the record expires. Records that don't expire come after all others, or before them in descending order.",
+} as const;
+export type OrderName = keyof typeof ORDERS;
+
 /** The two APIs of the gateway. */
 export const APIS = ["graphql", "rest"] as const;
 export type Api = (typeof APIS)[number];
@@ -63,6 +73,7 @@ export function wordsOf<Word extends string>(table: Readonly<Record<Word, string
 
 export const VERIFICATION_STATUSES = wordsOf(STATUSES);
 export const DOCUMENT_TYPES = wordsOf(DOCUMENTS);
+export const ORDER_NAMES = wordsOf(ORDERS);
 
 /**
  * Why a stream of events has ended: its client left, the gateway stops, the token is no longer valid, the client read

@@ -30,6 +30,7 @@ function managing(more = ""): FieldRule {
 const ROOT_FIELDS: Record<string, FieldRule> = {
   "Query.kyc": { needs: "kyc:read", args: (id) => `(id: "${id}")` },
   "Query.kycs": { needs: "kyc:read", args: () => "(first: 2)" },
+  "Query.statusCounts": { needs: "kyc:read", args: () => "" },
   "Query.node": { needs: "kyc:read", args: (id) => `(id: "${id}")` },
   "Query.nodes": { needs: "kyc:read", args: (id) => `(ids: ["${id}"])` },
   "Query.auditEvents": { needs: "audit:read", args: () => "(first: 3)" },
@@ -41,6 +42,12 @@ const ROOT_FIELDS: Record<string, FieldRule> = {
     needs: "kyc:write",
     shows: "kyc:read",
     args: (id) => `(input: { id: "${id}", verificationStatus: VERIFIED })`,
+  },
+  "Mutation.createKycs": { needs: "kyc:write", shows: "kyc:read", args: () => `(input: [${CREATE}])` },
+  "Mutation.updateKycs": {
+    needs: "kyc:write",
+    shows: "kyc:read",
+    args: (id) => `(input: [{ id: "${id}", verificationStatus: FAILED }])`,
   },
   "Mutation.deleteKyc": { needs: "kyc:delete", args: (id) => `(input: { id: "${id}" })` },
   "Query.webhooks": { needs: "webhooks:manage", args: () => "" },
@@ -67,6 +74,8 @@ const GUARDED_FIELDS: Record<string, Scope> = {
 const OPEN_WITH_THEIR_PARENTS = new Set(
   [
     ["Kyc", "id", "customerId", "verificationStatus", "documentType", "createdAt", "updatedAt", "version"],
+    ["Kyc", "statusSince", "expiresAt"],
+    ["StatusCount", "status", "count"],
     ["Node", "id"],
     ["KycConnection", "edges", "nodes", "pageInfo", "totalCount"],
     ["KycEdge", "cursor", "node"],
@@ -109,6 +118,11 @@ const OPEN_WITH_THEIR_PARENTS = new Set(
     ["ResendWebhookEventsPayload", "events"],
     ["CreateKycPayload", "kyc", "kycEdge"],
     ["UpdateKycPayload", "kyc"],
+    ["CreateKycsPayload", "results"],
+    ["UpdateKycsPayload", "results"],
+    ["WriteResult", "kyc", "error"],
+    ["WriteError", "code", "message", "fields", "currentVersion"],
+    ["WriteErrorField", "path", "message"],
     ["DeleteKycPayload", "deletedId"],
   ].flatMap(([type, ...fields]) => fields.map((field) => `${type}.${field}`)),
 );
@@ -154,6 +168,19 @@ const FINDING_INPUTS: Record<string, FindingRule> = {
   "KycFilter.createdAt": finding(
     () => `kycs(filter: { createdAt: { from: "2020-01-01T00:00:00Z" } }) ${KYCS}`,
   ),
+  ...Object.fromEntries(
+    [
+      ["customerIdIn", '["customer-1", "x"]'],
+      ["verificationStatusIn", "[PENDING, FAILED]"],
+      ["documentTypeIn", "[PASSPORT]"],
+      ["updatedAt", '{ from: "2020-01-01T00:00:00Z" }'],
+      ["statusSince", '{ to: "2999-01-01T00:00:00Z" }'],
+      ["expiresAt", '{ to: "2999-01-01T00:00:00Z" }'],
+    ].map(([name, value]) => [
+      `KycFilter.${name}`,
+      finding(() => `kycs(filter: { ${name}: ${value} }) ${KYCS}`),
+    ]),
+  ),
   "DateTimeRange.from": finding(
     () => `kycs(filter: { createdAt: { from: "2020-01-01T00:00:00Z" } }) ${KYCS}`,
   ),
@@ -189,16 +216,21 @@ const FINDING_INPUTS: Record<string, FindingRule> = {
 /** Every other one: it says how much is wanted, holds others, or belongs to a write, which has a rule as a whole. */
 const OTHER_INPUTS = new Set(
   [
-    ["Query.kycs", "filter", "first", "last"],
+    ["Query.kycs", "filter", "first", "last", "orderBy"],
+    ["Query.statusCounts", "filter"],
+    ["KycOrder", "field", "direction"],
     ["Query.auditEvents", "filter", "first", "last"],
     ["Query.kycAsOf", "at", "id"],
     ["Kyc.history", "first", "last"],
     ["Mutation.createKyc", "input"],
     ["Mutation.updateKyc", "input"],
+    ["Mutation.createKycs", "input"],
+    ["Mutation.updateKycs", "input"],
     ["Mutation.deleteKyc", "input"],
+    ["CreateKycInput", "expiresAt"],
     ["CreateKycInput", "customerId", "documentNumber", "documentType", "reason", "verificationStatus"],
     ["UpdateKycInput", "id", "documentNumber", "documentType", "reason", "verificationStatus"],
-    ["UpdateKycInput", "expectedVersion"],
+    ["UpdateKycInput", "expectedVersion", "expiresAt"],
     ["DeleteKycInput", "id", "expectedVersion", "reason"],
     // test/webhooks/manage.test.ts has the deliveries of other accounts.
     ["Query.webhook", "id"],
@@ -221,6 +253,11 @@ const OTHER_INPUTS = new Set(
 const FINDING_PARAMETERS: Record<string, FindingRule> = {
   customer_id: finding(() => "customer_id=customer-1"),
   verification_status: finding(() => "verification_status=pending"),
+  document_type: finding(() => "document_type=passport"),
+  "created[gte]": finding(() => "created[gte]=1"),
+  "created[gt]": finding(() => "created%5Bgt%5D=1"),
+  "created[lte]": finding(() => "created[lte]=99999999999"),
+  "created[lt]": finding(() => "created[lt]=99999999999"),
   document_number: finding(() => `document_number=${SECRET}`, "kyc:pii"),
   starting_after: finding(({ newer }) => `limit=3&starting_after=${newer.id}`),
   ending_before: finding(({ older }) => `limit=3&ending_before=${older.id}`),
@@ -328,9 +365,9 @@ afterAll(async () => {
   await gateway.close();
 });
 beforeEach(async () => {
-  id = await createRecord(gateway, owner, { documentNumber: SECRET });
   await gateway.db.execute("delete from webhook_endpoints");
   await makeWebhook();
+  id = await createRecord(gateway, owner, { documentNumber: SECRET, expiresAt: "2030-01-01T00:00:00Z" });
 });
 
 async function makeWebhook(): Promise<void> {
@@ -348,7 +385,7 @@ const stored = async () =>
 /** Makes the record the middle one of three, with three events. */
 async function makeFound(): Promise<Found> {
   const older = await createRecord(gateway, owner);
-  id = await createRecord(gateway, owner, { documentNumber: SECRET });
+  id = await createRecord(gateway, owner, { documentNumber: SECRET, expiresAt: "2030-01-01T00:00:00Z" });
   for (const status of ["VERIFIED", "PENDING"]) {
     const update = `updateKyc(input: { id: "${id}", verificationStatus: ${status} }) { kyc { id } }`;
     await gateway.graphql(owner, `mutation { ${update} }`);
@@ -462,7 +499,10 @@ describe("GraphQL", () => {
         else if (root.name === "Query.kyc") expect(answer).toContain(SECRET);
         if (root.name === "Mutation.deleteWebhook") await makeWebhook();
         if (root.name === "Mutation.deleteKyc")
-          id = await createRecord(gateway, owner, { documentNumber: SECRET });
+          id = await createRecord(gateway, owner, {
+            documentNumber: SECRET,
+            expiresAt: "2030-01-01T00:00:00Z",
+          });
       } else {
         expect(
           errors?.map(({ extensions }) => extensions.code),
@@ -550,7 +590,10 @@ describe("REST", () => {
       if (!scopes.includes("kyc:pii")) expect(body).not.toContain(SECRET);
       expect(statusCode, `${scopes}`).toBe(allowed ? rule.status : 403);
       if (allowed && route.startsWith("DELETE"))
-        id = await createRecord(gateway, owner, { documentNumber: SECRET });
+        id = await createRecord(gateway, owner, {
+          documentNumber: SECRET,
+          expiresAt: "2030-01-01T00:00:00Z",
+        });
       if (allowed) continue;
       if (!route.startsWith("HEAD")) expect(body).toContain(rule.needs);
       expect(body).not.toContain(SECRET);

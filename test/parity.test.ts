@@ -177,6 +177,12 @@ const scenarios: Scenario[] = [
     outcome: fails("BAD_USER_INPUT", "filter.customerId"),
   },
   {
+    name: "list: of a kind of document",
+    operation: "list",
+    input: { documentType: "passport", verificationStatus: "pending" },
+    outcome: ok,
+  },
+  {
     name: "list: of a number",
     operation: "list",
     scopes: PII,

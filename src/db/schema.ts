@@ -12,8 +12,9 @@ import {
   text,
   uniqueIndex,
 } from "drizzle-orm/pg-core";
-import { APIS, DOCUMENT_TYPES, RECORD_ACTIONS, VERIFICATION_STATUSES } from "../vocabulary.ts";
+import { APIS, DOCUMENT_TYPES, ORDER_NAMES, RECORD_ACTIONS, VERIFICATION_STATUSES } from "../vocabulary.ts";
 import { byteText, instant, transactionId } from "./columns.ts";
+import { orderKey } from "./order-key.ts";
 
 export const verificationStatus = pgEnum("verification_status", VERIFICATION_STATUSES);
 export const documentType = pgEnum("document_type", DOCUMENT_TYPES);
@@ -45,6 +46,11 @@ export const kycs = pgTable(
     version: integer("version").notNull(),
     /** The version that the sealed number is bound to; null if an earlier release sealed it. */
     sealedVersion: integer("sealed_version"),
+    /** Null if an earlier release wrote the record, until the background job has filled it in. */
+    statusSince: instant("status_since"),
+    /** The version at which `statusSince` was written. If the record has another one, a replica of release 0.2 changed it. */
+    statusSinceVersion: integer("status_since_version"),
+    expiresAt: instant("expires_at"),
   },
   (table) => [
     primaryKey({ columns: [table.accountId, table.id] }),
@@ -53,6 +59,17 @@ export const kycs = pgTable(
     index("kycs_by_status").on(table.accountId, table.verificationStatus, table.createdAt, table.id),
     index("kycs_by_document_type").on(table.accountId, table.documentType, table.createdAt, table.id),
     index("kycs_by_number").on(table.accountId, table.numberDigest, table.createdAt, table.id).concurrently(),
+    // One for each order of lists. A list without a condition on the status or the kind of document merges its ranges.
+    ...ORDER_NAMES.map((order) =>
+      index(`kycs_by_status_type_${order}`)
+        .on(table.accountId, table.verificationStatus, table.documentType, orderKey(table, order), table.id)
+        .concurrently(),
+    ),
+    // Finds records whose time of the status is not known. It is empty except during and after an upgrade.
+    index("kycs_without_status_since")
+      .on(table.accountId, table.id)
+      .concurrently()
+      .where(sql`${table.statusSinceVersion} is distinct from ${table.version}`),
     // Finds numbers that must still be sealed. It is empty except after an upgrade.
     index("kycs_with_plain_number")
       .on(table.accountId, table.id)
@@ -204,39 +221,18 @@ export const tokens = pgTable(
 );
 
 /**
- * The keys that have been used with this database. They reveal that a key is missing, or that a different key has its id. A
- * fingerprint is useless without its key.
- */
-export const encryptionKeys = pgTable("encryption_keys", {
-  id: byteText("id").primaryKey(),
-  fingerprint: text("fingerprint").notNull(),
-  createdAt: instant("created_at").notNull(),
-  /** Approximately how many texts were sealed under it. Counts that a killed process had not added are missing. */
-  seals: bigint("seals", { mode: "number" }).notNull().default(0),
-});
-
-/** States that the database has reached for good, such as "no number is stored plain". */
-export const milestones = pgTable("milestones", {
-  name: byteText("name").primaryKey(),
-  reachedAt: instant("reached_at").notNull(),
-});
-
-/** Random secrets that outlive every encryption key, sealed under one of them. */
-export const secrets = pgTable("secrets", {
-  name: byteText("name").primaryKey(),
-  sealed: text("sealed").notNull(),
-});
-
-/**
  * A time column as epoch milliseconds: a number, whatever the zone of the session. `extract` computes in numeric, which
  * takes PostgreSQL 2 µs for each value; `date_part`, with the same result once it is rounded, takes 0.3 µs.
  */
-export function epochMillis<T extends number | null = number>(column: AnyPgColumn): SQL<T> {
+export function epochMillis<T extends number | null = number>(column: AnyPgColumn | SQL): SQL<T> {
   return sql<T>`round(date_part('epoch', ${column}) * 1000)`;
 }
 
 const YEAR_1 = Date.parse("0001-01-01T00:00:00Z");
 const YEAR_10000 = Date.parse("+010000-01-01T00:00:00Z");
+
+/** Whether `toTimestamptz` gives this time itself, and not infinity. */
+export const isStorableTime = (millis: number): boolean => millis >= YEAR_1 && millis < YEAR_10000;
 
 /** Epoch milliseconds as text for PostgreSQL. Times outside the years 1 to 9999 become infinity. */
 export function toTimestamptz(millis: number): string {

@@ -1,6 +1,7 @@
 import { getTableName, is } from "drizzle-orm";
 import { PgTable } from "drizzle-orm/pg-core";
 import * as importSchema from "./import-schema.ts";
+import * as keySchema from "./key-schema.ts";
 import * as ledgerSchema from "./ledger-schema.ts";
 import * as schema from "./schema.ts";
 import * as webhookSchema from "./webhook-schema.ts";
@@ -11,4 +12,5 @@ export const TABLE_NAMES: readonly string[] = [
   ...Object.values(ledgerSchema),
   ...Object.values(importSchema),
   ...Object.values(webhookSchema),
+  ...Object.values(keySchema),
 ].flatMap((value) => (is(value, PgTable) ? [getTableName(value)] : []));

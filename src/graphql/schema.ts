@@ -3,6 +3,7 @@ import { builder } from "./schema/builder.ts";
 import "./schema/audit.ts";
 import "./schema/kyc.ts";
 import "./schema/kyc-changes.ts";
+import "./schema/kyc-bulk.ts";
 import "./schema/kyc-mutations.ts";
 import "./schema/ledger.ts";
 import "./schema/webhooks.ts";

@@ -107,8 +107,17 @@ const claim = statement(() => withFirst(claimingKeys, selectFindings), toFinding
 
 /** Claims a key for the transaction. If it succeeds, no other transaction can claim the key until this one ends. */
 export async function claimKey(tx: Executor, accountId: string, wanted: Claim): Promise<ClaimFinding> {
-  const [finding] = await claim(tx, claimValues(accountId, [wanted]));
+  const [finding] = await claimKeys(tx, accountId, [wanted]);
   return finding as ClaimFinding;
+}
+
+/** The same for several keys, in their order. */
+export function claimKeys(
+  tx: Executor,
+  accountId: string,
+  wanted: readonly Claim[],
+): Promise<ClaimFinding[]> {
+  return claim(tx, claimValues(accountId, wanted));
 }
 
 const complete = statement(

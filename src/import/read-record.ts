@@ -1,4 +1,4 @@
-import type { FieldName } from "../kyc/fields.ts";
+import { FIELDS, type FieldName } from "../kyc/fields.ts";
 import { type ImportKycInput, importKycInput } from "../kyc/input.ts";
 import { EXPECTED_INSTANT, readInstant } from "../lib/instant.ts";
 import { readInput } from "../parse-input.ts";
@@ -14,6 +14,8 @@ const READERS: Record<FieldName, (value: unknown) => unknown> = {
   documentNumber: (value) => value,
   createdAt: readTime,
   updatedAt: readTime,
+  statusSince: readTime,
+  expiresAt: readTime,
   version: readInteger,
 };
 
@@ -28,15 +30,18 @@ function readInteger(value: unknown): unknown {
   return typeof value === "string" && /^-?\d{1,15}$/.test(value) ? Number(value) : value;
 }
 
-/** The record of a line, or every fault that it has. `now`, in epoch milliseconds, is the latest time that it may have. */
+const TIMES = (Object.keys(FIELDS) as FieldName[]).filter((name) => FIELDS[name].kind === "time");
+
+/** The record of a line, or every fault that it has. `now`, in epoch milliseconds, is the latest time that it may have, except for `expiresAt`. */
 export function readRecord(values: RawValues, now: number): ImportKycInput | LineFault[] {
   const input: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(values)) input[name] = READERS[name as FieldName](value);
   const { value, faults } = readInput(importKycInput, input, []);
   const found: LineFault[] = faults.map(({ path, message }) => ({ field: String(path[0]), message }));
-  for (const field of ["createdAt", "updatedAt"] as const) {
+  for (const field of TIMES) {
     const time = input[field];
-    if (typeof time === "number" && time > now) found.push({ field, message: "is in the future" });
+    const isFuture = typeof time === "number" && time > now && field !== "expiresAt";
+    if (isFuture) found.push({ field, message: "is in the future" });
     if (typeof time === "string") relabel(found, field, `must be ${EXPECTED_INSTANT}, or seconds since 1970`);
   }
   return value !== undefined && found.length === 0 ? value : found;

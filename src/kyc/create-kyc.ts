@@ -1,5 +1,6 @@
-import { newEvent } from "../audit/event.ts";
-import { hasScope, requireScope } from "../auth/scopes.ts";
+import type { z } from "zod";
+import { type NewAuditEvent, newEvent } from "../audit/event.ts";
+import { hasScope, requireScope, type Viewer } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import { DatabaseError } from "../db/database-error.ts";
 import type { FieldFault } from "../errors.ts";
@@ -31,39 +32,17 @@ export async function createKyc(
 ): Promise<ShownKyc> {
   const viewer = requireScope(ctx.viewer, "kyc:write");
   const { accountId } = viewer;
-  const value = parseInput(createKycInput, input, [...found, ...findIdempotencyKeyFaults(ctx.idempotency)]);
-  const { documentNumber, reason } = value;
-  requireVersion(undefined, value);
-  const auditReason = toAuditReason(viewer, reason, documentNumber);
+  const value = readCreation(viewer, input, [...found, ...findIdempotencyKeyFaults(ctx.idempotency)]);
   const keyed = toKeyedWrite<Kyc, typeof value>(ctx, viewer, "createKyc", value, maskInput);
   for (;;) {
-    const now = ctx.now();
-    const id = newKycId(now);
-    const number = sealNumber(ctx.keys, accountId, { id, version: 1 }, documentNumber);
-    const kyc: NewKyc = {
-      ...new RecordValues({ ...value, id, createdAt: now, updatedAt: now, version: 1 }),
-      sealedNumber: number.sealedNumber,
-      sealedVersion: number.sealedVersion,
-      numberDigest: number.numberDigest,
-      plainNumber: null,
-      // We already have the plaintext: don't decrypt it for the answer.
-      openOnce: () => documentNumber,
-    };
-    const event = newEvent(ctx, viewer, {
-      action: "created",
-      at: now,
-      records: [kyc],
-      statusAfter: kyc.verificationStatus,
-      documentTypeAfter: kyc.documentType,
-      versionAfter: kyc.version,
-      reason: auditReason,
-    });
+    const { kyc, event } = makeCreation(ctx, viewer, value);
+    const { id } = kyc;
     try {
       if (!keyed) {
         await insertKyc(ctx.db, accountId, kyc, event);
         return new ShownKyc(ctx, kyc);
       }
-      const claim = keyed.claimWith(id, { result: toSnapshot(kyc, documentNumber) });
+      const claim = keyed.claimWith(id, { result: toSnapshot(kyc, value.documentNumber) });
       const finding = await insertKycOnce(ctx.db, accountId, kyc, event, claim);
       if (finding.claimedFor === id) return new ShownKyc(ctx, kyc);
       const first = keyed.replay(finding);
@@ -76,4 +55,44 @@ export async function createKyc(
       if (!(error instanceof DatabaseError && error.constraint === ID_IS_UNIQUE)) throw error;
     }
   }
+}
+
+type Creation = z.output<typeof createKycInput>;
+
+/** The input of a new record. Fails as `createKyc` does, naming every fault. */
+export function readCreation(viewer: Viewer, input: CreateKycInput, found: readonly FieldFault[]): Creation {
+  const value = parseInput(createKycInput, input, found);
+  requireVersion(undefined, value);
+  return { ...value, reason: toAuditReason(viewer, value.reason, value.documentNumber) };
+}
+
+/** A new record with its sealed number and its event. Nothing is written. */
+export function makeCreation(
+  ctx: OperationContext,
+  viewer: Viewer,
+  value: Creation,
+): { kyc: NewKyc; event: NewAuditEvent } {
+  const { documentNumber, reason } = value;
+  const now = ctx.now();
+  const id = newKycId(now);
+  const number = sealNumber(ctx.keys, viewer.accountId, { id, version: 1 }, documentNumber);
+  const kyc: NewKyc = {
+    ...new RecordValues({ ...value, id, createdAt: now, updatedAt: now, statusSince: now, version: 1 }),
+    sealedNumber: number.sealedNumber,
+    sealedVersion: number.sealedVersion,
+    numberDigest: number.numberDigest,
+    plainNumber: null,
+    // We already have the plaintext: don't decrypt it for the answer.
+    openOnce: () => documentNumber,
+  };
+  const event = newEvent(ctx, viewer, {
+    action: "created",
+    at: now,
+    records: [kyc],
+    statusAfter: kyc.verificationStatus,
+    documentTypeAfter: kyc.documentType,
+    versionAfter: kyc.version,
+    reason,
+  });
+  return { kyc, event };
 }

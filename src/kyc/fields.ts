@@ -31,6 +31,8 @@ export const FIELDS = {
   documentNumber: { kind: "number", given: "always", rest: "document_number" },
   createdAt: { kind: "time", given: "never", rest: "created_at" },
   updatedAt: { kind: "time", given: "never", rest: "updated_at" },
+  statusSince: { kind: "time", given: "never", rest: null },
+  expiresAt: { kind: "time", nullable: true, given: "always", rest: null },
   version: { kind: "integer", given: "never", rest: null },
 } as const satisfies Record<string, FieldDefinition>;
 
@@ -90,6 +92,8 @@ export class RecordValues implements PlainValues {
   readonly documentType: DocumentType;
   readonly createdAt: number;
   readonly updatedAt: number;
+  readonly statusSince: number;
+  readonly expiresAt: number | null;
   readonly version: number;
 
   constructor(from: GivenValues) {
@@ -99,6 +103,8 @@ export class RecordValues implements PlainValues {
     this.documentType = from.documentType;
     this.createdAt = from.createdAt;
     this.updatedAt = from.updatedAt;
+    this.statusSince = from.statusSince;
+    this.expiresAt = from.expiresAt ?? null;
     this.version = from.version;
   }
 }

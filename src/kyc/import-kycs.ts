@@ -48,7 +48,8 @@ export function prepareImport(ctx: ImportContext, input: ImportKycInput, now: nu
   const { accountId, keys } = ctx;
   const { id = makeId(ctx, input), createdAt = input.updatedAt ?? now, version = 1, documentNumber } = input;
   const { updatedAt = createdAt } = input;
-  const values = new RecordValues({ ...input, id, createdAt, updatedAt, version });
+  const { statusSince = updatedAt } = input;
+  const values = new RecordValues({ ...input, id, createdAt, updatedAt, statusSince, version });
   const kyc = { ...values, ...sealNumber(keys, accountId, values, documentNumber), plainNumber: null };
   const by = { accountId, tokenId: "cli", tokenName: "cli" };
   const event = newEvent({ ...ctx, surface: "cli" }, by, {
@@ -62,15 +63,10 @@ export function prepareImport(ctx: ImportContext, input: ImportKycInput, now: nu
 
 function makeId({ accountId, idSecret }: ImportContext, input: ImportKycInput): string {
   const { customerId, verificationStatus, documentType, documentNumber, ...more } = input;
-  const { createdAt = null, updatedAt = null, version = null } = more;
+  const { createdAt = null, updatedAt = null, statusSince = null, expiresAt = null, version = null } = more;
   const values = [
-    customerId,
-    verificationStatus,
-    documentType,
-    documentNumber,
-    createdAt,
-    updatedAt,
-    version,
+    ...[customerId, verificationStatus, documentType, documentNumber],
+    ...[createdAt, updatedAt, statusSince, expiresAt, version],
   ];
   const digest = createHmac("sha256", idSecret).update(JSON.stringify([accountId, ...values]));
   return toTimedId(createdAt ?? 0, digest.digest().readBigUInt64BE());
@@ -86,8 +82,11 @@ export async function importKycs(
   records: readonly PreparedKyc[],
 ): Promise<ImportOutcome[]> {
   const outcomes = await judgeImport(tx, ctx, records);
-  const [first, ...others] = records.filter((_, index) => outcomes[index] === "imported");
-  if (first) await insertKycs(tx, [first, ...others]);
+  await insertKycs(
+    tx,
+    ctx.accountId,
+    records.filter((_, index) => outcomes[index] === "imported"),
+  );
   return outcomes;
 }
 
@@ -116,6 +115,6 @@ export async function judgeImport(
 
 /** Whether the stored record has each value that is given. */
 function isSame({ keys, accountId }: ImportContext, stored: Kyc, input: ImportKycInput): boolean {
-  const isEqual = PLAIN.every((name) => input[name] === undefined || input[name] === stored[name]);
+  const isEqual = PLAIN.every((name) => input[name] == null || input[name] === stored[name]);
   return isEqual && readNumber(keys, accountId, stored) === input.documentNumber;
 }

@@ -1,8 +1,9 @@
 import { z } from "zod";
+import { isStorableTime } from "../db/schema.ts";
 import { isKycId } from "../kyc-id.ts";
 import { MAX_PAGE_SIZE, pageInput, timeRange } from "../paging/page-input.ts";
 import type { Raw } from "../parse-input.ts";
-import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../vocabulary.ts";
+import { DOCUMENT_TYPES, ORDER_NAMES, VERIFICATION_STATUSES } from "../vocabulary.ts";
 import { fromKycCursor } from "./cursor.ts";
 import type { ChangeableName, FieldName, GivenName, ValueOf } from "./fields.ts";
 import { MASK } from "./number/document-number.ts";
@@ -33,6 +34,10 @@ const verificationStatus = oneOf(VERIFICATION_STATUSES);
 const documentType = oneOf(DOCUMENT_TYPES);
 const anyNumber = z.string("must be a string").trim().pipe(printable(DOCUMENT_NUMBER_LENGTH));
 const documentNumber = anyNumber.refine((number) => !number.includes(MASK), IS_MASKED);
+const expiresAt = z
+  .number("must be a time")
+  .refine(isStorableTime, "must be a time in the years 1 to 9999")
+  .nullish();
 /** The caller's reason, for the audit trail. */
 const reason = z.string("must be a string").trim().pipe(printable(REASON_LENGTH)).optional();
 /** The version that the caller expects, or several acceptable ones. */
@@ -46,7 +51,7 @@ const cursor = z
 type Rules<Name extends FieldName> = { [Field in Name]: z.ZodType<ValueOf<Field> | undefined> };
 
 export const createKycInput = z.object({
-  ...({ customerId, verificationStatus, documentType, documentNumber } satisfies Rules<GivenName>),
+  ...({ customerId, verificationStatus, documentType, documentNumber, expiresAt } satisfies Rules<GivenName>),
   // There is no record yet, so any expected version is a conflict.
   expectedVersion,
   reason,
@@ -70,6 +75,8 @@ export const importKycInput = z
       documentNumber,
       createdAt: pastTime.optional(),
       updatedAt: pastTime.optional(),
+      statusSince: pastTime.optional(),
+      expiresAt,
       version: z
         .int("must be an integer")
         .min(1, "must be at least 1")
@@ -89,6 +96,8 @@ export const updateKycInput = z.object({
     documentType: documentType.optional(),
     // A token without `kyc:pii` may send the mask back that it was shown. Only the stored record decides whether it is that.
     documentNumber: anyNumber.optional(),
+    // Null removes it.
+    expiresAt,
   } satisfies Rules<ChangeableName>),
   expectedVersion,
   unwantedVersion,
@@ -102,20 +111,35 @@ export const recordIds = z.object({
   ids: z.array(z.string()).max(MAX_PAGE_SIZE, `must have at most ${MAX_PAGE_SIZE} ids`),
 });
 
-/** The filter of a list. Null and absent mean the same. Times are in epoch milliseconds. */
+/** The maximum number of values in a list of a filter. */
+export const MAX_LISTED = 100;
+const listOf = <T extends z.ZodType>(value: T) =>
+  z.array(value).max(MAX_LISTED, `must have at most ${MAX_LISTED} values`);
+
+/** The filter of a list. Null and absent mean the same; an empty list matches nothing. Times are in epoch milliseconds. */
 const kycFilter = z.object({
   customerId: customerId.nullish(),
+  customerIdIn: listOf(customerId).nullish(),
   verificationStatus: verificationStatus.nullish(),
+  verificationStatusIn: listOf(verificationStatus).nullish(),
   documentType: documentType.nullish(),
+  documentTypeIn: listOf(documentType).nullish(),
   documentNumber: documentNumber.nullish(),
   createdAt: timeRange.nullish(),
+  updatedAt: timeRange.nullish(),
+  statusSince: timeRange.nullish(),
+  expiresAt: timeRange.nullish(),
 });
 
-export const listKycsInput = pageInput(cursor, kycFilter);
+const orderBy = z.object({ field: oneOf(ORDER_NAMES).nullish(), isDescending: z.boolean().nullish() });
+
+export const listKycsInput = pageInput(cursor, kycFilter, orderBy);
+export const countKycsInput = z.object({ filter: kycFilter.nullish() });
 
 export type CreateKycInput = Raw<typeof createKycInput>;
 export type ImportKycInput = z.output<typeof importKycInput>;
 export type UpdateKycInput = Raw<typeof updateKycInput> & { id: string };
 export type DeleteKycInput = Raw<typeof deleteKycInput> & { id: string };
 export type ListKycsInput = Raw<typeof listKycsInput>;
+export type CountKycsInput = Raw<typeof countKycsInput>;
 export type KycFilter = z.output<typeof kycFilter>;

@@ -21,6 +21,6 @@ export async function listKycHistory(
   const { accountId } = requireScope(ctx.viewer, "audit:read");
   if (found.length > 0) throw badUserInput(found);
   const kycId = toKycId(id);
-  if (!(await findPosition(ctx.db, accountId, kycId))) throw kycNotFound();
+  if (!(await findPosition(ctx.db, accountId, kycId, "created_at"))) throw kycNotFound();
   return listAuditEvents(ctx, { ...page, filter: { kycId } });
 }

@@ -51,10 +51,8 @@ export async function updateKyc(
 ): Promise<ShownKyc> {
   const viewer = requireScope(ctx.viewer, "kyc:write");
   const { accountId } = viewer;
-  const unseen = findUnseen(viewer, input, needs);
-  const met = [...found, ...findIdempotencyKeyFaults(ctx.idempotency), ...unseen];
-  const { value, faults } = readInput(updateKycInput, input, met);
-  const id = toKycId(input.id);
+  const met = [...found, ...findIdempotencyKeyFaults(ctx.idempotency)];
+  const { id, value, plan } = planUpdate(ctx, viewer, input, met, needs);
   // Fixed fields are compared only if there are some, so that a key stands for the same request on both surfaces. On a replay
   // they are compared with the record as it was then.
   const operation = value && {
@@ -64,6 +62,31 @@ export async function updateKyc(
   const keyed = operation
     ? toKeyedWrite<Kyc, typeof operation>(ctx, viewer, "updateKyc", operation, maskInput)
     : null;
+  if (!keyed) return new ShownKyc(ctx, await changeAsFound(ctx, accountId, id, plan));
+  const kyc = await writeOnce(ctx, keyed, id, async (tx) => {
+    return toKept(ctx, accountId, await changeLocked(tx, accountId, id, plan));
+  });
+  if (ctx.idempotency?.replayed) confirmReplayed(ctx, viewer, kyc, input.documentNumber);
+  return new ShownKyc(ctx, fromSnapshot(kyc));
+}
+
+/** An update that was read: its record, its values if they are valid, and its change to the record. */
+interface UpdatePlan {
+  id: string;
+  value: z.output<typeof updateKycInput> | undefined;
+  plan: Plan;
+}
+
+/** Reads the input of an update. `found` are faults that are known already. */
+export function planUpdate(
+  ctx: OperationContext,
+  viewer: Viewer,
+  input: UpdateKycInput,
+  found: readonly FieldFault[],
+  needs = NO_NEEDS,
+): UpdatePlan {
+  const unseen = findUnseen(viewer, input, needs);
+  const { value, faults } = readInput(updateKycInput, input, [...found, ...unseen]);
   const plan = (stored: Kyc | undefined): KycChange | null => {
     // Never compare the record with values that this viewer may not see.
     const comparable = unseen.length === 0 ? stored : undefined;
@@ -77,17 +100,14 @@ export async function updateKyc(
     if (masked.length > 0) throw badUserInput(masked);
     return planChange(ctx, viewer, stored, value);
   };
-  if (!keyed) return new ShownKyc(ctx, await changeAsFound(ctx, accountId, id, plan));
-  const kyc = await writeOnce(ctx, keyed, id, async (tx) => {
-    const kyc = await changeLocked(tx, accountId, id, plan);
-    const number = readNumber(ctx.keys, accountId, kyc);
-    // Without a number it can't be decrypted on a replay either.
-    return typeof number === "string"
-      ? toSnapshot(kyc, number)
-      : { ...toSnapshot(kyc, ""), plainNumber: null };
-  });
-  if (ctx.idempotency?.replayed) confirmReplayed(ctx, viewer, kyc, input.documentNumber);
-  return new ShownKyc(ctx, fromSnapshot(kyc));
+  return { id: toKycId(input.id), value, plan };
+}
+
+/** The record as it is kept for repetitions under the same key. */
+export function toKept(ctx: OperationContext, accountId: string, kyc: Kyc): Kyc {
+  const number = readNumber(ctx.keys, accountId, kyc);
+  // Without a number it can't be decrypted on a replay either.
+  return typeof number === "string" ? toSnapshot(kyc, number) : { ...toSnapshot(kyc, ""), plainNumber: null };
 }
 
 /** The faults of values that only a viewer with `kyc:read` sees. Comparing them for others would reveal the record's values. */
@@ -101,7 +121,7 @@ function findUnseen(viewer: Viewer, input: UpdateKycInput, { given }: SurfaceNee
 }
 
 /** A replay confirms the number of the request to a viewer who may see numbers, so the audit trail needs the read. */
-function confirmReplayed(ctx: OperationContext, viewer: Viewer, kyc: Kyc, given: unknown): void {
+export function confirmReplayed(ctx: OperationContext, viewer: Viewer, kyc: Kyc, given: unknown): void {
   if (given !== undefined && !isMasked(given) && hasScope(viewer, "kyc:pii"))
     ctx.reads?.confirmed.set(kyc.id, kyc.customerId);
 }
@@ -146,7 +166,10 @@ function planChange(
   input: z.output<typeof updateKycInput>,
 ): KycChange | null {
   const { accountId } = viewer;
-  const values = new RecordValues({ ...stored, ...findNewValues(input) });
+  const given = { ...stored, ...findNewValues(input) };
+  const updatedAt = Math.max(stored.updatedAt, ctx.now());
+  const hasNewStatus = given.verificationStatus !== stored.verificationStatus;
+  const values = new RecordValues({ ...given, ...(hasNewStatus && { statusSince: updatedAt }) });
   // Do this before the number is sealed: sealing takes time, and the time of a refusal would reveal whether the number is new.
   const reason = toReason(ctx, viewer, stored, input);
   const number = findNewNumber(ctx, viewer, stored, input.documentNumber);
@@ -160,7 +183,7 @@ function planChange(
     sealedNumber: sealed ? sealed.sealedNumber : stored.sealedNumber,
     sealedVersion: sealed ? sealed.sealedVersion : null,
     plainNumber: sealed ? null : stored.plainNumber,
-    updatedAt: Math.max(stored.updatedAt, ctx.now()),
+    updatedAt,
     version: stored.version + 1,
     // We already have the plaintext of a new number, and one that stays is decrypted at most once.
     openOnce: (open) => number ?? stored.openOnce?.(open) ?? open(),

@@ -6,8 +6,23 @@ import { statement } from "../db/statement.ts";
 /** Provides the SQL for a condition's value: a placeholder, or a column of the list of requested pages. */
 export type Source = (name: string) => SQL;
 
-/** The parts from which a list's statements are built. `Selection` has a key for each possible condition. */
-export interface ListSource<Selection extends object, Row> {
+/** What a list's own statement of a page is written from. */
+export interface PageParts<Selection> {
+  selection: Selection;
+  from: Stretch["from"];
+  values: Source;
+  /** The columns of a row. A page must have exactly these. */
+  columns: SQL;
+  /** The account and all conditions of the selection. */
+  where: SQL;
+  limit: SQL;
+}
+
+/**
+ * The parts from which a list's statements are built. `Selection` has a key for each possible condition; the keys `Aside` are
+ * no conditions.
+ */
+export interface ListSource<Selection extends object, Row, Aside extends keyof Selection = never> {
   columns: Record<string, Column | SQL.Aliased>;
   /** Makes a row from the values, which are in the order of the columns. */
   toRow(values: unknown[]): Row;
@@ -15,13 +30,17 @@ export interface ListSource<Selection extends object, Row> {
   accountId(selection: Selection): Column;
   /** The paging key. It ends every index that a selection uses. */
   key(selection: Selection): Column[];
-  conditions: { [Name in keyof Selection]-?: (source: Source, selection: Selection) => SQL };
+  conditions: { [Name in Exclude<keyof Selection, Aside>]-?: (source: Source, selection: Selection) => SQL };
+  /** The statement of a page, if it is not simply a range of an index with these conditions in the order of the key. */
+  page?(parts: PageParts<Selection>): SQL | undefined;
+  /** A statement that selects whether a page of the selection can be read. */
+  check?(parts: PageParts<Selection>): SQL;
   /** Distinguishes selections with the same conditions whose SQL differs. */
   variant?(selection: Selection): string;
   /** The texts that a condition compares with, under the names that it requests from its source. */
   bind<Name extends keyof Selection>(name: Name, value: NonNullable<Selection[Name]>): Record<string, string>;
   /** Negative if `a` is older than `b`, positive if it is newer. */
-  compare(a: Row, b: Row): number;
+  compare(a: Row, b: Row, selection: Selection): number;
 }
 
 /** Which end of a selection is read, and how many rows. */
@@ -35,6 +54,15 @@ export interface ListStore<Selection, Row> {
   list(db: Database, accountId: string, selection: Selection, stretch: Stretch): Promise<Row[]>;
   /** The number of rows of the selection. It reads all of them, so its cost grows with their number. */
   count(db: Database, accountId: string, selection: Selection): Promise<number>;
+  /** The same for each value of a column, in one statement. Values without rows are absent. */
+  countBy(
+    db: Database,
+    accountId: string,
+    selection: Selection,
+    column: Column,
+  ): Promise<Map<string, number>>;
+  /** Whether a page can be read, by the statement that the list has for that. */
+  check(db: Database, accountId: string, selection: Selection, stretch: Stretch): Promise<boolean>;
 }
 
 /** Maximum rows of one statement, unless a single page has more. Processing them blocks the event loop. */
@@ -60,10 +88,10 @@ const listOf = <T>(parts: readonly T[], write: (part: T) => SQL) => sql.join(par
  * by one statement. Equal counts are read once.
  */
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: the closures share the shapes of one list.
-export function createListStore<Selection extends object, Row>(
-  source: ListSource<Selection, Row>,
+export function createListStore<Selection extends object, Row, Aside extends keyof Selection = never>(
+  source: ListSource<Selection, Row, Aside>,
 ): ListStore<Selection, Row> {
-  const names = Object.keys(source.conditions) as (keyof Selection & string)[];
+  const names = Object.keys(source.conditions) as (Exclude<keyof Selection, Aside> & string)[];
   const conditionsOf = (selection: Selection) => names.filter((name) => selection[name] !== undefined);
   const shapeOf = (selection: Selection) =>
     [...conditionsOf(selection), source.variant?.(selection) ?? ""].join(" ");
@@ -78,7 +106,13 @@ export function createListStore<Selection extends object, Row>(
     return sql.join([sql`${source.accountId(selection)} = ${given("accountId")}`, ...conditions], sql` and `);
   }
 
+  const partsOf = (selection: Selection, from: Stretch["from"], values: Source): PageParts<Selection> => ({
+    ...{ selection, from, values, columns, where: where(selection, values), limit: given("limit") },
+  });
+
   function page(selection: Selection, from: Stretch["from"], values: Source): SQL {
+    const own = source.page?.(partsOf(selection, from, values));
+    if (own) return own;
     const order = from === "newest" ? sql`desc` : sql`asc`;
     return sql`select ${columns} from ${source.from(selection)} where ${where(selection, values)}
       order by ${listOf(source.key(selection), (column) => sql`${column} ${order}`)} limit ${given("limit")}`;
@@ -103,6 +137,28 @@ export function createListStore<Selection extends object, Row>(
       ([total]: [string]) => Number(total),
     ),
   );
+
+  const selectCheck = variants<boolean>((selection, from) =>
+    statement(
+      () => (source.check as NonNullable<typeof source.check>)(partsOf(selection, from, given)),
+      ([isReadable]: [boolean]) => isReadable,
+    ),
+  );
+  const countsBy = new Map<Column, (selection: Selection) => Statement<[string, number]>>();
+  function selectCounts(column: Column): (selection: Selection) => Statement<[string, number]> {
+    let found = countsBy.get(column);
+    if (!found) {
+      found = variants<[string, number]>((selection) =>
+        statement(
+          () =>
+            sql`select ${column}, count(*) from ${source.from(selection)} where ${where(selection, given)} group by 1`,
+          ([value, total]: [string, string]): [string, number] => [value, Number(total)],
+        ),
+      );
+      countsBy.set(column, found);
+    }
+    return found;
+  }
 
   function variants<Result>(build: (selection: Selection, from: Stretch["from"]) => Statement<Result>) {
     const known = new Map<string, Statement<Result>>();
@@ -137,7 +193,7 @@ export function createListStore<Selection extends object, Row>(
     for (const { row, place } of found) pages[place - 1]?.push(row);
     // Each page comes from its index in order, but PostgreSQL guarantees no order without an outer ORDER BY.
     const sign = from === "newest" ? -1 : 1;
-    for (const page of pages) page.sort((a, b) => sign * source.compare(a, b));
+    for (const page of pages) page.sort((a, b) => sign * source.compare(a, b, selection));
     return pages;
   }
 
@@ -165,5 +221,9 @@ export function createListStore<Selection extends object, Row>(
     list: (db, accountId, selection, stretch) =>
       findPage(db, { accountId, selection, values: valuesOf(selection), ...stretch }),
     count: (db, accountId, selection) => findCount(db, { accountId, selection, values: valuesOf(selection) }),
+    countBy: async (db, accountId, selection, column) =>
+      new Map(await selectCounts(column)(selection)(db, { accountId, ...valuesOf(selection) })),
+    check: async (db, accountId, selection, { from, limit }) =>
+      (await selectCheck(selection, from)(db, { accountId, ...valuesOf(selection), limit }))[0] === true,
   };
 }

@@ -11,11 +11,12 @@ const pageSize = z
 const instant = z.number("must be a time");
 export const timeRange = z.object({ from: instant.nullish(), to: instant.nullish() });
 
-/** The arguments of a list that takes these cursors and this filter. */
-export function pageInput<Cursor extends z.ZodType, Filter extends z.ZodType>(
-  cursor: Cursor,
-  filter: Filter,
-) {
+/** The arguments of a list that takes these cursors, this filter and, if it has several orders, this order. */
+export function pageInput<
+  Cursor extends z.ZodType,
+  Filter extends z.ZodType,
+  Order extends z.ZodType = z.ZodUndefined,
+>(cursor: Cursor, filter: Filter, orderBy: Order = z.undefined() as unknown as Order) {
   return z
     .object({
       first: pageSize.nullish(),
@@ -23,6 +24,7 @@ export function pageInput<Cursor extends z.ZodType, Filter extends z.ZodType>(
       last: pageSize.nullish(),
       before: cursor.nullish(),
       filter: filter.nullish(),
+      orderBy: orderBy.nullish(),
     })
     .refine(({ first, last }) => first == null || last == null, {
       path: ["last"],

@@ -5,27 +5,21 @@ import { ACTION_WORDS, STATUS_WORDS, toWord } from "../spellings.ts";
 import { AUDIT_ACTIONS, type AuditAction } from "../vocabulary.ts";
 import { readLimit } from "./list-params.ts";
 import type { WireParams } from "./params.ts";
+import { type BoundParam, boundParams, readBounds } from "./time-bounds.ts";
 
 /** The parameters of a record's history. */
 export const HISTORY_PARAMS = ["limit", "starting_after", "ending_before"] as const;
 
 const TEXTS = { kyc_id: "kycId", customer_id: "customerId", token_id: "tokenId", actor: "actor" } as const;
-/** Bounds of the time in whole seconds: which end they are of, and how many seconds they add. */
-const TIMES = {
-  "at[gte]": ["from", 0],
-  "at[gt]": ["from", 1],
-  "at[lte]": ["to", 1],
-  "at[lt]": ["to", 0],
-} as const;
 /** The parameters of the trail. */
 export const AUDIT_PARAMS = [
   ...["limit", "kyc_id", "customer_id", "token_id", "actor", "action", "status_after"],
-  ...["at[gte]", "at[gt]", "at[lte]", "at[lt]", "starting_after", "ending_before"],
+  ...[...boundParams("at"), "starting_after", "ending_before"],
 ] as readonly AuditParam[];
 export type AuditParam =
   | (typeof HISTORY_PARAMS)[number]
   | keyof typeof TEXTS
-  | keyof typeof TIMES
+  | BoundParam<"at">
   | "action"
   | "status_after";
 
@@ -70,13 +64,6 @@ export function readAuditFilter({ values }: WireParams): { filter: Filter; fault
       filter.actionIn = [] as AuditAction[];
     }
   }
-  const at: { from?: number; to?: number } = {};
-  for (const [name, [end, seconds]] of Object.entries(TIMES)) {
-    const value = values.get(name);
-    if (value === undefined) continue;
-    if (!/^-?\d{1,12}$/.test(String(value))) invalid(name, "must be a time in whole Unix seconds");
-    else if (at[end] !== undefined) invalid(name, "can't be used together with another bound of this end");
-    else at[end] = (Number(value) + seconds) * 1000;
-  }
-  return { filter: { ...filter, at }, faults };
+  const { span, faults: ofBounds } = readBounds(values, "at");
+  return { filter: { ...filter, at: span }, faults: [...faults, ...ofBounds] };
 }

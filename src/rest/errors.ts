@@ -27,6 +27,7 @@ const WIRE_NAMES: Record<string, string> = {
   documentNumber: "document_number",
   "filter.customerId": "customer_id",
   "filter.verificationStatus": "verification_status",
+  "filter.documentType": "document_type",
   "filter.documentNumber": "document_number",
   "filter.kycId": "kyc_id",
   "filter.tokenId": "token_id",

@@ -22,6 +22,8 @@ function renderExported(kyc: ShownKyc) {
     document_number: kyc.documentNumber,
     created_at: toIso(kyc.createdAt),
     updated_at: toIso(kyc.updatedAt),
+    status_since: toIso(kyc.statusSince),
+    expires_at: kyc.expiresAt === null ? null : toIso(kyc.expiresAt),
     version: kyc.version,
   } satisfies Record<(typeof EXPORT_COLUMNS)[number] | Snake<FieldName>, string | number | null>;
 }

@@ -17,6 +17,7 @@ import { LIST_PARAMS, readList } from "./list-params.ts";
 import { allowOnly, parseBody, type WireParams } from "./params.ts";
 import { readReason } from "./reason-header.ts";
 import { ignoreTypeOfNothing, type RestAnswer, type RestRequest, readQuery } from "./requests.ts";
+import { flattenBounds } from "./time-bounds.ts";
 
 interface RecordRequest extends RestRequest {
   params: { id: string };
@@ -58,7 +59,7 @@ async function list(request: RestRequest): Promise<RestAnswer> {
 
 async function search(request: RestRequest): Promise<RestAnswer> {
   const conditions = readConditions(request);
-  const { input, faults } = readList(withQueryFaults(request, readBody(request, LIST_PARAMS)));
+  const { input, faults } = readList(withQueryFaults(request, readSearch(request)));
   const kycs = await listKycs(request.operationContext, input, [...faults, ...conditions.faults]);
   requireVersion(undefined, toExpectedOfNone(conditions));
   return renderPage(kycs);
@@ -135,6 +136,11 @@ export const UPDATE_PARAMS = [...CHANGEABLE, ...FIXED];
 
 function readBody(request: RestRequest, known: readonly string[]): WireParams {
   return allowOnly(parseBody(request.headers["content-type"], request.body), known, "body");
+}
+
+function readSearch(request: RestRequest): WireParams {
+  const params = parseBody(request.headers["content-type"], request.body);
+  return allowOnly(flattenBounds(params, "created"), LIST_PARAMS, "body");
 }
 
 function withQueryFaults(request: RestRequest, params: WireParams): WireParams {

@@ -2,10 +2,15 @@ import type { FieldFault } from "../errors.ts";
 import type { ListKycsInput } from "../kyc/input.ts";
 import { isKycId } from "../kyc-id.ts";
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../paging/page-input.ts";
-import { STATUS_WORDS, toWord } from "../spellings.ts";
+import { DOCUMENT_TYPE_WORDS, STATUS_WORDS, toWord } from "../spellings.ts";
 import type { WireParams } from "./params.ts";
+import { boundParams, readBounds } from "./time-bounds.ts";
 
-export const LIST_FILTERS = ["customer_id", "verification_status", "document_number"] as const;
+/** The filters of a list. */
+export const LIST_FILTERS = [
+  ...["customer_id", "verification_status", "document_type", "document_number"],
+  ...boundParams("created"),
+] as const;
 /** The parameters of a list, in the query of the URL or in the body of a search. */
 export const LIST_PARAMS = ["limit", ...LIST_FILTERS, "starting_after", "ending_before"] as const;
 
@@ -25,11 +30,16 @@ export function readList({ values, faults }: WireParams): { input: ListKycsInput
   // The operation treats null as absent, and a filter that a client wants to set must not be ignored.
   if (values.get("customer_id") === null) invalid("filter.customerId", "must not be null");
   if (values.get("verification_status") === null) invalid("filter.verificationStatus", "must not be null");
+  if (values.get("document_type") === null) invalid("filter.documentType", "must not be null");
   if (values.get("document_number") === null) invalid("filter.documentNumber", "must not be null");
+  const { span, faults: ofBounds } = readBounds(values, "created");
+  found.push(...ofBounds);
   const filter = {
     customerId: values.get("customer_id") as string | undefined,
     verificationStatus: toWord(STATUS_WORDS, values.get("verification_status")),
+    documentType: toWord(DOCUMENT_TYPE_WORDS, values.get("document_type")),
     documentNumber: values.get("document_number") as string | undefined,
+    createdAt: span,
   };
   const direction = before === undefined ? "first" : "last";
   return { input: { [direction]: size ?? DEFAULT_PAGE_SIZE, after, before, filter }, faults: found };

@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import type { Executor } from "../db/client.ts";
-import { milestones, toTimestamptz } from "../db/schema.ts";
+import { milestones } from "../db/key-schema.ts";
+import { toTimestamptz } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
 import { startRecurring } from "../lib/recurring.ts";
 import type { Keyring, Milestone } from "./keyring.ts";

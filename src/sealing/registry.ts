@@ -1,7 +1,8 @@
 import { eq, sql } from "drizzle-orm";
 import { type Administrator, recordActForAll } from "../administration/record-act.ts";
 import type { Database, Executor } from "../db/client.ts";
-import { encryptionKeys, epochMillis, toTimestamptz } from "../db/schema.ts";
+import { encryptionKeys } from "../db/key-schema.ts";
+import { epochMillis, toTimestamptz } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
 import type { Keyring } from "./keyring.ts";
 import type { SealedPlace } from "./place.ts";

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { eq, sql } from "drizzle-orm";
 import type { Database, Executor } from "../db/client.ts";
-import { secrets } from "../db/schema.ts";
+import { secrets } from "../db/key-schema.ts";
 import { statement } from "../db/statement.ts";
 import { type Keyring, keyIdOf } from "./keyring.ts";
 import type { Resealing, SealedPlace } from "./place.ts";

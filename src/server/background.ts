@@ -7,6 +7,7 @@ import type { Database } from "../db/client.ts";
 import { startSweep } from "../idempotency/sweep.ts";
 import { endPlainNumbers, sealPlainNumbers } from "../kyc/number/sealed-numbers.ts";
 import { startCensus } from "../kyc/record-census.ts";
+import { startSettlingStatusSince } from "../kyc/status-since.ts";
 import { startPublishing } from "../ledger/publish-checkpoints.ts";
 import { startSealer } from "../ledger/seal.ts";
 import type { Metrics } from "../metrics.ts";
@@ -53,6 +54,11 @@ export function startBackground(background: Background): () => Promise<void> {
       onMissing: (milestone) =>
         log.error({ milestone }, "somebody has removed a milestone from the database: it still holds here"),
       onFailure: (err) => log.warn({ err }, "the milestones of the database could not be read"),
+    }),
+    startSettlingStatusSince(db, {
+      onSettled: (records) => log.info({ records }, "it was found out since when records have their status"),
+      onFailure: (err) =>
+        log.warn({ err }, "it could not be found out yet since when records have their status"),
     }),
     startSweep({ db, log }),
     startSealer({

@@ -17,6 +17,8 @@ const kyc = {
   plainNumber: null,
   createdAt: 1,
   updatedAt: 1,
+  statusSince: 1,
+  expiresAt: null,
   version: 1,
 } as const;
 

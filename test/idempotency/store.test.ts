@@ -17,6 +17,8 @@ const record: Kyc = {
     plainNumber: "1",
     createdAt: NOW,
     updatedAt: NOW,
+    statusSince: NOW,
+    expiresAt: null,
     version: 1,
   },
 };

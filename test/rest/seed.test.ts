@@ -29,7 +29,9 @@ afterEach(() => {
 afterAll(() => gateway.close());
 
 /** A token of an account that has the printed record, under the printed id. */
-async function tokenWithPrintedRecord(changes: Partial<Omit<Kyc, "sealedNumber">> = {}): Promise<string> {
+async function tokenWithPrintedRecord(
+  changes: Partial<Pick<Kyc, "createdAt" | "updatedAt" | "verificationStatus">> = {},
+): Promise<string> {
   const account = randomUUID();
   const kyc: NewKyc = {
     id: "xgQQXg3hrtjh7AvZ",
@@ -40,6 +42,7 @@ async function tokenWithPrintedRecord(changes: Partial<Omit<Kyc, "sealedNumber">
     plainNumber: null,
     createdAt: PRINTED_TIME * 1000,
     updatedAt: PRINTED_TIME * 1000,
+    ...{ statusSince: PRINTED_TIME * 1000, expiresAt: null },
     version: 1,
     ...changes,
   };

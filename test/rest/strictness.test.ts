@@ -189,9 +189,22 @@ describe("parameters", () => {
     expect(faultOf(await call("GET", `/v1/kyc?${name}=${value}`), "invalid")[0]).toBe(name);
   });
 
-  test("a document type is no filter of this list", async () => {
-    expect(faultOf(await call("GET", "/v1/kyc?document_type=passport"), "unknown")[0]).toBe("document_type");
+  test.each([
+    ["created[gte]=yesterday", ["created[gte]"]],
+    ["created[lt]=1.5&created%5Bgt%5D=1e3", ["created[lt]", "created[gt]"]],
+    ["created[gte]=1&created[gt]=1", ["created[gt]"]],
+    ["document_type=paper&created[lte]=", ["created[lte]", "document_type"]],
+  ])("bounds of the time of creation that are none (%s) are all named", async (query, names) => {
+    const { message } = (await call("GET", `/v1/kyc?${query}`)).json().error;
+    for (const name of names) expect(message).toContain(name);
   });
+
+  test.each(["created=1", "created[eq]=1", "created[from]=1", "updated[gte]=1"])(
+    "%s is no filter of this list",
+    async (query) => {
+      expect(faultOf(await call("GET", `/v1/kyc?${query}`), "unknown")[0]).toBe(query.split("=")[0]);
+    },
+  );
 
   test.each([
     ["verification_status", "done", "must be one of pending, in_review, verified, failed, expired"],

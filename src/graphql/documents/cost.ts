@@ -12,9 +12,10 @@ import {
   Kind,
   type OperationDefinitionNode,
   type SelectionSetNode,
-  type ValueNode,
 } from "graphql";
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../../paging/page-input.ts";
+import { VERIFICATION_STATUSES } from "../../vocabulary.ts";
+import { asGiven, countInList, countInObject, toValue, type Variable } from "./argument-values.ts";
 
 /** The cost that a field of the schema declares in `extensions.cost`. Without it, a field costs 1 and leads to one object. */
 export interface FieldCost {
@@ -24,6 +25,8 @@ export interface FieldCost {
   once?: number;
   /** How many objects the field leads to, by the values of its arguments. */
   items?: (argument: (name: string) => unknown) => number;
+  /** An argument whose lists cost more the longer they are, however they are given. */
+  lists?: string;
 }
 
 /** The cost of a field that is a page: as many items as its `first` or `last` asks for. */
@@ -33,6 +36,14 @@ export const PAGE_COST: FieldCost = {
     return sizes.length === 0 ? DEFAULT_PAGE_SIZE : Math.max(...sizes);
   },
 };
+
+/**
+ * The same if the page has a filter: each listed value can be one more range of an index, in which up to as many records are
+ * read as the page has.
+ */
+export const FILTERED_PAGE_COST: FieldCost = { ...PAGE_COST, lists: "filter" };
+/** Records of a range that cost 1. */
+const RECORDS_READ = 10;
 
 /** The cost of a field that lists the objects of its argument `ids`. */
 export const IDS_COST: FieldCost = {
@@ -45,9 +56,27 @@ export const IDS_COST: FieldCost = {
 
 /** The cost of a list that has at most 20 items. */
 export const LIST_COST: FieldCost = { items: () => 20 };
+/** The cost of a field that writes the items of its argument `input`. */
+export const ITEMS_COST: FieldCost = {
+  items: (argument) => {
+    const input = argument("input");
+    return Math.max(1, Array.isArray(input) ? input.length : 1);
+  },
+};
+/** The cost of a list whose length the field around it counts. */
+export const COUNTED_COST: FieldCost = {};
+/** The cost of the faults of one item: it has few fields. */
+export const FAULTS_COST: FieldCost = { items: () => 5 };
 
 /** The cost of a count: its statement reads everything that matches, however small the page. */
 export const COUNT_COST: FieldCost = { weight: 0, once: 50 };
+
+/** The cost of counts for each status, which are one statement. */
+export const COUNTS_COST: FieldCost = {
+  weight: 50,
+  items: () => VERIFICATION_STATUSES.length,
+  lists: "filter",
+};
 
 /** The cost of the ids of all records that an answer showed. A full page with them is within the default limit. */
 export const ID_LIST_COST: FieldCost = { weight: 50 };
@@ -82,10 +111,10 @@ export function costOf(
   document: DocumentNode,
   operation: OperationDefinitionNode,
 ): (variables: Variables) => number {
-  const sizes = new Set<string>();
-  const measure = (variable: (name: string) => unknown) =>
+  const sizes = new Map<string, { name: string; read: (value: unknown) => unknown }>();
+  const measure = (variable: Variable) =>
     new Meter(schema, document, variable).measureOperation(operation).cost;
-  const cost = measure((name) => void sizes.add(name));
+  const cost = measure((name, read) => void sizes.set(`${read.name} ${name}`, { name, read }));
   if (sizes.size === 0) return () => cost;
   const defaults = new Map(
     operation.variableDefinitions?.map((definition) => [
@@ -93,13 +122,18 @@ export function costOf(
       definition.defaultValue,
     ]),
   );
-  const names = [...sizes];
+  const wanted = [...sizes.values()];
   let last: { values: unknown[]; cost: number } | undefined;
   return (variables) => {
-    const given = (name: string) =>
-      Object.hasOwn(variables, name) ? variables[name] : toValue(defaults.get(name), () => undefined);
-    if (last && names.every((name, index) => given(name) === last?.values[index])) return last.cost;
-    last = { values: names.map(given), cost: measure(given) };
+    const given: Variable = (name, read) =>
+      read(
+        Object.hasOwn(variables, name)
+          ? variables[name]
+          : toValue(defaults.get(name), asGiven, () => undefined),
+      );
+    const values = wanted.map(({ name, read }) => given(name, read));
+    if (last?.values.every((value, index) => value === values[index])) return last.cost;
+    last = { values, cost: measure(given) };
     return last.cost;
   };
 }
@@ -127,9 +161,9 @@ export class Meter {
   readonly #schema: GraphQLSchema;
   readonly #fragments = new Map<string, FragmentDefinitionNode>();
   readonly #known = new Map<string, Part>();
-  readonly #variable: (name: string) => unknown;
+  readonly #variable: Variable;
 
-  constructor(schema: GraphQLSchema, document: DocumentNode, variable: (name: string) => unknown) {
+  constructor(schema: GraphQLSchema, document: DocumentNode, variable: Variable) {
     this.#schema = schema;
     this.#variable = variable;
     for (const definition of document.definitions)
@@ -164,12 +198,14 @@ export class Meter {
 
   #measureField(field: FieldNode, parent: Parent): Part {
     const definition = fieldOf(parent, field.name.value);
-    const { weight = 1, once = 0, items } = costDeclaredBy(field.name.value, definition);
+    const { weight = 1, once = 0, items, lists } = costDeclaredBy(field.name.value, definition);
     const count = items ? items((name) => this.#argument(field, name)) : 1;
+    const listed =
+      lists === undefined ? 0 : this.#countListed(field, lists) * Math.ceil(count / RECORDS_READ);
     const type = definition && getNamedType(definition.type);
     const inner = this.#measure(field.selectionSet, isCompositeType(type) ? type : undefined);
     const name = (field.alias ?? field.name).value;
-    const own = weight + Math.floor(name.length / NAME_LENGTH);
+    const own = weight + listed + Math.floor(name.length / NAME_LENGTH);
     return { cost: own + count * inner.cost + inner.once, depth: 1 + inner.depth, once };
   }
 
@@ -191,7 +227,17 @@ export class Meter {
   }
 
   #argument({ arguments: given = [] }: FieldNode, name: string): unknown {
-    return toValue(given.find((argument) => argument.name.value === name)?.value, this.#variable);
+    return toValue(given.find((argument) => argument.name.value === name)?.value, asGiven, this.#variable);
+  }
+
+  /** How many values the lists of an argument have. */
+  #countListed({ arguments: given = [] }: FieldNode, name: string): number {
+    const value = given.find((argument) => argument.name.value === name)?.value;
+    if (value?.kind !== Kind.OBJECT) return Number(toValue(value, countInObject, this.#variable) ?? 0);
+    const counts = value.fields.map((field) =>
+      Number(toValue(field.value, countInList, this.#variable) ?? 0),
+    );
+    return counts.reduce((sum, count) => sum + count, 0);
   }
 }
 
@@ -202,12 +248,4 @@ function fieldOf(parent: Parent, name: string): GraphQLField<unknown, unknown> |
 function costDeclaredBy(name: string, field: GraphQLField<unknown, unknown> | undefined): FieldCost {
   if (name === "__schema" || name === "__type") return INTROSPECTION_COST;
   return (field?.extensions.cost as FieldCost | undefined) ?? {};
-}
-
-/** As much of an argument's value as a size needs. */
-function toValue(node: ValueNode | undefined, variable: (name: string) => unknown): unknown {
-  if (node?.kind === Kind.VARIABLE) return variable(node.name.value);
-  if (node?.kind === Kind.INT) return Number(node.value);
-  if (node?.kind === Kind.LIST) return node.values;
-  return node?.kind === Kind.NULL ? null : node;
 }

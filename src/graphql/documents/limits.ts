@@ -39,7 +39,7 @@ export function findExcesses(
   limits: QueryLimits,
 ): GraphQLError[] {
   const errors: GraphQLError[] = [];
-  const meter = new Meter(schema, document, () => 1);
+  const meter = new Meter(schema, document, (_name, read) => read(1));
   let largestCost = 0;
   for (const operation of document.definitions) {
     if (operation.kind !== Kind.OPERATION_DEFINITION) continue;

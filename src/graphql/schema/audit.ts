@@ -6,7 +6,9 @@ import { ADMINISTRATIVE_ACTS, type AuditAction, type Surface } from "../../vocab
 import { AS_OF_COST, ID_LIST_COST, PAGE_COST } from "../documents/cost.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
-import { DateTimeRange, DocumentTypeEnum, enumValues, KycType, VerificationStatusEnum } from "./kyc.ts";
+import { enumValues } from "./enum-values.ts";
+import { KycType } from "./kyc.ts";
+import { DateTimeRange, DocumentTypeEnum, VerificationStatusEnum } from "./kyc-filter.ts";
 
 const AuditActionEnum = builder.enumType("AuditAction", {
   description: "What was done to records, or to the account's tokens and the gateway's keys.",

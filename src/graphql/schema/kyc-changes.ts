@@ -6,7 +6,8 @@ import {
   getChangedKyc,
 } from "../../kyc/kyc-changes.ts";
 import { builder } from "./builder.ts";
-import { DocumentTypeEnum, KycType, VerificationStatusEnum } from "./kyc.ts";
+import { KycType } from "./kyc.ts";
+import { DocumentTypeEnum, VerificationStatusEnum } from "./kyc-filter.ts";
 
 const KycChangeAction = builder.enumType("KycChangeAction", {
   description: "What happened to a record.",

@@ -2,14 +2,15 @@ import type { GraphQLResolveInfo } from "graphql";
 import { requireScope } from "../../auth/scopes.ts";
 import type { OperationContext } from "../../context.ts";
 import { createKyc } from "../../kyc/create-kyc.ts";
-import { toKycCursor } from "../../kyc/cursor.ts";
+import { NEWEST_FIRST, positionOf, toKycCursor } from "../../kyc/cursor.ts";
 import { deleteKyc } from "../../kyc/delete-kyc.ts";
 import type { ChangeableName, GivenName } from "../../kyc/fields.ts";
 import type { ShownKyc } from "../../kyc/show-kyc.ts";
 import { updateKyc } from "../../kyc/update-kyc.ts";
 import { builder } from "./builder.ts";
 import { Edge } from "./connection.ts";
-import { DocumentTypeEnum, KycEdge, KycType, VerificationStatusEnum } from "./kyc.ts";
+import { KycEdge, KycType } from "./kyc.ts";
+import { DocumentTypeEnum, VerificationStatusEnum } from "./kyc-filter.ts";
 import { runMutation } from "./mutation.ts";
 import { selectsRecord } from "./written-selection.ts";
 
@@ -22,7 +23,7 @@ const REASON =
 const NEEDS_READ =
   "Without the scope `kyc:read`, only `id` and `version` of the record can be selected. Null if it fails.";
 
-const CreateKycInput = builder.inputType("CreateKycInput", {
+export const CreateKycInputType = builder.inputType("CreateKycInput", {
   description: "A new record.",
   fields: (t) =>
     ({
@@ -41,12 +42,17 @@ const CreateKycInput = builder.inputType("CreateKycInput", {
         description:
           "The number of the document, 1 to 64 printable characters; spaces around it are removed.",
       }),
+      expiresAt: t.field({
+        type: "DateTime",
+        description: "When the record expires, in the years 1 to 9999. Null or absent: it does not.",
+      }),
       reason: t.string({ description: REASON }),
     }) satisfies Record<GivenName | "reason", unknown>,
 });
 
-const UpdateKycInput = builder.inputType("UpdateKycInput", {
-  description: "Changes to a record. Absent fields stay as they are; null is an error.",
+export const UpdateKycInputType = builder.inputType("UpdateKycInput", {
+  description:
+    "Changes to a record. Absent fields stay as they are. Null is an error, except that it removes `expiresAt`.",
   fields: (t) =>
     ({
       id: t.id({ required: true, description: "The id of the record." }),
@@ -55,6 +61,10 @@ const UpdateKycInput = builder.inputType("UpdateKycInput", {
       documentNumber: t.string({
         description:
           "The new number of the document, 1 to 64 printable characters; spaces around it are removed. The record's own masked number leaves it as it is. From a token without the scope `kyc:pii`, any other number is written as a new version, even if it is the same.",
+      }),
+      expiresAt: t.field({
+        type: "DateTime",
+        description: "When the record expires, in the years 1 to 9999. Null: it does not.",
       }),
       expectedVersion: t.int({ description: EXPECTED_VERSION }),
       reason: t.string({ description: REASON }),
@@ -78,7 +88,10 @@ const CreateKycPayload = builder.objectRef<{ kyc: ShownKyc }>("CreateKycPayload"
       type: KycEdge,
       description:
         "The new record and its position in the list: clients can put it at the head of the lists that they keep.",
-      resolve: ({ kyc }) => new Edge<ShownKyc>(kyc, { cursorOf: toKycCursor }),
+      resolve: ({ kyc }) =>
+        new Edge<ShownKyc>(kyc, {
+          cursorOf: (item) => toKycCursor(positionOf(item, NEWEST_FIRST.by)),
+        }),
     }),
   }),
 });
@@ -100,22 +113,22 @@ builder.mutationFields((t) => ({
     type: CreateKycPayload,
     nullable: true,
     description: `Adds a record to your account. Sending it again adds another one, unless the request has an \`Idempotency-Key\`. Needs the scope \`kyc:write\`. ${NEEDS_READ}`,
-    args: { input: t.arg({ type: CreateKycInput, required: true, description: "The new record." }) },
+    args: { input: t.arg({ type: CreateKycInputType, required: true, description: "The new record." }) },
     resolve: (_root, { input }, ctx, info) =>
       runMutation(ctx, async () => {
         requireSelection(ctx, info);
-        return { kyc: await createKyc(ctx, input) };
+        return { kyc: await createKyc(ctx, toGiven(input)) };
       }),
   }),
   updateKyc: t.field({
     type: UpdateKycPayload,
     nullable: true,
     description: `Changes a record. A change of any value makes a new version; sending the same again changes nothing. An unmasked number from a token without \`kyc:pii\` always makes a new version, even if it is the same. Needs the scope \`kyc:write\`. ${NEEDS_READ}`,
-    args: { input: t.arg({ type: UpdateKycInput, required: true, description: "The changes." }) },
+    args: { input: t.arg({ type: UpdateKycInputType, required: true, description: "The changes." }) },
     resolve: (_root, { input }, ctx, info) =>
       runMutation(ctx, async () => {
         requireSelection(ctx, info);
-        return { kyc: await updateKyc(ctx, input) };
+        return { kyc: await updateKyc(ctx, toGiven(input)) };
       }),
   }),
   deleteKyc: t.field({
@@ -129,8 +142,16 @@ builder.mutationFields((t) => ({
   }),
 }));
 
+/** The input of the operation, with times in epoch milliseconds. */
+export function toGiven<Input extends { expiresAt?: Date | null | undefined }>(
+  input: Input,
+): Omit<Input, "expiresAt"> & { expiresAt?: number | null | undefined } {
+  const { expiresAt, ...given } = input;
+  return expiresAt === undefined ? given : { ...given, expiresAt: expiresAt?.getTime() ?? null };
+}
+
 /** Fails with FORBIDDEN if a token without `kyc:read` selects more of the record than its id and version. */
-function requireSelection(ctx: OperationContext, info: GraphQLResolveInfo): void {
+export function requireSelection(ctx: OperationContext, info: GraphQLResolveInfo): void {
   requireScope(ctx.viewer, "kyc:write");
   if (selectsRecord(info)) requireScope(ctx.viewer, "kyc:read");
 }

@@ -1,32 +1,20 @@
+import { countKycs, type StatusCount } from "../../kyc/count-kycs.ts";
 import type { FieldName } from "../../kyc/fields.ts";
 import { getKyc, getKycs } from "../../kyc/get-kyc.ts";
-import type { ListKycsInput } from "../../kyc/input.ts";
 import { listKycs } from "../../kyc/list-kycs.ts";
 import type { ShownKyc } from "../../kyc/show-kyc.ts";
-import { DOCUMENTS, STATUSES, wordsOf } from "../../vocabulary.ts";
-import { IDS_COST, PAGE_COST } from "../documents/cost.ts";
+import { COUNTS_COST, FILTERED_PAGE_COST, IDS_COST } from "../documents/cost.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
 import { showNumber } from "./field-errors.ts";
-
-/** The values of an enum, one for each word of the table. */
-export function enumValues<Word extends string>(table: Readonly<Record<Word, string>>) {
-  const values = wordsOf(table).map((word) => [
-    word.toUpperCase(),
-    { value: word, description: table[word] },
-  ]);
-  return Object.fromEntries(values) as { [W in Word as Uppercase<W>]: { value: W; description: string } };
-}
-
-export const VerificationStatusEnum = builder.enumType("VerificationStatus", {
-  description: "The status of a verification. Any status may follow any other.",
-  values: enumValues(STATUSES),
-});
-
-export const DocumentTypeEnum = builder.enumType("DocumentType", {
-  description: "The kind of document that the verification is based on.",
-  values: enumValues(DOCUMENTS),
-});
+import {
+  DocumentTypeEnum,
+  KycFilterInput,
+  KycOrder,
+  toFilter,
+  toOrder,
+  VerificationStatusEnum,
+} from "./kyc-filter.ts";
 
 // We don't use Pothos' Relay plugin: it returns a promise for each id, and graphql-js then makes more promises for every
 // record, edge and list around it. A page of ten took 495 µs of CPU time in GraphQL with it, and takes 254 µs without.
@@ -65,6 +53,15 @@ export const KycType = builder.objectRef<ShownKyc>("Kyc").implement({
         type: "DateTime",
         description: "When a value of the record last changed. It never goes backwards.",
       }),
+      statusSince: t.expose("statusSince", {
+        type: "DateTime",
+        description: "When the record got its status. A change of other values leaves it as it is.",
+      }),
+      expiresAt: t.expose("expiresAt", {
+        type: "DateTime",
+        nullable: true,
+        description: "When the record expires; null if it does not.",
+      }),
       version: t.exposeInt("version", {
         description:
           "1 for a new record, increased by one with each change. Send it as `expectedVersion` to change the record only if it is still as you saw it.",
@@ -75,47 +72,13 @@ export const KycType = builder.objectRef<ShownKyc>("Kyc").implement({
 const { EdgeType, ConnectionType: KycConnection } = connectionOf<ShownKyc>(KycType, "record");
 export const KycEdge = EdgeType;
 
-export const DateTimeRange = builder.inputType("DateTimeRange", {
-  description: "A span of time.",
+const StatusCountType = builder.objectRef<StatusCount>("StatusCount").implement({
+  description: "How many records have a status.",
   fields: (t) => ({
-    from: t.field({
-      type: "DateTime",
-      description: "The start, included. Without it, the span has no start.",
-    }),
-    to: t.field({ type: "DateTime", description: "The end, excluded. Without it, the span has no end." }),
+    status: t.expose("status", { type: VerificationStatusEnum, description: "The status." }),
+    count: t.exposeInt("count", { description: "How many of the records that match the filter have it." }),
   }),
 });
-
-const KycFilter = builder.inputType("KycFilter", {
-  description: "Which records to list: those that match all given fields. Null means the same as absent.",
-  fields: (t) => ({
-    customerId: t.string({ description: "Only records of this customer." }),
-    verificationStatus: t.field({
-      type: VerificationStatusEnum,
-      description: "Only records with this status.",
-    }),
-    documentType: t.field({
-      type: DocumentTypeEnum,
-      description: "Only records with this kind of document.",
-    }),
-    documentNumber: t.string({
-      description:
-        "Only records whose document has exactly this number. Needs the scope `kyc:pii`. Send it as a variable: it is personal data.",
-    }),
-    createdAt: t.field({ type: DateTimeRange, description: "Only records created in this span." }),
-  }),
-});
-
-function toFilter({
-  customerId,
-  verificationStatus,
-  documentType,
-  documentNumber,
-  createdAt,
-}: typeof KycFilter.$inferInput): ListKycsInput["filter"] {
-  const span = createdAt && { from: createdAt.from?.getTime(), to: createdAt.to?.getTime() };
-  return { customerId, verificationStatus, documentType, documentNumber, createdAt: span };
-}
 
 builder.queryFields((t) => ({
   kyc: t.field({
@@ -144,16 +107,30 @@ builder.queryFields((t) => ({
   }),
   kycs: t.field({
     type: KycConnection,
-    extensions: { cost: PAGE_COST },
+    extensions: { cost: FILTERED_PAGE_COST },
     description:
-      "Your account's records, newest first: the first ten if neither `first` nor `last` is given. Needs the scope `kyc:read`.",
+      "Your account's records, newest first unless `orderBy` says otherwise: the first ten if neither `first` nor `last` is given. Needs the scope `kyc:read`.",
     args: {
       ...pageArgs(t),
-      filter: t.arg({ type: KycFilter, description: "Only records that match it." }),
+      filter: t.arg({ type: KycFilterInput, description: "Only records that match it." }),
+      orderBy: t.arg({
+        type: KycOrder,
+        description:
+          "The order of the records. A cursor is of the order in which its page was read, in either direction.",
+      }),
     },
-    resolve: async (_root, { first, after, last, before, filter }, ctx, info) => {
-      const input = { first, after, last, before, filter: filter && toFilter(filter) };
+    resolve: async (_root, { first, after, last, before, filter, orderBy }, ctx, info) => {
+      const page = { first, after, last, before };
+      const input = { ...page, filter: filter && toFilter(filter), orderBy: orderBy && toOrder(orderBy) };
       return readAhead(await listKycs(ctx, input), info);
     },
+  }),
+  statusCounts: t.field({
+    type: [StatusCountType],
+    extensions: { cost: COUNTS_COST },
+    description:
+      "How many of your account's records have each status: one entry for each status, also if no record has it. It is one query, which takes as long as `totalCount`. Needs the scope `kyc:read`.",
+    args: { filter: t.arg({ type: KycFilterInput, description: "Only records that match it." }) },
+    resolve: (_root, { filter }, ctx) => countKycs(ctx, { filter: filter && toFilter(filter) }),
   }),
 }));

@@ -12,7 +12,7 @@ import { getWebhook, listWebhooks } from "../../webhooks/webhook-operations.ts";
 import { LIST_COST, PAGE_COST } from "../documents/cost.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
-import { enumValues } from "./kyc.ts";
+import { enumValues } from "./enum-values.ts";
 
 const NEEDS = "Needs the scope `webhooks:manage`.";
 /** The description of an argument. */

@@ -10,7 +10,11 @@ import {
 } from "graphql";
 
 /** The fields of a written record that a token without `kyc:read` may select, and the fields that lead to them. */
-const OPEN = new Set(["kyc", "kycEdge", "node", "id", "version", "__typename"]);
+const OPEN = new Set([
+  ...["kyc", "kycEdge", "node", "id", "version", "__typename"],
+  // The outcomes of several writes.
+  ...["results", "error", "code", "message", "currentVersion", "fields", "path"],
+]);
 
 /**
  * Whether a mutation selects more of the record than its id and version, including through fragments and aliases. Each

@@ -90,7 +90,9 @@ export function toSnapshot(kyc: Kyc, number: string): Kyc {
 
 /** The record of a snapshot that was sealed as a whole. Its number needs no further check. */
 export function fromSnapshot(snapshot: Kyc): Kyc {
-  return { ...snapshot, ...new RecordValues(snapshot), openOnce: () => snapshot.plainNumber as string };
+  // A snapshot of release 0.2 does not say since when the record had its status.
+  const values = new RecordValues({ ...snapshot, statusSince: snapshot.statusSince ?? snapshot.updatedAt });
+  return { ...snapshot, ...values, openOnce: () => snapshot.plainNumber as string };
 }
 
 /** The possible digests of this number in the account, one for each key. */

@@ -1,59 +1,82 @@
-import { type SQL, sql } from "drizzle-orm";
-import { kycs, toTimestamptz } from "../../db/schema.ts";
-import type { Bounds } from "../../paging/list.ts";
-import { createListStore, type ListSource, type Source } from "../../paging/list-store.ts";
-import type { DocumentType, VerificationStatus } from "../../vocabulary.ts";
-import { comparePositions, type Position } from "../cursor.ts";
+import { sql } from "drizzle-orm";
+import type { Database } from "../../db/client.ts";
+import { kycs } from "../../db/schema.ts";
+import { createListStore, type Stretch } from "../../paging/list-store.ts";
+import { VERIFICATION_STATUSES, type VerificationStatus } from "../../vocabulary.ts";
+import { comparePositions, positionOf } from "../cursor.ts";
 import type { Kyc } from "../record.ts";
+import { rangesOf, writeCheck, writePage } from "./ranges.ts";
 import { columns, type KycRow, toKyc } from "./read.ts";
+import {
+  type Aside,
+  bind,
+  conditions,
+  hasOne,
+  type KycSelection,
+  orderingOf,
+  withAllConditions,
+} from "./selection.ts";
 
-/** Which records of an account a statement is about. */
-export interface KycSelection extends Bounds<Position> {
-  customerId?: string;
-  verificationStatus?: VerificationStatus;
-  documentType?: DocumentType;
-  /** Sealed with one of these digests. */
-  numberDigests?: string[];
-  /** The same, or stored plain as this number. */
-  numberAnywhere?: { digests: string[]; plain: string };
+/** Distinguishes statements with the same conditions. */
+function variantOf(selection: KycSelection): string {
+  const { by, isDescending } = orderingOf(selection);
+  const ones = (["customerIds", "verificationStatuses", "documentTypes"] as const).filter((name) =>
+    hasOne(selection, name),
+  );
+  return [by, isDescending ? "desc" : "asc", selection.range ?? "", ...ones].join(" ");
 }
 
-// PostgreSQL uses an index range for a row comparison, but not for the equivalent condition with OR.
-const stands = (operator: "<" | ">" | "<=" | ">=", name: keyof Bounds<Position>) => (source: Source) =>
-  sql`(${kycs.createdAt}, ${kycs.id}) ${sql.raw(operator)} (${source(`${name}At`)}::timestamptz, ${source(`${name}Id`)})`;
-
-// PostgreSQL can't unnest an array of lists of different lengths, so each list is a text. Digests contain no comma.
-const hasDigest = (list: SQL) => sql`${kycs.numberDigest} = any(string_to_array(${list}, ','))`;
-
-const conditions: ListSource<KycSelection, Kyc>["conditions"] = {
-  customerId: (source) => sql`${kycs.customerId} = ${source("customerId")}`,
-  verificationStatus: (source) =>
-    sql`${kycs.verificationStatus} = ${source("verificationStatus")}::verification_status`,
-  documentType: (source) => sql`${kycs.documentType} = ${source("documentType")}::document_type`,
-  numberDigests: (source) => hasDigest(source("numberDigests")),
-  numberAnywhere: (source) =>
-    sql`(${hasDigest(source("numberAnywhereDigests"))} or ${kycs.documentNumber} = ${source("numberAnywherePlain")})`,
-  newerThan: stands(">", "newerThan"),
-  olderThan: stands("<", "olderThan"),
-  fromHereNewer: stands(">=", "fromHereNewer"),
-  fromHereOlder: stands("<=", "fromHereOlder"),
-};
-
-function bind(name: string, value: KycSelection[keyof KycSelection] & {}): Record<string, string> {
-  if (typeof value === "string") return { [name]: value };
-  if (Array.isArray(value)) return { [name]: value.join() };
-  if ("plain" in value) return { [`${name}Digests`]: value.digests.join(), [`${name}Plain`]: value.plain };
-  return { [`${name}At`]: toTimestamptz(value.createdAt), [`${name}Id`]: value.id };
-}
-
-/** The records of an account, newest first: each page is one range of one index. */
-export const kycList = createListStore<KycSelection, Kyc>({
+const kycList = createListStore<KycSelection, Kyc, Aside>({
   columns,
   toRow: (values) => toKyc(values as KycRow),
   from: () => sql`${kycs}`,
   accountId: () => kycs.accountId,
   key: () => [kycs.createdAt, kycs.id],
   conditions,
+  page: writePage,
+  check: writeCheck,
+  variant: variantOf,
   bind,
-  compare: comparePositions,
+  compare: (a, b, selection) => {
+    const { by, isDescending } = orderingOf(selection);
+    const compared = comparePositions(positionOf(a, by), positionOf(b, by));
+    return isDescending ? compared : -compared;
+  },
 });
+
+/**
+ * Up to `limit` records from one end of the selection, in its order: "newest" is the end with which the order begins. A page is
+ * a range of an index, or some ranges that are merged, or it is looked for among `MOST_SEEN` records. Undefined if it may be
+ * further away.
+ */
+export async function findPage(
+  db: Database,
+  accountId: string,
+  selection: KycSelection,
+  stretch: Stretch,
+): Promise<Kyc[] | undefined> {
+  const ranges = rangesOf(selection);
+  if (ranges.length === 0) return kycList.list(db, accountId, selection, stretch);
+  const wide = withAllConditions(selection);
+  for (const range of ranges) {
+    const ranged = { ...wide, range };
+    if (await kycList.check(db, accountId, ranged, stretch))
+      return kycList.list(db, accountId, ranged, stretch);
+  }
+  return undefined;
+}
+
+/** The number of records of the selection. It reads all of them, so its cost grows with their number. */
+export function countSelected(db: Database, accountId: string, selection: KycSelection): Promise<number> {
+  return kycList.count(db, accountId, selection);
+}
+
+/** The same for each status. */
+export async function countByStatus(
+  db: Database,
+  accountId: string,
+  selection: KycSelection,
+): Promise<Map<VerificationStatus, number>> {
+  const counts = await kycList.countBy(db, accountId, selection, kycs.verificationStatus);
+  return new Map(VERIFICATION_STATUSES.map((status) => [status, counts.get(status) ?? 0]));
+}

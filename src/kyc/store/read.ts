@@ -1,9 +1,10 @@
 import { and, eq, sql } from "drizzle-orm";
 import { batched } from "../../db/batch.ts";
 import type { Database, Executor } from "../../db/client.ts";
+import { orderKey } from "../../db/order-key.ts";
 import { deletedKycs, epochMillis, kycs } from "../../db/schema.ts";
 import { statement } from "../../db/statement.ts";
-import type { DocumentType, VerificationStatus } from "../../vocabulary.ts";
+import { type DocumentType, ORDER_NAMES, type OrderName, type VerificationStatus } from "../../vocabulary.ts";
 import type { Position } from "../cursor.ts";
 import type { Kyc } from "../record.ts";
 
@@ -18,6 +19,8 @@ export const columns = {
   plainNumber: kycs.documentNumber,
   createdAt: epochMillis(kycs.createdAt).as("created_millis"),
   updatedAt: epochMillis(kycs.updatedAt).as("updated_millis"),
+  statusSince: epochMillis(orderKey(kycs, "status_since")).as("status_since_millis"),
+  expiresAt: epochMillis<number | null>(kycs.expiresAt).as("expires_millis"),
   version: kycs.version,
 } satisfies Record<Exclude<keyof Kyc, "openOnce">, unknown>;
 const given = sql.placeholder;
@@ -35,6 +38,8 @@ export type KycRow = [
   plainNumber: string | null,
   createdAt: number,
   updatedAt: number,
+  statusSince: number,
+  expiresAt: number | null,
   version: number,
   ...more: unknown[],
 ];
@@ -49,6 +54,8 @@ class ReadKyc implements Kyc {
   readonly plainNumber: string | null;
   readonly createdAt: number;
   readonly updatedAt: number;
+  readonly statusSince: number;
+  readonly expiresAt: number | null;
   readonly version: number;
   #number: string | undefined;
 
@@ -62,7 +69,9 @@ class ReadKyc implements Kyc {
     this.plainNumber = row[6];
     this.createdAt = row[7];
     this.updatedAt = row[8];
-    this.version = row[9];
+    this.statusSince = row[9];
+    this.expiresAt = row[10];
+    this.version = row[11];
   }
 
   openOnce(open: () => string): string {
@@ -126,32 +135,55 @@ export function findKyc(db: Database, accountId: string, id: string): Promise<Ky
 
 const selectForUpdate = statement((db) => db.select(columns).from(kycs).where(isRecord).for("update"), toKyc);
 
+const selectAllForUpdate = statement(
+  (db) =>
+    db
+      .select(columns)
+      .from(kycs)
+      .where(and(eq(kycs.accountId, given("accountId")), sql`${kycs.id} = any(${given("ids")}::text[])`))
+      .orderBy(kycs.id)
+      .for("update"),
+  toKyc,
+);
+
+/** The present records with these ids, locked in the order of their ids until the transaction ends. */
+export function lockKycs(tx: Executor, accountId: string, ids: readonly string[]): Promise<Kyc[]> {
+  return selectAllForUpdate(tx, { accountId, ids });
+}
+
 /** The present record, locked until the transaction ends. */
 export async function lockKyc(tx: Executor, accountId: string, id: string): Promise<Kyc | undefined> {
   return (await selectForUpdate(tx, { accountId, id }))[0];
 }
 
-const selectPosition = statement((db) => {
-  const living = db
-    .select({ id: kycs.id, createdAt: epochMillis(kycs.createdAt).as("created_at") })
-    .from(kycs)
-    .where(isRecord);
-  const deleted = db
-    .select({ id: deletedKycs.id, createdAt: epochMillis(deletedKycs.createdAt).as("created_at") })
-    .from(deletedKycs)
-    .where(and(eq(deletedKycs.accountId, given("accountId")), eq(deletedKycs.id, given("id"))));
-  return living.unionAll(deleted);
-}, toPosition);
+const selectPosition = byOrder((order) =>
+  statement(
+    (db) => {
+      const living = db
+        .select({ at: epochMillis(orderKey(kycs, order)).as("at"), id: kycs.id })
+        .from(kycs)
+        .where(isRecord);
+      if (order !== "created_at") return living;
+      const deleted = db
+        .select({ at: epochMillis(deletedKycs.createdAt).as("at"), id: deletedKycs.id })
+        .from(deletedKycs)
+        .where(and(eq(deletedKycs.accountId, given("accountId")), eq(deletedKycs.id, given("id"))));
+      return living.unionAll(deleted);
+    },
+    ([at, id]: [number, string]): Position => ({ at, id }),
+  ),
+);
 
-function toPosition([id, createdAt]: [string, number]): Position {
-  return { id, createdAt };
+function byOrder<T>(build: (order: OrderName) => T): Record<OrderName, T> {
+  return Object.fromEntries(ORDER_NAMES.map((order) => [order, build(order)])) as Record<OrderName, T>;
 }
 
-/** The position of a record, or of a deleted record, in the account's list. */
+/** The position of a record in the account's list in this order. Of a deleted record, only the time of creation is known. */
 export async function findPosition(
   db: Executor,
   accountId: string,
   id: string,
+  order: OrderName,
 ): Promise<Position | undefined> {
-  return (await selectPosition(db, { accountId, id }))[0];
+  return (await selectPosition[order](db, { accountId, id }))[0];
 }

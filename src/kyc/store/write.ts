@@ -14,49 +14,21 @@ import {
   spendingKeys,
   toFinding,
 } from "../../idempotency/store.ts";
-import { CHANGEABLE_PLAIN, FIELDS, isPlain, PLAIN, type PlainName, type PlainValues } from "../fields.ts";
+import { CHANGEABLE_PLAIN, FIELDS, PLAIN, type PlainName, type PlainValues } from "../fields.ts";
 import type { Kyc, SealedNumber } from "../record.ts";
 import { isRecord } from "./read.ts";
+import { columnsOf, INSERTED, listsOf, NUMBER_COLUMNS, typedValue, type Written } from "./written-columns.ts";
 
 const given = sql.placeholder;
 
 /** A new record with its sealed number. */
 export type NewKyc = Kyc & SealedNumber;
 
-const NUMBER_COLUMNS = ["sealedNumber", "numberDigest", "sealedVersion"] as const;
-type Written = PlainName | (typeof NUMBER_COLUMNS)[number];
-
-const INSERTED: readonly Written[] = [...PLAIN, ...NUMBER_COLUMNS];
-
-const isInteger = (name: Written) =>
-  name === "sealedVersion" || (isPlain(name) && FIELDS[name].kind === "integer");
-/** The types in PostgreSQL of the kinds of fields that are not text. */
-const TYPES: { [kind: string]: string | undefined } = {
-  status: "verification_status",
-  documentType: "document_type",
-  time: "timestamptz",
-};
-
-const columnOf = (name: Written) => kycs[name].name;
-const typeOf = (name: Written) => (isPlain(name) ? TYPES[FIELDS[name].kind] : undefined);
-/** The value of a column that a statement unnests, in the column's own type. */
-const typedValue = (name: Written, row = "") => {
-  const type = typeOf(name);
-  return sql.raw(`${row}${columnOf(name)}${type ? `::${type}` : ""}`);
-};
-
-/** The lists that a statement unnests, one for each column, and the columns' names. */
-const listsOf = (names: readonly Written[]) =>
-  sql.join(
-    names.map((name) => sql`${given(name)}::${sql.raw(isInteger(name) ? "int" : "text")}[]`),
-    sql`, `,
-  );
-const columnsOf = (names: readonly Written[]) => sql.raw(names.map(columnOf).join(", "));
-
 /** The rows to insert, in the order of the table's columns. */
 const newRows = () => {
   const values = (Object.keys(getTableColumns(kycs)) as (keyof typeof kycs.$inferInsert)[]).map((name) => {
     if (name === "accountId") return given("accountId");
+    if (name === "statusSinceVersion") return typedValue("version");
     return name === "documentNumber" ? sql`null` : typedValue(name);
   });
   return sql`
@@ -83,19 +55,15 @@ function toLists(entries: readonly [NewEntry, ...NewEntry[]]): Record<string, un
 }
 
 function plainValue(kyc: PlainValues, name: PlainName): string | number | null {
-  return name === "createdAt" || name === "updatedAt" ? toTimestamptz(kyc[name]) : kyc[name];
-}
-
-/** Inserts records of one account, and their events. Fails with SQLSTATE 23505 if the account has a record with one of the ids. */
-export async function insertKycs(tx: Executor, entries: readonly [NewEntry, ...NewEntry[]]): Promise<void> {
-  await insertMany(tx, toLists(entries));
+  const value = kyc[name];
+  return FIELDS[name].kind === "time" && value !== null ? toTimestamptz(value as number) : value;
 }
 
 const insertOne = batched<NewEntry, void>(
   ({ accountId }) => accountId,
   ({ kyc }) => kyc.id,
   async (db, keys) => {
-    await insertKycs(db, keys);
+    await insertMany(db, toLists(keys));
     return [];
   },
 );
@@ -106,6 +74,19 @@ const insertOne = batched<NewEntry, void>(
  */
 export function insertKyc(db: Database, accountId: string, kyc: NewKyc, event: NewAuditEvent): Promise<void> {
   return insertOne(db, { accountId, kyc, event });
+}
+
+/**
+ * Inserts records together with their events, in one statement, as a part of the transaction. Fails with SQLSTATE 23505 if
+ * the account already has a record with one of the ids.
+ */
+export async function insertKycs(
+  tx: Executor,
+  accountId: string,
+  creations: readonly { kyc: NewKyc; event: NewAuditEvent }[],
+): Promise<void> {
+  const [first, ...others] = creations.map((creation) => ({ accountId, ...creation }));
+  if (first) await insertMany(tx, toLists([first, ...others]));
 }
 
 const insertClaimed = statement((db) => {
@@ -147,7 +128,14 @@ export interface KycChange {
   event: NewAuditEvent;
 }
 
-const CHANGED: readonly Written[] = ["id", ...CHANGEABLE_PLAIN, ...NUMBER_COLUMNS, "updatedAt", "version"];
+const CHANGED: readonly Written[] = [
+  "id",
+  ...CHANGEABLE_PLAIN,
+  ...NUMBER_COLUMNS,
+  "updatedAt",
+  "statusSince",
+  "version",
+];
 
 function changedValue({ kyc, number }: KycChange, name: Written): string | number | null {
   if (name === "sealedNumber" || name === "numberDigest" || name === "sealedVersion") {
@@ -167,6 +155,11 @@ const updateMany = statement(
         sealedNumber: sql`coalesce(held.sealed_number, ${kycs.sealedNumber})`,
         numberDigest: sql`coalesce(held.number_digest, ${kycs.numberDigest})`,
         updatedAt: sql`held.updated_at::timestamptz`,
+        statusSince: typedValue("statusSince", "held."),
+        // If it was not known since when the record has its status, it still is not, unless it gets another one now.
+        statusSinceVersion: sql`case
+          when ${kycs.statusSinceVersion} = ${kycs.version} or ${kycs.verificationStatus} <> ${typedValue("verificationStatus", "held.")}
+          then held.version else ${kycs.statusSinceVersion} end`,
         version: sql`held.version`,
         sealedVersion: sql`held.sealed_version`,
       })
@@ -199,6 +192,15 @@ function writeChanges(db: Executor, accountId: string, changes: readonly KycChan
 /** Writes the changeable fields of a record that the transaction has locked, a new number if there is one, and the event. */
 export async function updateLockedKyc(tx: Executor, accountId: string, change: KycChange): Promise<void> {
   await writeChanges(tx, accountId, [change]);
+}
+
+/** The same for several records, in one statement. Returns how many were written. */
+export async function updateLockedKycs(
+  tx: Executor,
+  accountId: string,
+  changes: readonly KycChange[],
+): Promise<number> {
+  return (await writeChanges(tx, accountId, changes)).length;
 }
 
 const updateOne = batched<{ accountId: string; change: KycChange }, boolean>(

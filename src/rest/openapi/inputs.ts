@@ -4,6 +4,7 @@ import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../../vocabulary.ts";
 import { CREATE_PARAMS, UPDATE_PARAMS } from "../kyc.ts";
 import type { KycBody } from "../kyc-body.ts";
 import { LIST_PARAMS } from "../list-params.ts";
+import { type BoundParam, boundParams } from "../time-bounds.ts";
 import { type JsonSchema, reference } from "./components.ts";
 import { checked, idSchema, RECORD, RECORD_FIELDS } from "./schemas.ts";
 
@@ -59,6 +60,23 @@ interface ListParameter {
   deprecated?: boolean;
 }
 
+/** What each bound of the time of creation means. */
+const BOUNDS: Record<BoundParam<"created">, string> = {
+  "created[gte]": "at this time or later",
+  "created[gt]": "after this time",
+  "created[lte]": "at this time or earlier",
+  "created[lt]": "before this time",
+};
+const createdBounds = Object.fromEntries(
+  Object.entries(BOUNDS).map(([name, when]): [string, ListParameter] => [
+    name,
+    {
+      description: `Only records created ${when}, in whole Unix seconds, as \`created_at\` has them. One bound for each end.`,
+      schema: { type: "integer", format: "int64" },
+    },
+  ]),
+) as Record<BoundParam<"created">, ListParameter>;
+
 /** The parameters of a list. One that is added to the route has to be described here. */
 export const listParameters: Record<(typeof LIST_PARAMS)[number], ListParameter> = {
   limit: {
@@ -70,6 +88,11 @@ export const listParameters: Record<(typeof LIST_PARAMS)[number], ListParameter>
     description: "Only records with this status.",
     schema: reference("schemas", "VerificationStatusInput"),
   },
+  document_type: {
+    description: "Only records with this type of document.",
+    schema: reference("schemas", "DocumentTypeInput"),
+  },
+  ...createdBounds,
   document_number: {
     description:
       "Only records whose document has exactly this number. Needs the scope `kyc:pii`. Addresses end up in the logs " +
@@ -150,6 +173,18 @@ export const inputSchemas: Record<string, JsonSchema> = {
     description: "The parameters of the list, in a body.",
     properties: {
       ...searchFields,
+      ...Object.fromEntries(boundParams("created").map((name) => [name, asText({ ...searchFields[name] })])),
+      created: {
+        type: "object",
+        description: "In JSON, the bounds of the time of creation can be in an object.",
+        properties: Object.fromEntries(
+          boundParams("created").map((name) => [
+            name.slice("created[".length, -1),
+            asText({ ...searchFields[name] }),
+          ]),
+        ),
+        additionalProperties: false,
+      },
       limit: {
         description: listParameters.limit.description,
         anyOf: [

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { generateDrizzleJson, generateMigration } from "drizzle-kit/api";
 import { expect, test } from "vitest";
 import * as importSchema from "../../../src/db/import-schema.ts";
+import * as keySchema from "../../../src/db/key-schema.ts";
 import * as ledgerSchema from "../../../src/db/ledger-schema.ts";
 import { ownMigrations } from "../../../src/db/migrating/migration-files.ts";
 import * as schema from "../../../src/db/schema.ts";
@@ -17,7 +18,7 @@ test("the migrations make the schema of the code; `npm run migration` writes wha
   expect(
     await generateMigration(
       snapshot,
-      generateDrizzleJson({ ...schema, ...ledgerSchema, ...webhookSchema, ...importSchema }),
+      generateDrizzleJson({ ...schema, ...keySchema, ...ledgerSchema, ...webhookSchema, ...importSchema }),
     ),
   ).toEqual([]);
 });

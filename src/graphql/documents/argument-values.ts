@@ -1,0 +1,36 @@
+import { Kind, type ObjectValueNode, type ValueNode } from "graphql";
+
+/** Gives what `read` makes of a variable's value. */
+export type Variable = (name: string, read: (value: unknown) => unknown) => unknown;
+
+/** The value itself. */
+export function asGiven(value: unknown): unknown {
+  return value;
+}
+
+/** The number of values of a list. */
+export function countInList(value: unknown): number {
+  return Array.isArray(value) ? value.length : 0;
+}
+
+/** The number of values in all lists of an object, which a variable has or a default of one. */
+export function countInObject(value: unknown): number {
+  if (typeof value !== "object" || value === null) return 0;
+  if ("kind" in value && value.kind === Kind.OBJECT) {
+    const { fields } = value as ObjectValueNode;
+    return countInObject(fields.map((field) => toValue(field.value, asGiven, () => undefined)));
+  }
+  return Object.values(value).reduce((sum: number, part) => sum + countInList(part), 0);
+}
+
+/** What `read` makes of as much of an argument's value as a size needs. */
+export function toValue(
+  node: ValueNode | undefined,
+  read: (value: unknown) => unknown,
+  variable: Variable,
+): unknown {
+  if (node?.kind === Kind.VARIABLE) return variable(node.name.value, read);
+  if (node?.kind === Kind.INT) return read(Number(node.value));
+  if (node?.kind === Kind.LIST) return read(node.values);
+  return read(node?.kind === Kind.NULL ? null : node);
+}

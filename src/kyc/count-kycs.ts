@@ -1,0 +1,31 @@
+import { requireScope } from "../auth/scopes.ts";
+import type { OperationContext } from "../context.ts";
+import { parseInput } from "../parse-input.ts";
+import { VERIFICATION_STATUSES, type VerificationStatus } from "../vocabulary.ts";
+import { type CountKycsInput, countKycsInput } from "./input.ts";
+import { toSelection } from "./selection.ts";
+import { countByStatus, findPage } from "./store/list.ts";
+
+/** How many records have a status. */
+export interface StatusCount {
+  status: VerificationStatus;
+  count: number;
+}
+
+/**
+ * How many of the viewer's records that match the filter have each status, in the order of the statuses, also those that no
+ * record has. It is one statement, which reads all of them. Needs `kyc:read`, and `kyc:pii` to search for a number; if reads
+ * are audited, a successful search is in the audit trail. Fails with BAD_USER_INPUT, naming every fault.
+ */
+export async function countKycs(ctx: OperationContext, input: CountKycsInput): Promise<StatusCount[]> {
+  const { accountId } = requireScope(ctx.viewer, "kyc:read");
+  if (input.filter?.documentNumber != null) requireScope(ctx.viewer, "kyc:pii");
+  const { filter } = parseInput(countKycsInput, input);
+  const selection = toSelection(ctx, accountId, filter ?? {});
+  const counts = selection && (await countByStatus(ctx.db, accountId, selection));
+  if (selection && ctx.reads && filter?.documentNumber != null) {
+    const found = await findPage(ctx.db, accountId, selection, { from: "newest", limit: 1 });
+    for (const { id, customerId } of found ?? []) ctx.reads.confirmed.set(id, customerId);
+  }
+  return VERIFICATION_STATUSES.map((status) => ({ status, count: counts?.get(status) ?? 0 }));
+}

@@ -1,0 +1,49 @@
+import { sql } from "drizzle-orm";
+import type { Executor } from "../../db/client.ts";
+import { statement } from "../../db/statement.ts";
+
+const given = sql.placeholder;
+
+/** A record of any account. */
+export interface RecordKey {
+  accountId: string;
+  id: string;
+}
+
+// Records that others hold are left to a later run.
+const settle = statement(
+  () => sql`
+    with unsettled as (
+      select account_id, id from kycs
+      where (account_id, id) > (${given("accountId")}, ${given("id")})
+        and status_since_version is distinct from version
+      order by account_id, id limit ${given("limit")}::int
+      for update skip locked
+    ),
+    known as (
+      select unsettled.*, (
+        select event.at
+        from audit_event_records record join audit_events event
+          on event.account_id = record.account_id and event.sequence = record.sequence
+        where record.account_id = unsettled.account_id and record.kyc_id = unsettled.id
+          and event.action <> 'read' and event.other_action is null
+          and event.status_before is distinct from event.status_after
+        order by record.sequence desc limit 1
+      ) as at from unsettled
+    ),
+    settled as (
+      update kycs set status_since = coalesce(known.at, kycs.status_since, kycs.updated_at),
+        status_since_version = kycs.version
+      from known where kycs.account_id = known.account_id and kycs.id = known.id
+    )
+    select account_id, id from unsettled order by account_id, id`,
+  ([accountId, id]: [string, string]): RecordKey => ({ accountId, id }),
+);
+
+/**
+ * Stores since when records have their status, for up to `limit` records after a key of which it is not known: by the audit
+ * trail, otherwise what was known before, otherwise the time of the last change. Returns them in the order of their keys.
+ */
+export function settleStatusSince(db: Executor, after: RecordKey, limit: number): Promise<RecordKey[]> {
+  return settle(db, { ...after, limit });
+}
