@@ -1,5 +1,5 @@
 import { Readable } from "node:stream";
-import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import { overloaded } from "../errors.ts";
 import { exportKycs } from "../kyc/export-kycs.ts";
 import { listKycs } from "../kyc/list-kycs.ts";
@@ -32,29 +32,30 @@ export function registerExportRoute(app: FastifyInstance, { most, isClosed }: Li
   ignoreTypeOfNothing(app);
   let running = 0;
   app.get("/", async (request, reply) => {
+    const { filter, format, isKnown } = await readRequest(request);
+    if (isKnown) return reply.code(304).send();
+    reply.header("content-type", TYPES[format]);
+    if (request.method === "HEAD") return reply.send();
     if (running >= most) throw overloaded();
     running += 1;
     try {
-      const body = await open(request, reply, isClosed);
-      if (!body) return reply.send();
-      running += 1;
+      const ctx = request.operationContext;
+      const text = toTextWhileOpen(toExportText(ctx, await exportKycs(ctx, filter), format), isClosed);
+      // A page waits until the reader has taken the one before.
+      const body = Readable.from(text, { objectMode: false, highWaterMark: 1 });
       body.once("close", () => {
         running -= 1;
       });
       return reply.send(body);
-    } finally {
+    } catch (error) {
       running -= 1;
+      throw error;
     }
   });
 }
 
-/** The body of the answer; undefined if it has none. */
-async function open(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  isClosed: () => boolean,
-): Promise<Readable | undefined> {
-  const ctx = request.operationContext;
+/** What is asked for. Fails before anything is exported, naming every fault. */
+async function readRequest(request: FastifyRequest) {
   const conditions = readConditions(request);
   const params = readQuery(request, EXPORT_PARAMS);
   const { input, faults } = readList(params);
@@ -65,21 +66,18 @@ async function open(
     found.push({ path: ["format"], kind: "invalid", message });
   }
   const { filter } = input;
-  const isWanted = request.method !== "HEAD" && !isKnown(conditions, undefined);
-  const text = isWanted
-    ? toExportText(ctx, await exportKycs(ctx, filter, found), format)
-    : await listKycs(ctx, { first: 0, filter }, found);
+  await listKycs(request.operationContext, { first: 0, filter }, found);
   // An export has no tag.
   requireVersion(undefined, toExpected(conditions));
-  if (isKnown(conditions, undefined)) reply.code(304);
-  else reply.header("content-type", TYPES[format]);
-  if (!("next" in text)) return undefined;
-  async function* untilClosed() {
-    for await (const page of text as AsyncGenerator<string>) {
-      if (isClosed()) throw new Error("the gateway stops");
-      yield page;
-    }
+  return { filter, format, isKnown: isKnown(conditions, undefined) };
+}
+
+async function* toTextWhileOpen(
+  text: AsyncIterable<string>,
+  isClosed: () => boolean,
+): AsyncGenerator<string> {
+  for await (const page of text) {
+    if (isClosed()) throw new Error("the gateway stops");
+    yield page;
   }
-  // A page waits until the reader has taken the one before.
-  return Readable.from(untilClosed(), { objectMode: false, highWaterMark: 1 });
 }

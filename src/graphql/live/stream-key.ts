@@ -4,7 +4,7 @@ import type { OperationContext } from "../../context.ts";
 import type { Document, Operation } from "../documents/document.ts";
 
 /** Subscriptions to one operation with the same key get the same text for an event. */
-export function keyOf(request: {
+export function streamKeyOf(request: {
   document: Document;
   operation: Operation;
   variables: Readonly<Record<string, unknown>>;

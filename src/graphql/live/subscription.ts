@@ -14,7 +14,7 @@ import { addFieldErrors } from "../schema/field-errors.ts";
 import { schema } from "../schema.ts";
 import type { TextSource } from "./event-stream.ts";
 import { type RenderedPage, sharePages } from "./shared-pages.ts";
-import { keyOf } from "./stream-key.ts";
+import { streamKeyOf } from "./stream-key.ts";
 
 /** Without a matching change, a stream gets an event with its cursor after so long. Milliseconds. */
 const PROGRESS_MS = 25_000;
@@ -84,7 +84,7 @@ export class ChangeTexts implements TextSource {
     this.#request = request;
     this.#observer = observer;
     this.#pingMs = pingMs;
-    this.#shared = sharePages(request.operation, keyOf(request));
+    this.#shared = sharePages(request.operation, streamKeyOf(request));
     this.#stopWatching = request.context.watchViewer(() => this.#finish("token"));
   }
 

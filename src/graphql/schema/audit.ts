@@ -3,7 +3,7 @@ import type { AuditEvent } from "../../audit/event.ts";
 import { type KycState, kycAsOf } from "../../audit/kyc-as-of.ts";
 import { listAuditEvents } from "../../audit/list-audit-events.ts";
 import { ADMINISTRATIVE_ACTS, type AuditAction, type Surface } from "../../vocabulary.ts";
-import { AS_OF_COST, ID_LIST_COST, PAGE_COST } from "../documents/cost.ts";
+import { AS_OF_COST, ID_LIST_COST, PAGE_COST } from "../documents/field-costs.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
 import { enumValues } from "./enum-values.ts";

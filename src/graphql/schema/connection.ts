@@ -1,7 +1,7 @@
 import type { ArgBuilder, ObjectRef } from "@pothos/core";
 import { type FieldNode, type GraphQLResolveInfo, Kind } from "graphql";
 import { type PagedList, whenRead } from "../../paging/list.ts";
-import { COUNT_COST } from "../documents/cost.ts";
+import { COUNT_COST } from "../documents/field-costs.ts";
 import { builder } from "./builder.ts";
 
 type SchemaTypes = typeof builder.$inferSchemaTypes;

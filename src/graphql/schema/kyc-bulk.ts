@@ -2,7 +2,7 @@ import type { AppError, FieldFault } from "../../errors.ts";
 import type { WrittenKyc } from "../../kyc/bulk.ts";
 import { createKycs } from "../../kyc/create-kycs.ts";
 import { updateKycs } from "../../kyc/update-kycs.ts";
-import { COUNTED_COST, FAULTS_COST, ITEMS_COST } from "../documents/cost.ts";
+import { COUNTED_COST, FAULTS_COST, ITEMS_COST } from "../documents/field-costs.ts";
 import { builder } from "./builder.ts";
 import { KycType } from "./kyc.ts";
 import { CreateKycInputType, requireSelection, toGiven, UpdateKycInputType } from "./kyc-mutations.ts";

@@ -3,7 +3,7 @@ import type { FieldName } from "../../kyc/fields.ts";
 import { getKyc, getKycs } from "../../kyc/get-kyc.ts";
 import { listKycs } from "../../kyc/list-kycs.ts";
 import type { ShownKyc } from "../../kyc/show-kyc.ts";
-import { COUNTS_COST, FILTERED_PAGE_COST, IDS_COST } from "../documents/cost.ts";
+import { COUNTS_COST, FILTERED_PAGE_COST, IDS_COST } from "../documents/field-costs.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
 import { showNumber } from "./field-errors.ts";

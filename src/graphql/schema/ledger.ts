@@ -2,7 +2,7 @@ import type { AuditEvent } from "../../audit/event.ts";
 import type { OperationContext } from "../../context.ts";
 import { getCheckpoint } from "../../ledger/get-checkpoint.ts";
 import { type EventProof, proveEvent } from "../../ledger/prove-event.ts";
-import { CHECKPOINT_COST, PROOF_COST } from "../documents/cost.ts";
+import { CHECKPOINT_COST, PROOF_COST } from "../documents/field-costs.ts";
 import { AuditEventType } from "./audit.ts";
 import { builder } from "./builder.ts";
 

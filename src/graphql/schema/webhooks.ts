@@ -9,7 +9,7 @@ import {
 import { listDeliveries, type WebhookDelivery } from "../../webhooks/list-deliveries.ts";
 import type { ShownEndpoint } from "../../webhooks/manage-endpoints.ts";
 import { getWebhook, listWebhooks } from "../../webhooks/webhook-operations.ts";
-import { LIST_COST, PAGE_COST } from "../documents/cost.ts";
+import { LIST_COST, PAGE_COST } from "../documents/field-costs.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
 import { enumValues } from "./enum-values.ts";

@@ -6,16 +6,8 @@ import { type ErrorBody, renderFailure } from "../errors.ts";
 import { headersOf, type JsonSchema, ON_EVERY_ANSWER, type RestOperation, reference } from "./components.ts";
 
 const ALL: readonly RestOperation[] = [
-  "listKycs",
-  "searchKycs",
-  "createKyc",
-  "getKyc",
-  "updateKyc",
-  "deleteKyc",
-  "listEvents",
-  "exportKycs",
-  "listKycHistory",
-  "listAuditEvents",
+  ...(["listKycs", "searchKycs", "createKyc", "getKyc", "updateKyc", "deleteKyc", "exportKycs"] as const),
+  ...(["listEvents", "listKycHistory", "listAuditEvents"] as const),
 ];
 const WRITES: readonly RestOperation[] = ["createKyc", "updateKyc", "deleteKyc"];
 const WITH_BODY: readonly RestOperation[] = [...WRITES, "searchKycs"];
