@@ -27,7 +27,7 @@ export async function ensureDevToken(
   keys: Keyring,
   file: string,
   now: number,
-  by?: Administrator,
+  by: Administrator | null,
 ): Promise<string | null> {
   const known = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return "";

@@ -50,7 +50,7 @@ const toWhole = (millis: number | null) => (millis === null ? null : new Date(mi
 
 /**
  * Creates a token and returns its secret, which can't be read again. `expiresAt` is in epoch milliseconds; null means that
- * it never expires. `by` does it, and the trail has the event; without it, as in tests, there is none. The same holds for
+ * it never expires. `by` does it, and the trail has the event; null, for tests, leaves none. The same holds for
  * the other functions here that change tokens.
  */
 export async function issueToken(
@@ -63,7 +63,7 @@ export async function issueToken(
     expiresAt: number | null;
     now: number;
   },
-  by?: Administrator,
+  by: Administrator | null,
 ): Promise<string> {
   const secret = mintToken();
   const stored: StoredToken = {
@@ -87,7 +87,7 @@ export async function issueToken(
 
 async function record(
   tx: Executor,
-  by: Administrator | undefined,
+  by: Administrator | null,
   action: AdministrativeAction,
   { accountId, id }: StoredToken,
   at: number,
@@ -165,7 +165,7 @@ export function revokeToken(
   keys: Keyring,
   id: string,
   now: number,
-  by?: Administrator,
+  by: Administrator | null,
 ): Promise<boolean> {
   return db.transaction(async (tx) => {
     const found = await lockToken(tx, { id, hash: null });
@@ -183,7 +183,7 @@ export async function withdrawToken(
   keys: Keyring,
   secret: string,
   now: number,
-  by?: Administrator,
+  by: Administrator | null,
 ): Promise<void> {
   const token = await findToken(db, keys, hashToken(secret));
   if (token) await revokeToken(db, keys, token.id, now, by);
@@ -194,7 +194,7 @@ export async function grantScope(
   db: Database,
   keys: Keyring,
   { hash, scope, now }: { hash: string; scope: Scope; now: number },
-  by?: Administrator,
+  by: Administrator | null,
 ): Promise<void> {
   await db.transaction(async (tx) => {
     const [token] = await lockToken(tx, { id: null, hash });

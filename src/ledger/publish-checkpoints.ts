@@ -173,10 +173,12 @@ async function appendTo(path: string, checkpoints: readonly PublishedCheckpoint[
   }
   const file = await open(path, APPEND, FILE_MODE);
   try {
-    await makePrivate(path);
+    const stats = await file.stat();
+    // A device or pipe is not ours: others may need it.
+    if (stats.isFile()) await makePrivate(path);
     const time = new Date().toISOString();
     const lines = checkpoints.map((checkpoint) => `${JSON.stringify({ time, ...checkpoint })}\n`);
-    const { size } = await file.stat();
+    const size = stats.isFile() ? stats.size : 0;
     await file.appendFile((size > 0 && (await endsInsideLine(path, size)) ? "\n" : "") + lines.join(""));
     await file.sync();
   } finally {

@@ -75,7 +75,7 @@ export async function openKeyring(
   db: Database,
   places: readonly SealedPlace[],
   onWarning: (message: string) => void,
-  by?: Administrator,
+  by: Administrator | null,
 ): Promise<Keyring> {
   // Check first, outside the lock: this can read all records, and no other start should wait for that.
   await findKeyring(config, db, places);

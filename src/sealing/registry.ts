@@ -77,13 +77,13 @@ export async function findKeyFaults(
 /**
  * Unregisters keys that are older than the newest, are not in the keyring, and seal nothing. Returns their ids. A start
  * must not do this, because another gateway could have such a key as its newest and be about to use it. `by` does it, and
- * every account's trail has the event; without it, as in tests, there is none.
+ * every account's trail has the event; null, for tests, leaves none.
  */
 export async function forgetUnusedKeys(
   db: Database,
   keys: Keyring,
   places: readonly SealedPlace[],
-  by?: Administrator,
+  by: Administrator | null,
 ): Promise<string[]> {
   const forgotten: string[] = [];
   for (const { id } of await listRegisteredKeys(db)) {
@@ -114,13 +114,13 @@ const isUnknown = (id: string) =>
 /**
  * Calls `choose` with the registered keys, registers the newest of the keys that it returns, and returns them. It is one
  * transaction, during which no other process registers keys. If it fails, nothing has changed. If the key was not
- * registered before, and there is a `by`, every account's trail has the event.
+ * registered before, every account's trail has the event.
  */
 export function registerNewestKey(
   db: Database,
   now: number,
   choose: (registered: readonly RegisteredKey[], tx: Executor) => Promise<Keyring>,
-  by?: Administrator,
+  by: Administrator | null,
 ): Promise<Keyring> {
   return db.transaction(async (tx) => {
     await tx.execute("lock table encryption_keys in share row exclusive mode");

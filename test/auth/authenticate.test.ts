@@ -16,13 +16,18 @@ beforeAll(async () => {
 afterAll(() => database.drop());
 
 const issue = (name: string, expiresAt: number | null = null) =>
-  issueToken(database.db, keys, {
-    accountId: "acme",
-    name,
-    scopes: ["kyc:read"],
-    expiresAt,
-    now: Date.now(),
-  });
+  issueToken(
+    database.db,
+    keys,
+    {
+      accountId: "acme",
+      name,
+      scopes: ["kyc:read"],
+      expiresAt,
+      now: Date.now(),
+    },
+    null,
+  );
 const idOf = async (name: string) =>
   (await listTokens(database.db, keys)).find((token) => token.name === name)?.id as string;
 
@@ -72,7 +77,7 @@ test("a token that is in use is refused within a second of being revoked, on eve
   ];
   const header = `Bearer ${await issue("revoked")}`;
   for (const authenticate of replicas) await authenticate(header);
-  await revokeToken(database.db, keys, await idOf("revoked"), Date.now());
+  await revokeToken(database.db, keys, await idOf("revoked"), Date.now(), null);
   await wait(1000);
   for (const authenticate of replicas) {
     await expect(authenticate(header)).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
@@ -98,8 +103,8 @@ test("only a hash of a token is stored", async () => {
 test("revoking is safe to repeat, and reports if there is no such token", async () => {
   await issue("twice");
   const id = await idOf("twice");
-  expect(await revokeToken(database.db, keys, id, 1000)).toBe(true);
-  expect(await revokeToken(database.db, keys, id, 2000)).toBe(true);
+  expect(await revokeToken(database.db, keys, id, 1000, null)).toBe(true);
+  expect(await revokeToken(database.db, keys, id, 2000, null)).toBe(true);
   expect((await listTokens(database.db, keys)).find((token) => token.id === id)?.revokedAt).toBe(1000);
-  expect(await revokeToken(database.db, keys, "tok_nobody", 1000)).toBe(false);
+  expect(await revokeToken(database.db, keys, "tok_nobody", 1000, null)).toBe(false);
 });

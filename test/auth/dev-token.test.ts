@@ -24,18 +24,23 @@ afterAll(async () => {
 
 const EARLIER: Scope[] = ["kyc:read", "kyc:write", "kyc:delete", "audit:read"];
 const issue = (name: string) =>
-  issueToken(database.db, keys, {
-    accountId: "demo",
-    name,
-    scopes: EARLIER,
-    expiresAt: null,
-    now: Date.now(),
-  });
+  issueToken(
+    database.db,
+    keys,
+    {
+      accountId: "demo",
+      name,
+      scopes: EARLIER,
+      expiresAt: null,
+      now: Date.now(),
+    },
+    null,
+  );
 const scopesOfAll = async () => (await listTokens(database.db, keys, "demo")).map((token) => token.scopes);
 
 test("a first start makes a token with every scope, for its owner alone", async () => {
   const file = join(folder, "first");
-  const made = await ensureDevToken(database.db, keys, file, Date.now());
+  const made = await ensureDevToken(database.db, keys, file, Date.now(), null);
   expect(made).toBe((await readFile(file, "utf8")).trim());
   expect(((await stat(file)).mode & 0o777).toString(8)).toBe("600");
   expect(await scopesOfAll()).toEqual([SCOPES]);
@@ -47,7 +52,7 @@ test("a token of an earlier release is kept and sees numbers, once; other tokens
   for (const name of ["development", "of an operator"]) await issue(name);
   await writeFile(file, `${secret}\n`);
   for (let start = 0; start < 2; start += 1)
-    expect(await ensureDevToken(database.db, keys, file, Date.now())).toBe(secret);
+    expect(await ensureDevToken(database.db, keys, file, Date.now(), null)).toBe(secret);
   expect((await readFile(file, "utf8")).trim()).toBe(secret);
   const scopes = await scopesOfAll();
   expect(scopes).toContainEqual([...EARLIER, "kyc:pii", "webhooks:manage"]);
@@ -56,8 +61,8 @@ test("a token of an earlier release is kept and sees numbers, once; other tokens
 
 test("a token that was revoked stays so, and is reported", async () => {
   const file = join(folder, "revoked");
-  expect(await ensureDevToken(database.db, keys, file, Date.now())).not.toBeNull();
+  expect(await ensureDevToken(database.db, keys, file, Date.now(), null)).not.toBeNull();
   const newest = (await listTokens(database.db, keys, "demo")).at(-1);
-  await revokeToken(database.db, keys, String(newest?.id), Date.now());
-  expect(await ensureDevToken(database.db, keys, file, Date.now())).toBeNull();
+  await revokeToken(database.db, keys, String(newest?.id), Date.now(), null);
+  expect(await ensureDevToken(database.db, keys, file, Date.now(), null)).toBeNull();
 });

@@ -81,7 +81,7 @@ test.each([
 test("a token that was revoked can't be brought back by an update", async () => {
   const token = await gateway.token("acme", SCOPES, later);
   expect(await statusOf(token)).toBe(200);
-  await revokeToken(gateway.db, gateway.keys, await idOf(token), Date.now());
+  await revokeToken(gateway.db, gateway.keys, await idOf(token), Date.now(), null);
   await expect.poll(() => statusOf(token)).toBe(401);
   await gateway.db.execute("update tokens set revoked_at = null");
   expect(await statusOf(token)).toBe(401);
@@ -89,7 +89,7 @@ test("a token that was revoked can't be brought back by an update", async () => 
 
 test("a planted token that is revoked troubles no check any more, and still opens nothing", async () => {
   const token = await insertRow("tok_planted");
-  await revokeToken(gateway.db, gateway.keys, "tok_planted", Date.now());
+  await revokeToken(gateway.db, gateway.keys, "tok_planted", Date.now(), null);
   expect(await statusOf(token)).toBe(401);
   expect(await check()).toEqual([]);
 });
@@ -125,7 +125,7 @@ test("a rotation gives tokens MACs under the newest key, and none to a row that 
   ];
   const issue = { accountId: "acme", name: "n", scopes: SCOPES, expiresAt: null, now: Date.now() };
   const before = new Keyring([older]);
-  for (let n = 0; n < 520; n++) await issueToken(gateway.db, before, issue);
+  for (let n = 0; n < 520; n++) await issueToken(gateway.db, before, issue, null);
   await insertRow("tok_planted");
   const both = new Keyring([newer, older]);
   const steps: number[] = [];
@@ -148,7 +148,12 @@ test("a rotation gives tokens MACs under the newest key, and none to a row that 
 test("tokens with an expiry that is no whole millisecond, or a name in any script, work", async () => {
   const issue = { accountId: "acme", scopes: SCOPES, now: Date.now() };
   for (const name of ["Straße 😀 護照", "e\u0301 and é", 'a "quoted" \\ name']) {
-    const token = await issueToken(gateway.db, gateway.keys, { ...issue, name, expiresAt: later + 0.7 });
+    const token = await issueToken(
+      gateway.db,
+      gateway.keys,
+      { ...issue, name, expiresAt: later + 0.7 },
+      null,
+    );
     expect(await statusOf(token)).toBe(200);
   }
 });

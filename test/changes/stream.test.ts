@@ -210,7 +210,7 @@ test("a stream ends within a second of the revocation and of the expiry of its t
   const [{ id } = { id: "" }] = await gateway.db.execute<{ id: string }>(
     "select id from tokens where account_id = 'revoked' and expires_at is null",
   );
-  await revokeToken(gateway.db, gateway.keys, id, Date.now());
+  await revokeToken(gateway.db, gateway.keys, id, Date.now(), null);
   const began = Date.now();
   await revoked.ended;
   expect(Date.now() - began).toBeLessThan(1000);

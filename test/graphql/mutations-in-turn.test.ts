@@ -40,7 +40,7 @@ test.each([
       asked = gateway.graphql(token, TWO_UPDATES, { id }, { accept });
       await expect.poll(isWaitedFor).toBe(true);
       const known = await findToken(gateway.db, gateway.keys, hashToken(token));
-      await revokeToken(gateway.db, gateway.keys, String(known?.id), Date.now());
+      await revokeToken(gateway.db, gateway.keys, String(known?.id), Date.now(), null);
       await wait(REVOKED_AFTER);
     });
     expect(await asked).toMatchObject({

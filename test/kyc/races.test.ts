@@ -104,7 +104,7 @@ async function play({ asks, revokeAfter, late }: Plan): Promise<Story> {
   const revoke = async () => {
     story.revoked.began = performance.now();
     const token = await findToken(gateway.db, gateway.keys, hashToken(tokens.revoked));
-    expect(await revokeToken(gateway.db, gateway.keys, String(token?.id), Date.now())).toBe(true);
+    expect(await revokeToken(gateway.db, gateway.keys, String(token?.id), Date.now(), null)).toBe(true);
     story.revoked.ended = performance.now();
   };
   const perform = async ({ replica, surface, token }: Place, wanted: Write, key?: string) => {

@@ -192,7 +192,7 @@ test("a wait ends when the token is revoked", async () => {
   const [{ id } = { id: "" }] = await gateway.db.execute<{ id: string }>(
     "select id from tokens where account_id = 'revoked'",
   );
-  await revokeToken(gateway.db, gateway.keys, id, Date.now());
+  await revokeToken(gateway.db, gateway.keys, id, Date.now(), null);
   expect((await waiting).status).toBe(401);
 });
 

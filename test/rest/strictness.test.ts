@@ -581,7 +581,7 @@ describe("tokens", () => {
     const account = randomUUID();
     const revoked = await gateway.token(account);
     const [record] = await listTokens(gateway.db, gateway.keys, account);
-    await revokeToken(gateway.db, gateway.keys, String(record?.id), Date.now());
+    await revokeToken(gateway.db, gateway.keys, String(record?.id), Date.now(), null);
     await expectUnauthenticated({ authorization: `Bearer ${revoked}` });
   });
 

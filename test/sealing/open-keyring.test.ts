@@ -35,7 +35,7 @@ async function open(entries?: string[], databaseUrl?: string, folder = dataDir):
   warnings.length = 0;
   const encryptionKeys = entries && parseKeys(entries).keys;
   const config = { encryptionKeys, databaseUrl, dataDir: folder };
-  return openKeyring(config, database.db, SEALED_PLACES, (message) => warnings.push(message));
+  return openKeyring(config, database.db, SEALED_PLACES, (message) => warnings.push(message), null);
 }
 
 const faultsOf = async (work: Promise<unknown>) => {
@@ -122,7 +122,7 @@ describe("keys from the environment", () => {
     await sealOne(await open([older]));
     const keys = await open([newer, older]);
     for (const place of SEALED_PLACES) await place.reseal(database.db, keys, () => {});
-    await forgetUnusedKeys(database.db, await open([newer]), SEALED_PLACES);
+    await forgetUnusedKeys(database.db, await open([newer]), SEALED_PLACES, null);
     expect(await registered()).toEqual(["2026"]);
     expect((await open([newer])).newestId).toBe("2026");
     expect(await faultsOf(open([older]))).toContain('the key "2026" is missing');
@@ -130,7 +130,7 @@ describe("keys from the environment", () => {
 
   test("one is forgotten only when it was removed, came before the newest and seals nothing", async () => {
     const forget = async (entries: string[]) =>
-      forgetUnusedKeys(database.db, new Keyring(parseKeys(entries).keys), SEALED_PLACES);
+      forgetUnusedKeys(database.db, new Keyring(parseKeys(entries).keys), SEALED_PLACES, null);
     await sealOne(await open([older]));
     await open([newer, older]);
     expect(await forget([newer, older])).toEqual([]);

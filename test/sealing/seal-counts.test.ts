@@ -16,7 +16,7 @@ beforeEach(async () => {
   await database.db.execute("delete from encryption_keys");
   const { keys } = parseKeys([newKey("2026")]);
   replicas = [new Keyring(keys), new Keyring(keys)];
-  await registerNewestKey(database.db, Date.now(), async () => replicas[0]);
+  await registerNewestKey(database.db, Date.now(), async () => replicas[0], null);
 });
 
 const seal = (keys: Keyring, count: number) => {

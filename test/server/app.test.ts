@@ -45,7 +45,7 @@ test.each([
   const token = await gateway.token("parked");
   const upload = await beginUpload(token, path, body);
   for (const { id, accountId } of await listTokens(gateway.db, gateway.keys)) {
-    if (accountId === "parked") await revokeToken(gateway.db, gateway.keys, id, Date.now());
+    if (accountId === "parked") await revokeToken(gateway.db, gateway.keys, id, Date.now(), null);
   }
   await wait(1000);
   expect(await upload.finish()).toMatch(/^HTTP\/1.1 401 /);

@@ -18,7 +18,7 @@ beforeAll(async () => {
       ...{ accountId: "demo", name: "development", scopes: SCOPES },
       ...{ expiresAt: null, now: Date.now() },
     };
-    token = await issueToken(db, keys, options);
+    token = await issueToken(db, keys, options, null);
     return token;
   });
 });
@@ -114,7 +114,7 @@ test("a gateway without a token for development has no such address", async () =
 
 test("once the token is revoked, keys are exchanged for nothing", async () => {
   const [record] = await listTokens(gateway.db, gateway.keys, "demo");
-  await revokeToken(gateway.db, gateway.keys, String(record?.id), Date.now());
+  await revokeToken(gateway.db, gateway.keys, String(record?.id), Date.now(), null);
   await expect.poll(async () => (await exchange(newKey())).statusCode, { timeout: 5000 }).toBe(401);
 });
 

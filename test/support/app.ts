@@ -143,7 +143,7 @@ export async function createTestApp(
     databaseUrl: url,
     logged: () => lines.join(""),
     token: (accountId: string, scopes: readonly Scope[] = SCOPES, expiresAt: number | null = null) =>
-      issueToken(db, keys, { accountId, name: "test", scopes, expiresAt, now: now() }),
+      issueToken(db, keys, { accountId, name: "test", scopes, expiresAt, now: now() }, null),
     graphql: async (
       token: string | null,
       query: string,
