@@ -8,8 +8,8 @@ export default defineConfig({
     globalSetup: "test/support/global-setup.ts",
     testTimeout: 20_000,
     hookTimeout: 30_000,
-    // One more than there are cores: a quarter of the time, a test waits for a limit of the gateway or for a process.
-    maxWorkers: availableParallelism() + 1,
+    // One for each core: Vitest leaves one of two idle. More of them only make what tests wait for come later.
+    maxWorkers: availableParallelism(),
     // No module does or keeps anything of its own, and loading them anew for each file takes longer than most tests.
     isolate: false,
     projects: [

@@ -9,9 +9,9 @@ import { plainDigests } from "./support/ledger.ts";
 import { createRecord } from "./support/records.ts";
 import { addWebhook } from "./support/webhooks.ts";
 
-/** The scope that a root field needs, and a query for it with the id of a record. */
+/** The scope that a root field needs, if it needs one, and a query for it with the id of a record. */
 interface FieldRule {
-  needs: Scope;
+  needs?: Scope;
   /** The further scope that an answer with the whole record needs. */
   shows?: Scope;
   args: (id: string) => string;
@@ -50,6 +50,7 @@ const ROOT_FIELDS: Record<string, FieldRule> = {
     args: (id) => `(input: [{ id: "${id}", verificationStatus: FAILED }])`,
   },
   "Mutation.deleteKyc": { needs: "kyc:delete", args: (id) => `(input: { id: "${id}" })` },
+  "Query.viewer": { args: () => "" },
   "Query.webhooks": { needs: "webhooks:manage", args: () => "" },
   "Query.webhook": { needs: "webhooks:manage", args: () => `(id: "${webhook}")` },
   "Mutation.createWebhook": {
@@ -95,6 +96,8 @@ const OPEN_WITH_THEIR_PARENTS = new Set(
       "statusSince",
     ],
     ["PageInfo", "hasNextPage", "hasPreviousPage", "startCursor", "endCursor"],
+    ["Viewer", "account", "token"],
+    ["Token", "name", "scopes", "expiresAt"],
     ["KycChange", "action", "at", "cursor", "kyc", "kycId", "position"],
     ["Webhook", "id", "url", "eventTypes", "publicKey", "previousSecretUntil", "createdAt", "disabledAt"],
     ["Webhook", "disabledReason", "position", "lastSuccessAt", "failingSince", "deliveries"],
@@ -321,7 +324,7 @@ function all(rule: RouteRule, url: string, ...methods: string[]): Record<string,
 const SECRET = "SECRET-OF-ACME";
 const rulesOf = (table: object): Scope[][] =>
   Object.values(table).flatMap((rule: RouteRule | FieldRule | FindingRule) =>
-    typeof rule === "object" ? [[rule.needs, "shows" in rule ? (rule.shows ?? []) : []].flat()] : [],
+    typeof rule === "object" ? [[rule.needs ?? [], "shows" in rule ? (rule.shows ?? []) : []].flat()] : [],
   );
 
 /**

@@ -53,7 +53,7 @@ export interface EventRecord {
 /** Creates the event of what the viewer does to these records with this request. */
 export function newEvent(
   { surface, requestId, digestCustomer }: Pick<OperationContext, "surface" | "requestId" | "digestCustomer">,
-  { accountId, tokenId, tokenName, actorName = null }: Omit<Viewer, "scopes">,
+  { accountId, tokenId, tokenName, actorName = null }: Omit<Viewer, "scopes" | "expiresAt">,
   what: Pick<AuditEvent, "at" | "action"> & { records: readonly EventRecord[] } & Partial<
       Pick<
         AuditEvent,

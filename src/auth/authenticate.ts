@@ -81,7 +81,7 @@ export function createAuthenticator(
         "The token is malformed, unknown, not authentic, expired or revoked.",
       );
     }
-    const { accountId, id: tokenId, name: tokenName, scopes } = token;
-    return { accountId, tokenId, tokenName, scopes };
+    const { accountId, id: tokenId, name: tokenName, scopes, expiresAt } = token;
+    return { accountId, tokenId, tokenName, scopes, expiresAt };
   };
 }

@@ -93,6 +93,7 @@ function toViewer(
     tokenName: TOKEN_NAME,
     actorName: nameClaim === undefined ? null : toActorName(findClaim(payload, nameClaim)),
     scopes: toScopes(readWords(findClaim(payload, scopeClaim)), scopeMap),
+    expiresAt: (payload.exp as number) * 1000,
   };
 }
 

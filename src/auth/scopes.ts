@@ -28,6 +28,8 @@ export interface Viewer {
   /** Who signed in, if the identity provider says. Only the audit trail may have it. */
   actorName?: string | null;
   scopes: readonly Scope[];
+  /** When the token ends, in epoch milliseconds; null: it does not, or there is none, as in commands. */
+  expiresAt: number | null;
 }
 
 /** Returns the viewer. Fails with UNAUTHENTICATED if there is none. */

@@ -84,6 +84,7 @@ async function openContext(
     viewer: {
       ...{ accountId, tokenId: by.tokenId, tokenName: by.tokenName },
       scopes: isMasked ? ["kyc:read"] : ["kyc:read", "kyc:pii"],
+      expiresAt: null,
     },
     confirmViewer: async () => {},
     watchViewer: () => () => {},

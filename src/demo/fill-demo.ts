@@ -49,6 +49,7 @@ export async function fillDemo(
     viewer: {
       ...{ accountId: options.account, tokenId: "demo", tokenName: "demo" },
       scopes: ["kyc:read", "kyc:write"],
+      expiresAt: null,
     },
     confirmViewer: async () => {},
     watchViewer: () => () => {},

@@ -6,6 +6,7 @@ import "./schema/kyc-changes.ts";
 import "./schema/kyc-bulk.ts";
 import "./schema/kyc-mutations.ts";
 import "./schema/ledger.ts";
+import "./schema/viewer.ts";
 import "./schema/webhooks.ts";
 import "./schema/webhook-mutations.ts";
 

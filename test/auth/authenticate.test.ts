@@ -39,6 +39,7 @@ test("a good token names its account, its id, its name and its scopes; no header
     tokenId: await idOf("good"),
     tokenName: "good",
     scopes: ["kyc:read"],
+    expiresAt: null,
   });
   expect(await authenticate(`bearer  ${token}`)).toMatchObject({ accountId: "acme" });
   expect(await authenticate(undefined)).toBeNull();

@@ -81,6 +81,7 @@ describe("claims", () => {
       tokenId: `jwt_${provider.issuer} ann@acme.example`,
       tokenName: "sign-in",
       scopes: ["kyc:read", "kyc:write"],
+      expiresAt: expect.any(Number),
     });
   });
 

@@ -348,7 +348,7 @@ const values = fc.record(
 
 /** graphql-js's own answer, with only our schema. */
 async function reference(query: string, variableValues: Record<string, unknown>) {
-  const viewer = { accountId: "acme", tokenId: "t", tokenName: "t", scopes: SCOPES };
+  const viewer = { accountId: "acme", tokenId: "t", tokenName: "t", expiresAt: null, scopes: SCOPES };
   const contextValue: OperationContext = {
     ...{ db: gateway.db, keys: gateway.keys, viewer, confirmViewer: async () => {}, surface: "graphql" },
     ...{ watchViewer: () => () => {}, logs: null, idempotency: null, requestId: "r", reads: null },

@@ -4,7 +4,13 @@ import type { Scope } from "../../src/auth/scopes.ts";
 import { maskNumber } from "../../src/kyc/number/document-number.ts";
 import { toAuditReason } from "../../src/kyc/reason.ts";
 
-const viewer = (...scopes: Scope[]) => ({ accountId: "acme", tokenId: "tok_1", tokenName: "test", scopes });
+const viewer = (...scopes: Scope[]) => ({
+  accountId: "acme",
+  tokenId: "tok_1",
+  tokenName: "test",
+  expiresAt: null,
+  scopes,
+});
 const officer = viewer("kyc:write", "kyc:pii");
 const clerk = viewer("kyc:write");
 /** The reason in the trail; null if it is refused. */

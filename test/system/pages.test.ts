@@ -74,7 +74,7 @@ test("the page at / says what this is, and leads to the explorers", async () => 
 
 test("the reference at /docs shows every call, its parameters and its errors", async () => {
   await page.goto(`${gateway.url}/docs`);
-  await expect.poll(() => page.locator(".opblock").count()).toBe(11);
+  await expect.poll(() => page.locator(".opblock").count()).toBe(12);
   await call("get", "/v1/kyc").locator(".opblock-summary-control").click();
   for (const words of ["limit", "starting_after", "kyc:read", "401", "503"])
     await expect.poll(() => call("get", "/v1/kyc").innerText()).toContain(words);
