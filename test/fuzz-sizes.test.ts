@@ -18,6 +18,8 @@ const LARGEST = 95_000;
 const BYTES_PER_COST = 100;
 /** CPU time for each byte that was charged, as a multiple of a plain request's. */
 const MOST = 100;
+/** What costs too much does so each time; a collection of garbage during a request does not. */
+const TRIES = 5;
 
 let gateway: TestApp;
 let token: string;
@@ -59,7 +61,10 @@ async function seek(kind: Expanding, starts: readonly number[]): Promise<{ size:
   let worst = { size: 0, price: 0 };
   const look = async (size: number) => {
     const within = Math.round(Math.min(Math.max(size, SMALLEST), LARGEST));
-    const price = await priceOf(kind.build(within));
+    let price = await priceOf(kind.build(within));
+    for (let tries = 1; price > MOST && tries < TRIES; tries++) {
+      price = Math.min(price, await priceOf(kind.build(within)));
+    }
     if (price > worst.price) worst = { size: within, price };
   };
   for (const start of starts) await look(start);
