@@ -15,7 +15,7 @@ import {
   type VerificationStatus,
 } from "../vocabulary.ts";
 import { sealPending } from "./audit-scene.ts";
-import { type CommandScene, withKnownDatabase } from "./command.ts";
+import { CommandFailure, type CommandScene, withKnownDatabase } from "./command.ts";
 import { ACCOUNT_NAME } from "./names.ts";
 import { printAndWait, say } from "./print.ts";
 
@@ -70,6 +70,11 @@ async function printExport(scene: CommandScene, options: Options): Promise<void>
   const ctx = await openContext(scene, account, options.masked);
   for await (const text of toExportText(ctx, await exportKycs(ctx, filter), format)) await printAndWait(text);
   for (const { kycId } of ctx.unreadable) say(`The number of the record ${kycId} can't be decrypted.`);
+  if (ctx.unreadable.length > 0) {
+    throw new CommandFailure(
+      "numbers that can't be decrypted are null in the export: `keys check` lists all",
+    );
+  }
 }
 
 /** What the operations get of a command. Operators may do everything: they have the database and its keys. */

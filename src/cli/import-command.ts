@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { Command, Option } from "commander";
 import { FaultFile } from "../import/fault-file.ts";
@@ -45,7 +46,7 @@ export function importCommand(): Command {
     .option("--dry-run", "read and compare everything, and change nothing", false)
     .option(
       "--faults <file>",
-      "where the bad lines are named: by default in the present folder, in the name of the file with .faults",
+      "where the bad lines are named: by default in the present folder, in the name of the file with .faults, or with .dry-run.faults",
     )
     .addOption(new Option("--json", "print the result as JSON").default(false))
     .action(runImport);
@@ -54,11 +55,10 @@ export function importCommand(): Command {
 async function runImport(file: string, options: Options): Promise<void> {
   const { dryRun, json } = options;
   const given = { file, format: options.format, ignoresUnknown: options.ignoreUnknown };
-  // A file that can't be read is reported before a database is made. What comes through a pipe can't be read twice.
-  const digest = file === "-" ? randomUUID() : await hashFile(file);
-  const faults = new FaultFile(
-    options.faults ?? (file === "-" ? "import.faults" : `${basename(file)}.faults`),
-  );
+  // A file that can't be read is reported before a database is made.
+  const digest = await digestOf(file, options.ignoreUnknown);
+  const name = file === "-" ? "import" : basename(file);
+  const faults = new FaultFile(options.faults ?? `${name}${dryRun ? ".dry-run" : ""}.faults`);
   const open = dryRun ? withKnownDatabase<FileOutcome> : withDatabase<FileOutcome>;
   const outcome = await open(
     (scene) => importInto(scene, { ...options, given, digest, faults }),
@@ -76,6 +76,16 @@ async function runImport(file: string, options: Options): Promise<void> {
     print(`${dryRun ? "To import" : "Imported"}: ${imported}, already there: ${unchanged}, bad: ${bad}`);
   }
   if (counts.bad > 0) throw new CommandFailure(`${counts.bad} lines are bad: ${faults.path} names them`);
+}
+
+/** Identifies the contents of the file, and what is made of them. What comes through a pipe can't be read twice. */
+async function digestOf(file: string, ignoresUnknown: boolean): Promise<string> {
+  if (file === "-") return randomUUID();
+  if (!(await stat(file)).isFile()) {
+    throw new CommandFailure(`${file} is no regular file: give - and let the shell read it`);
+  }
+  const contents = await hashFile(file);
+  return ignoresUnknown ? `${contents} without unknown fields` : contents;
 }
 
 interface Wanted extends Pick<Options, "account" | "dryRun"> {

@@ -16,7 +16,7 @@ export type SourceEntry =
   | { line: number; values?: undefined; faults: LineFault[] };
 
 /** Names are compared by their letters and digits, so that `customer_id`, `customerId` and `Customer ID` are the same. */
-const lettersOf = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, "");
+const lettersOf = (name: string) => name.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
 
 const BY_LETTERS = new Map((Object.keys(FIELDS) as FieldName[]).map((name) => [lettersOf(name), name]));
 

@@ -1,5 +1,7 @@
 import type { Database, Executor } from "../db/client.ts";
+import { DatabaseError } from "../db/database-error.ts";
 import { withRetries } from "../db/retry.ts";
+import { unavailable } from "../errors.ts";
 import {
   type ImportContext,
   type ImportOutcome,
@@ -111,6 +113,7 @@ async function write(run: ImportRun, batch: PreparedBatch): Promise<void> {
   const { db, ctx, progress, faults, seen } = run;
   const from = progress.line;
   const next: ImportProgress = { ...progress, line: batch.end };
+  let isSettled = false;
   const settle = async (outcomes: readonly ImportOutcome[]) => {
     const bad = [...batch.bad, ...toBadLines(batch, outcomes)].sort((a, b) => a.line - b.line);
     await faults.write(bad);
@@ -122,11 +125,12 @@ async function write(run: ImportRun, batch: PreparedBatch): Promise<void> {
       db.transaction(async (tx) => {
         const line = await lockProgress(tx, ctx.accountId, progress.source);
         if (line !== from) {
-          // The answer to an earlier try was lost: it has been committed.
-          if (line === batch.end) return;
+          // The answer to an earlier try of this process was lost: it has been committed.
+          if (isSettled && line === batch.end) return;
           throw new OvertakenError();
         }
-        await settle(await importKycs(tx, ctx, batch.records));
+        await settle(await importKycs(tx, ctx, batch.records).catch(orAgain));
+        isSettled = true;
         await updateProgress(tx, ctx.accountId, next);
       }, DEADLINE),
     );
@@ -136,6 +140,13 @@ async function write(run: ImportRun, batch: PreparedBatch): Promise<void> {
   run.onBatch(progress);
 }
 
+const IS_TAKEN = "23505";
+
+/** Fails so that the batch is tried again if another import has just written one of its records. */
+function orAgain(error: unknown): never {
+  throw error instanceof DatabaseError && error.code === IS_TAKEN ? unavailable(error) : error;
+}
+
 async function judge(
   db: Executor,
   ctx: ImportContext,
@@ -143,9 +154,10 @@ async function judge(
   seen: IdSet,
 ): Promise<ImportOutcome[]> {
   const outcomes = await judgeImport(db, ctx, records);
-  return records.map(({ kyc }, index) =>
-    seen.add(kyc.id) ? (outcomes[index] as ImportOutcome) : "repeated",
-  );
+  return records.map(({ kyc }, index) => {
+    const outcome = outcomes[index] as ImportOutcome;
+    return outcome !== "imported" || seen.add(kyc.id) ? outcome : "repeated";
+  });
 }
 
 function toBadLines({ records }: PreparedBatch, outcomes: readonly ImportOutcome[]): BadLine[] {

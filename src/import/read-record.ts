@@ -22,7 +22,8 @@ const READERS: Record<FieldName, (value: unknown) => unknown> = {
 /** A time in either API's form: ISO 8601, or whole seconds since 1970. */
 function readTime(value: unknown): unknown {
   const seconds = readInteger(value);
-  if (typeof seconds === "number") return Number.isInteger(seconds) ? seconds * 1000 : value;
+  // A text that is no time is reported as one.
+  if (typeof seconds === "number") return Number.isInteger(seconds) ? seconds * 1000 : String(value);
   return readInstant(value) ?? value;
 }
 

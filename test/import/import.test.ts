@@ -39,12 +39,13 @@ interface Options extends Partial<SourceOptions> {
   name?: string;
   /** Ends the run as a kill would, once so many batches are written. */
   endAfter?: number;
+  digest?: string;
 }
 
 /** Imports this text, and returns the counts and the bad lines. */
 async function runImport(
   text: string | Buffer,
-  { account, isDryRun = false, name = "file", endAfter = Infinity, ...more }: Options,
+  { account, isDryRun = false, name = "file", endAfter = Infinity, digest, ...more }: Options,
 ) {
   const file = join(folder, `${account}-${name}`);
   await writeFile(file, text);
@@ -54,7 +55,7 @@ async function runImport(
     const outcome = await importFile({
       ...{ db: gateway.db, keys: gateway.keys, account, faults, isDryRun },
       source: await openSource({ file, ignoresUnknown: false, ...more }),
-      digest: await hashFile(file),
+      digest: digest ?? (await hashFile(file)),
       requestId: `cmd_${account}_${name}`,
       onContinue: () => {},
       onBatch: () => {
@@ -234,7 +235,10 @@ describe("a file of several batches", () => {
     const runs = await Promise.allSettled([runImport(text, { account }), runImport(text, { account })]);
     const failures = runs.flatMap((run) => (run.status === "rejected" ? [String(run.reason)] : []));
     expect(failures.filter((failure) => !failure.includes("another process is importing"))).toEqual([]);
-    if (failures.length === 2) await runImport(text, { account });
+    expect(failures.length).toBeGreaterThan(0);
+    const { report, ...counts } = await runImport(text, { account });
+    expect(counts).toMatchObject({ imported: good.length, unchanged: 0, bad: badLines.length });
+    expect(report.map(({ line }) => line)).toEqual(badLines);
     expect((await records(account)).map(({ id }) => id).sort()).toEqual(good);
   });
 
@@ -277,6 +281,34 @@ test("records without ids and times get the same ids again, in each account othe
   expect(await runImport(text, { account: other })).toMatchObject({ imported: 2, bad: 1 });
   const ids = new Set([...(await records(account)), ...(await records(other))].map(({ id }) => id));
   expect(ids.size).toBe(5);
+});
+
+test("a file that is imported without unknown fields is another one, and a new report replaces that of an earlier file", async () => {
+  const account = newAccount();
+  const record = { ...RECORD, note: "x", expires_at: 1_998_761_600 };
+  const text = JSON.stringify(record);
+  expect(await runImport(text, { account })).toMatchObject({ imported: 0, bad: 1 });
+  expect(await runImport(text, { account, ignoresUnknown: true, digest: "other" })).toMatchObject({
+    ...{ imported: 1, bad: 0, report: [] },
+  });
+  const fraction = JSON.stringify({ ...RECORD, id: idOf(2), expires_at: 1_998_761_600.5 });
+  expect((await runImport(fraction, { account, name: "fraction" })).report).toEqual([
+    {
+      line: 1,
+      faults: [{ field: "expiresAt", message: expect.stringMatching(/^must be a time with a zone/) }],
+    },
+  ]);
+});
+
+test("a report takes the name of no other file", async () => {
+  const account = newAccount();
+  const file = join(folder, `${account}-file.faults`);
+  await writeFile(file, "a letter");
+  await expect(runImport(`${HEADER}\n${row(1)}\nbad`, { account })).rejects.toThrow(
+    "is no report of bad lines",
+  );
+  expect(await readFile(file, "utf8")).toBe("a letter");
+  expect(await records(account)).toEqual([]);
 });
 
 test("a column that is left out can have line ends, also across a chunk", async () => {
