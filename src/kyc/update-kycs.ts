@@ -2,6 +2,7 @@ import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import type { Executor } from "../db/client.ts";
 import { type ItemOutcome, writeManyOnce } from "../idempotency/write-many-once.ts";
+import { untilTurn } from "../lib/turns.ts";
 import { requireItems, toCanonical, tryItem, type WrittenKyc } from "./bulk.ts";
 import type { UpdateKycInput } from "./input.ts";
 import { fromSnapshot } from "./number/document-number.ts";
@@ -39,6 +40,8 @@ export async function updateKycs(
     for (const wave of wavesOf(updates.map((update) => (update.failure ? undefined : update.value.id)))) {
       const changes: KycChange[] = [];
       for (const index of wave) {
+        const turn = untilTurn();
+        if (turn) await turn;
         const update = updates[index];
         if (!update || update.failure) {
           done[index] = update as { failure: NonNullable<typeof update>["failure"] } as ItemOutcome<Kyc>;

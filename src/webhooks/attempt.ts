@@ -16,6 +16,8 @@ export type Lookup = (
 
 /** One request to a receiver. */
 interface Attempt {
+  /** Accounts take turns to look names up. */
+  account: string;
   url: string;
   headers: Record<string, string>;
   body: string;
@@ -43,7 +45,9 @@ const MOST_BYTES = 4096;
 /** How long they are waited for after the headers. Milliseconds. */
 const BODY_MS = 1000;
 const MOST_HEADER_BYTES = 8192;
-/** Look-ups at once: each takes one of the four threads that everything in the process shares. */
+/** Answers with 1xx before the answer. */
+const MOST_INFORMED = 10;
+/** Look-ups of all accounts at once: each takes one of the four threads that everything in the process shares. */
 const MOST_LOOKUPS = 2;
 
 /** The receiver's address is not one that webhooks may be sent to. */
@@ -79,6 +83,11 @@ export function attempt(work: Attempt): Promise<AttemptOutcome> {
     }
     // Also after the end: a request that is cut off may still report an error.
     request.on("error", (error) => stop(describe(error)));
+    let informed = 0;
+    request.on("information", () => {
+      informed += 1;
+      if (informed > MOST_INFORMED) stop("gave no valid answer of HTTP");
+    });
     request.on("response", (response) => {
       const status = response.statusCode ?? 0;
       end({ status, retryAfterMs: readRetryAfter(response), result: `answered ${status}` });
@@ -89,7 +98,7 @@ export function attempt(work: Attempt): Promise<AttemptOutcome> {
 }
 
 function send(
-  { url: text, headers, body, policy, lookup = systemLookup as Lookup, ca }: Attempt,
+  { account, url: text, headers, body, policy, lookup = systemLookup as Lookup, ca }: Attempt,
   isOver: () => boolean,
 ): ClientRequest {
   const url = new URL(text);
@@ -109,21 +118,21 @@ function send(
     method: "POST",
     headers: { ...headers, "content-length": String(Buffer.byteLength(body)) },
     maxHeaderSize: MOST_HEADER_BYTES,
-    lookup: judged(lookup, judge, isOver) as never,
+    lookup: judged(account, lookup, judge, isOver) as never,
   };
   if (isPlain) return requestHttp(url, { ...common, agent: new RequestFilteringHttpAgent(options) });
   const agent = new RequestFilteringHttpsAgent({ ...options, maxCachedSessions: 0 });
-  return requestHttps(url, { ...common, agent, ...(ca !== undefined && { ca }) });
+  return requestHttps(url, { ...common, agent, rejectUnauthorized: true, ...(ca !== undefined && { ca }) });
 }
 
 /** A look-up that fails if any of the addresses may not be connected to. */
-function judged(lookup: Lookup, judge: (address: string) => boolean, isOver: () => boolean) {
+function judged(account: string, lookup: Lookup, judge: (address: string) => boolean, isOver: () => boolean) {
   return (
     hostname: string,
     options: LookupOptions,
     callback: (error: Error | null, found?: LookupAddress[] | string, family?: number) => void,
   ) => {
-    takeTurn((done) => {
+    takeTurn(account, (done) => {
       if (isOver()) return done();
       lookup(hostname, { ...options, all: true }, (error, addresses) => {
         done();
@@ -137,20 +146,33 @@ function judged(lookup: Lookup, judge: (address: string) => boolean, isOver: () 
   };
 }
 
-let lookups = 0;
-const waiting: (() => void)[] = [];
+/** The accounts that look a name up now. */
+const looking = new Set<string>();
+/** Look-ups that wait, by account; the account that has waited longest is first. */
+const waiting = new Map<string, (() => void)[]>();
 
-/** Runs look-ups, at most two at once. */
-function takeTurn(lookup: (done: () => void) => void): void {
+/** Runs look-ups: one of each account at once, and accounts in turn, so that slow names hold up only their own account. */
+function takeTurn(account: string, lookup: (done: () => void) => void): void {
   const run = () => {
-    lookups += 1;
+    looking.add(account);
     lookup(() => {
-      lookups -= 1;
-      waiting.shift()?.();
+      looking.delete(account);
+      startNext();
     });
   };
-  if (lookups < MOST_LOOKUPS) run();
-  else waiting.push(run);
+  waiting.set(account, [...(waiting.get(account) ?? []), run]);
+  startNext();
+}
+
+function startNext(): void {
+  if (looking.size >= MOST_LOOKUPS) return;
+  for (const [account, [run, ...others]] of waiting) {
+    if (looking.has(account)) continue;
+    waiting.delete(account);
+    if (others.length > 0) waiting.set(account, others);
+    run?.();
+    return;
+  }
 }
 
 /** Reads a few bytes of an answer, and cuts the connection. */

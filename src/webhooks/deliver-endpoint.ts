@@ -14,7 +14,7 @@ import {
 } from "./delivery-store.ts";
 import type { DisabledReason } from "./event-types.ts";
 import { type LeasedState, releaseLease, renewLease } from "./lease-store.ts";
-import { disableEndpoint } from "./manage-endpoints.ts";
+import { disableFailing } from "./manage-endpoints.ts";
 import { toMessage } from "./message.ts";
 import { type EndpointSecrets, openEndpointSecrets } from "./secrets.ts";
 import { type DeliveryTiming, delayAfter } from "./timing.ts";
@@ -62,8 +62,9 @@ export class EndpointDelivery {
   #leaseEnd: number;
   readonly #underWay = new Map<number, { isRepeated: boolean; done: Promise<void> }>();
   #settled: Settled[] = [];
-  /** What a receiver's answers mean for the whole endpoint. */
+  /** What a receiver's answers mean for the whole endpoint, and the address of the receiver. */
   #disabling: DisabledReason | undefined;
+  #failedUrl: string | undefined;
   #isFull = false;
 
   /** `takenAt` is a time before the lease was taken, in milliseconds of `performance.now()`. */
@@ -174,19 +175,18 @@ export class EndpointDelivery {
     const { keys, now, timing, policy, lookup, ca } = this.#with;
     const { accountId, id, url, sealedSecrets } = this.#endpoint;
     if (this.#secrets?.sealed !== sealedSecrets) {
-      this.#secrets = {
-        sealed: sealedSecrets,
-        opened: openEndpointSecrets(keys, accountId, id, sealedSecrets),
-      };
+      const opened = openEndpointSecrets(keys, accountId, id, sealedSecrets);
+      this.#secrets = { sealed: sealedSecrets, opened };
     }
-    const secrets = this.#secrets.opened;
     const { signal } = this.#cutting;
     const { timeoutMs } = timing;
-    const message = toMessage(this.#endpoint, secrets, due, now());
-    const outcome = await attempt({ ...message, url, policy, timeoutMs, signal, lookup, ca });
+    const message = toMessage(this.#endpoint, this.#secrets.opened, due, now());
+    const { accountId: account } = this.#lease;
+    const outcome = await attempt({ account, ...message, url, policy, timeoutMs, signal, lookup, ca });
     // It may have arrived or not: it is sent again, and does not count.
     if (signal.aborted && outcome.status === null) this.#underWay.delete(due.position);
     else this.#judge(due, outcome);
+    if (this.#disabling) this.#failedUrl ??= url;
   }
 
   #judge(
@@ -243,7 +243,8 @@ export class EndpointDelivery {
     if (!reason) return;
     const { db, keys, now } = this.#with;
     const managing = { accountId: this.#lease.accountId, by: byGateway(), keys, networks: [], now: now() };
-    await db.transaction((tx) => disableEndpoint(tx, managing, this.#lease.id, reason));
-    this.#warn("a webhook was disabled", { reason });
+    const failed = { id: this.#lease.id, url: this.#failedUrl };
+    const isDisabled = await db.transaction((tx) => disableFailing(tx, managing, failed, reason));
+    if (isDisabled) this.#warn("a webhook was disabled", { reason });
   }
 }

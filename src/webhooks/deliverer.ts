@@ -3,7 +3,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { Heads, type HeadWatcher } from "../changes/heads.ts";
 import { startRecurring } from "../lib/recurring.ts";
 import { type Delivering, EndpointDelivery } from "./deliver-endpoint.ts";
-import { findFollowed, forgetFailed, takeEndpoints } from "./lease-store.ts";
+import { findFollowed, forgetFailed, type LeasedState, takeEndpoints } from "./lease-store.ts";
 
 /** Endpoints that a process delivers to at once. With the attempts of each, at most 256 connections. */
 const MOST_ENDPOINTS = 32;
@@ -22,7 +22,6 @@ const FORGET_EVERY = 100;
  */
 export function startDeliverer(delivering: Delivering): () => Promise<void> {
   const { db, log, timing } = delivering;
-  const owner = randomBytes(12).toString("base64url");
   const stopping = new AbortController();
   const active = new Set<Promise<void>>();
   const followed = new Map<string, Followed>();
@@ -36,7 +35,7 @@ export function startDeliverer(delivering: Delivering): () => Promise<void> {
     isWoken = true;
     looking.runWithin(0);
   };
-  const deliver = async (endpoint: Awaited<ReturnType<typeof takeEndpoints>>[number], takenAt: number) => {
+  const deliver = async (endpoint: LeasedState, owner: string, takenAt: number) => {
     await new EndpointDelivery(delivering, endpoint, owner, takenAt, stopping.signal).run();
     if (Math.random() * FORGET_EVERY < 1) await forgetFailed(db, { ...endpoint, owner });
   };
@@ -61,9 +60,11 @@ export function startDeliverer(delivering: Delivering): () => Promise<void> {
     await follow();
     if (followed.size === 0 || active.size >= MOST_ENDPOINTS) return;
     const takenAt = performance.now();
+    // Not the process: after a long stall it can take an endpoint again that it still delivers to.
+    const owner = randomBytes(12).toString("base64url");
     const limit = MOST_ENDPOINTS - active.size;
     for (const endpoint of await takeEndpoints(db, { owner, leaseMs: timing.leaseMs, limit })) {
-      const done = deliver(endpoint, takenAt)
+      const done = deliver(endpoint, owner, takenAt)
         .catch((err) => {
           if (!stopping.signal.aborted)
             log.warn({ err, webhook: endpoint.id }, "webhooks of an endpoint can't be delivered now");

@@ -115,7 +115,10 @@ const selectFigures = statement(
     select count(*) filter (where disabled_at is null)::float8, count(*) filter (where disabled_at is not null)::float8,
       coalesce(max(size - position) filter (where disabled_at is null), 0)::float8,
       (select count(*)::float8 from (
-        select from webhook_deliveries where state = 'pending' and queued_at < clock_timestamp() - interval '5 s'
+        select from webhook_deliveries delivery
+        join webhook_endpoints endpoint on endpoint.account_id = delivery.account_id and endpoint.id = delivery.endpoint_id
+        where endpoint.disabled_at is null and delivery.state = 'pending'
+          and delivery.queued_at < clock_timestamp() - interval '5 s'
         limit 100000
       ) as waiting)
     from webhook_endpoints left join ledger_heads using (account_id)`,

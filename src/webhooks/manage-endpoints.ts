@@ -183,6 +183,21 @@ export async function disableEndpoint(
   return showEndpoint(managing.keys, changed ?? stored);
 }
 
+/**
+ * Disables the webhook for what its receiver at this address did. False, and nothing is done, if it has another address
+ * meanwhile, or is gone.
+ */
+export async function disableFailing(
+  tx: Executor,
+  managing: Managing,
+  { id, url }: { id: string; url: string | undefined },
+  reason: DisabledReason,
+): Promise<boolean> {
+  if ((await lockEndpoint(tx, managing.accountId, id))?.url !== url) return false;
+  await disableEndpoint(tx, managing, id, reason);
+  return true;
+}
+
 /** Enables the webhook: it continues where it was, and what waits has all its attempts again. Fails with NOT_FOUND. */
 export async function enableEndpoint(tx: Executor, managing: Managing, id: string): Promise<ShownEndpoint> {
   const stored = await requireEndpoint(tx, managing, id);
@@ -193,6 +208,8 @@ export async function enableEndpoint(tx: Executor, managing: Managing, id: strin
 
 /** Deletes the webhook and what it knows of deliveries. Fails with NOT_FOUND. */
 export async function deleteEndpoint(tx: Executor, managing: Managing, id: string): Promise<void> {
-  if (!(await removeEndpoint(tx, managing.accountId, id))) throw endpointNotFound();
+  // Locked first: what a deliverer is just queueing for it is deleted, too.
+  if (!(await lockEndpoint(tx, managing.accountId, id))) throw endpointNotFound();
+  await removeEndpoint(tx, managing.accountId, id);
   await record(tx, managing, "webhook_deleted", id);
 }

@@ -24,6 +24,7 @@ const answering =
     );
 const send = (url: string, lookup?: Lookup, policy = NONE) =>
   attempt({
+    account: "acme",
     ...{ url, policy, lookup, headers: {}, body: "{}", timeoutMs: 2000 },
     signal: new AbortController().signal,
   });

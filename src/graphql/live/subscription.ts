@@ -29,6 +29,9 @@ const COST_AT_ONCE = 2000;
  */
 const turns = new Turns(10);
 
+/** A larger document counts for each of its streams, because the one that counted it first can leave before the others. Bytes. */
+const SMALL_DOCUMENT = 64 * 1024;
+
 /** Observes what a stream sends. */
 export interface StreamObserver {
   /** So many changes were passed on, the oldest of which happened so many milliseconds ago. */
@@ -88,9 +91,10 @@ export class ChangeTexts implements TextSource {
     this.#stopWatching = request.context.watchViewer(() => this.#finish("token"));
   }
 
-  /** What only this subscription holds of its document. Bytes. */
+  /** What this subscription holds of its document. Bytes. */
   get bytes(): number {
-    return this.#shared.isFirst ? this.#request.document.bytes : 0;
+    const { bytes } = this.#request.document;
+    return this.#shared.isFirst || bytes > SMALL_DOCUMENT ? bytes : 0;
   }
 
   async next(): Promise<string | null> {

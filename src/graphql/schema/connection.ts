@@ -28,11 +28,11 @@ const PageInfo = builder.objectRef<PagedList<unknown>>("PageInfo").implement({
   description: "The position of a page in its list.",
   fields: (t) => ({
     hasNextPage: t.boolean({
-      description: "Whether there are older items after this page.",
+      description: "Whether there are more items after this page.",
       resolve: (list) => list.hasNextPage(),
     }),
     hasPreviousPage: t.boolean({
-      description: "Whether there are newer items before this page.",
+      description: "Whether there are items before this page.",
       resolve: (list) => list.hasPreviousPage(),
     }),
     startCursor: t.string({
@@ -50,6 +50,7 @@ const PageInfo = builder.objectRef<PagedList<unknown>>("PageInfo").implement({
 
 /** The connection and edge types of a list of `node`, an item of which is called `item` in their descriptions. */
 export function connectionOf<Item>(node: ObjectRef<SchemaTypes, Item>, item: string) {
+  const items = `${item.replace(/y$/, "ie")}s`;
   const EdgeType = builder.objectRef<Edge<Item>>(`${node.name}Edge`).implement({
     description: `One ${item} and its position in the list.`,
     fields: (t) => ({
@@ -60,16 +61,16 @@ export function connectionOf<Item>(node: ObjectRef<SchemaTypes, Item>, item: str
     }),
   });
   const ConnectionType = builder.objectRef<PagedList<Item>>(`${node.name}Connection`).implement({
-    description: `A page of ${item}s, newest first.`,
+    description: `A page of ${items}, in the order of the list.`,
     fields: (t) => ({
       edges: t.field({
         type: [EdgeType],
-        description: `The page's ${item}s with their cursors.`,
+        description: `The page's ${items} with their cursors.`,
         resolve: (list) => whenRead(list.page(), ({ items }) => items.map((each) => new Edge(each, list))),
       }),
       nodes: t.field({
         type: [node],
-        description: `The page's ${item}s, without their cursors.`,
+        description: `The page's ${items}, without their cursors.`,
         resolve: (list) => whenRead(list.page(), ({ items }) => items),
       }),
       pageInfo: t.field({
@@ -79,7 +80,7 @@ export function connectionOf<Item>(node: ObjectRef<SchemaTypes, Item>, item: str
       }),
       totalCount: t.int({
         extensions: { cost: COUNT_COST },
-        description: `How many ${item}s match the filter, on all pages. It takes a query of its own, which only runs if this field is selected.`,
+        description: `How many ${items} match the filter, on all pages. It takes a query of its own, which only runs if this field is selected.`,
         resolve: (list) => list.totalCount(),
       }),
     }),
@@ -93,11 +94,11 @@ export function pageArgs({ arg }: { arg: ArgBuilder<SchemaTypes> }) {
     first: arg.int({
       description: "How many from the start of the range, 0 to 100. Not together with `last`.",
     }),
-    after: arg.string({ description: "Only items after this cursor, which are older." }),
+    after: arg.string({ description: "Only items after this cursor, in the order of the list." }),
     last: arg.int({
       description: "How many from the end of the range, 0 to 100. Not together with `first`.",
     }),
-    before: arg.string({ description: "Only items before this cursor, which are newer." }),
+    before: arg.string({ description: "Only items before this cursor, in the order of the list." }),
   };
 }
 

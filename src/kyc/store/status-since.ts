@@ -14,14 +14,14 @@ export interface RecordKey {
 const settle = statement(
   () => sql`
     with unsettled as (
-      select account_id, id from kycs
+      select account_id, id, version from kycs
       where (account_id, id) > (${given("accountId")}, ${given("id")})
         and status_since_version is distinct from version
       order by account_id, id limit ${given("limit")}::int
       for update skip locked
     ),
     known as (
-      select unsettled.*, (
+      select unsettled.account_id, unsettled.id, (
         select event.at
         from audit_event_records record join audit_events event
           on event.account_id = record.account_id and event.sequence = record.sequence
@@ -29,7 +29,11 @@ const settle = statement(
           and event.action <> 'read' and event.other_action is null
           and event.status_before is distinct from event.status_after
         order by record.sequence desc limit 1
-      ) as at from unsettled
+      ) as at
+      from unsettled
+      -- One that was changed before it could be locked has an event that this statement does not see: a later run finds it.
+      join kycs seen on seen.account_id = unsettled.account_id and seen.id = unsettled.id
+        and seen.version = unsettled.version
     ),
     settled as (
       update kycs set status_since = coalesce(known.at, kycs.status_since, kycs.updated_at),

@@ -146,6 +146,8 @@ function changedValue({ kyc, number }: KycChange, name: Written): string | numbe
 
 const updateMany = statement(
   (db) => {
+    const since = typedValue("statusSince", "held.");
+    const getsAnotherStatus = sql`${kycs.verificationStatus} <> ${typedValue("verificationStatus", "held.")}`;
     const changing = db
       .update(kycs)
       .set({
@@ -155,10 +157,10 @@ const updateMany = statement(
         sealedNumber: sql`coalesce(held.sealed_number, ${kycs.sealedNumber})`,
         numberDigest: sql`coalesce(held.number_digest, ${kycs.numberDigest})`,
         updatedAt: sql`held.updated_at::timestamptz`,
-        statusSince: typedValue("statusSince", "held."),
+        // A time that the background job has found since the record was read stays, too.
+        statusSince: sql`case when ${getsAnotherStatus} then ${since} else coalesce(${kycs.statusSince}, ${since}) end`,
         // If it was not known since when the record has its status, it still is not, unless it gets another one now.
-        statusSinceVersion: sql`case
-          when ${kycs.statusSinceVersion} = ${kycs.version} or ${kycs.verificationStatus} <> ${typedValue("verificationStatus", "held.")}
+        statusSinceVersion: sql`case when ${kycs.statusSinceVersion} = ${kycs.version} or ${getsAnotherStatus}
           then held.version else ${kycs.statusSinceVersion} end`,
         version: sql`held.version`,
         sealedVersion: sql`held.sealed_version`,
