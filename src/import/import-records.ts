@@ -1,7 +1,6 @@
 import type { Database, Executor } from "../db/client.ts";
 import { DatabaseError } from "../db/database-error.ts";
 import { withRetries } from "../db/retry.ts";
-import { unavailable } from "../errors.ts";
 import {
   type ImportContext,
   type ImportOutcome,
@@ -20,6 +19,8 @@ import { type ImportProgress, type LineCounts, lockProgress, updateProgress } fr
 const BATCH = 500;
 /** The time limit of a transaction. Milliseconds. */
 const DEADLINE = 60_000;
+
+const ID_IS_TAKEN = "23505";
 
 /** Another process continues the same import. */
 export class OvertakenError extends Error {
@@ -121,7 +122,7 @@ async function write(run: ImportRun, batch: PreparedBatch): Promise<void> {
   };
   if (seen) await settle(await judge(db, ctx, batch, seen));
   else {
-    await withRetries(() =>
+    const writeBatch = () =>
       db.transaction(async (tx) => {
         const line = await lockProgress(tx, ctx.accountId, progress.source);
         if (line !== from) {
@@ -129,22 +130,19 @@ async function write(run: ImportRun, batch: PreparedBatch): Promise<void> {
           if (isSettled && line === batch.end) return;
           throw new OvertakenError();
         }
-        await settle(await importKycs(tx, ctx, batch.records).catch(orAgain));
+        await settle(await importKycs(tx, ctx, batch.records));
         isSettled = true;
         await updateProgress(tx, ctx.accountId, next);
-      }, DEADLINE),
-    );
+      }, DEADLINE);
+    await withRetries(writeBatch).catch((error) => {
+      if (!(error instanceof DatabaseError && error.code === ID_IS_TAKEN)) throw error;
+      // Another import has just written one of the records: now it is found.
+      return withRetries(writeBatch);
+    });
   }
   faults.keep();
   Object.assign(progress, next);
   run.onBatch(progress);
-}
-
-const IS_TAKEN = "23505";
-
-/** Fails so that the batch is tried again if another import has just written one of its records. */
-function orAgain(error: unknown): never {
-  throw error instanceof DatabaseError && error.code === IS_TAKEN ? unavailable(error) : error;
 }
 
 async function judge(
