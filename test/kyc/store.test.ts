@@ -121,6 +121,30 @@ async function expectBoundedPages(texts: string[]) {
   }
 }
 
+test("the filters of release 0.2 find a page behind more records than are looked through", async () => {
+  await database.db.transaction(
+    (tx) =>
+      tx.execute(`
+      insert into kycs
+      select 'busy', lpad(g::text, 16, '0'), 'one', case when g < 3 then 'failed' else 'verified' end::verification_status,
+        case when g < 3 then 'visa' else 'passport' end::document_type, null, t, t, 1, 'test.N', 'D', null, t, 1, null
+      from generate_series(1, 10500) g, lateral (select timestamptz '2025-01-01' + g * interval '1 second' as t) times`),
+    Number.POSITIVE_INFINITY,
+  );
+  const page = async (selection: KycSelection) =>
+    (await lists.findPage(database.db, "busy", selection, { from: "newest", limit: 11 }))?.map(({ id }) =>
+      Number(id),
+    );
+  for (const of of [{ customerIds: ["one"] }, { numberDigests: ["D", "D2"] }]) {
+    expect(await page({ ...of, verificationStatuses: ["failed"] })).toEqual([2, 1]);
+    expect(await page({ ...of, documentTypes: ["visa"], olderThan: { at: Date.now(), id: "" } })).toEqual([
+      2, 1,
+    ]);
+    expect(await page({ ...of, verificationStatuses: ["verified"] })).toHaveLength(11);
+  }
+  expect(await page({ customerIds: ["one", "two"], verificationStatuses: ["failed"] })).toBeUndefined();
+});
+
 describe("each statement reads ranges of an index, and never the table", () => {
   test.each(["newest", "oldest"] as const)("pages from the %s end", async (from) => {
     const texts = await sentBy(async () => {

@@ -5,7 +5,7 @@ import { createListStore, type Stretch } from "../../paging/list-store.ts";
 import { VERIFICATION_STATUSES, type VerificationStatus } from "../../vocabulary.ts";
 import { comparePositions, positionOf } from "../cursor.ts";
 import type { Kyc } from "../record.ts";
-import { rangesOf, writeCheck, writePage } from "./ranges.ts";
+import { isOfEarlierRelease, rangesOf, writeCheck, writePage } from "./ranges.ts";
 import { columns, type KycRow, toKyc } from "./read.ts";
 import {
   type Aside,
@@ -47,7 +47,7 @@ const kycList = createListStore<KycSelection, Kyc, Aside>({
 /**
  * Up to `limit` records from one end of the selection, in its order: "newest" is the end with which the order begins. A page is
  * a range of an index, or some ranges that are merged, or it is looked for among `MOST_SEEN` records. Undefined if it may be
- * further away.
+ * further away, unless release 0.2 had the filter.
  */
 export async function findPage(
   db: Database,
@@ -63,6 +63,8 @@ export async function findPage(
     if (await kycList.check(db, accountId, ranged, stretch))
       return kycList.list(db, accountId, ranged, stretch);
   }
+  if (isOfEarlierRelease(selection))
+    return kycList.list(db, accountId, { ...selection, range: "all" }, stretch);
   return undefined;
 }
 

@@ -25,6 +25,22 @@ export function rangesOf(selection: KycSelection): Range[] {
   return spans.length > 0 || verificationStatuses || documentTypes ? ["customers"] : [];
 }
 
+/**
+ * Whether the selection is one of the filters that release 0.2 had. Its clients get each page of them, however many records
+ * have to be looked at: with one customer, status and kind of document, the newest first, those are a customer's or an
+ * account's that have the same number.
+ */
+export function isOfEarlierRelease(selection: KycSelection): boolean {
+  const { customerIds, verificationStatuses, documentTypes, numberDigests } = selection;
+  const lists = [customerIds, verificationStatuses, documentTypes];
+  return (
+    (customerIds !== undefined || numberDigests !== undefined) &&
+    orderingOf(selection).by === "created_at" &&
+    ORDER_NAMES.every((name) => selection[name] === undefined) &&
+    lists.every((list) => list === undefined || list.length === 1)
+  );
+}
+
 /** Whether the records of a range come in the order of the list. */
 const isInOrder = (range: Range, by: OrderName) =>
   range === by || (range === "customers" && by === "created_at");
@@ -84,7 +100,8 @@ const ofAccount = sql`${kycs.accountId} = ${sql.placeholder("accountId")}`;
 /** The ranges of a selection, with the bounds that its index has. */
 function indexRanges(selection: KycSelection, source: Source): IndexRanges {
   const { by } = orderingOf(selection);
-  const { range = selection.customerIds ? "customers" : by } = selection;
+  const usual = selection.customerIds ? "customers" : by;
+  const range = !selection.range || selection.range === "all" ? usual : selection.range;
   if (range === "number") return { each: undefined, of: [conditions.numberDigests(source, selection)] };
   const ranges = range === "customers" ? ofCustomers(selection, source) : inOrder(selection, range, source);
   if (isInOrder(range, by)) ranges.of.push(...boundsOf(selection, source));
@@ -104,13 +121,18 @@ const ALIASES: Record<OrderName, string> = {
   expires_at: "coalesce(page.expires_millis, 'infinity'::float8)",
 };
 
+const directionOf = ({ selection, from }: PageParts<KycSelection>) =>
+  sql.raw((from === "newest") === orderingOf(selection).isDescending ? "desc" : "asc");
+const inOrderOf = (direction: SQL, by: SQL) => sql`order by ${by} ${direction}, ${kycs.id} ${direction}`;
+
 /** What the statements of one page share. */
-function partsOf({ selection, from, values: source, where, limit }: PageParts<KycSelection>) {
-  const { by, isDescending } = orderingOf(selection);
+function partsOf(page: PageParts<KycSelection>) {
+  const { selection, values: source, where, limit } = page;
+  const { by } = orderingOf(selection);
   const { each, of, key } = indexRanges(selection, source);
-  const direction = sql.raw((from === "newest") === isDescending ? "desc" : "asc");
+  const direction = directionOf(page);
   const range = and([ofAccount, ...of]);
-  const inOrder = (by: SQL) => sql`order by ${by} ${direction}, ${kycs.id} ${direction}`;
+  const inOrder = (by: SQL) => inOrderOf(direction, by);
   // If PostgreSQL knew the limit and expected fewer records, it would read all of them from the table and sort them, however
   // many there are. Not knowing it, it reads them in the order of the index.
   const seen = (most: number) =>
@@ -139,10 +161,12 @@ function whole({ each, forEach, seen }: ReturnType<typeof partsOf>): SQL {
 /** The statement of a page. */
 export function writePage(page: PageParts<KycSelection>): SQL {
   const { selection, columns, where, limit } = page;
+  if (selection.numberAnywhere || selection.range === "all") {
+    const sorted = inOrderOf(directionOf(page), keyOf(selection));
+    return sql`select ${columns} from ${kycs} where ${where} ${sorted} limit ${limit}`;
+  }
   const parts = partsOf(page);
   const { isWhole, each, range, seen, forEach, mostOfEach, sorted, merged } = parts;
-  if (selection.numberAnywhere)
-    return sql`select ${columns} from ${kycs} where ${where} ${sorted} limit ${limit}`;
   if (isWhole)
     return sql`select ${columns} from (${whole(parts)}) as kycs where ${where} ${sorted} limit ${limit}`;
   const source = selection.range === undefined ? sql`${kycs}` : sql`(${seen(mostOfEach)}) as kycs`;

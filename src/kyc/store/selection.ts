@@ -23,8 +23,11 @@ export interface Span {
   orNever?: true;
 }
 
-/** Where the records of a page are looked for: the records of customers or numbers, or those of a span in an order. */
-export type Range = "customers" | "number" | OrderName;
+/**
+ * Where the records of a page are looked for: the records of customers or numbers, or those of a span in an order; `all`:
+ * wherever PostgreSQL finds them.
+ */
+export type Range = "customers" | "number" | "all" | OrderName;
 
 /** Which records of an account a statement is about. A list that is given is not empty. */
 export interface KycSelection extends Bounds<Position>, Partial<Record<OrderName, Span>> {
