@@ -29,12 +29,12 @@ const row = (n: number) =>
 test("an import that is killed again and again has each good line once, and names each bad one once", async () => {
   const folder = await temporaryFolder();
   const env = await freshEnv("a real database");
-  const count = 6_000;
+  const count = 4_000;
   const file = join(folder, "records.csv");
   await writeFile(file, [HEADER, ...Array.from({ length: count }, (_, n) => row(n))].join("\n"));
   const args = ["import", file, "--account=acme"];
   let output = "";
-  for (let kills = 0; kills < 4; kills++) {
+  for (let kills = 0; kills < 3; kills++) {
     const run = start(process.execPath, [CLI, ...args], { env, cwd: folder });
     await expect.poll(() => run.stderr(), { timeout: 30_000 }).toMatch(/The database is/);
     await wait(300 + Math.random() * 900);
@@ -68,7 +68,7 @@ test("an import into the embedded database, from a pipe, while the gateway serve
   const gateway = await startGateway(env);
   const client = createClient(gateway.url, await fullToken(env));
   const folder = await temporaryFolder();
-  const lines = Array.from({ length: 800 }, (_, n) =>
+  const lines = Array.from({ length: 400 }, (_, n) =>
     JSON.stringify({
       customerId: `c${n}`,
       verificationStatus: "PENDING",
@@ -79,8 +79,8 @@ test("an import into the embedded database, from a pipe, while the gateway serve
   await writeFile(join(folder, "records"), lines.join("\n"));
   const command = `'${process.execPath}' '${CLI}' import - --account=demo --json < records`;
   for (const expected of [
-    { imported: 800, unchanged: 0 },
-    { imported: 0, unchanged: 800 },
+    { imported: 400, unchanged: 0 },
+    { imported: 0, unchanged: 400 },
   ]) {
     const run = start("sh", ["-c", command], { env, cwd: folder });
     const { code } = await run.exited;
@@ -94,9 +94,9 @@ test("an import into the embedded database, from a pipe, while the gateway serve
     });
   }
   const { json } = await client.graphql("{ kycs { totalCount } }");
-  expect(json).toMatchObject({ data: { kycs: { totalCount: 800 } } });
+  expect(json).toMatchObject({ data: { kycs: { totalCount: 400 } } });
   const dry = await runCli(["import", join(folder, "records"), "--account=other", "--dry-run"], env);
-  expect(dry.stdout).toBe("To import: 800, already there: 0, bad: 0\n");
+  expect(dry.stdout).toBe("To import: 400, already there: 0, bad: 0\n");
 });
 
 test("a disk that is full under the report of bad lines ends the import, which can be continued", async () => {
@@ -123,7 +123,7 @@ test("a disk that is full under the report of bad lines ends the import, which c
 test("what the command exports is imported as equal records, and a reader that leaves ends it", async () => {
   const env = await freshEnv("a real database");
   const folder = await temporaryFolder();
-  const lines = Array.from({ length: 1_500 }, (_, n) => row(n)).filter((_, n) => !isBad(n));
+  const lines = Array.from({ length: 600 }, (_, n) => row(n)).filter((_, n) => !isBad(n));
   await writeFile(join(folder, "records.csv"), [HEADER, ...lines].join("\n"));
   const run = async (command: string) => {
     const child = start("sh", ["-c", command.replaceAll("kyc-gateway", `'${process.execPath}' '${CLI}'`)], {
