@@ -5,7 +5,7 @@ import type { WebhookFigures } from "./webhooks/lease-store.ts";
 /** Gets what happens to webhooks. */
 export interface WebhookMetrics {
   countDelivery(outcome: DeliveryOutcome): void;
-  /** What all webhooks on the database have before them. */
+  /** The work that all webhooks on the database have before them. */
   setWebhooks(figures: WebhookFigures): void;
 }
 

@@ -18,7 +18,7 @@ const LARGEST = 95_000;
 const BYTES_PER_COST = 100;
 /** CPU time for each byte that was charged, as a multiple of a plain request's. */
 const MOST = 100;
-/** What costs too much does so each time; a collection of garbage during a request does not. */
+/** A request that costs too much does so each time; a collection of garbage during a request does not. */
 const TRIES = 5;
 
 let gateway: TestApp;

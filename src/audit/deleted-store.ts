@@ -6,7 +6,7 @@ import type { DocumentType } from "../vocabulary.ts";
 
 const given = sql.placeholder;
 
-/** What the trail keeps of a deleted record. */
+/** The values of a deleted record that the trail keeps. */
 interface DeletedKyc {
   id: string;
   /** Of its deletion. */
@@ -44,7 +44,7 @@ const findOne = batched<{ accountId: string; id: string }, DeletedKyc | undefine
   },
 );
 
-/** What the trail keeps of the record, if the account has deleted it. */
+/** Returns the values that the trail keeps of the record, if the account has deleted it. */
 export function findDeletedKyc(db: Database, accountId: string, id: string): Promise<DeletedKyc | undefined> {
   return findOne(db, { accountId, id });
 }

@@ -10,7 +10,7 @@ import { findToken, grantScope, issueToken, withdrawToken } from "./tokens.ts";
 
 const ACCOUNT = "demo";
 const NAME = "development";
-/** Those that a development token of an earlier release can lack. */
+/** The scopes that a development token of an earlier release can lack. */
 const NEW_SCOPES = ["kyc:pii", "webhooks:manage"] as const;
 
 /** The path of the file with the development token in this data folder. */

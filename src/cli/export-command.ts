@@ -77,7 +77,7 @@ async function printExport(scene: CommandScene, options: Options): Promise<void>
   }
 }
 
-/** What the operations get of a command. Operators may do everything: they have the database and its keys. */
+/** The context of the operations in a command. Operators may do everything: they have the database and its keys. */
 async function openContext(
   { db, config, by }: CommandScene,
   accountId: string,

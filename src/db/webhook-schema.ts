@@ -26,7 +26,7 @@ export const webhookEndpoints = pgTable(
     /** The process that delivers to it, until `leaseUntil` by the database's clock. */
     leaseOwner: text("lease_owner"),
     leaseUntil: instant("lease_until"),
-    /** When a process must look at it even if the log has not grown. */
+    /** The time at which a process must look at it even if the log has not grown. */
     wakeAt: instant("wake_at").notNull(),
     /** Whether so many deliveries wait that the cursor must wait, too. */
     isFull: boolean("is_full").notNull().default(false),
@@ -36,7 +36,7 @@ export const webhookEndpoints = pgTable(
   (table) => [primaryKey({ columns: [table.accountId, table.id] })],
 );
 
-/** What is to be delivered, and the latest of what was. */
+/** Deliveries that wait, and the latest ones that were made or given up. */
 export const webhookDeliveries = pgTable(
   "webhook_deliveries",
   {
@@ -65,7 +65,7 @@ export const webhookDeliveries = pgTable(
     index("webhook_deliveries_by_record")
       .on(table.accountId, table.endpointId, table.kycId, table.position)
       .where(sql`${table.state} = 'pending'`),
-    // What is due.
+    // Finds the deliveries that are due.
     index("webhook_deliveries_by_time")
       .on(table.accountId, table.endpointId, table.nextAttemptAt)
       .where(sql`${table.state} = 'pending'`),

@@ -1,17 +1,17 @@
-import type { Viewer } from "../auth/scopes.ts";
+import { hasScope, type Viewer } from "../auth/scopes.ts";
 import type { Database, Executor } from "../db/client.ts";
 import { AppError } from "../errors.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import type { IdempotencyRequest } from "./key.ts";
 import { claimKey, claimKeys, completeKey } from "./store.ts";
-import { KeyedWrite, toKeyedWrite } from "./write-once.ts";
+import { KeyedWrite, keyMismatch, toKeyedWrite } from "./write-once.ts";
 
 /** The outcome of one item of a write: its result, which is about a record, or why it failed. */
 export type ItemOutcome<Result> =
   | { kycId: string; result: Result; failure?: undefined }
   | { kycId?: undefined; result?: undefined; failure: AppError };
 
-/** What a write of several items asks for, as canonical texts: as it is, and as a viewer without `kyc:pii` would see it. */
+/** The request of a write of several items as canonical texts: as it is, and as a viewer without `kyc:pii` would see it. */
 interface ManyRequest {
   name: string;
   items: readonly unknown[];
@@ -48,7 +48,12 @@ export async function writeManyOnce<Result>(
       const finding = await claimKey(tx, accountId, keyed.claim(""));
       if (finding.claimedFor !== null) break;
       const first = keyed.replay(finding);
-      if (first) return readKept(tx, accountId, first.result, keyOf);
+      if (!first) continue;
+      if (!hasScope(viewer, "kyc:pii") && first.result.some(concernsReason)) {
+        idempotency.replayed = false;
+        throw keyMismatch();
+      }
+      return readKept(tx, accountId, first.result, keyOf);
     }
     const outcomes = await work(tx);
     const claims = outcomes.flatMap(({ kycId, result }, index) =>
@@ -60,6 +65,13 @@ export async function writeManyOnce<Result>(
     return outcomes;
   });
 }
+
+/**
+ * Whether a failure is about a reason. It can say that the reason contains the document number, and so confirm a number that
+ * somebody else has sent: a repetition with a right guess gets the same answer as one with a wrong guess.
+ */
+const concernsReason = (failure: KeptFailure) =>
+  failure?.faults.some(({ path }) => path[0] === "reason") ?? false;
 
 function toKeptFailure({ code, message, faults, currentVersion, detail }: AppError): KeptFailure {
   return { code, message, faults, currentVersion, detail };

@@ -82,7 +82,7 @@ export class KeyedWrite<Result> {
       ? first.requestDigest === digest(secret, this.#operation)
       : maskedDigest === digest(secret, this.#maskedOperation);
     if (!isSame) {
-      throw new AppError("IDEMPOTENCY_MISMATCH", "The key was used with another request. Use a new key.");
+      throw keyMismatch();
     }
     this.#request.replayed = true;
     if (failure) {
@@ -99,6 +99,11 @@ export class KeyedWrite<Result> {
       throw error instanceof MissingKeyError ? unavailable(error) : error;
     }
   }
+}
+
+/** The error for a key that was used with another request. */
+export function keyMismatch(): AppError {
+  return new AppError("IDEMPOTENCY_MISMATCH", "The key was used with another request. Use a new key.");
 }
 
 function digest(secret: string, operation: string): string {

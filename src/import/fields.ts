@@ -3,7 +3,7 @@ import { FIELDS, type FieldName } from "../kyc/fields.ts";
 /** The values of a record as a line has them, by the names of the fields. */
 export type RawValues = Partial<Record<FieldName, unknown>>;
 
-/** What is wrong with one line. No message contains a value of the line. */
+/** A fault of one line. No message contains a value of the line. */
 export interface LineFault {
   /** Undefined: it is about the whole line. */
   field?: string;

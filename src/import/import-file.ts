@@ -25,7 +25,7 @@ export interface FileImport {
   onBatch: (counts: LineCounts) => void;
 }
 
-/** What has become of the lines of the file, in all runs. */
+/** The outcomes of the lines of the file, of all runs together. */
 export interface FileOutcome extends LineCounts {
   /** Whether an earlier run had imported the whole file. */
   wasFinished: boolean;

@@ -22,7 +22,7 @@ const FORMATS: { [extension: string]: FileFormat | undefined } = {
   ".jsonl": "ndjson",
 };
 
-/** What is to be read. */
+/** The file to read, and how. */
 export interface SourceOptions {
   /** A path, or `-` for standard input. */
   file: string;

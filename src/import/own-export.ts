@@ -19,7 +19,7 @@ export interface EndEntry {
   count: number | undefined;
 }
 
-/** What a last line says. */
+/** Reads a last line. */
 export function readEnd(line: number, end: unknown): EndEntry {
   const count = typeof end === "object" && end !== null && "count" in end ? end.count : undefined;
   return { line, count: typeof count === "number" ? count : undefined };

@@ -23,8 +23,18 @@ export async function countKycs(ctx: OperationContext, input: CountKycsInput): P
   const { filter } = parseInput(countKycsInput, input);
   const selection = toSelection(ctx, accountId, filter ?? {});
   const counts = selection && (await countByStatus(ctx.db, accountId, selection));
-  if (selection && ctx.reads && filter?.documentNumber != null) {
-    const found = await findPage(ctx.db, accountId, selection, { from: "newest", limit: 1 });
+  const number = filter?.documentNumber;
+  if (selection && ctx.reads && number != null && [...(counts?.values() ?? [])].some((count) => count > 0)) {
+    const first = { from: "newest", limit: 1 } as const;
+    // One that is further away than a page is looked for has the same number as the newest that has it.
+    const found =
+      (await findPage(ctx.db, accountId, selection, first)) ??
+      (await findPage(
+        ctx.db,
+        accountId,
+        toSelection(ctx, accountId, { documentNumber: number }) ?? {},
+        first,
+      ));
     for (const { id, customerId } of found ?? []) ctx.reads.confirmed.set(id, customerId);
   }
   return VERIFICATION_STATUSES.map((status) => ({ status, count: counts?.get(status) ?? 0 }));

@@ -35,7 +35,7 @@ export interface PreparedKyc extends NewEntry {
 }
 
 /**
- * What became of a record: it is imported, or the account has had it with the same values, or it has the id of an earlier
+ * The outcome for a record: it is imported, or the account has had it with the same values, or it has the id of an earlier
  * record of this import, of a different record, or of one that was deleted.
  */
 export type ImportOutcome = "imported" | "unchanged" | "repeated" | "different" | "deleted";

@@ -7,7 +7,7 @@ const VERSION = "kyc-gateway event v1";
 /** Bytes of the random salt of a hashed text. */
 export const SALT_LENGTH = 16;
 
-/** What an event says in its leaf. */
+/** The values of an event that are in its leaf. */
 export interface LeafEvent
   extends Pick<
     AuditEvent,
@@ -27,7 +27,7 @@ export interface LeafEvent
   changedFields: readonly string[];
 }
 
-/** What its log adds. Free texts are in a leaf as salted hashes only, so that they can be erased. */
+/** The values that its log adds. Free texts are in a leaf as salted hashes only, so that they can be erased. */
 export interface LeafSeal {
   position: number;
   /** By `saltedHash`. */

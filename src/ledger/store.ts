@@ -108,7 +108,7 @@ const write = statement(
   () => true,
 );
 
-/** What is written in one turn. */
+/** Everything that is written in one turn. */
 export interface Sealed {
   entries: readonly Entry[];
   nodes: readonly Node[];

@@ -6,7 +6,7 @@ import { statement } from "../db/statement.ts";
 /** Provides the SQL for a condition's value: a placeholder, or a column of the list of requested pages. */
 export type Source = (name: string) => SQL;
 
-/** What a list's own statement of a page is written from. */
+/** The input from which a list writes its own statement of a page. */
 export interface PageParts<Selection> {
   selection: Selection;
   from: Stretch["from"];

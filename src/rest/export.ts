@@ -54,7 +54,7 @@ export function registerExportRoute(app: FastifyInstance, { most, isClosed }: Li
   });
 }
 
-/** What is asked for. Fails before anything is exported, naming every fault. */
+/** Reads the request. Fails before anything is exported, naming every fault. */
 async function readRequest(request: FastifyRequest) {
   const conditions = readConditions(request);
   const params = readQuery(request, EXPORT_PARAMS);

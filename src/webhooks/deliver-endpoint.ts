@@ -23,7 +23,7 @@ import { originOf } from "./url.ts";
 /** How an attempt ended, for the metrics. */
 export type DeliveryOutcome = "delivered" | "failed" | "given_up";
 
-/** What a process delivers with. */
+/** Everything that a process needs to deliver. */
 export interface Delivering {
   db: Database;
   keys: Keyring;
@@ -62,7 +62,7 @@ export class EndpointDelivery {
   #leaseEnd: number;
   readonly #underWay = new Map<number, { isRepeated: boolean; done: Promise<void> }>();
   #settled: Settled[] = [];
-  /** What a receiver's answers mean for the whole endpoint, and the address of the receiver. */
+  /** Why the endpoint is to be disabled, if a receiver's answer says so, and the address of that receiver. */
   #disabling: DisabledReason | undefined;
   #failedUrl: string | undefined;
   #isFull = false;

@@ -59,7 +59,7 @@ export interface LeasedEndpoint extends Pick<StoredEndpoint, "accountId" | "id">
 }
 
 /**
- * What is to be sent to the endpoint now, oldest first: for the first time if `isFirst`, otherwise again. Nothing that is
+ * The deliveries to send to the endpoint now, oldest first: for the first time if `isFirst`, otherwise again. Nothing that is
  * `underWay`, and of each record one change at most.
  */
 export function findDue(
@@ -114,7 +114,7 @@ export async function queueUpTo(
   return (await moveCursor(db, values)).length > 0;
 }
 
-/** What came of an attempt. */
+/** The outcome of an attempt. */
 export interface Settled {
   position: number;
   /** Before this one. */

@@ -76,7 +76,7 @@ export async function renewLease(
   return (await renew(db, { accountId, id, owner, leaseMs }))[0];
 }
 
-// What is due by now was taken, unless it waits for an earlier change of its record. So the next attempt is at a time to
+// A delivery that is due by now was taken, unless it waits for an earlier change of its record. So the next attempt is at a time to
 // come; what came due in the last two seconds is looked at once more.
 const release = statement(
   () => sql`
@@ -100,7 +100,7 @@ export async function releaseLease(
   await release(db, { accountId, id, owner, isFull, mostMs });
 }
 
-/** What all endpoints have before them. */
+/** The work that all endpoints have before them. */
 export interface WebhookFigures {
   enabled: number;
   disabled: number;

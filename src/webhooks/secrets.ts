@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, sign } 
 import { Webhook } from "standardwebhooks";
 import type { Keyring } from "../sealing/keyring.ts";
 
-/** What signs the events of one webhook. */
+/** The secrets and the key that sign the events of one webhook. */
 export interface EndpointSecrets {
   /** `whsec_…`: the receiver has it, too. */
   secret: string;
@@ -44,7 +44,7 @@ export function openEndpointSecrets(
   return JSON.parse(keys.open(sealed, placeOf(accountId, id)));
 }
 
-/** What precedes the seed in PKCS #8, and the public key in SPKI (RFC 8410). */
+/** The bytes before the seed in PKCS #8, and before the public key in SPKI (RFC 8410). */
 const PRIVATE_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
 const PUBLIC_PREFIX_LENGTH = 12;
 

@@ -12,13 +12,13 @@ export function hostOf({ hostname }: URL): string {
   return hostname.replace(/^\[(.*)\]$/, "$1");
 }
 
-/** Where a URL leads, for the log: no path, no query. */
+/** A URL's scheme, host and port, for the log: no path, no query. */
 export function originOf(url: string): string {
   return new URL(url).origin;
 }
 
 /**
- * What is wrong with the URL of a webhook; null: nothing that can be known before a connection. `new URL` has made
+ * The fault of the URL of a webhook; null: it has none that can be known before a connection. `new URL` has made
  * numeric spellings of an address one, so decimal, octal and hexadecimal ones are found as well.
  */
 export function findUrlFault(text: string, policy: AddressPolicy): string | null {

@@ -68,7 +68,7 @@ test("a client that stops reading is disconnected, takes little memory until the
   expect(await metric("change_subscribers")).toBe(0);
   expect(gateway.logged()).toMatch(/"account":"slow".*"reason":"slow".*stream ended/);
 
-  // What the system has buffered arrives, and ends within an event.
+  // The part that the system has buffered arrives, and ends within an event.
   isOver = true;
   socket.resume();
   await once(socket, "close");

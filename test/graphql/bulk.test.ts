@@ -52,7 +52,7 @@ async function sendMany(token: string, kind: Kind, input: Item[], key?: string):
   return data[`${kind}Kycs`].results;
 }
 
-/** What the single mutations answer, one after another, in the form of a bulk mutation. */
+/** The answers of the single mutations, one after another, in the form of a bulk mutation. */
 async function sendEach(token: string, kind: Kind, inputs: Item[]): Promise<Result[]> {
   const results: Result[] = [];
   for (const [index, input] of inputs.entries()) {
@@ -254,6 +254,36 @@ describe("under one idempotency key", () => {
       [account, first[0]?.kyc?.id],
     );
     expect(kept).toEqual([{ sealed_result: null }]);
+  });
+
+  test("a repetition with a reason tells a token that sees numbers masked nothing about a right guess", async () => {
+    const { account, owner, token } = await makeAccount(["kyc:read", "kyc:write", "kyc:pii"]);
+    const number = "AB1234567";
+    const id = await createRecord(gateway, owner, { documentNumber: number });
+    const masked = await gateway.token(account, ["kyc:read", "kyc:write"]);
+    const headers = { "idempotency-key": randomUUID() };
+    const inputOf = (guess: string) => [
+      { id, verificationStatus: "FAILED", reason: `the number is ${guess}` },
+    ];
+    const first = await sendMany(token, "update", inputOf(number), headers["idempotency-key"]);
+    expect(first[0]?.error).toMatchObject({ code: "BAD_USER_INPUT", fields: [{ path: "input.0.reason" }] });
+    const answers = [];
+    for (const guess of [number, "AB1234568", "AB12345678"]) {
+      const { data, errors, ...answer } = await gateway.graphql(
+        masked,
+        MANY.update,
+        { input: inputOf(guess) },
+        headers,
+      );
+      const { requestId: _, ...extensions } = errors?.[0]?.extensions ?? expect.fail("there is no error");
+      const replayed = answer.headers["idempotent-replayed"];
+      answers.push({ data, status: answer.status, replayed, message: errors?.[0]?.message, extensions });
+    }
+    expect(answers[0]?.extensions.code).toBe("IDEMPOTENCY_MISMATCH");
+    expect(answers[1]).toEqual(answers[0]);
+    expect(answers[2]).toEqual(answers[0]);
+    // Who may see the number gets the outcome again.
+    expect(await sendMany(token, "update", inputOf(number), headers["idempotency-key"])).toEqual(first);
   });
 
   test("requests at the same time write once", async () => {

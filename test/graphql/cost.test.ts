@@ -35,10 +35,35 @@ test.each([
   ["{ kycs(first: 100) { ...c nodes { id } } } fragment c on KycConnection { totalCount }", 1 + 50 + 100 * 2],
   ["{ kycs(first: 100) { nodes { history(first: 0) { totalCount } } } }", 1 + 100 * (1 + 1 + 50)],
   ["{ auditEvents(first: 100) { nodes { sequence kycIds } } }", 1 + 100 * (1 + 1 + 50)],
+  ["{ kycs(filter: { createdAt: {}, customerId: null }) { nodes { id } } }", 1 + 10 * 2],
+  ["{ kycs(filter: { createdAt: {}, updatedAt: {} }) { nodes { id } } }", 1 + 600 + 10 * 2],
+  ["{ kycs(filter: { statusSince: null, expiresAt: {} }) { nodes { id } } }", 1 + 300 + 10 * 2],
+  [
+    '{ kycs(filter: { customerId: "c" }, orderBy: { field: UPDATED_AT }) { nodes { id } } }',
+    1 + 300 + 10 * 2,
+  ],
+  [
+    "{ kycs(filter: { verificationStatus: FAILED }, orderBy: { field: UPDATED_AT }) { nodes { id } } }",
+    1 + 10 * 2,
+  ],
   ['{ nodes(ids: ["a", "b"]) { id } }', 1 + 2],
   ["{ nodes(ids: []) { id } }", 1 + 1],
 ])("%s costs %i", (query, cost) => {
   expect(measure(query)).toBe(cost);
+});
+
+test("a filter that can be a search costs the same in variables, whole or in part, whatever was asked before", () => {
+  const whole =
+    "query ($filter: KycFilter, $orderBy: KycOrder) { kycs(filter: $filter, orderBy: $orderBy) { nodes { id } } }";
+  const document = parse(whole);
+  const costIn = costOf(schema, document, getOperationAST(document) ?? expect.fail("no operation"));
+  const spans = { updatedAt: { from: "2024-01-01T00:00:00Z" }, createdAt: { to: null } };
+  expect(costIn({ filter: spans })).toBe(1 + 600 + 20);
+  expect(costIn({ filter: { createdAt: {}, updatedAt: null } })).toBe(1 + 20);
+  expect(costIn({ filter: { createdAt: {} }, orderBy: { field: "EXPIRES_AT" } })).toBe(1 + 300 + 20);
+  expect(costIn({ filter: null })).toBe(1 + 20);
+  const part = "query ($at: DateTimeRange) { kycs(filter: { updatedAt: $at }) { nodes { id } } }";
+  expect(measure(part, { at: { from: "2024-01-01T00:00:00Z" } })).toBe(1 + 300 + 20);
 });
 
 test.each<[string, Record<string, unknown>, number]>([

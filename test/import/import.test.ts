@@ -216,7 +216,7 @@ describe("a file of several batches", () => {
     const account = newAccount();
     for (const endAfter of [1, 2, 1]) {
       await expect(runImport(text, { account, endAfter })).rejects.toThrow("killed");
-      // What a kill between the report and the commit leaves behind.
+      // A kill between the report and the commit leaves this behind.
       await appendFile(join(folder, `${account}-file.faults`), `{"line":2599,"faults":[]}\n{"line":26`);
     }
     const { report, ...counts } = await runImport(text, { account });

@@ -43,7 +43,7 @@ const forget = (id: string) =>
     [id],
   );
 
-/** What a replica of release 0.2 writes. */
+/** The statements that a replica of release 0.2 sends. */
 async function changeAsBefore(id: string, day: number, status: string): Promise<void> {
   await gateway.db.execute(
     `update kycs set verification_status = $2::verification_status, version = version + 1, updated_at = $3::timestamptz,

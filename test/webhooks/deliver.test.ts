@@ -83,6 +83,30 @@ test("a change arrives signed, with its position, that of the change before, and
   expect(feed.json().data.map((event: { id: string }) => event.id)).toEqual(ids);
 });
 
+test("the change before is found behind many reads, and a thousand of them hold nothing up", async () => {
+  const receiver = await start();
+  await addWebhook(gateway, account, receiver.url);
+  const id = await createRecord(gateway, token);
+  const read = (times: number) =>
+    gateway.db.execute(
+      `with event as (
+         insert into audit_events (account_id, at, token_id, token_name, surface, request_id, action, kyc_ids, changed_fields)
+         select $1, now(), 'tok_1', 'reader', 'rest', 'req_' || n, 'read', array[$2], '{}' from generate_series(1, $3::int) n
+         returning account_id, kyc_ids[1] as kyc_id, sequence
+       )
+       insert into audit_event_records (account_id, kyc_id, sequence) select account_id, kyc_id, sequence from event`,
+      [account, id, times],
+    );
+  await read(900);
+  await change(id, "VERIFIED");
+  await until(() => receiver.received.length).toBe(2);
+  await read(1000);
+  await change(id, "FAILED");
+  await until(() => receiver.received.length).toBe(3);
+  const [created] = positionsOf(receiver.received);
+  expect(receiver.received.map(({ body }) => body.data.previousPosition)).toEqual([null, created, null]);
+});
+
 test("only the wanted types arrive", async () => {
   const receiver = await start();
   await addWebhook(gateway, account, receiver.url, ["kyc.deleted"]);

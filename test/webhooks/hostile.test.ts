@@ -10,7 +10,7 @@ import { createRecord } from "../support/records.ts";
 import { addWebhook, startTestDeliverer, type TestDeliverer } from "../support/webhooks.ts";
 import { makeCertificate } from "../system/support/tls.ts";
 
-/** What receivers answer, and what nothing of the gateway may contain. */
+/** A text that receivers answer, and that nothing of the gateway may contain. */
 const LEAK = "LEAKED-ZQX7731904";
 
 let gateway: TestApp;

@@ -23,7 +23,19 @@ export function countInObject(value: unknown): number {
   return Object.values(value).reduce((sum: number, part) => sum + countInList(part), 0);
 }
 
-/** What `read` makes of as much of an argument's value as a size needs. */
+/** The names of the fields of an object that have a value, with spaces between them. */
+export function namesIn(value: unknown): string {
+  if (typeof value !== "object" || value === null) return "";
+  if (!("kind" in value)) {
+    const fields = Object.entries(value).filter(([, part]) => part != null);
+    return fields.map(([name]) => name).join(" ");
+  }
+  if (value.kind !== Kind.OBJECT) return "";
+  const fields = (value as ObjectValueNode).fields.filter((field) => field.value.kind !== Kind.NULL);
+  return fields.map(({ name }) => name.value).join(" ");
+}
+
+/** Returns the result of `read` for as much of an argument's value as a size needs. */
 export function toValue(
   node: ValueNode | undefined,
   read: (value: unknown) => unknown,

@@ -13,7 +13,7 @@ import {
   type OperationDefinitionNode,
   type SelectionSetNode,
 } from "graphql";
-import { asGiven, countInList, countInObject, toValue, type Variable } from "./argument-values.ts";
+import { asGiven, countInList, countInObject, namesIn, toValue, type Variable } from "./argument-values.ts";
 import type { FieldCost } from "./field-costs.ts";
 
 /** Records of a range that cost 1. */
@@ -123,14 +123,15 @@ export class Meter {
 
   #measureField(field: FieldNode, parent: Parent): Part {
     const definition = fieldOf(parent, field.name.value);
-    const { weight = 1, once = 0, items, lists } = costDeclaredBy(field.name.value, definition);
+    const { weight = 1, once = 0, items, lists, besides } = costDeclaredBy(field.name.value, definition);
     const count = items ? items((name) => this.#argument(field, name)) : 1;
     const listed =
       lists === undefined ? 0 : this.#countListed(field, lists) * Math.ceil(count / RECORDS_READ);
     const type = definition && getNamedType(definition.type);
     const inner = this.#measure(field.selectionSet, isCompositeType(type) ? type : undefined);
     const name = (field.alias ?? field.name).value;
-    const own = weight + listed + Math.floor(name.length / NAME_LENGTH);
+    const searched = besides?.((argument) => this.#namesIn(field, argument)) ?? 0;
+    const own = weight + listed + searched + Math.floor(name.length / NAME_LENGTH);
     return { cost: own + count * inner.cost + inner.once, depth: 1 + inner.depth, once };
   }
 
@@ -153,6 +154,11 @@ export class Meter {
 
   #argument({ arguments: given = [] }: FieldNode, name: string): unknown {
     return toValue(given.find((argument) => argument.name.value === name)?.value, asGiven, this.#variable);
+  }
+
+  #namesIn({ arguments: given = [] }: FieldNode, name: string): string {
+    const value = given.find((argument) => argument.name.value === name)?.value;
+    return String(toValue(value, namesIn, this.#variable) ?? "");
   }
 
   /** How many values the lists of an argument have. */

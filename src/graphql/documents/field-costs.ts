@@ -11,6 +11,8 @@ export interface FieldCost {
   items?: (argument: (name: string) => unknown) => number;
   /** An argument whose lists cost more the longer they are, however they are given. */
   lists?: string;
+  /** A further cost, by the names of the fields that its arguments have. */
+  besides?: (namesOf: (argument: string) => string) => number;
 }
 
 /** The cost of a field that is a page: as many items as its `first` or `last` asks for. */
@@ -21,11 +23,26 @@ export const PAGE_COST: FieldCost = {
   },
 };
 
+/** Filters for which a page can be looked for among ten thousand records. Newest first, the first three are a range. */
+const SEARCHED = ["createdAt", "customerId", "customerIdIn", "updatedAt", "statusSince", "expiresAt"];
+const RANGES = new Set(SEARCHED.slice(0, 3));
+const SEARCH_COST = 300;
+
 /**
  * The same if the page has a filter: each listed value can be one more range of an index, in which up to as many records are
- * read as the page has.
+ * read as the page has, and each filter that is no range can be a search.
  */
-export const FILTERED_PAGE_COST: FieldCost = { ...PAGE_COST, lists: "filter" };
+export const FILTERED_PAGE_COST: FieldCost = {
+  ...PAGE_COST,
+  lists: "filter",
+  besides: (namesOf) => {
+    const names = new Set(namesOf("filter").split(" "));
+    const searched = SEARCHED.filter((name) => names.has(name));
+    const isRange = namesOf("orderBy") === "" && searched.every((name) => RANGES.has(name));
+    return isRange ? 0 : SEARCH_COST * searched.length;
+  },
+};
+
 /** The cost of a field that lists the objects of its argument `ids`. */
 export const IDS_COST: FieldCost = {
   items: (argument) => {

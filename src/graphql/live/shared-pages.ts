@@ -40,7 +40,7 @@ class SharedPages {
 const shared = new WeakMap<Operation, Map<string, SharedPages>>();
 
 /**
- * The pages that the subscriptions to this operation with the same `key` share. `isFirst`: there is no other subscription to
+ * The pages that subscriptions to this operation with the same `key` share. `isFirst`: there is no other subscription to
  * the operation. `release` must be called once it is not used
  * any more.
  */

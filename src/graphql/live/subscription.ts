@@ -91,7 +91,7 @@ export class ChangeTexts implements TextSource {
     this.#stopWatching = request.context.watchViewer(() => this.#finish("token"));
   }
 
-  /** What this subscription holds of its document. Bytes. */
+  /** The size of the part of its document that this subscription keeps in memory. Bytes. */
   get bytes(): number {
     const { bytes } = this.#request.document;
     return this.#shared.isFirst || bytes > SMALL_DOCUMENT ? bytes : 0;
@@ -150,7 +150,7 @@ export class ChangeTexts implements TextSource {
   }
 
   async #passOn({ text, changes }: RenderedPage, [oldest]: readonly LoggedEvent[]): Promise<string> {
-    // Those who share a page get it at once.
+    // Subscriptions that share a page get it at the same time.
     const turn = turns.until();
     if (turn) await turn;
     this.#changedAt = performance.now();

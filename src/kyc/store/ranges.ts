@@ -125,7 +125,7 @@ const directionOf = ({ selection, from }: PageParts<KycSelection>) =>
   sql.raw((from === "newest") === orderingOf(selection).isDescending ? "desc" : "asc");
 const inOrderOf = (direction: SQL, by: SQL) => sql`order by ${by} ${direction}, ${kycs.id} ${direction}`;
 
-/** What the statements of one page share. */
+/** The parts that the statements of one page have in common. */
 function partsOf(page: PageParts<KycSelection>) {
   const { selection, values: source, where, limit } = page;
   const { by } = orderingOf(selection);

@@ -43,7 +43,7 @@ export interface KycSelection extends Bounds<Position>, Partial<Record<OrderName
   /** Undefined: a page is a range of an index, or ranges that are merged, without any further condition. */
   range?: Range;
 }
-/** What is no condition of a selection. */
+/** The parts of a selection that are no conditions. */
 export type Aside = "ordering" | "range";
 
 export const orderingOf = ({ ordering = NEWEST_FIRST }: KycSelection): Ordering => ordering;

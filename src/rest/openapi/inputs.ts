@@ -60,7 +60,7 @@ interface ListParameter {
   deprecated?: boolean;
 }
 
-/** What each bound of the time of creation means. */
+/** The meaning of each bound of the time of creation. */
 const BOUNDS: Record<BoundParam<"created">, string> = {
   "created[gte]": "at this time or later",
   "created[gt]": "after this time",
