@@ -11,14 +11,20 @@ interface DeletedKyc {
   id: string;
   /** Of its deletion. */
   sequence: number;
-  /** The last kind of document that an event states; null if none does, as events of release 0.2. */
+  /** The last kind of document that an event states; null if none of its `MOST_EVENTS` last ones does, as those of release 0.2. */
   documentType: DocumentType | null;
 }
 
-const eventsOf = sql`
-  audit_event_records record join audit_events event
-    on event.account_id = record.account_id and event.sequence = record.sequence
-  where record.account_id = ${given("accountId")} and record.kyc_id = wanted.id and event.other_action is null`;
+/** The last events of a record that are looked at: with audited reads, any number of them can lie before its deletion. */
+const MOST_EVENTS = 1000;
+
+const eventsOf = sql`(
+    select sequence from audit_event_records
+    where account_id = ${given("accountId")} and kyc_id = wanted.id
+    order by sequence desc limit ${sql.raw(String(MOST_EVENTS))}
+  ) as record
+  join audit_events event on event.account_id = ${given("accountId")} and event.sequence = record.sequence
+  where event.other_action is null`;
 
 const selectDeleted = statement(
   () => sql`

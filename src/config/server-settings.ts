@@ -35,8 +35,8 @@ export const serverSettings = {
   keepAliveTimeout: setting("KEEP_ALIVE_TIMEOUT", duration.default(72_000)),
   maxConnections: setting("MAX_CONNECTIONS", integer(1, 1_000_000).default(10_000)),
   maxConcurrentRequests: setting("MAX_CONCURRENT_REQUESTS", integer(1, 1_000_000).default(1000)),
-  /** Exports that run at once. */
-  maxExports: setting("MAX_EXPORTS", integer(1, 1000).default(4)),
+  /** Exports that run at once, a fifth of them for one account. */
+  maxExports: setting("MAX_EXPORTS", integer(1, 1000).default(20)),
   /** The mean delay of the event loop from which on requests are refused. Milliseconds. */
   maxEventLoopDelay: setting("MAX_EVENT_LOOP_DELAY", duration.default(500)),
   /** Requests a minute of one token; 0: any number. */

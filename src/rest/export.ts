@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { overloaded } from "../errors.ts";
+import { requireViewer } from "../auth/scopes.ts";
+import { AppError, overloaded } from "../errors.ts";
 import { exportKycs } from "../kyc/export-kycs.ts";
 import { listKycs } from "../kyc/list-kycs.ts";
 import { requireVersion } from "../kyc/version-condition.ts";
@@ -20,8 +21,11 @@ const TYPES: Record<ExportFormat, string> = {
   csv: "text/csv; charset=utf-8; header=present",
 };
 
+/** An account can have one of so many places of exports. */
+const SHARE_OF_ACCOUNT = 5;
+
 interface Limits {
-  /** Exports that run at once. Beyond, they are UNAVAILABLE. */
+  /** Exports that run at once, of all accounts. */
   most: number;
   /** Whether the gateway stops: the running exports are cut then, and their readers lack the last line. */
   isClosed: () => boolean;
@@ -30,28 +34,56 @@ interface Limits {
 /** Adds the export below the prefix that the app is registered under. */
 export function registerExportRoute(app: FastifyInstance, { most, isClosed }: Limits): void {
   ignoreTypeOfNothing(app);
-  let running = 0;
+  const running = new RunningExports(most);
   app.get("/", async (request, reply) => {
     const { filter, format, isKnown } = await readRequest(request);
     if (isKnown) return reply.code(304).send();
     reply.header("content-type", TYPES[format]);
     if (request.method === "HEAD") return reply.send();
-    if (running >= most) throw overloaded();
-    running += 1;
+    const ctx = request.operationContext;
+    const leave = running.enter(requireViewer(ctx.viewer).accountId);
     try {
-      const ctx = request.operationContext;
       const text = toTextWhileOpen(toExportText(ctx, await exportKycs(ctx, filter), format), isClosed);
       // A page waits until the reader has taken the one before.
       const body = Readable.from(text, { objectMode: false, highWaterMark: 1 });
-      body.once("close", () => {
-        running -= 1;
-      });
+      body.once("close", leave);
       return reply.send(body);
     } catch (error) {
-      running -= 1;
+      leave();
       throw error;
     }
   });
+}
+
+/** The exports of each account that run. One account can't take all places: a slow reader keeps its place for hours. */
+class RunningExports {
+  readonly #most: number;
+  readonly #mostOfAccount: number;
+  readonly #ofAccounts = new Map<string, number>();
+  #all = 0;
+
+  constructor(most: number) {
+    this.#most = most;
+    this.#mostOfAccount = Math.ceil(most / SHARE_OF_ACCOUNT);
+  }
+
+  /** Takes a place until the returned function is called. Fails with UNAVAILABLE, and with RATE_LIMITED if the account has its share. */
+  enter(accountId: string): () => void {
+    if (this.#all >= this.#most) throw overloaded();
+    const own = this.#ofAccounts.get(accountId) ?? 0;
+    if (own >= this.#mostOfAccount) {
+      const message = `Your account has ${own} exports here already, which is the limit.`;
+      throw new AppError("RATE_LIMITED", message, { retryAfter: 1 });
+    }
+    this.#all += 1;
+    this.#ofAccounts.set(accountId, own + 1);
+    return () => {
+      this.#all -= 1;
+      const left = (this.#ofAccounts.get(accountId) ?? 1) - 1;
+      if (left > 0) this.#ofAccounts.set(accountId, left);
+      else this.#ofAccounts.delete(accountId);
+    };
+  }
 }
 
 /** Reads the request. Fails before anything is exported, naming every fault. */

@@ -48,7 +48,7 @@ test("nothing has to be set, and what is empty counts as not set", () => {
     maxConcurrentRequests: 1000,
     maxSubscribers: 5000,
     maxAccountSubscribers: 2000,
-    maxExports: 4,
+    maxExports: 20,
     maxEventLoopDelay: 500,
     rateLimit: 0,
     queryLimits: { cost: 10_000, depth: 20, aliases: 100, directives: 100, tokens: 10_000 },

@@ -13,7 +13,7 @@ let full: string;
 /** Sees them masked, of the same account. */
 let masked: string;
 beforeAll(async () => {
-  gateway = await createTestApp({ MAX_EXPORTS: "100" });
+  gateway = await createTestApp({ MAX_EXPORTS: "1000" });
   const account = randomUUID();
   full = await gateway.token(account);
   masked = await gateway.token(account, ["kyc:read", "kyc:write", "kyc:delete", "audit:read"]);

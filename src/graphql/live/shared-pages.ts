@@ -41,8 +41,7 @@ const shared = new WeakMap<Operation, Map<string, SharedPages>>();
 
 /**
  * The pages that subscriptions to this operation with the same `key` share. `isFirst`: there is no other subscription to
- * the operation. `release` must be called once it is not used
- * any more.
+ * the operation. `release` must be called once it is not used any more.
  */
 export function sharePages(
   operation: Operation,
