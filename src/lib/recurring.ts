@@ -1,3 +1,5 @@
+import { withinSpans } from "./span-scope.ts";
+
 /** A recurring job. */
 interface Recurring {
   /** If `isStopped` returns true, the work should end at its next step. */
@@ -17,7 +19,10 @@ interface StopRecurring {
   runWithin(milliseconds: number): void;
 }
 
-/** Runs the work repeatedly, never twice at once. Its timer does not keep the process alive. */
+/**
+ * Runs the work repeatedly, never twice at once. Its timer does not keep the process alive. The statements of the work
+ * are in no request's trace, also if a request started the job or brought a run forward.
+ */
 export function startRecurring({ work, pause, delay = 0, onFailure }: Recurring): StopRecurring {
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
@@ -26,7 +31,7 @@ export function startRecurring({ work, pause, delay = 0, onFailure }: Recurring)
   const runIn = (milliseconds: number) => {
     clearTimeout(timer);
     due = performance.now() + milliseconds;
-    timer = setTimeout(() => (running = run()), milliseconds).unref();
+    timer = setTimeout(() => (running = withinSpans([], run)), milliseconds).unref();
   };
   const run = async () => {
     timer = undefined;
