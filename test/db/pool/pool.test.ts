@@ -312,7 +312,9 @@ test("whatever becomes of its connections, a pool fails with UNAVAILABLE alone, 
   await expect
     .poll(() => db.execute("select 1 as one").catch(() => []), { timeout: 15_000 })
     .toEqual([{ one: 1 }]);
-  await expect.poll(() => db.usage(), { timeout: 15_000 }).toMatchObject({ inUse: 0, retired: 0, waiting: 0 });
+  await expect
+    .poll(() => db.usage(), { timeout: 15_000 })
+    .toMatchObject({ inUse: 0, retired: 0, waiting: 0 });
   await db.close();
   await proxy.cut();
 });
