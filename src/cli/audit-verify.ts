@@ -21,7 +21,7 @@ export interface VerifyOptions {
 }
 
 /**
- * Computes all logs, or one account's, anew from the events, and prints the first fault of each. Fails with a
+ * Computes all logs, or one account's, again from the events, and prints the first fault of each. Fails with a
  * CommandFailure if there is one, and if there is nothing to verify. Apart from giving positions to events that have
  * none yet, it changes nothing.
  */

@@ -30,7 +30,7 @@ export function goThrough<Stored, Sealed>(
   };
 }
 
-/** Goes once through all texts, and seals those anew that are not done. `onStep` as in `SealedPlace`. */
+/** Goes once through all texts, and seals those again that are not done. `onStep` as in `SealedPlace`. */
 export async function resealTexts<Stored, Sealed>(
   texts: Texts<Stored, Sealed>,
   onStep?: (seen: number) => void,
