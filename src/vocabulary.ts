@@ -55,7 +55,7 @@ export const ADMINISTRATIVE_ACTS = {
   token_changed: "A token of the account got another scope.",
   token_revoked: "A token of the account was revoked.",
   encryption_key_added: "A new encryption key came into use.",
-  encryption_key_rotated: "Everything was encrypted anew with the newest encryption key.",
+  encryption_key_rotated: "Everything was encrypted again with the newest encryption key.",
   encryption_key_retired: "An encryption key that nothing needs any more was removed.",
   signing_key_created: "The key that signs the log was created.",
   signing_key_rotated: "A new key signs the log from now on.",

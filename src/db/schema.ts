@@ -87,7 +87,7 @@ export const kycs = pgTable(
       .on(table.accountId, table.id)
       .concurrently()
       .where(sql`${table.documentNumber} is not null`),
-    // A replica of an earlier release that would write a second number beside the sealed one fails instead.
+    // A replica of an earlier release that would write a second number next to the sealed one fails instead.
     check(
       "kycs_number_is_sealed_or_plain",
       sql`(${table.documentNumber} is null) <> (${table.sealedNumber} is null)
