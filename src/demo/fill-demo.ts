@@ -34,7 +34,7 @@ interface Happening {
 
 /**
  * Afterwards the account has so many made-up records more, as if they had come in over the last months and been
- * worked on since: each was created and changed by the operations that serve requests. `onRecord` is told how many
+ * worked on since: each was created and changed by the operations that serve requests. `onRecord` gets how many
  * there are. Answers false, and does nothing, where the account has records already and `again` is not set.
  */
 export async function fillDemo(

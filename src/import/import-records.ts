@@ -27,7 +27,7 @@ export class OvertakenError extends Error {
   override readonly name = "OvertakenError";
 
   constructor() {
-    super("another process is importing the same file into this account");
+    super("another process is importing the same records into this account");
   }
 }
 
@@ -95,17 +95,17 @@ async function* toBatches(
 interface PreparedBatch {
   /** The line of its last entry. */
   end: number;
-  records: (PreparedKyc & { line: number })[];
+  records: (PreparedKyc & Pick<SourceEntry, "line" | "id">)[];
   bad: BadLine[];
 }
 
 function prepare({ ctx, now }: ImportRun, batch: readonly SourceEntry[]): PreparedBatch {
   const at = now();
   const prepared: PreparedBatch = { end: batch.at(-1)?.line ?? 0, records: [], bad: [] };
-  for (const { line, values, faults } of batch) {
+  for (const { line, id, values, faults } of batch) {
     const read = values ? readRecord(values, at) : faults;
-    if (Array.isArray(read)) prepared.bad.push({ line, faults: read });
-    else prepared.records.push({ line, ...prepareImport(ctx, read, at) });
+    if (Array.isArray(read)) prepared.bad.push({ line, id, faults: read });
+    else prepared.records.push({ line, id, ...prepareImport(ctx, read, at) });
   }
   return prepared;
 }
@@ -124,7 +124,7 @@ async function write(run: ImportRun, batch: PreparedBatch): Promise<void> {
   else {
     const writeBatch = () =>
       db.transaction(async (tx) => {
-        const line = await lockProgress(tx, ctx.accountId, progress.source);
+        const line = await lockProgress(tx, ctx.accountId, progress);
         if (line !== from) {
           // The answer to an earlier try of this process was lost: it has been committed.
           if (isSettled && line === batch.end) return;
@@ -159,10 +159,10 @@ async function judge(
 }
 
 function toBadLines({ records }: PreparedBatch, outcomes: readonly ImportOutcome[]): BadLine[] {
-  return records.flatMap(({ line }, index) => {
+  return records.flatMap(({ line, id }, index) => {
     const outcome = outcomes[index] as ImportOutcome;
     if (outcome === "imported" || outcome === "unchanged") return [];
-    return [{ line, faults: [{ field: "id", message: MESSAGES[outcome] }] }];
+    return [{ line, id, faults: [{ field: "id", message: MESSAGES[outcome] }] }];
   });
 }
 
