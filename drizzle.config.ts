@@ -8,6 +8,7 @@ export default defineConfig({
     "./src/db/ledger-schema.ts",
     "./src/db/webhook-schema.ts",
     "./src/db/import-schema.ts",
+    "./src/db/hold-schema.ts",
   ],
   out: "./src/db/migrations",
 });

@@ -51,6 +51,8 @@ export const kycs = pgTable(
     /** The version at which `statusSince` was written. If the record has another one, a replica of release 0.2 changed it. */
     statusSinceVersion: integer("status_since_version"),
     expiresAt: instant("expires_at"),
+    /** When the relationship with the customer ended; null: it has not. The time of retention begins then. */
+    relationshipEndedAt: instant("relationship_ended_at"),
   },
   (table) => [
     primaryKey({ columns: [table.accountId, table.id] }),
@@ -70,6 +72,11 @@ export const kycs = pgTable(
       .on(table.accountId, table.id)
       .concurrently()
       .where(sql`${table.statusSinceVersion} is distinct from ${table.version}`),
+    // Finds records whose time of retention has passed, of each account.
+    index("kycs_by_relationship_end")
+      .on(table.accountId, table.relationshipEndedAt, table.id)
+      .concurrently()
+      .where(sql`${table.relationshipEndedAt} is not null`),
     // Finds numbers that must still be sealed. It is empty except after an upgrade.
     index("kycs_with_plain_number")
       .on(table.accountId, table.id)

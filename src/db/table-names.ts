@@ -1,5 +1,6 @@
 import { getTableName, is } from "drizzle-orm";
 import { PgTable } from "drizzle-orm/pg-core";
+import * as holdSchema from "./hold-schema.ts";
 import * as importSchema from "./import-schema.ts";
 import * as keySchema from "./key-schema.ts";
 import * as ledgerSchema from "./ledger-schema.ts";
@@ -11,6 +12,7 @@ export const TABLE_NAMES: readonly string[] = [
   ...Object.values(schema),
   ...Object.values(ledgerSchema),
   ...Object.values(importSchema),
+  ...Object.values(holdSchema),
   ...Object.values(webhookSchema),
   ...Object.values(keySchema),
 ].flatMap((value) => (is(value, PgTable) ? [getTableName(value)] : []));

@@ -3,7 +3,7 @@ import type { SourceEntry } from "./fields.ts";
 /** The columns of an export in CSV, and the keys of its lines in NDJSON, in their order. */
 export const EXPORT_COLUMNS = [
   ...["id", "customer_id", "verification_status", "document_type", "document_number"],
-  ...["created_at", "updated_at", "status_since", "expires_at", "version"],
+  ...["created_at", "updated_at", "status_since", "expires_at", "relationship_ended_at", "version"],
 ] as const;
 
 /** The key of an export's last line in NDJSON; in CSV, its cell of the id. No record has this id. */

@@ -64,9 +64,11 @@ export function prepareImport(ctx: ImportContext, input: ImportKycInput, now: nu
 function makeId({ accountId, idSecret }: ImportContext, input: ImportKycInput): string {
   const { customerId, verificationStatus, documentType, documentNumber, ...more } = input;
   const { createdAt = null, updatedAt = null, statusSince = null, expiresAt = null, version = null } = more;
+  const { relationshipEndedAt = null } = more;
   const values = [
     ...[customerId, verificationStatus, documentType, documentNumber],
     ...[createdAt, updatedAt, statusSince, expiresAt, version],
+    ...(relationshipEndedAt === null ? [] : [relationshipEndedAt]),
   ];
   const digest = createHmac("sha256", idSecret).update(JSON.stringify([accountId, ...values]));
   return toTimedId(createdAt ?? 0, digest.digest().readBigUInt64BE());

@@ -24,6 +24,7 @@ function renderExported(kyc: ShownKyc) {
     updated_at: toIso(kyc.updatedAt),
     status_since: toIso(kyc.statusSince),
     expires_at: kyc.expiresAt === null ? null : toIso(kyc.expiresAt),
+    relationship_ended_at: kyc.relationshipEndedAt === null ? null : toIso(kyc.relationshipEndedAt),
     version: kyc.version,
   } satisfies Record<(typeof EXPORT_COLUMNS)[number] | Snake<FieldName>, string | number | null>;
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { generateDrizzleJson, generateMigration } from "drizzle-kit/api";
 import { expect, test } from "vitest";
+import * as holdSchema from "../../../src/db/hold-schema.ts";
 import * as importSchema from "../../../src/db/import-schema.ts";
 import * as keySchema from "../../../src/db/key-schema.ts";
 import * as ledgerSchema from "../../../src/db/ledger-schema.ts";
@@ -18,7 +19,14 @@ test("the migrations make the schema of the code; `npm run migration` writes wha
   expect(
     await generateMigration(
       snapshot,
-      generateDrizzleJson({ ...schema, ...keySchema, ...ledgerSchema, ...webhookSchema, ...importSchema }),
+      generateDrizzleJson({
+        ...schema,
+        ...keySchema,
+        ...ledgerSchema,
+        ...webhookSchema,
+        ...importSchema,
+        ...holdSchema,
+      }),
     ),
   ).toEqual([]);
 });
