@@ -10,6 +10,7 @@ export default defineConfig({
     "./src/db/webhook-schema.ts",
     "./src/db/import-schema.ts",
     "./src/db/job-schema.ts",
+    "./src/db/hold-schema.ts",
   ],
   out: "./src/db/migrations",
 });

@@ -7,6 +7,7 @@ const ERROR_STATUS = {
   VERSION_CONFLICT: 412,
   IDEMPOTENCY_MISMATCH: 400,
   IDEMPOTENCY_IN_PROGRESS: 409,
+  LEGAL_HOLD: 409,
   QUERY_TOO_COMPLEX: 400,
   RATE_LIMITED: 429,
   UNAVAILABLE: 503,
@@ -36,6 +37,7 @@ interface AppErrorOptions {
   lacksToken?: boolean;
   scope?: string | undefined;
   currentVersion?: number | undefined;
+  holdId?: string;
   detail?: string;
 }
 
@@ -49,6 +51,8 @@ export class AppError extends Error {
   readonly scope: string | undefined;
   /** For VERSION_CONFLICT: the version of the record, if there is a record. */
   readonly currentVersion: number | undefined;
+  /** For LEGAL_HOLD: the id of a hold. */
+  readonly holdId: string | undefined;
   /** Seconds; set if a later attempt can succeed. */
   readonly retryAfter: number | undefined;
   /** Whether it repeats the answer to the first request under the same idempotency key. */
@@ -65,6 +69,7 @@ export class AppError extends Error {
     this.lacksToken = options.lacksToken ?? false;
     this.scope = options.scope;
     this.currentVersion = options.currentVersion;
+    this.holdId = options.holdId;
     this.detail = options.detail;
     this.retryAfter = options.retryAfter ?? (PASSING.has(code) ? RETRY_AFTER_SECONDS : undefined);
   }

@@ -19,6 +19,10 @@ interface FieldRule {
 
 const CREATE = '{ customerId: "c", verificationStatus: PENDING, documentType: VISA, documentNumber: "1" }';
 
+/** The id of a hold of the owner's. */
+const hold = "hold_0000000000000001";
+/** Holds that were placed: there may be few on one customer. */
+let holds = 0;
 /** The id of a webhook of the owner's. */
 let webhook = "";
 /** An act on it. */
@@ -50,6 +54,12 @@ const ROOT_FIELDS: Record<string, FieldRule> = {
     args: (id) => `(input: [{ id: "${id}", verificationStatus: FAILED }])`,
   },
   "Mutation.deleteKyc": { needs: "kyc:delete", args: (id) => `(input: { id: "${id}" })` },
+  "Query.holds": { needs: "kyc:hold", args: () => "" },
+  "Mutation.placeHold": {
+    needs: "kyc:hold",
+    args: () => `(input: { customerId: "held ${++holds}", reason: "r" })`,
+  },
+  "Mutation.releaseHold": { needs: "kyc:hold", args: () => `(input: { id: "${hold}", reason: "r" })` },
   "Query.viewer": { args: () => "" },
   "Query.webhooks": { needs: "webhooks:manage", args: () => "" },
   "Query.webhook": { needs: "webhooks:manage", args: () => `(id: "${webhook}")` },
@@ -69,13 +79,20 @@ const ROOT_FIELDS: Record<string, FieldRule> = {
 const GUARDED_FIELDS: Record<string, Scope> = {
   "Kyc.history": "audit:read",
   "Kyc.documentNumber": "kyc:pii",
+  "Kyc.holds": "kyc:hold",
 };
 
 /** Every other field of the schema: a token that may read its parent may read it. */
 const OPEN_WITH_THEIR_PARENTS = new Set(
   [
     ["Kyc", "id", "customerId", "verificationStatus", "documentType", "createdAt", "updatedAt", "version"],
-    ["Kyc", "statusSince", "expiresAt"],
+    ["Kyc", "statusSince", "expiresAt", "relationshipEndedAt", "onHold"],
+    ["LegalHoldConnection", "edges", "nodes", "pageInfo", "totalCount"],
+    ["LegalHoldEdge", "cursor", "node"],
+    ["LegalHold", "id", "kycId", "customerId", "reason", "placedAt", "until", "releasedAt", "releaseReason"],
+    ["LegalHold", "isInForce"],
+    ["PlaceHoldPayload", "hold"],
+    ["ReleaseHoldPayload", "hold"],
     ["StatusCount", "status", "count"],
     ["Node", "id"],
     ["KycConnection", "edges", "nodes", "pageInfo", "totalCount"],
@@ -230,7 +247,15 @@ const OTHER_INPUTS = new Set(
     ["Mutation.createKycs", "input"],
     ["Mutation.updateKycs", "input"],
     ["Mutation.deleteKyc", "input"],
-    ["CreateKycInput", "expiresAt"],
+    ["CreateKycInput", "expiresAt", "relationshipEndedAt"],
+    ["UpdateKycInput", "relationshipEndedAt"],
+    // test/kyc/holds.test.ts has the holds of other accounts.
+    ["Query.holds", "after", "before", "filter", "first", "last"],
+    ["LegalHoldFilter", "customerId", "isInForce", "kycId"],
+    ["Mutation.placeHold", "input"],
+    ["Mutation.releaseHold", "input"],
+    ["PlaceHoldInput", "customerId", "kycId", "reason", "until"],
+    ["ReleaseHoldInput", "id", "reason"],
     ["CreateKycInput", "customerId", "documentNumber", "documentType", "reason", "verificationStatus"],
     ["UpdateKycInput", "id", "documentNumber", "documentType", "reason", "verificationStatus"],
     ["UpdateKycInput", "expectedVersion", "expiresAt"],
@@ -370,6 +395,11 @@ afterAll(async () => {
 beforeEach(async () => {
   await gateway.db.execute("delete from webhook_endpoints");
   await makeWebhook();
+  await gateway.db.execute(
+    `insert into legal_holds (account_id, id, kyc_id, customer_digest, reason, placed_at)
+     values ('acme', $1, 'other', '', 'r', now()) on conflict do nothing`,
+    [hold],
+  );
   id = await createRecord(gateway, owner, { documentNumber: SECRET, expiresAt: "2030-01-01T00:00:00Z" });
 });
 
@@ -492,12 +522,13 @@ describe("GraphQL", () => {
       if (!lacked) {
         expect(data[root.field.name]).not.toBeNull();
         for (const { path, extensions } of errors ?? []) {
-          expect(path?.at(-1)).toBe("history");
+          expect(["history", "holds"]).toContain(path?.at(-1));
           expect(extensions.code).toBe("FORBIDDEN");
         }
         const answer = JSON.stringify(data);
-        if (scopes.includes("audit:read")) expect(errors, `${scopes}`).toBeUndefined();
-        else expect(answer).not.toContain("tokenName");
+        if (scopes.includes("audit:read") && scopes.includes("kyc:hold"))
+          expect(errors, `${scopes}`).toBeUndefined();
+        if (!scopes.includes("audit:read")) expect(answer).not.toContain("tokenName");
         if (!scopes.includes("kyc:pii")) expect(answer).not.toContain(SECRET);
         else if (root.name === "Query.kyc") expect(answer).toContain(SECRET);
         if (root.name === "Mutation.deleteWebhook") await makeWebhook();

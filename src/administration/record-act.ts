@@ -40,18 +40,42 @@ export interface Act {
   subject: string | null;
   /** Epoch milliseconds. */
   at: number;
+  /** The caller's own text. */
+  reason?: string | undefined;
+  /** The record that it is about. */
+  kycId?: string | null;
+  /** The digest of the id of the customer that it is about. */
+  customerDigest?: Buffer;
 }
 
 const inserting = (accounts: SQL) => sql`
   insert into audit_events (account_id, at, token_id, token_name, surface, other_surface, request_id, action,
-    other_action, kyc_ids, changed_fields, actor_name, subject, has_customers)
+    other_action, kyc_ids, changed_fields, actor_name, subject, reason, has_customers)
   select account_id, ${given("at")}::timestamptz, ${given("tokenId")}::text, ${given("tokenName")}::text,
     ${given("surface")}::surface, ${given("otherSurface")}::text, ${given("requestId")}::text,
-    ${given("action")}::audit_action, ${given("otherAction")}::text, '{}', '{}', ${given("actorName")}::text,
-    ${given("subject")}::text, true
+    ${given("action")}::audit_action, ${given("otherAction")}::text,
+    array_remove(array[${given("kycId")}::text], null), '{}', ${given("actorName")}::text, ${given("subject")}::text,
+    ${given("reason")}::text, true
   from ${accounts}`;
 
-const insertOne = statement(() => inserting(sql`(values (${given("accountId")}::text)) as one (account_id)`));
+const insertOne = statement(
+  () => sql`
+    with written as (
+      ${inserting(sql`(values (${given("accountId")}::text)) as one (account_id)`)}
+      returning account_id, sequence
+    ),
+    record as (
+      insert into audit_event_records (account_id, kyc_id, sequence)
+      select account_id, ${given("kycId")}::text, sequence from written where ${given("kycId")}::text is not null
+    ),
+    customer as (
+      insert into audit_event_customers (account_id, customer_digest, sequence)
+      select account_id, decode(${given("customerDigest")}::text, 'hex'), sequence from written
+      where ${given("customerDigest")}::text is not null
+    )
+    select sequence::float8 from written`,
+  ([sequence]: [number]) => sequence,
+);
 
 // Each step of the recursion is one look-up in the primary key, so the cost grows with the accounts, not with the events.
 const insertForAll = statement(
@@ -69,16 +93,29 @@ const insertForAll = statement(
     ) as every (account_id)`)}`,
 );
 
-const valuesOf = (by: Administrator, { at, subject, ...act }: Act) => ({
+const valuesOf = (by: Administrator, { at, subject, reason, kycId, customerDigest, ...act }: Act) => ({
   ...by,
+  ...{
+    reason: reason ?? null,
+    kycId: kycId ?? null,
+    customerDigest: customerDigest?.toString("hex") ?? null,
+  },
   ...toStoredWords({ action: act.action, surface: by.surface }),
   at: toTimestamptz(at),
   subject,
 });
 
-/** Writes the event of an act that concerns one account. `tx` is the transaction that performs the act. */
-export async function recordAct(tx: Executor, by: Administrator, act: Act, accountId: string): Promise<void> {
-  await insertOne(tx, { ...valuesOf(by, act), accountId });
+/**
+ * Writes the event of an act that concerns one account, and returns its sequence. `tx` is the transaction that performs
+ * the act.
+ */
+export async function recordAct(
+  tx: Executor,
+  by: Administrator,
+  act: Act,
+  accountId: string,
+): Promise<number> {
+  return (await insertOne(tx, { ...valuesOf(by, act), accountId }))[0] as number;
 }
 
 /** Writes the event of an act that concerns every account into the trail of each one that has a token or an event. */

@@ -11,7 +11,7 @@ import { findToken, grantScope, issueToken, withdrawToken } from "./tokens.ts";
 const ACCOUNT = "demo";
 const NAME = "development";
 /** The scopes that a development token of an earlier release can lack. */
-const NEW_SCOPES = ["kyc:pii", "webhooks:manage"] as const;
+const NEW_SCOPES = ["kyc:pii", "kyc:hold", "webhooks:manage"] as const;
 
 /** The path of the file with the development token in this data folder. */
 export const devTokenFile = (dataDir: string): string => join(resolve(dataDir), "dev-token");

@@ -7,6 +7,7 @@ export const SCOPES = [
   "kyc:delete",
   "kyc:pii",
   "audit:read",
+  "kyc:hold",
   "webhooks:manage",
 ] as const;
 export type Scope = (typeof SCOPES)[number];

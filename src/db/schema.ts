@@ -58,6 +58,8 @@ export const kycs = pgTable(
     expiryStep: integer("expiry_step").notNull().default(NO_EXPIRY_STEP),
     /** The notices that were sent, for each value of `expiresAt`: see `src/kyc/lifecycle/sent-notices.ts`. */
     expiryNotices: text("expiry_notices"),
+    /** When the relationship with the customer ended; null: it has not. The time of retention begins then. */
+    relationshipEndedAt: instant("relationship_ended_at"),
   },
   (table) => [
     primaryKey({ columns: [table.accountId, table.id] }),
@@ -82,6 +84,11 @@ export const kycs = pgTable(
       .on(table.accountId, table.expiryStep, table.expiresAt, table.id)
       .concurrently()
       .where(sql`${table.verificationStatus} = 'verified' and ${table.expiresAt} is not null`),
+    // Finds records whose time of retention has passed, of each account.
+    index("kycs_by_relationship_end")
+      .on(table.accountId, table.relationshipEndedAt, table.id)
+      .concurrently()
+      .where(sql`${table.relationshipEndedAt} is not null`),
     // Finds numbers that must still be sealed. It is empty except after an upgrade.
     index("kycs_with_plain_number")
       .on(table.accountId, table.id)

@@ -1,5 +1,6 @@
 import { getTableName, is } from "drizzle-orm";
 import { PgTable } from "drizzle-orm/pg-core";
+import * as holdSchema from "./hold-schema.ts";
 import * as idempotencySchema from "./idempotency-schema.ts";
 import * as importSchema from "./import-schema.ts";
 import * as jobSchema from "./job-schema.ts";
@@ -15,6 +16,7 @@ export const TABLE_NAMES: readonly string[] = [
   ...Object.values(ledgerSchema),
   ...Object.values(importSchema),
   ...Object.values(jobSchema),
+  ...Object.values(holdSchema),
   ...Object.values(webhookSchema),
   ...Object.values(keySchema),
 ].flatMap((value) => (is(value, PgTable) ? [getTableName(value)] : []));

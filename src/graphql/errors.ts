@@ -100,7 +100,7 @@ interface Rendered {
 
 function renderAppError(failure: AppError, { path }: GraphQLError, scene: ErrorScene): Rendered {
   logFailure(failure, scene);
-  const { code, message, faults, retryAfter, currentVersion } = failure;
+  const { code, message, faults, retryAfter, currentVersion, holdId } = failure;
   const fields = faults.map((fault) => ({ path: fault.path.join("."), message: fault.message }));
   return {
     message,
@@ -108,6 +108,7 @@ function renderAppError(failure: AppError, { path }: GraphQLError, scene: ErrorS
       code,
       ...(fields.length > 0 && { fields }),
       ...(currentVersion !== undefined && { currentVersion }),
+      ...(holdId !== undefined && { holdId }),
     },
     status: statusOf(code, path !== undefined),
     ...(retryAfter !== undefined && { headers: { "retry-after": String(retryAfter) } }),

@@ -138,15 +138,15 @@ export async function completeKey(
 }
 
 /**
- * What goes into the statement that deletes the record `id` of `accountId`, so that all that the ledger holds of it goes
- * too: its keys stay spent. They are locked in their order, as a rotation locks them.
+ * What goes into the statement that deletes the records `ids` of `accountId`, so that all that the ledger holds of them goes
+ * too: their keys stay spent. They are locked in their order, as a rotation locks them.
  */
 export const spendingKeys: SQL = sql`
   spent as (
     update idempotency_keys set request_digest = null, sealed_result = null
-    where account_id = ${given("accountId")} and kyc_id = ${given("id")} and key_hash = any(array(
+    where account_id = ${given("accountId")} and kyc_id = any(${given("ids")}::text[]) and key_hash = any(array(
       select key_hash from idempotency_keys
-      where account_id = ${given("accountId")} and kyc_id = ${given("id")} and sealed_result is not null
+      where account_id = ${given("accountId")} and kyc_id = any(${given("ids")}::text[]) and sealed_result is not null
       order by key_hash for update))
   )`;
 

@@ -29,7 +29,10 @@ function readInteger(value: unknown): unknown {
 
 const TIMES = (Object.keys(FIELDS) as FieldName[]).filter((name) => FIELDS[name].kind === "time");
 
-/** The record of a line, or every fault that it has. `now`, in epoch milliseconds, is the latest time that it may have, except for `expiresAt`. */
+/** The times of a record that may be in the future. */
+const MAY_BE_TO_COME: readonly string[] = ["expiresAt", "relationshipEndedAt"];
+
+/** The record of a line, or every fault that it has. `now`, in epoch milliseconds, is the latest time that it may have, except for those that may be to come. */
 export function readRecord(values: RawValues, now: number): ImportKycInput | LineFault[] {
   const input: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(values)) {
@@ -39,7 +42,7 @@ export function readRecord(values: RawValues, now: number): ImportKycInput | Lin
   const found: LineFault[] = faults.map(({ path, message }) => ({ field: String(path[0]), message }));
   for (const field of TIMES) {
     const time = input[field];
-    const isFuture = typeof time === "number" && time > now && field !== "expiresAt";
+    const isFuture = typeof time === "number" && time > now && !MAY_BE_TO_COME.includes(field);
     if (isFuture) found.push({ field, message: "is in the future" });
     if (typeof time === "string") relabel(found, field, `must be ${EXPECTED_INSTANT}, or seconds since 1970`);
   }

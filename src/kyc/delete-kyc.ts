@@ -10,15 +10,14 @@ import { kycNotFound } from "./get-kyc.ts";
 import { type DeleteKycInput, deleteKycInput } from "./input.ts";
 import { toAuditReason } from "./reason.ts";
 import { requireNumber } from "./show-kyc.ts";
-import { lockKyc } from "./store/read.ts";
-import { deleteLockedKyc } from "./store/write.ts";
+import { deleteLockedKycs, lockForDeletion } from "./store/deletion.ts";
 import { listVersions, requireVersion } from "./version-condition.ts";
 
 /**
  * Permanently deletes the record and all its data, including the results that are stored for idempotency keys, and writes
  * the event. Only its position in the list, for cursors, and its audit trail remain. Returns the id. A repetition fails
  * with NOT_FOUND, unless it has the same idempotency key. Needs `kyc:delete`. Fails with VERSION_CONFLICT if versions are
- * expected and the record has none of them, and with INTERNAL if there is a reason and the record's number can't be
+ * expected and the record has none of them, with LEGAL_HOLD if a hold is on it, and with INTERNAL if there is a reason and the record's number can't be
  * decrypted, because the reason must not contain the number.
  */
 export async function deleteKyc(
@@ -33,7 +32,7 @@ export async function deleteKyc(
   const id = toKycId(value.id);
   const keyed = toKeyedWrite<string, typeof value>(ctx, viewer, "deleteKyc", listVersions(value));
   return writeOnce(ctx, keyed, id, async (tx) => {
-    const stored = await lockKyc(tx, accountId, id);
+    const [stored] = await lockForDeletion(tx, accountId, [id]);
     if (!stored) throw kycNotFound();
     requireVersion(stored, value);
     const event = newEvent(ctx, viewer, {
@@ -47,7 +46,7 @@ export async function deleteKyc(
         () => ctx.reads?.confirmed.set(id, stored.customerId),
       ),
     });
-    await deleteLockedKyc(tx, accountId, stored, event);
+    await deleteLockedKycs(tx, accountId, [{ kyc: stored, event }], ctx.digestCustomer);
     return id;
   });
 }

@@ -1,4 +1,5 @@
 import { recordAct } from "../administration/record-act.ts";
+import { byViewer } from "../audit/by-viewer.ts";
 import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import type { FieldFault } from "../errors.ts";
@@ -36,10 +37,8 @@ export async function exportKycs(
   const first = await listKycs(ctx, { first: MAX_PAGE_SIZE, filter }, found);
   const head = await findHead(ctx.db, viewer.accountId);
   const checkpoint = signHead(await openLogKeys(ctx), head);
-  const { tokenId, tokenName, actorName = null } = viewer;
-  const by = { surface: ctx.surface, tokenId, tokenName, requestId: ctx.requestId, actorName };
   const act = { action: "records_exported", subject: null, at: ctx.now() } as const;
-  await ctx.db.transaction((tx) => recordAct(tx, by, act, viewer.accountId));
+  await ctx.db.transaction((tx) => recordAct(tx, byViewer(ctx, viewer), act, viewer.accountId));
   return { position: head.size, checkpoint, pages: readPages(ctx, filter, first) };
 }
 

@@ -35,6 +35,7 @@ export const FIELDS = {
   updatedAt: { kind: "time", given: "never", rest: "updated_at" },
   statusSince: { kind: "time", given: "never", rest: null },
   expiresAt: { kind: "time", nullable: true, given: "always", rest: null },
+  relationshipEndedAt: { kind: "time", nullable: true, given: "always", rest: null },
   version: { kind: "integer", given: "never", rest: null },
 } as const satisfies Record<string, FieldDefinition>;
 
@@ -96,6 +97,7 @@ export class RecordValues implements PlainValues {
   readonly updatedAt: number;
   readonly statusSince: number;
   readonly expiresAt: number | null;
+  readonly relationshipEndedAt: number | null;
   readonly version: number;
 
   constructor(from: GivenValues) {
@@ -107,6 +109,7 @@ export class RecordValues implements PlainValues {
     this.updatedAt = from.updatedAt;
     this.statusSince = from.statusSince;
     this.expiresAt = from.expiresAt ?? null;
+    this.relationshipEndedAt = from.relationshipEndedAt ?? null;
     this.version = from.version;
   }
 }

@@ -34,12 +34,14 @@ const verificationStatus = oneOf(VERIFICATION_STATUSES);
 const documentType = oneOf(DOCUMENT_TYPES);
 const anyNumber = z.string("must be a string").trim().pipe(printable(DOCUMENT_NUMBER_LENGTH));
 const documentNumber = anyNumber.refine((number) => !number.includes(MASK), IS_MASKED);
-const expiresAt = z
+export const anyTime = z
   .number("must be a time")
-  .refine(isStorableTime, "must be a time in the years 1 to 9999")
-  .nullish();
+  .refine(isStorableTime, "must be a time in the years 1 to 9999");
+/** Times that a record can do without. In an update, null removes them. */
+const optionalTimes = { expiresAt: anyTime.nullish(), relationshipEndedAt: anyTime.nullish() };
 /** The caller's reason, for the audit trail. */
-const reason = z.string("must be a string").trim().pipe(printable(REASON_LENGTH)).optional();
+export const requiredReason = z.string("must be a string").trim().pipe(printable(REASON_LENGTH));
+const reason = requiredReason.optional();
 /** The version that the caller expects, or several acceptable ones. */
 const expectedVersion = z.union([z.int(), z.array(z.int())]).optional();
 /** The versions that the caller excludes (`If-None-Match`). */
@@ -51,7 +53,13 @@ const cursor = z
 type Rules<Name extends FieldName> = { [Field in Name]: z.ZodType<ValueOf<Field> | undefined> };
 
 export const createKycInput = z.object({
-  ...({ customerId, verificationStatus, documentType, documentNumber, expiresAt } satisfies Rules<GivenName>),
+  ...({
+    customerId,
+    verificationStatus,
+    documentType,
+    documentNumber,
+    ...optionalTimes,
+  } satisfies Rules<GivenName>),
   // There is no record yet, so any expected version is a conflict.
   expectedVersion,
   reason,
@@ -76,7 +84,7 @@ export const importKycInput = z
       createdAt: pastTime.optional(),
       updatedAt: pastTime.optional(),
       statusSince: pastTime.optional(),
-      expiresAt,
+      ...optionalTimes,
       version: z
         .int("must be an integer")
         .min(1, "must be at least 1")
@@ -96,8 +104,7 @@ export const updateKycInput = z.object({
     documentType: documentType.optional(),
     // A token without `kyc:pii` may send the mask back that it was shown. Only the stored record decides whether it is that.
     documentNumber: anyNumber.optional(),
-    // Null removes it.
-    expiresAt,
+    ...optionalTimes,
   } satisfies Rules<ChangeableName>),
   expectedVersion,
   unwantedVersion,

@@ -13,10 +13,17 @@ const TYPES: Record<ErrorCode, string> = {
   VERSION_CONFLICT: "conflict_error",
   IDEMPOTENCY_MISMATCH: "idempotency_error",
   IDEMPOTENCY_IN_PROGRESS: "idempotency_error",
+  LEGAL_HOLD: "conflict_error",
   QUERY_TOO_COMPLEX: "invalid_request_error",
   RATE_LIMITED: "rate_limit_error",
   UNAVAILABLE: "api_error",
   INTERNAL: "api_error",
+};
+
+/** REST codes that are not the lower-case code of the catalogue. */
+const USUAL_CODES: Partial<Record<ErrorCode, string>> = {
+  NOT_FOUND: "resource_missing",
+  LEGAL_HOLD: "resource_held",
 };
 
 /** REST names of input fields, if they differ. */
@@ -54,7 +61,7 @@ export function renderFailure(failure: AppError | RequestRefusal): ErrorBody {
     const said = faults.map((fault) => `${wireName(fault)} ${fault.message}`).join("; ");
     return { error: { type, code: `parameter_${first.kind}`, message: said, param: wireName(first) } };
   }
-  const usual = code === "NOT_FOUND" ? "resource_missing" : code.toLowerCase();
+  const usual = USUAL_CODES[code] ?? code.toLowerCase();
   return {
     error: {
       type,

@@ -1,4 +1,4 @@
-import type { Administrator } from "../administration/record-act.ts";
+import { byViewer } from "../audit/by-viewer.ts";
 import { requireScope } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import type { Executor } from "../db/client.ts";
@@ -37,10 +37,11 @@ export async function manageWebhooks<Input extends object, Result>(
   const viewer = requireScope(ctx.viewer, SCOPE);
   const faults = findIdempotencyKeyFaults(ctx.idempotency);
   if (faults.length > 0) throw badUserInput(faults);
-  const { accountId, tokenId, tokenName, actorName = null } = viewer;
-  const { surface, requestId, keys } = ctx;
-  const by: Administrator = { surface, tokenId, tokenName, requestId, actorName };
-  const managing = { accountId, by, keys, networks: ctx.webhookNetworks ?? [], now: ctx.now() };
+  const managing = {
+    ...{ accountId: viewer.accountId, by: byViewer(ctx, viewer), keys: ctx.keys },
+    networks: ctx.webhookNetworks ?? [],
+    now: ctx.now(),
+  };
   const id = mintEndpointId();
   const keyed = toKeyedWrite<Result, Input>(ctx, viewer, name, input);
   return writeOnce(ctx, keyed, id, (tx) => work(tx, managing, id));

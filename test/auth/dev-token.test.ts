@@ -55,7 +55,7 @@ test("a token of an earlier release is kept and sees numbers, once; other tokens
     expect(await ensureDevToken(database.db, keys, file, Date.now(), null)).toBe(secret);
   expect((await readFile(file, "utf8")).trim()).toBe(secret);
   const scopes = await scopesOfAll();
-  expect(scopes).toContainEqual([...EARLIER, "kyc:pii", "webhooks:manage"]);
+  expect(scopes).toContainEqual([...EARLIER, "kyc:pii", "kyc:hold", "webhooks:manage"]);
   expect(scopes.filter((some) => !some.includes("kyc:pii"))).toEqual([EARLIER, EARLIER]);
 });
 

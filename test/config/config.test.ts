@@ -242,7 +242,7 @@ test("each entry of a scope map that makes no sense is a fault of its own, and n
   const start = "JWT_SCOPE_MAP has a fault in its entry";
   expect(faults).toEqual([
     `${start} 2: an entry is word=scope, or word=scope scope`,
-    `${start} 3: the scopes are kyc:read, kyc:write, kyc:delete, kyc:pii, audit:read, webhooks:manage`,
+    `${start} 3: the scopes are kyc:read, kyc:write, kyc:delete, kyc:pii, audit:read, kyc:hold, webhooks:manage`,
     `${start} 4: an entry is word=scope, or word=scope scope`,
     `${start} 5: an entry is word=scope, or word=scope scope`,
     `${start} 6: its word is that of another one`,

@@ -19,6 +19,7 @@ const kyc = {
   updatedAt: 1,
   statusSince: 1,
   expiresAt: null,
+  relationshipEndedAt: null,
   version: 1,
 } as const;
 

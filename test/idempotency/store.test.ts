@@ -3,7 +3,7 @@ import type { Executor } from "../../src/db/client.ts";
 import { replaceResults } from "../../src/idempotency/result-store.ts";
 import { claimKey, completeKey, removeExpiredKeys } from "../../src/idempotency/store.ts";
 import type { Kyc } from "../../src/kyc/record.ts";
-import { deleteLockedKyc } from "../../src/kyc/store/write.ts";
+import { deleteLockedKycs } from "../../src/kyc/store/deletion.ts";
 import { createTestDatabase } from "../support/database.ts";
 import { someEvent } from "../support/records.ts";
 
@@ -19,6 +19,7 @@ const record: Kyc = {
     updatedAt: NOW,
     statusSince: NOW,
     expiresAt: null,
+    relationshipEndedAt: null,
     version: 1,
   },
 };
@@ -61,7 +62,10 @@ describe("no statement of the ledger reads more of it than it is about", () => {
     [
       "what a deletion takes",
       "_by_record",
-      (db) => deleteLockedKyc(db, "account1", record, someEvent("account1", record.id)),
+      (db) =>
+        deleteLockedKycs(db, "account1", [{ kyc: record, event: someEvent("account1", record.id) }], () =>
+          Buffer.alloc(16),
+        ),
     ],
     [
       "a step of a rotation",

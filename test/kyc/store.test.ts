@@ -3,7 +3,9 @@ import type { Executor } from "../../src/db/client.ts";
 import type { Ordering } from "../../src/kyc/cursor.ts";
 import * as expiry from "../../src/kyc/lifecycle/expiry-store.ts";
 import type { Kyc } from "../../src/kyc/record.ts";
+import * as deletion from "../../src/kyc/store/deletion.ts";
 import * as lists from "../../src/kyc/store/list.ts";
+import * as ofCustomer from "../../src/kyc/store/of-customer.ts";
 import * as records from "../../src/kyc/store/read.ts";
 import { countSameNumber } from "../../src/kyc/store/same-number.ts";
 import type { KycSelection } from "../../src/kyc/store/selection.ts";
@@ -195,7 +197,7 @@ describe("each statement reads ranges of an index, and never the table", () => {
       documentType: "visa",
       ...{ sealedNumber: "test.1", numberDigest: "D1", sealedVersion: null, plainNumber: null },
       createdAt: 1,
-      ...{ updatedAt: 1, statusSince: 1, expiresAt: null },
+      ...{ updatedAt: 1, statusSince: 1, expiresAt: null, relationshipEndedAt: null },
       version: 1,
     } as const;
     const event = someEvent("account1", kyc.id);
@@ -212,7 +214,12 @@ describe("each statement reads ranges of an index, and never the table", () => {
       const change = { kyc: { ...kyc, version: 2 }, number: kyc, event };
       expect(await writes.updateKycAtVersion(database.db, "account1", change)).toBe(true);
       expect(await writes.updateKycAtVersion(database.db, "account1", change)).toBe(false);
-      await writes.deleteLockedKyc(database.db, "account1", kyc, event);
+      expect(await deletion.shareKyc(database.db, "account1", kyc.id)).toBeDefined();
+      const [locked] = await deletion.lockForDeletion(database.db, "account1", [kyc.id]);
+      const removal = { kyc: locked ?? kyc, event };
+      await deletion.deleteLockedKycs(database.db, "account1", [removal], () => Buffer.alloc(16));
+      await ofCustomer.findSomeOfCustomer(database.db, "account1", "c", 10);
+      await ofCustomer.excludeHolds(database.db, "account1", "c", 10);
     });
     await expectIndexRanges([...new Set(texts.filter((text) => !text.includes('insert into "kycs"')))]);
   });
@@ -296,7 +303,14 @@ test("a read that starts after a write was acknowledged sees the write", async (
         documentType: "visa",
         ...{ sealedNumber: id, numberDigest: id, sealedVersion: null, plainNumber: null },
       } as const),
-      ...{ createdAt: index, updatedAt: index, statusSince: index, expiresAt: null, version: 1 },
+      ...{
+        createdAt: index,
+        updatedAt: index,
+        statusSince: index,
+        expiresAt: null,
+        relationshipEndedAt: null,
+        version: 1,
+      },
     };
     await writes.insertKyc(database.db, "writers", kyc, someEvent("writers", id));
     return records.findKyc(database.db, "writers", id);
@@ -315,7 +329,14 @@ describe("changes that are asked for at once", () => {
       verificationStatus: "pending",
       documentType: "visa",
       ...{ sealedNumber: `test.${id}`, numberDigest: `D.${id}`, sealedVersion: null, plainNumber: null },
-      ...{ createdAt: 1, updatedAt: 1, statusSince: 1, expiresAt: null, version: 1 },
+      ...{
+        createdAt: 1,
+        updatedAt: 1,
+        statusSince: 1,
+        expiresAt: null,
+        relationshipEndedAt: null,
+        version: 1,
+      },
     }) as const;
   const insert = async (...ids: string[]) => {
     for (const kyc of ids.map(record))

@@ -42,7 +42,7 @@ async function tokenWithPrintedRecord(
     plainNumber: null,
     createdAt: PRINTED_TIME * 1000,
     updatedAt: PRINTED_TIME * 1000,
-    ...{ statusSince: PRINTED_TIME * 1000, expiresAt: null },
+    ...{ statusSince: PRINTED_TIME * 1000, expiresAt: null, relationshipEndedAt: null },
     version: 1,
     ...changes,
   };

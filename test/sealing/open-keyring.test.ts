@@ -52,7 +52,14 @@ async function sealOne(keys: Keyring, account = "acme"): Promise<void> {
   const kyc: NewKyc = {
     ...{ id, customerId: "c", verificationStatus: "pending", documentType: "visa", version: 1 },
     ...sealNumber(keys, account, { id, version: 1 }, "X1"),
-    ...{ plainNumber: null, createdAt: 1, updatedAt: 1, statusSince: 1, expiresAt: null },
+    ...{
+      plainNumber: null,
+      createdAt: 1,
+      updatedAt: 1,
+      statusSince: 1,
+      expiresAt: null,
+      relationshipEndedAt: null,
+    },
   };
   await insertKyc(database.db, account, kyc, someEvent(account, id));
 }

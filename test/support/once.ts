@@ -134,6 +134,7 @@ async function writeRest(
 function codeOf({ type, code }: { type: string; code: string }): string {
   if (type === "idempotency_error") return code.toUpperCase();
   if (code === "resource_missing") return "NOT_FOUND";
+  if (code === "resource_held") return "LEGAL_HOLD";
   const codes: Record<string, string> = {
     authentication_error: "UNAUTHENTICATED",
     permission_error: "FORBIDDEN",

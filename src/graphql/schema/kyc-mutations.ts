@@ -46,13 +46,18 @@ export const CreateKycInputType = builder.inputType("CreateKycInput", {
         type: "DateTime",
         description: "When the record expires, in the years 1 to 9999. Null or absent: it does not.",
       }),
+      relationshipEndedAt: t.field({
+        type: "DateTime",
+        description:
+          "When the relationship with the customer ended or will end, in the years 1 to 9999. Null or absent: it goes on.",
+      }),
       reason: t.string({ description: REASON }),
     }) satisfies Record<GivenName | "reason", unknown>,
 });
 
 export const UpdateKycInputType = builder.inputType("UpdateKycInput", {
   description:
-    "Changes to a record. Absent fields stay as they are. Null is an error, except that it removes `expiresAt`.",
+    "Changes to a record. Absent fields stay as they are. Null is an error, except that it removes `expiresAt` and `relationshipEndedAt`.",
   fields: (t) =>
     ({
       id: t.id({ required: true, description: "The id of the record." }),
@@ -65,6 +70,11 @@ export const UpdateKycInputType = builder.inputType("UpdateKycInput", {
       expiresAt: t.field({
         type: "DateTime",
         description: "When the record expires, in the years 1 to 9999. Null: it does not.",
+      }),
+      relationshipEndedAt: t.field({
+        type: "DateTime",
+        description:
+          "When the relationship with the customer ended or will end, in the years 1 to 9999. Null: it goes on.",
       }),
       expectedVersion: t.int({ description: EXPECTED_VERSION }),
       reason: t.string({ description: REASON }),
@@ -142,12 +152,21 @@ builder.mutationFields((t) => ({
   }),
 }));
 
+interface GivenTimes<Time> {
+  expiresAt?: Time | null | undefined;
+  relationshipEndedAt?: Time | null | undefined;
+}
+
 /** The input of the operation, with times in epoch milliseconds. */
-export function toGiven<Input extends { expiresAt?: Date | null | undefined }>(
+export function toGiven<Input extends GivenTimes<Date>>(
   input: Input,
-): Omit<Input, "expiresAt"> & { expiresAt?: number | null | undefined } {
-  const { expiresAt, ...given } = input;
-  return expiresAt === undefined ? given : { ...given, expiresAt: expiresAt?.getTime() ?? null };
+): Omit<Input, keyof GivenTimes<Date>> & GivenTimes<number> {
+  const { expiresAt, relationshipEndedAt, ...given } = input;
+  return {
+    ...given,
+    ...(expiresAt !== undefined && { expiresAt: expiresAt?.getTime() ?? null }),
+    ...(relationshipEndedAt !== undefined && { relationshipEndedAt: relationshipEndedAt?.getTime() ?? null }),
+  };
 }
 
 /** Fails with FORBIDDEN if a token without `kyc:read` selects more of the record than its id and version. */

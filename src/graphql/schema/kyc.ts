@@ -69,6 +69,12 @@ export const KycType = builder.objectRef<ShownKyc>("Kyc").implement({
         nullable: true,
         description: "When the record expires; null if it does not.",
       }),
+      relationshipEndedAt: t.expose("relationshipEndedAt", {
+        type: "DateTime",
+        nullable: true,
+        description:
+          "When the relationship with the customer ended or will end; null if it goes on. The time of retention begins then: docs/data.md.",
+      }),
       version: t.exposeInt("version", {
         description:
           "1 for a new record, increased by one with each change. Send it as `expectedVersion` to change the record only if it is still as you saw it.",

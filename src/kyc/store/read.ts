@@ -21,6 +21,7 @@ export const columns = {
   updatedAt: epochMillis(kycs.updatedAt).as("updated_millis"),
   statusSince: epochMillis(orderKey(kycs, "status_since")).as("status_since_millis"),
   expiresAt: epochMillis<number | null>(kycs.expiresAt).as("expires_millis"),
+  relationshipEndedAt: epochMillis<number | null>(kycs.relationshipEndedAt).as("relationship_ended_millis"),
   version: kycs.version,
 } satisfies Record<Exclude<keyof Kyc, "openOnce">, unknown>;
 const given = sql.placeholder;
@@ -40,6 +41,7 @@ export type KycRow = [
   updatedAt: number,
   statusSince: number,
   expiresAt: number | null,
+  relationshipEndedAt: number | null,
   version: number,
   ...more: unknown[],
 ];
@@ -56,6 +58,7 @@ class ReadKyc implements Kyc {
   readonly updatedAt: number;
   readonly statusSince: number;
   readonly expiresAt: number | null;
+  readonly relationshipEndedAt: number | null;
   readonly version: number;
   #number: string | undefined;
 
@@ -71,7 +74,8 @@ class ReadKyc implements Kyc {
     this.updatedAt = row[8];
     this.statusSince = row[9];
     this.expiresAt = row[10];
-    this.version = row[11];
+    this.relationshipEndedAt = row[11];
+    this.version = row[12];
   }
 
   openOnce(open: () => string): string {

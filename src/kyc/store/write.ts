@@ -3,7 +3,7 @@ import type { NewAuditEvent } from "../../audit/event.ts";
 import { eventValues, writingEvents, writingEventsAbout } from "../../audit/store.ts";
 import { batched } from "../../db/batch.ts";
 import type { Database, Executor } from "../../db/client.ts";
-import { deletedKycs, kycs, toTimestamptz } from "../../db/schema.ts";
+import { kycs, toTimestamptz } from "../../db/schema.ts";
 import { statement, withFirst } from "../../db/statement.ts";
 import {
   type Claim,
@@ -11,12 +11,10 @@ import {
   claimingKeys,
   claimValues,
   selectFindings,
-  spendingKeys,
   toFinding,
 } from "../../idempotency/store.ts";
 import { CHANGEABLE_PLAIN, FIELDS, PLAIN, type PlainName, type PlainValues } from "../fields.ts";
 import type { Kyc, SealedNumber } from "../record.ts";
-import { isRecord } from "./read.ts";
 import {
   columnsOf,
   listsOf,
@@ -222,26 +220,4 @@ const updateOne = batched<{ accountId: string; change: KycChange }, boolean>(
  */
 export function updateKycAtVersion(db: Database, accountId: string, change: KycChange): Promise<boolean> {
   return updateOne(db, { accountId, change });
-}
-
-const remove = statement((db) => {
-  const keeping = db
-    .insert(deletedKycs)
-    .values({ accountId: given("accountId"), id: given("id"), createdAt: given("createdAt") });
-  const removing = db.delete(kycs).where(isRecord);
-  return withFirst(sql`${writingEvents}, place as (${keeping.getSQL()}), ${spendingKeys}`, removing);
-});
-
-/**
- * Deletes a record that the transaction has locked, and the results that are stored for its idempotency keys; keeps its
- * position in the list, and writes the event.
- */
-export async function deleteLockedKyc(
-  tx: Executor,
-  accountId: string,
-  kyc: Kyc,
-  event: NewAuditEvent,
-): Promise<void> {
-  const place = { accountId, id: kyc.id, createdAt: toTimestamptz(kyc.createdAt) };
-  await remove(tx, { ...place, ...eventValues([event]) });
 }

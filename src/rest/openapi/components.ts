@@ -84,9 +84,9 @@ export const responseHeaders = {
     example: 'Bearer error="invalid_token"',
   },
   "Retry-After": {
-    description: "Seconds to wait before sending the request again.",
+    description: "Seconds to wait before sending the request again, if a repetition can succeed.",
     schema: { type: "string", pattern: "^[0-9]+$" },
-    required: true,
+    required: false,
     example: "1",
   },
   "RateLimit-Limit": rateFigure(

@@ -1,5 +1,6 @@
 import { STATUS_CODES } from "node:http";
 import { AppError, badUserInput, type ErrorCode, RequestRefusal, toHttp } from "../../errors.ts";
+import { legalHold } from "../../kyc/holds/store.ts";
 import { numberUnreadable } from "../../kyc/show-kyc.ts";
 import { VERIFICATION_STATUSES } from "../../vocabulary.ts";
 import { type ErrorBody, renderFailure } from "../errors.ts";
@@ -73,6 +74,11 @@ const FAILURES: Record<ErrorCode, Failure> = {
     when: "The first request with this `Idempotency-Key` is still running: send this one again after a moment.",
     operations: WRITES,
     examples: [new AppError("IDEMPOTENCY_IN_PROGRESS", "The first request with this key is still running.")],
+  },
+  LEGAL_HOLD: {
+    when: "The record is under a legal hold, which the message names. Nothing was deleted.",
+    operations: ["deleteKyc"],
+    examples: [legalHold("hold_0RCk0fqaYKz7hG2b")],
   },
   RATE_LIMITED: {
     when: "The token has sent as many requests as it may within a minute, or too many requests of the account wait for events.",

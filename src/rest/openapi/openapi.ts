@@ -142,7 +142,7 @@ export function createOpenapi() {
           description:
             "A token of one account: one that `kyc-gateway token create` has made, or a JWT of your identity provider " +
             "if the gateway is configured for it. Its scopes say what it may do: `kyc:read`, `kyc:write`, `kyc:delete`, " +
-            "`kyc:pii` to see document numbers in full, and `audit:read` for the audit trail. `webhooks:manage` is for webhooks, " +
+            "`kyc:pii` to see document numbers in full, and `audit:read` for the audit trail. `kyc:hold` is for legal holds and `webhooks:manage` for webhooks, " +
             "which GraphQL manages.",
         },
       },

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { generateDrizzleJson, generateMigration } from "drizzle-kit/api";
 import { expect, test } from "vitest";
+import * as holdSchema from "../../../src/db/hold-schema.ts";
 import * as idempotencySchema from "../../../src/db/idempotency-schema.ts";
 import * as importSchema from "../../../src/db/import-schema.ts";
 import * as jobSchema from "../../../src/db/job-schema.ts";
@@ -28,6 +29,7 @@ test("the migrations make the schema of the code; `npm run migration` writes wha
         ...importSchema,
         ...idempotencySchema,
         ...jobSchema,
+        ...holdSchema,
       }),
     ),
   ).toEqual([]);

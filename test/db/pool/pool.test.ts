@@ -129,7 +129,7 @@ test("of records that are created at once, one that can't be keeps none of the o
     },
     ...{ sealedNumber: `sealed ${n} "\\{},`, numberDigest: `digest ${n}` },
     ...({ verificationStatus: "pending", documentType: "visa" } as const),
-    ...{ createdAt: n, updatedAt: n, statusSince: n, expiresAt: null, version: 1 },
+    ...{ createdAt: n, updatedAt: n, statusSince: n, expiresAt: null, relationshipEndedAt: null, version: 1 },
   });
   const insert = (n: number) => insertKyc(database.db, "acme", kyc(n), someEvent("acme", kyc(n).id));
   await insert(3);

@@ -208,7 +208,7 @@ export const readDevToken = async (env: Env): Promise<string> =>
 /** A token with every scope for a gateway that runs with this environment; on the embedded database of `demo` only. */
 export async function fullToken(env: Env, account = "demo"): Promise<string> {
   if (env.DATABASE_URL === undefined) return readDevToken(env);
-  const scopes = "kyc:read,kyc:write,kyc:delete,kyc:pii,audit:read,webhooks:manage";
+  const scopes = "kyc:read,kyc:write,kyc:delete,kyc:pii,audit:read,kyc:hold,webhooks:manage";
   const made = await runCli(
     ["token", "create", `--account=${account}`, "--name=test", `--scopes=${scopes}`],
     env,

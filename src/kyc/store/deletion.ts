@@ -1,0 +1,101 @@
+import { and, eq, sql } from "drizzle-orm";
+import type { DigestCustomer } from "../../audit/customer-digest.ts";
+import type { NewAuditEvent } from "../../audit/event.ts";
+import { eventValues, writingEvents } from "../../audit/store.ts";
+import type { Executor } from "../../db/client.ts";
+import { deletedKycs, kycs, toTimestamptz } from "../../db/schema.ts";
+import { statement, withFirst } from "../../db/statement.ts";
+import { spendingKeys } from "../../idempotency/store.ts";
+import { customerLock, forgetCustomers, requireUnheld } from "../holds/store.ts";
+import type { Kyc } from "../record.ts";
+import { columns, isRecord, toKyc } from "./read.ts";
+
+const given = sql.placeholder;
+const account = sql`${given("accountId")}::text`;
+const isListed = and(eq(kycs.accountId, given("accountId")), sql`${kycs.id} = any(${given("ids")}::text[])`);
+
+// The customers are locked before the rows, as in each deletion: so none waits for a lock that a waiting one holds.
+const lockListed = statement(
+  (db) =>
+    sql`
+      with customer as materialized (
+        select distinct customer_id from kycs
+        where account_id = ${given("accountId")} and id = any(${given("ids")}::text[]) order by customer_id
+      ),
+      locked as materialized (
+        select pg_advisory_xact_lock_shared(${customerLock(account, sql`customer_id`)}) from customer
+      )
+      ${db
+        .select(columns)
+        .from(kycs)
+        .where(and(isListed, sql`(select count(*) from locked) >= 0`))
+        .orderBy(kycs.id)
+        .for("update")
+        .getSQL()}`,
+  toKyc,
+);
+
+/**
+ * The present records with these ids, locked until the transaction ends, for their deletion: a hold is placed before or
+ * after it, and not at the same time.
+ */
+export function lockForDeletion(tx: Executor, accountId: string, ids: readonly string[]): Promise<Kyc[]> {
+  return lockListed(tx, { accountId, ids });
+}
+
+const selectForShare = statement((db) => db.select(columns).from(kycs).where(isRecord).for("share"), toKyc);
+
+/** The present record. Nobody changes or deletes it until the transaction ends. */
+export async function shareKyc(tx: Executor, accountId: string, id: string): Promise<Kyc | undefined> {
+  return (await selectForShare(tx, { accountId, id }))[0];
+}
+
+const remove = statement(
+  (db) => {
+    const keeping = db
+      .insert(deletedKycs)
+      .select(
+        sql`select ${account}, * from unnest(${given("ids")}::text[], ${given("createdAts")}::text[]::timestamptz[])`,
+      );
+    const removing = db.delete(kycs).where(isListed);
+    return withFirst(
+      sql`${writingEvents}, place as (${keeping.getSQL()}), ${spendingKeys}, removed as (${removing.getSQL()})`,
+      sql`select kyc_ids[1], sequence::float8 from event`,
+    );
+  },
+  ([kycId, sequence]: [string, number]) => ({ kycId, sequence }),
+);
+
+/** A record that the transaction has locked by `lockForDeletion`, and the event of its deletion. */
+export interface Deletion {
+  kyc: Kyc;
+  event: NewAuditEvent;
+}
+
+/**
+ * Deletes records, and the results that are stored for their idempotency keys; keeps their positions in the list, and writes
+ * the events, whose sequences it returns. Every deletion of the gateway passes here. Fails with LEGAL_HOLD if one of them is
+ * held; then none is deleted.
+ */
+export async function deleteLockedKycs(
+  tx: Executor,
+  accountId: string,
+  deletions: readonly Deletion[],
+  digestCustomer: DigestCustomer,
+): Promise<{ kycId: string; sequence: number }[]> {
+  const records = deletions.map(({ kyc }) => kyc);
+  const digests = new Map<string, Buffer>(records.map(({ customerId }) => [customerId, Buffer.alloc(0)]));
+  for (const customerId of digests.keys()) digests.set(customerId, digestCustomer(accountId, customerId));
+  await requireUnheld(
+    tx,
+    accountId,
+    records.map(({ id, customerId }) => ({ id, customerDigest: digests.get(customerId) as Buffer })),
+  );
+  await forgetCustomers(tx, accountId, [...digests.keys()]);
+  return remove(tx, {
+    accountId,
+    ids: records.map(({ id }) => id),
+    createdAts: records.map(({ createdAt }) => toTimestamptz(createdAt)),
+    ...eventValues(deletions.map(({ event }) => event)),
+  });
+}
