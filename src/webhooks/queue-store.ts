@@ -5,28 +5,21 @@ import { statement } from "../db/statement.ts";
 const given = sql.placeholder;
 
 /**
- * How many earlier events of a record are looked at for its previous change. With audited reads, any number of them can lie
- * between, and one statement looks for the previous changes of 200 events within the time limit of a statement.
- */
-const MOST_EARLIER = 1000;
-
-/**
  * The changes of records at the positions `from` to before `to` of the account's log: `position`, `kyc_id`, `type`, and as
- * `previous` the position of the change of the same record before it, if it is among its `MOST_EARLIER` last events. All in this order: of two changes of one record, the
- * later one has both the higher sequence and the higher position.
+ * `previous` the position of the change of the same record before it. That is the last one by sequence: of two changes of
+ * one record, the later one has both the higher sequence and the higher position. Each is one look-up in the index
+ * `audit_events_by_record`, however many audited reads lie between.
  */
 export const changesBetween: SQL = sql`(
   select entry.position, event.kyc_ids[1] as kyc_id, 'kyc.' || event.action as type,
     case when event.action <> 'created' then (
       select before.position from (
-          select sequence from audit_event_records
-          where account_id = event.account_id and kyc_id = event.kyc_ids[1] and sequence < event.sequence
-          order by sequence desc limit ${sql.raw(String(MOST_EARLIER))}
-        ) as about
-        join audit_events earlier on earlier.account_id = event.account_id and earlier.sequence = about.sequence
-        join ledger_entries before on before.account_id = event.account_id and before.sequence = about.sequence
-      where earlier.other_action is null and earlier.action <> 'read'
-      order by about.sequence desc limit 1
+          select account_id, sequence from audit_events
+          where account_id = event.account_id and kyc_ids[1] = event.kyc_ids[1] and action <> 'read'
+            and other_action is null and sequence < event.sequence
+          order by sequence desc limit 1
+        ) as earlier
+        join ledger_entries before on before.account_id = earlier.account_id and before.sequence = earlier.sequence
     ) end as previous
   from ledger_entries entry
     join audit_events event on event.account_id = entry.account_id and event.sequence = entry.sequence

@@ -83,7 +83,7 @@ test("a change arrives signed, with its position, that of the change before, and
   expect(feed.json().data.map((event: { id: string }) => event.id)).toEqual(ids);
 });
 
-test("the change before is found behind many reads, and a thousand of them hold nothing up", async () => {
+test("the change before is found behind any number of audited reads", async () => {
   const receiver = await start();
   await addWebhook(gateway, account, receiver.url);
   const id = await createRecord(gateway, token);
@@ -100,11 +100,11 @@ test("the change before is found behind many reads, and a thousand of them hold 
   await read(900);
   await change(id, "VERIFIED");
   await until(() => receiver.received.length).toBe(2);
-  await read(1000);
+  await read(5000);
   await change(id, "FAILED");
   await until(() => receiver.received.length).toBe(3);
-  const [created] = positionsOf(receiver.received);
-  expect(receiver.received.map(({ body }) => body.data.previousPosition)).toEqual([null, created, null]);
+  const [created, changed] = positionsOf(receiver.received);
+  expect(receiver.received.map(({ body }) => body.data.previousPosition)).toEqual([null, created, changed]);
 });
 
 test("only the wanted types arrive", async () => {
