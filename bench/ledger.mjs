@@ -27,8 +27,8 @@ export async function measureLedger({ database, folder }, { events, pool }, say)
   try {
     const sealing = [];
     for (const [what, size] of /** @type {const} */ ([
-      ["one transaction", events],
-      [`transactions of ${FEW}`, FEW],
+      ["one-transaction", events],
+      [`transactions-of-${FEW}`, FEW],
     ])) {
       say(`writing ${events.toLocaleString("en")} events in ${what} …`);
       await write(sql, what, events, size);
@@ -39,7 +39,7 @@ export async function measureLedger({ database, folder }, { events, pool }, say)
     }
     const runs = [];
     for (const command of ["verify", "export"]) {
-      runs.push(await run(["audit", command, "--account", "one transaction"], database, folder));
+      runs.push(await run(["audit", command, "--account", "one-transaction"], database, folder));
       say(`audit ${command}: ${runs.at(-1)?.seconds.toFixed(1)} s`);
     }
     return { events, sealing, runs };
@@ -117,7 +117,9 @@ async function run(
   let [peak, cpu] = [0, 0];
   const look = setInterval(() => {
     try {
-      [peak, cpu] = [memory(child.pid).peak, cpuMicros(child.pid) / 1e6];
+      const now = { peak: memory(child.pid).peak, cpu: cpuMicros(child.pid) / 1e6 };
+      // A process that has ended, but was not waited for, has no memory.
+      if (now.peak > 0) [peak, cpu] = [now.peak, now.cpu];
     } catch {
       // It has just ended.
     }

@@ -35,7 +35,7 @@ export async function exportKycs(
   const viewer = requireScope(ctx.viewer, "kyc:read");
   const first = await listKycs(ctx, { first: MAX_PAGE_SIZE, filter }, found);
   const head = await findHead(ctx.db, viewer.accountId);
-  const checkpoint = signHead(await openLogKeys(ctx), head);
+  const checkpoint = await signHead(ctx.db, await openLogKeys(ctx), head);
   const { tokenId, tokenName, actorName = null } = viewer;
   const by = { surface: ctx.surface, tokenId, tokenName, requestId: ctx.requestId, actorName };
   const act = { action: "records_exported", subject: null, at: ctx.now() } as const;

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { setTimeout as wait } from "node:timers/promises";
 import { Heads, type HeadWatcher } from "../changes/heads.ts";
 import { startRecurring } from "../lib/recurring.ts";
@@ -7,6 +8,8 @@ import { findFollowed, forgetFailed, type LeasedState, takeEndpoints } from "./l
 
 /** Endpoints that a process delivers to at once. With the attempts of each, at most 256 connections. */
 const MOST_ENDPOINTS = 32;
+/** Endpoints that are taken by one statement. */
+const TAKEN_AT_ONCE = 4;
 /** How long a stop waits for the database after the attempts have ended. Milliseconds. */
 const CLOSING_MS = 3000;
 /** From one look to the next if something happened meanwhile. Milliseconds. */
@@ -23,7 +26,9 @@ const FORGET_EVERY = 100;
 export function startDeliverer(delivering: Delivering): () => Promise<void> {
   const { db, log, timing } = delivering;
   const stopping = new AbortController();
-  const active = new Set<Promise<void>>();
+  // Each endpoint listens, and Node warns of more than ten.
+  setMaxListeners(MOST_ENDPOINTS + 1, stopping.signal);
+  const active = new Map<Promise<void>, string>();
   const followed = new Map<string, Followed>();
   const heads = new Heads(db, log);
   let followAt = 0;
@@ -62,8 +67,17 @@ export function startDeliverer(delivering: Delivering): () => Promise<void> {
     const takenAt = performance.now();
     // Not the process: after a long stall it can take an endpoint again that it still delivers to.
     const owner = randomBytes(12).toString("base64url");
-    const limit = MOST_ENDPOINTS - active.size;
-    for (const endpoint of await takeEndpoints(db, { owner, leaseMs: timing.leaseMs, limit })) {
+    const free = MOST_ENDPOINTS - active.size;
+    const limit = Math.min(TAKEN_AT_ONCE, free);
+    const accounts = [...active.values()];
+    // Receivers that hang keep their places for long. So an account gets no more of them than are free: half of all at
+    // first, and always some are left for others.
+    const without = [...new Set(accounts)].filter(
+      (one) => accounts.filter((account) => account === one).length >= free,
+    );
+    const taken = await takeEndpoints(db, { owner, leaseMs: timing.leaseMs, limit, without });
+    if (taken.length === limit) isWoken = true;
+    for (const endpoint of taken) {
       const done = deliver(endpoint, owner, takenAt)
         .catch((err) => {
           if (!stopping.signal.aborted)
@@ -73,7 +87,7 @@ export function startDeliverer(delivering: Delivering): () => Promise<void> {
           active.delete(done);
           wake();
         });
-      active.add(done);
+      active.set(done, endpoint.accountId);
     }
     hasFailed = false;
   };
@@ -92,7 +106,7 @@ export function startDeliverer(delivering: Delivering): () => Promise<void> {
   });
   const end = async () => {
     await looking();
-    await Promise.all([heads.close(), ...active]);
+    await Promise.all([heads.close(), ...active.keys()]);
   };
   return async () => {
     stopping.abort();
