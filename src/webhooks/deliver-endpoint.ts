@@ -1,10 +1,7 @@
 import { byGateway } from "../administration/record-act.ts";
-import type { Database } from "../db/client.ts";
 import { withRetries } from "../db/retry.ts";
-import type { FailureLog } from "../log.ts";
-import type { Keyring } from "../sealing/keyring.ts";
-import type { AddressPolicy } from "./addresses.ts";
-import { type AttemptOutcome, attempt, type Lookup } from "./attempt.ts";
+import { type AttemptOutcome, attempt } from "./attempt.ts";
+import type { Delivering } from "./delivering.ts";
 import {
   type DueDelivery,
   findDue,
@@ -18,25 +15,8 @@ import { type LeasedState, releaseLease, renewLease } from "./lease-store.ts";
 import { disableFailing } from "./manage-endpoints.ts";
 import { toMessage } from "./message.ts";
 import { type EndpointSecrets, openEndpointSecrets } from "./secrets.ts";
-import { type DeliveryTiming, delayAfter } from "./timing.ts";
+import { delayAfter } from "./timing.ts";
 import { originOf } from "./url.ts";
-
-/** How an attempt ended, for the metrics. */
-export type DeliveryOutcome = "delivered" | "failed" | "given_up";
-
-/** Everything that a process needs to deliver. */
-export interface Delivering {
-  db: Database;
-  keys: Keyring;
-  log: FailureLog;
-  policy: AddressPolicy;
-  timing: DeliveryTiming;
-  now(): number;
-  onAttempt(outcome: DeliveryOutcome): void;
-  /** Only for tests: the system's otherwise. */
-  lookup?: Lookup | undefined;
-  ca?: string | undefined;
-}
 
 /** Attempts of one endpoint at once, and how many of them may be repetitions: new events don't wait for what fails. */
 const MOST_ATTEMPTS = 8;

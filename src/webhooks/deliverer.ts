@@ -3,7 +3,8 @@ import { setMaxListeners } from "node:events";
 import { setTimeout as wait } from "node:timers/promises";
 import { Heads, type HeadWatcher } from "../changes/heads.ts";
 import { startRecurring } from "../lib/recurring.ts";
-import { type Delivering, EndpointDelivery } from "./deliver-endpoint.ts";
+import { EndpointDelivery } from "./deliver-endpoint.ts";
+import type { Delivering } from "./delivering.ts";
 import { findFollowed, forgetFailed, type LeasedState, takeEndpoints } from "./lease-store.ts";
 
 /** Endpoints that a process delivers to at once. With the attempts of each, at most 256 connections. */
@@ -33,9 +34,7 @@ export function startDeliverer(delivering: Delivering): () => Promise<void> {
   const heads = new Heads(db, log);
   let followAt = 0;
   let hasFailed = false;
-
   let isWoken = false;
-
   const wake = () => {
     isWoken = true;
     looking.runWithin(0);
@@ -67,16 +66,9 @@ export function startDeliverer(delivering: Delivering): () => Promise<void> {
     const takenAt = performance.now();
     // Not the process: after a long stall it can take an endpoint again that it still delivers to.
     const owner = randomBytes(12).toString("base64url");
-    const free = MOST_ENDPOINTS - active.size;
-    const limit = Math.min(TAKEN_AT_ONCE, free);
-    const accounts = [...active.values()];
-    // Receivers that hang keep their places for long. So an account gets no more of them than are free: half of all at
-    // first, and always some are left for others.
-    const without = [...new Set(accounts)].filter(
-      (one) => accounts.filter((account) => account === one).length >= free,
-    );
-    const taken = await takeEndpoints(db, { owner, leaseMs: timing.leaseMs, limit, without });
-    if (taken.length === limit) isWoken = true;
+    const places = freePlaces([...active.values()]);
+    const taken = await takeEndpoints(db, { owner, leaseMs: timing.leaseMs, ...places });
+    if (taken.length === places.limit) isWoken = true;
     for (const endpoint of taken) {
       const done = deliver(endpoint, owner, takenAt)
         .catch((err) => {
@@ -104,15 +96,25 @@ export function startDeliverer(delivering: Delivering): () => Promise<void> {
       hasFailed = true;
     },
   });
-  const end = async () => {
-    await looking();
-    await Promise.all([heads.close(), ...active.keys()]);
-  };
+  const end = () => looking().then(() => Promise.all([heads.close(), ...active.keys()]));
   return async () => {
     stopping.abort();
     // If the database does not answer, the leases end by themselves.
     await Promise.race([end(), wait(timing.graceMs + CLOSING_MS, undefined, { ref: false })]);
   };
+}
+
+/**
+ * How many endpoints to take now, and of which accounts none, by the account of each endpoint that has a place. Receivers that
+ * hang keep their places for long. So an account gets no more of them than are free: half of all at first, and some are
+ * always left for others.
+ */
+function freePlaces(accounts: readonly string[]): { limit: number; without: string[] } {
+  const free = MOST_ENDPOINTS - accounts.length;
+  const counts = new Map<string, number>();
+  for (const account of accounts) counts.set(account, (counts.get(account) ?? 0) + 1);
+  const without = [...counts].filter(([, count]) => count >= free).map(([account]) => account);
+  return { limit: Math.min(TAKEN_AT_ONCE, free), without };
 }
 
 /** The log of an account that has endpoints. */

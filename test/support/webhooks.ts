@@ -1,8 +1,8 @@
 import { byCommand } from "../../src/administration/record-act.ts";
 import { startSealer } from "../../src/ledger/seal.ts";
 import { createPolicy } from "../../src/webhooks/addresses.ts";
-import type { Delivering, DeliveryOutcome } from "../../src/webhooks/deliver-endpoint.ts";
 import { startDeliverer } from "../../src/webhooks/deliverer.ts";
+import type { Delivering, DeliveryOutcome } from "../../src/webhooks/delivering.ts";
 import type { WebhookEventType } from "../../src/webhooks/event-types.ts";
 import { createEndpoint, type ShownSecret } from "../../src/webhooks/manage-endpoints.ts";
 import { DELIVERY_TIMING, type DeliveryTiming } from "../../src/webhooks/timing.ts";
