@@ -29,6 +29,7 @@ The table of clients is left out with --only or --servers.
   --clients            instead: the CPU time of a point read as each client sends it
   --ledger             instead: sealing, verifying and exporting --events 1000000
   --start              instead: how long it takes to be ready on a migrated database
+  --import             instead: the import of a file with --records lines, some of them bad
 
 BENCH_DIR is the cache folder, where the records are kept between runs (default ${defaultFolder()}).
 BENCH_DATABASE_URL takes a PostgreSQL of yours, 15 or newer, as a superuser, in place of the bench's own.`;
@@ -41,7 +42,7 @@ function defaultFolder() {
 
 /**
  * @typedef {object} Options
- * @property {"compare" | "clients" | "growth" | "soak" | "ledger" | "start" | "help"} mode
+ * @property {"compare" | "clients" | "growth" | "soak" | "ledger" | "start" | "import" | "help"} mode
  * @property {import("./workloads.mjs").Workload[]} workloads
  * @property {import("./servers.mjs").ServerName[]} servers
  * @property {boolean} withClients whether a comparison ends with the table of clients
@@ -78,12 +79,12 @@ export function parseOptions(args) {
       },
       ...{ connections: text, pool: text, out: text, sizes: text, minutes: text, events: text },
       ...{ quick: flag, clients: flag, growth: flag, soak: flag, ledger: flag },
-      ...{ start: flag, help: flag },
+      ...{ start: flag, import: flag, help: flag },
     },
   });
   const { quick } = values;
   const folder = process.env.BENCH_DIR || defaultFolder();
-  const modes = /** @type {const} */ (["help", "clients", "growth", "soak", "ledger", "start"]);
+  const modes = /** @type {const} */ (["help", "clients", "growth", "soak", "ledger", "start", "import"]);
   const full = args.every((argument) => modes.some((mode) => argument === `--${mode}`));
   const results = full ? fileURLToPath(new URL("results", import.meta.url)) : join(folder, "results");
   return {

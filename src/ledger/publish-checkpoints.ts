@@ -150,7 +150,7 @@ function createPublisher({
   };
 }
 
-/** Opened anew each time: a file that was renamed is left alone. */
+/** Opened again each time: a file that was renamed is left alone. */
 const APPEND = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW;
 
 /**
