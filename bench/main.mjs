@@ -8,6 +8,7 @@ import { compareServers } from "./compare.mjs";
 import { GATEWAY } from "./gateway.mjs";
 import { measureGrowth, printGrowth } from "./growth.mjs";
 import { measureImport, printImport } from "./import.mjs";
+import { measureLedger, printLedger } from "./ledger.mjs";
 import { requireWrk } from "./load.mjs";
 import { HELP, parseOptions } from "./options.mjs";
 import { readVersion, startPostgres } from "./postgres.mjs";
@@ -75,6 +76,12 @@ async function runOn(session, options, description) {
     const result = await soak(session, options, say);
     printSoak(result, print);
     writeResult(options.out, "soak.json", { ...description, ...result });
+    return;
+  }
+  if (options.mode === "ledger") {
+    const result = await measureLedger(session, options, say);
+    printLedger(result, print);
+    writeResult(options.out, "ledger.json", { ...description, ...result });
     return;
   }
   if (options.mode === "clients") {

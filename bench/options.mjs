@@ -27,6 +27,7 @@ The table of clients is left out with --only or --servers.
   --growth             instead: the gateway's W1, W2 and W6 with --sizes 10000,1000000,5000000
   --soak               instead: its rate after 300,000 requests, and its memory over --minutes 10 of W8
   --clients            instead: the CPU time of a point read as each client sends it
+  --ledger             instead: sealing, verifying and exporting --events 1000000
   --start              instead: how long it takes to be ready on a migrated database
   --import             instead: the import of a file with --records lines, some of them bad
 
@@ -41,7 +42,7 @@ function defaultFolder() {
 
 /**
  * @typedef {object} Options
- * @property {"compare" | "clients" | "growth" | "soak" | "start" | "import" | "help"} mode
+ * @property {"compare" | "clients" | "growth" | "soak" | "ledger" | "start" | "import" | "help"} mode
  * @property {import("./workloads.mjs").Workload[]} workloads
  * @property {import("./servers.mjs").ServerName[]} servers
  * @property {boolean} withClients whether a comparison ends with the table of clients
@@ -51,6 +52,7 @@ function defaultFolder() {
  * @property {number} repeats
  * @property {number} records
  * @property {number[]} sizes
+ * @property {number} events of a measurement of the ledger
  * @property {number} connections
  * @property {number} pool
  * @property {number} minutes
@@ -75,13 +77,14 @@ export function parseOptions(args) {
         repeats: text,
         records: text,
       },
-      ...{ connections: text, pool: text, out: text, sizes: text, minutes: text },
-      ...{ quick: flag, clients: flag, growth: flag, soak: flag, start: flag, import: flag, help: flag },
+      ...{ connections: text, pool: text, out: text, sizes: text, minutes: text, events: text },
+      ...{ quick: flag, clients: flag, growth: flag, soak: flag, ledger: flag },
+      ...{ start: flag, import: flag, help: flag },
     },
   });
   const { quick } = values;
   const folder = process.env.BENCH_DIR || defaultFolder();
-  const modes = /** @type {const} */ (["help", "clients", "growth", "soak", "start", "import"]);
+  const modes = /** @type {const} */ (["help", "clients", "growth", "soak", "ledger", "start", "import"]);
   const full = args.every((argument) => modes.some((mode) => argument === `--${mode}`));
   const results = full ? fileURLToPath(new URL("results", import.meta.url)) : join(folder, "results");
   return {
@@ -95,6 +98,7 @@ export function parseOptions(args) {
     repeats: readCount("repeats", values.repeats, 1),
     records: readCount("records", values.records, 1_000_000),
     sizes: (values.sizes ?? "10000,1000000,5000000").split(",").map((size) => readCount("sizes", size, 0)),
+    events: readCount("events", values.events, quick ? 100_000 : 1_000_000),
     connections: readCount("connections", values.connections, 50),
     pool: readCount("pool", values.pool, 4),
     minutes: readCount("minutes", values.minutes, quick ? 1 : 10),

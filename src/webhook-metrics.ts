@@ -1,5 +1,5 @@
 import { Counter, Gauge, type Registry } from "prom-client";
-import type { DeliveryOutcome } from "./webhooks/deliver-endpoint.ts";
+import type { DeliveryOutcome } from "./webhooks/delivering.ts";
 import type { WebhookFigures } from "./webhooks/lease-store.ts";
 
 /** Gets what happens to webhooks. */

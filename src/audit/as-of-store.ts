@@ -24,11 +24,9 @@ interface Change {
 
 /** The changes of a record: reads and acts of administration leave it as it is. */
 const changes = sql`
-  audit_event_records record join audit_events event
-    on event.account_id = record.account_id and event.sequence = record.sequence
-  where record.account_id = ${given("accountId")} and record.kyc_id = ${given("id")}
+  audit_events event where event.account_id = ${given("accountId")} and event.kyc_ids[1] = ${given("id")}
     and event.action <> 'read' and event.other_action is null`;
-const until = sql`record.sequence <= ${given("sequence")}::bigint`;
+const until = sql`event.sequence <= ${given("sequence")}::bigint`;
 
 // The times of a record's changes never go back, so the last one in order is the last one in time.
 const selectChangeAt = statement(
@@ -36,7 +34,7 @@ const selectChangeAt = statement(
     select event.sequence::float8, round(date_part('epoch', event.at) * 1000), action, status_after, document_type_after,
       version_after
     from ${changes} and event.at <= ${given("at")}::timestamptz
-    order by record.sequence desc limit 1`,
+    order by event.sequence desc limit 1`,
   ([sequence, at, action, verificationStatus, documentType, version]: [
     number,
     number,
@@ -47,7 +45,7 @@ const selectChangeAt = statement(
   ]): Change => ({ sequence, at, action, verificationStatus, documentType, version }),
 );
 
-/** The last change of the record at this time (epoch milliseconds) or before. It reads the record's later events. */
+/** The last change of the record at this time (epoch milliseconds) or before. It reads the record's later changes. */
 export async function findChangeAt(db: Executor, record: RecordKey, at: number): Promise<Change | undefined> {
   return (await selectChangeAt(db, { ...record, at: toTimestamptz(at) }))[0];
 }
@@ -56,7 +54,7 @@ const selectStatusSince = statement(
   () => sql`
     select round(date_part('epoch', event.at) * 1000)
     from ${changes} and ${until} and status_before is distinct from status_after
-    order by record.sequence desc limit 1`,
+    order by event.sequence desc limit 1`,
   ([at]: [number]) => at,
 );
 
@@ -81,9 +79,9 @@ const selectOld = statement(
       end
     from (values (1)) as one left join (
       select event.sequence, document_type_after, 'documentType' = any(changed_fields) as changed
-      from ${changes} and record.sequence > ${given("sequence")}::bigint
+      from ${changes} and event.sequence > ${given("sequence")}::bigint
         and (document_type_after is not null or 'documentType' = any(changed_fields))
-      order by record.sequence limit 1
+      order by event.sequence limit 1
     ) as later on true`,
   ([version, documentType]: [number | null, DocumentType | null]) => ({ version, documentType }),
 );

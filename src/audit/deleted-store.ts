@@ -11,28 +11,21 @@ interface DeletedKyc {
   id: string;
   /** Of its deletion. */
   sequence: number;
-  /** The last kind of document that an event states; null if none of its `MOST_EVENTS` last ones does, as those of release 0.2. */
+  /** The last kind of document that an event states; null if none does, as those of release 0.2. */
   documentType: DocumentType | null;
 }
 
-/** The last events of a record that are looked at: with audited reads, any number of them can lie before its deletion. */
-const MOST_EVENTS = 1000;
-
-const eventsOf = sql`(
-    select sequence from audit_event_records
-    where account_id = ${given("accountId")} and kyc_id = wanted.id
-    order by sequence desc limit ${sql.raw(String(MOST_EVENTS))}
-  ) as record
-  join audit_events event on event.account_id = ${given("accountId")} and event.sequence = record.sequence
-  where event.other_action is null`;
+const changesOf = sql`
+  audit_events event where event.account_id = ${given("accountId")} and event.kyc_ids[1] = wanted.id
+    and event.action <> 'read' and event.other_action is null`;
 
 const selectDeleted = statement(
   () => sql`
     select wanted.id, deletion.sequence::float8,
-      (select document_type_after from ${eventsOf} and document_type_after is not null
-        order by record.sequence desc limit 1)
+      (select document_type_after from ${changesOf} and document_type_after is not null
+        order by event.sequence desc limit 1)
     from unnest(${given("ids")}::text[]) as wanted(id) cross join lateral (
-      select record.sequence from ${eventsOf} and event.action = 'deleted' order by record.sequence desc limit 1
+      select event.sequence from ${changesOf} and event.action = 'deleted' order by event.sequence desc limit 1
     ) as deletion`,
   ([id, sequence, documentType]: [string, number, DocumentType | null]): DeletedKyc => ({
     ...{ id, sequence, documentType },

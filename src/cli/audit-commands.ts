@@ -72,7 +72,7 @@ async function printCheckpoint(scene: CommandScene, account: string, since?: num
   const logKeys = await openLogKeysOf(scene);
   await sealPending(scene);
   if (since === undefined) {
-    print(signHead(logKeys, await findHead(db, account)).trimEnd());
+    print((await signHead(db, logKeys, await findHead(db, account))).trimEnd());
     return;
   }
   const text = await proveConsistency({ db, logKeys, accountId: account, since });

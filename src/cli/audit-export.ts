@@ -50,7 +50,8 @@ export async function exportLog(scene: CommandScene, options: ExportOptions): Pr
     next += entries.length;
   }
   const count = Math.max(0, to - from);
-  await printAndWait(write.end({ count, from, to, size: head.size, checkpoint: signHead(logKeys, head) }));
+  const checkpoint = await signHead(scene.db, logKeys, head);
+  await printAndWait(write.end({ count, from, to, size: head.size, checkpoint }));
 }
 
 function toRow({ entry, event }: StoredEntry): Row {

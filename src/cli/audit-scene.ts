@@ -1,6 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { type DigestCustomer, openCustomerDigests } from "../audit/customer-digest.ts";
 import { sealOnce } from "../ledger/seal.ts";
+import { signedHeadsOf } from "../ledger/signed-heads.ts";
 import { type LogKeys, openLogKeys } from "../ledger/signing-keys.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import { openKeyring } from "../sealing/open-keyring.ts";
@@ -42,5 +43,6 @@ async function openDigestsOf({ db, config, by }: CommandScene): Promise<DigestCu
 /** The names and keys of the database's logs. Needs the encryption keys. */
 export async function openLogKeysOf({ db, config, by }: CommandScene): Promise<LogKeys> {
   const keys = await openKeyring(config, db, SEALED_PLACES, say, by);
+  if (config.auditCheckpointFile !== undefined) signedHeadsOf(keys).readLater(config.auditCheckpointFile);
   return openLogKeys({ db, keys, logName: config.auditLogName });
 }

@@ -31,14 +31,16 @@ async function printPending(json: boolean): Promise<boolean> {
   // To look must not make one.
   const pending = isThere
     ? await withOpenDatabase(config, ({ db }) => findPending(db))
-    : { migrations: ownMigrations(), indexes: [] };
+    : { migrations: ownMigrations(), indexes: [], obsolete: [] };
   const migrations = pending.migrations.map(({ name }) => name);
   const indexes = pending.indexes.map(({ name, state }) => ({ name, state }));
-  if (json) print(JSON.stringify({ migrations, indexes }, null, 2));
+  const { obsolete } = pending;
+  if (json) print(JSON.stringify({ migrations, indexes, obsolete }, null, 2));
   else if (isNothing(pending)) print("nothing pending");
   else {
     for (const name of migrations) print(`migration ${name}`);
     for (const { name, state } of indexes) print(`index ${name} (${state})`);
+    for (const name of obsolete) print(`index ${name} (to drop)`);
   }
   return !isNothing(pending);
 }

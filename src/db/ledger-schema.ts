@@ -46,12 +46,13 @@ export const ledgerNodes = pgTable(
   (table) => [primaryKey({ columns: [table.accountId, table.level, table.index] })],
 );
 
-/** One row: how far events have got their positions. `src/ledger/progress-store.ts` says what holds. */
+/** One row: how far events have got their positions. `src/ledger/find-work.ts` says what holds. */
 export const ledgerProgress = pgTable("ledger_progress", {
   name: byteText("name").primaryKey(),
   turn: bigint("turn", { mode: "number" }).notNull().default(0),
   nextTransaction: transactionId("next_transaction").notNull().default("0"),
   openTransactions: transactionId("open_transactions").array().notNull().default(sql`'{}'`),
+  openSequences: bigint("open_sequences", { mode: "number" }).array().notNull().default(sql`'{}'`),
   oldAccount: byteText("old_account").notNull().default(""),
   oldSequence: bigint("old_sequence", { mode: "number" }).notNull().default(0),
   oldDone: boolean("old_done").notNull().default(false),

@@ -175,8 +175,16 @@ export const auditEvents = pgTable(
       .on(table.accountId, table.actorName, table.sequence)
       .concurrently()
       .where(sql`${table.actorName} is not null`),
+    // The changes of a record, and the notices about it, in their order, however many audited reads lie between them.
+    index("audit_events_by_record")
+      .on(table.accountId, sql`(${table.kycIds}[1])`, table.sequence)
+      .concurrently()
+      .where(sql`${table.action} <> 'read'`),
     // The sealer's search for new events of all accounts.
-    index("audit_events_by_transaction").on(table.writtenIn).concurrently(),
+    index("audit_events_by_writing")
+      .on(table.writtenIn, table.sequence)
+      .concurrently()
+      .where(sql`${table.writtenIn} is not null`),
   ],
 );
 

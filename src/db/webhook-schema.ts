@@ -12,7 +12,7 @@ export const webhookEndpoints = pgTable(
     eventTypes: text("event_types").array().notNull(),
     /** Its secrets and its signing key. */
     sealedSecrets: text("sealed_secrets").notNull(),
-    /** Until when the secret before the present one signs, too; null: there is none. */
+    /** Until when the last of the secrets before the present one signs, too; null: there is none. */
     previousUntil: instant("previous_until"),
     createdAt: instant("created_at").notNull(),
     /** Null: it is enabled. */

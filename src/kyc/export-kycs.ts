@@ -36,7 +36,7 @@ export async function exportKycs(
   const viewer = requireScope(ctx.viewer, "kyc:read");
   const first = await listKycs(ctx, { first: MAX_PAGE_SIZE, filter }, found);
   const head = await findHead(ctx.db, viewer.accountId);
-  const checkpoint = signHead(await openLogKeys(ctx), head);
+  const checkpoint = await signHead(ctx.db, await openLogKeys(ctx), head);
   const act = { action: "records_exported", subject: null, at: ctx.now() } as const;
   await ctx.db.transaction((tx) => recordAct(tx, byViewer(ctx, viewer), act, viewer.accountId));
   return { position: head.size, checkpoint, pages: readPages(ctx, filter, first) };

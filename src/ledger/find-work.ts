@@ -9,13 +9,16 @@ import { eventColumns, hasNoPosition, toEvent, type UnsealedEvent } from "./unse
  * How far events have got their positions. What holds at any moment: an event of an earlier release has its position
  * if `oldDone`, or if it is not after (`oldAccount`, `oldSequence`) in order of account, time and sequence. An event
  * that a transaction below `nextTransaction` wrote has its position unless that one is among the `openTransactions`:
- * whatever else commits later is not below.
+ * whatever else commits later is not below. Of an open transaction that has ended, the events up to its item of
+ * `openSequences` have their positions: so one with any number of events is sealed in batches, and each is read once.
  */
 export interface Progress {
   /** Rises with each change. */
   turn: number;
   nextTransaction: string;
   openTransactions: string[];
+  /** In the order of `openTransactions`. Items that are missing at the end are 0. */
+  openSequences: string[];
   oldAccount: string;
   oldSequence: number;
   oldDone: boolean;
@@ -34,8 +37,8 @@ export interface FoundWork {
    */
   isRestored: boolean;
   /**
-   * Events without a position, in the order of their transactions: at most `limit` of those that were not considered, and
-   * at most `limit` of those that were open. None if the database was restored, or has old events without a position.
+   * Events without a position: of those that were not considered, the first `limit` by transaction and sequence, and at
+   * most `limit` of those that were open, of each transaction the first ones by sequence. None if the database was restored, or has old events without a position.
    */
   events: UnsealedEvent[];
   /** The logs of these events' accounts that exist. */
@@ -51,9 +54,19 @@ const given = sql.placeholder;
 // With an order, the plan is a look-up in the index whatever the statistics say: of a condition alone, a table that has
 // just been migrated or filled could be read as a whole, ten times a second.
 const isWritten = (from: ReturnType<typeof sql>, below: ReturnType<typeof sql>) => sql`coalesce((
-  select written_in from audit_events where written_in >= ${from} order by written_in limit 1) ${below}, false)`;
+  select written_in from audit_events where ${from} order by written_in, sequence limit 1) ${below}, false)`;
+const openOnes = sql.raw(
+  "unnest(open_transactions, open_sequences) with ordinality as earlier(id, seen, number)",
+);
+// The index has no nulls, and the planner can't prove that a comparison of rows has none.
+const isUnseen = sql.raw(
+  "written_in is not null and (written_in, sequence) > (earlier.id, coalesce(earlier.seen, 0))",
+);
+/** The planner can't see the number, so it plans for a part of the rows: a range of the index in its order. */
+const limit = sql`(select ${given("limit")}::int)`;
 const ofProgress = (column: string) => sql.raw(`(select ${column} from progress)`);
 
+// Orders name the table: a name alone is that of an output column, which is a text or a double here.
 // One statement: for a gateway and its database, each one costs as much as dozens of events do.
 const selectWork = statement(
   () => sql`
@@ -64,20 +77,21 @@ const selectWork = statement(
       (select ${eventColumns} from audit_events event
         where written_in >= ${ofProgress("next_transaction")} and written_in < ${ofProgress("now_next")}
           and ${ofProgress("old_done")} and ${hasNoPosition}
-        order by written_in limit ${given("limit")}::int)
+        order by event.written_in, event.sequence limit ${limit})
       union all
-      (select ${eventColumns} from unnest(${ofProgress("open_transactions")}) as earlier(id), lateral (
-        select * from audit_events where written_in >= id and written_in <= id order by written_in
+      (select ${eventColumns} from progress, ${openOnes}, lateral (
+        select * from audit_events event where ${isUnseen} and written_in <= earlier.id and ${hasNoPosition}
+        order by event.written_in, event.sequence limit ${limit}
       ) as event
-        where ${ofProgress("old_done and next_transaction <= now_next")} and ${hasNoPosition}
-        limit ${given("limit")}::int)
+        where old_done and next_transaction <= now_next
+        order by earlier.number, event.sequence limit ${limit})
     ),
     looked as materialized (
-      select turn::float8, next_transaction::text, open_transactions::text[], old_account, old_sequence::float8, old_done,
+      select turn::float8, next_transaction::text, open_transactions::text[], open_sequences::text[], old_account, old_sequence::float8, old_done,
         now_next::text, array(select pg_snapshot_xip(pg_current_snapshot())::text),
-        ${isWritten(sql`next_transaction`, sql`< now_next`)}
+        ${isWritten(sql`written_in >= next_transaction`, sql`< now_next`)}
           or next_transaction > now_next
-          or exists (select from unnest(open_transactions) as earlier(id) where ${isWritten(sql`id`, sql`<= id`)}),
+          or exists (select from ${openOnes} where ${isWritten(isUnseen, sql`<= earlier.id`)}),
         next_transaction > now_next,
         array(select account_id || ' ' || size || ' ' || encode(frontier, 'hex')
           from (select distinct account_id as id from found) as account, lateral (
@@ -89,7 +103,7 @@ const selectWork = statement(
   (values: unknown[]) => values,
 );
 const FIELDS = [
-  ...["turn", "nextTransaction", "openTransactions", "oldAccount", "oldSequence", "oldDone"],
+  ...["turn", "nextTransaction", "openTransactions", "openSequences", "oldAccount", "oldSequence", "oldDone"],
   ...["nowNext", "nowOpen", "hasNews", "isRestored", "heads"],
 ];
 

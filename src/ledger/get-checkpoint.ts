@@ -7,5 +7,5 @@ import { openLogKeys } from "./signing-keys.ts";
 export async function getCheckpoint(ctx: OperationContext): Promise<string> {
   const { accountId } = requireScope(ctx.viewer, "audit:read");
   const logKeys = await openLogKeys(ctx);
-  return signHead(logKeys, await findHead(ctx.db, accountId));
+  return signHead(ctx.db, logKeys, await findHead(ctx.db, accountId));
 }

@@ -35,5 +35,5 @@ export async function proveConsistency({
     );
   }
   const lines = [`old ${since}`, ...hashes.map((hash) => hash.toString("base64"))];
-  return `${lines.join("\n")}\n\n${signHead(logKeys, head)}`;
+  return `${lines.join("\n")}\n\n${await signHead(db, logKeys, head)}`;
 }

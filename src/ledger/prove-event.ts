@@ -55,7 +55,7 @@ async function proveAll(
     found.map(({ entry: { sequence, position } }) => [sequence, inclusionRanges(position, head.size)]),
   );
   const hashOf = await loadHashes(db, head, [...ranges.values()].flat());
-  const checkpoint = signHead(await openLogKeys({ ...source, db }), head);
+  const checkpoint = await signHead(db, await openLogKeys({ ...source, db }), head);
   const proofs = new Map(
     found.map((sealed): [number, EventProof] => {
       const { position, sequence } = sealed.entry;

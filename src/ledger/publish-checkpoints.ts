@@ -9,17 +9,16 @@ import { FILE_MODE, letsOthersReplace, makePrivate } from "../lib/private-files.
 import { startRecurring } from "../lib/recurring.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { type Head, headColumns, toHead } from "./heads.ts";
-import { LedgerError } from "./ledger-error.ts";
 import { signHead } from "./sign-head.ts";
-import { openLogKeys } from "./signing-keys.ts";
-import { loadHashes } from "./stored-hashes.ts";
+import { BrokenLogError, signedHeadsOf } from "./signed-heads.ts";
+import { type LogKeys, openLogKeys } from "./signing-keys.ts";
 import { rootOf, type TreeHead } from "./tree.ts";
 
 /** Checkpoints of one publication. */
 const MOST_CHECKPOINTS = 1000;
 /** Heads of one statement; signing them takes some milliseconds. */
 const STEP = 50;
-/** Of how many accounts a process remembers what it has published. What it has forgotten is published once more. */
+/** Logs of which a process remembers what it has published. What it has forgotten is published once more. */
 const REMEMBERED = 100_000;
 /** The first publication comes this soon after the start. Milliseconds. */
 const FIRST_AFTER_MS = 10_000;
@@ -32,12 +31,12 @@ interface PublishedCheckpoint {
   checkpoint: string;
 }
 
-/** A log that does not continue a head that this process has published. */
+/** A log that does not continue a head that was signed. */
 interface BrokenLog {
   account: string;
-  /** Its events now, and those of the published head. */
+  /** Its events now, and those of the signed head. */
   size: number;
-  publishedSize: number;
+  signedSize: number;
 }
 
 const given = sql.placeholder;
@@ -57,9 +56,9 @@ interface Publishing {
   /** The path of a file that checkpoints are appended to. */
   file: string | undefined;
   onCheckpoint(published: PublishedCheckpoint): void;
-  /** Called once for each log that begins not to continue what was published. */
+  /** Called once for each log that begins not to continue what was signed. */
   onBroken(log: BrokenLog): void;
-  /** Called after each publication with the number of logs that do not continue what was published. */
+  /** Called after each publication with the number of logs that do not continue what was signed. */
   onBrokenCount(count: number): void;
   /** Called once for each outage. */
   onFailure(error: unknown): void;
@@ -68,10 +67,12 @@ interface Publishing {
 /**
  * Publishes the signed heads of all logs that have grown, at this interval, until the returned function is called: anyone
  * who keeps them can show later that a log was rewritten. A publication has 1000 checkpoints at most; the next one goes
- * on with those that are left. One that fails is repeated the next time. A log that does not continue the head that this
- * process has published last, as after an older copy of the database was restored, is reported and not signed.
+ * on with those that are left. One that fails is repeated the next time. A log that does not continue a
+ * signed head that this process knows, as after an older copy of the database was restored, is reported and not signed.
  */
 export function startPublishing({ interval, onFailure, ...publishing }: Publishing): () => Promise<void> {
+  const { keys, file } = publishing;
+  if (file !== undefined) signedHeadsOf(keys).readLater(file);
   const publish = createPublisher(publishing);
   let failed = false;
   return startRecurring({
@@ -100,34 +101,44 @@ function createPublisher({
 }: Omit<Publishing, "interval" | "onFailure">): (isStopped: () => boolean) => Promise<void> {
   const published = new LRUCache<string, TreeHead>({ max: REMEMBERED });
   const broken = new Set<string>();
-  const isGood = async (head: Head) => {
+  /** The checkpoint of the head; undefined if the log does not continue what was signed. */
+  const sign = async (logKeys: LogKeys, head: Head) => {
     const { accountId: account, size } = head;
-    const before = published.get(account);
-    if (before === undefined || (await continues(db, head, before))) {
+    try {
+      const checkpoint = await signHead(db, logKeys, head);
       broken.delete(account);
-      return true;
+      return { account, size, checkpoint };
+    } catch (error) {
+      if (!(error instanceof BrokenLogError)) throw error;
+      if (!broken.has(account)) onBroken({ account, size, signedSize: error.signed.size });
+      broken.add(account);
+      return undefined;
     }
-    if (!broken.has(account)) onBroken({ account, size, publishedSize: before.size });
-    broken.add(account);
-    return false;
   };
   let after = "";
   const publish = async (isStopped: () => boolean) => {
     for (let count = 0; count < MOST_CHECKPOINTS && !isStopped(); ) {
       const heads = await selectHeadsAfter(db, { after, limit: STEP });
-      const grown: Head[] = [];
-      for (const head of heads) {
+      const grown = heads.filter((head) => {
         const last = published.get(head.accountId);
         const isSame = last?.size === head.size && last.root.equals(rootOf(head));
-        if ((await isGood(head)) && !isSame) grown.push(head);
-      }
+        if (isSame) broken.delete(head.accountId);
+        return !isSame;
+      });
       if (grown.length > 0) {
         const logKeys = await openLogKeys({ db, keys, logName });
-        const lines = grown.map((head) => toPublished(head, signHead(logKeys, head)));
-        if (file !== undefined) await appendTo(file, lines);
+        const lines: PublishedCheckpoint[] = [];
+        for (const head of grown) {
+          const line = await sign(logKeys, head);
+          if (line) lines.push(line);
+        }
+        if (file !== undefined && lines.length > 0) await appendTo(file, lines);
         for (const line of lines) onCheckpoint(line);
-        for (const head of grown) published.set(head.accountId, { size: head.size, root: rootOf(head) });
-        count += grown.length;
+        const signed = new Set(lines.map(({ account }) => account));
+        for (const head of grown)
+          if (signed.has(head.accountId))
+            published.set(head.accountId, { size: head.size, root: rootOf(head) });
+        count += lines.length;
       }
       after = heads.length < STEP ? "" : (heads.at(-1) as Head).accountId;
       if (after === "") return;
@@ -138,27 +149,6 @@ function createPublisher({
     onBrokenCount(broken.size);
   };
 }
-
-/** Whether the log begins with the events of the earlier head. */
-async function continues(db: Database, head: Head, earlier: TreeHead): Promise<boolean> {
-  if (head.size < earlier.size) return false;
-  if (head.size === earlier.size) return rootOf(head).equals(earlier.root);
-  if (earlier.size === 0) return true;
-  const range = { from: 0, to: earlier.size };
-  try {
-    const hashOf = await loadHashes(db, head, [range]);
-    return hashOf(range).equals(earlier.root);
-  } catch (error) {
-    if (error instanceof LedgerError) return false;
-    throw error;
-  }
-}
-
-const toPublished = ({ accountId: account, size }: Head, checkpoint: string): PublishedCheckpoint => ({
-  account,
-  size,
-  checkpoint,
-});
 
 /** Opened again each time: a file that was renamed is left alone. */
 const APPEND = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW;

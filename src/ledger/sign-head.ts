@@ -10,8 +10,17 @@ export async function findHead(db: Executor, accountId: string): Promise<Head> {
   return head ?? { accountId, ...emptyFrontier() };
 }
 
-/** The head as a signed checkpoint. */
-export function signHead(logKeys: LogKeys, head: Head): string {
+/**
+ * The head as a signed checkpoint. Everything that signs a head does it here. Fails with a BrokenLogError if this process
+ * knows of a signed head of the log that this one does not continue.
+ */
+export async function signHead(db: Executor, logKeys: LogKeys, head: Head): Promise<string> {
+  await logKeys.signed.requireContinued(db, logKeys, head);
   const origin = logKeys.originOf(head.accountId);
-  return signCheckpoint({ origin, size: head.size, root: rootOf(head) }, logKeys.signersOf(origin));
+  const checkpoint = signCheckpoint(
+    { origin, size: head.size, root: rootOf(head) },
+    logKeys.signersOf(origin),
+  );
+  logKeys.signed.remember(head);
+  return checkpoint;
 }

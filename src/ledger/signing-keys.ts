@@ -6,6 +6,7 @@ import { createSecret, openSecret, openSecrets } from "../sealing/secrets.ts";
 import { escaped } from "./event-leaf.ts";
 import { LedgerError } from "./ledger-error.ts";
 import { type NoteSigner, type NoteVerifier, signerOf } from "./note.ts";
+import { signedHeadsOf } from "./signed-heads.ts";
 
 /** A key's secret is its seed. The number after the prefix rises with each rotation. */
 const KEY_PREFIX = "ledger key ";
@@ -29,10 +30,13 @@ export class LogKeys {
   readonly name: string;
   /** Newest first. */
   readonly #seeds: readonly Buffer[];
+  /** The heads that this process knows to be signed. */
+  readonly signed: ReturnType<typeof signedHeadsOf>;
 
-  constructor(name: string, seeds: readonly Buffer[]) {
+  constructor(name: string, seeds: readonly Buffer[], keys: Keyring) {
     this.name = name;
     this.#seeds = seeds;
+    this.signed = signedHeadsOf(keys);
   }
 
   /** The name of an account's log: the origin of its checkpoints, and the name of its keys. */
@@ -65,7 +69,7 @@ export async function openLogKeys({ db, keys, logName }: KeySource): Promise<Log
   }
   if (!keys.reached.has("ledger_signed")) await recordMilestone(db, keys, "ledger_signed", Date.now());
   const name = logName ?? `kyc-gateway/${await madeName(db, keys)}`;
-  return new LogKeys(name, seeds);
+  return new LogKeys(name, seeds, keys);
 }
 
 const KEY_IS_GONE =

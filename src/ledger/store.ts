@@ -75,7 +75,8 @@ const write = statement(
   () => sql`
     with turn as (
       update ledger_progress set turn = turn + 1, next_transaction = ${given("nextTransaction")}::text::xid8,
-        open_transactions = ${given("openTransactions")}::text[]::xid8[], old_account = ${given("oldAccount")},
+        open_transactions = ${given("openTransactions")}::text[]::xid8[],
+        open_sequences = ${given("openSequences")}::text[]::bigint[], old_account = ${given("oldAccount")},
         old_sequence = ${given("oldSequence")}::bigint, old_done = ${given("oldDone")}::boolean
       where name = 'events' and turn = ${given("turn")}::bigint
       returning turn

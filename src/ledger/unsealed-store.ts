@@ -24,7 +24,7 @@ const selectOld = statement(
     where (account_id, at, sequence) > (${given("oldAccount")}, coalesce(
       (select at from audit_events where account_id = ${given("oldAccount")} and sequence = ${given("oldSequence")}::bigint),
       '-infinity'), ${given("oldSequence")}::bigint)
-    order by account_id, at, sequence limit ${given("limit")}::int`,
+    order by account_id, at, audit_events.sequence limit ${given("limit")}::int`,
   toEvent,
 );
 
@@ -81,7 +81,7 @@ const selectRestored = statement(
           (select sequence from ledger_entries where account_id = id order by sequence desc limit 1), 0)
       ) as newer
     ) as event
-    where ${hasNoPosition} order by sequence limit ${given("limit")}::int`,
+    where ${hasNoPosition} order by event.sequence limit ${given("limit")}::int`,
   toEvent,
 );
 
@@ -110,24 +110,51 @@ export async function findNewEvents(db: Executor, work: FoundWork, limit: number
     const { nextTransaction: next, openTransactions: open } = progress;
     const events = await selectRestored(db, { next, open, limit });
     const isAll = events.length < limit;
-    return { events, after: isAll ? { ...progress, ...now } : progress, isAll };
+    return { events, after: isAll ? { ...progress, ...now, openSequences: [] } : progress, isAll };
   }
   const isSince = ({ writtenIn }: UnsealedEvent) =>
     BigInt(writtenIn as string) >= BigInt(progress.nextTransaction);
   const since = work.events.filter(isSince);
-  const isCut = { since: since.length >= limit, earlier: work.events.length - since.length >= limit };
+  const earlier = work.events.filter((event) => !isSince(event));
+  const isCut = { since: since.length >= limit, earlier: earlier.length >= limit };
   const events = work.events.toSorted((a, b) => a.sequence - b.sequence);
-  if (!isCut.since && !isCut.earlier) return { events, after: { ...progress, ...now }, isAll: true };
-  // Of the last transaction, and of all after it, there may be more.
-  const next = isCut.since ? (since.at(-1)?.writtenIn as string) : now.nextTransaction;
-  const open = now.openTransactions.filter((id) => BigInt(id) < BigInt(next));
-  const openTransactions = [...new Set([...open, ...(isCut.earlier ? progress.openTransactions : [])])];
+  const open = new Map(now.openTransactions.map((id) => [id, "0"]));
+  if (!isCut.since && !isCut.earlier)
+    return { events, after: { ...progress, ...now, openSequences: [] }, isAll: true };
+  if (isCut.earlier) {
+    for (const [index, id] of progress.openTransactions.entries())
+      open.set(id, progress.openSequences[index] ?? "0");
+    for (const [id, sequence] of lastSequences(earlier)) open.set(id, String(sequence));
+  }
+  let next = now.nextTransaction;
+  if (isCut.since) {
+    // Of the last transaction there may be more.
+    const [id, sequence] = [...lastSequences(since)].reduce((a, b) => (BigInt(b[0]) > BigInt(a[0]) ? b : a));
+    open.set(id, String(sequence));
+    next = String(BigInt(id) + 1n);
+  }
+  const below = [...open].filter(([id]) => BigInt(id) < BigInt(next));
   return {
     // An event that was not read can be the earlier change of a record.
     events: await withEarlier(db, events),
-    after: { ...progress, nextTransaction: next, openTransactions },
+    after: {
+      ...progress,
+      nextTransaction: next,
+      openTransactions: below.map(([id]) => id),
+      openSequences: below.map(([, sequence]) => sequence),
+    },
     isAll: false,
   };
+}
+
+/** Of each transaction of the events, the highest sequence. */
+function lastSequences(events: readonly UnsealedEvent[]): Map<string, number> {
+  const last = new Map<string, number>();
+  for (const { writtenIn, sequence } of events) {
+    const id = writtenIn as string;
+    last.set(id, Math.max(sequence, last.get(id) ?? 0));
+  }
+  return last;
 }
 
 const nameOf = ({ accountId, sequence }: UnsealedEvent) => `${accountId}/${sequence}`;

@@ -120,7 +120,7 @@ function publishCheckpoints({ config, db, keys, log, metrics }: Background): () 
     ...{ interval: config.auditCheckpointInterval, file: config.auditCheckpointFile },
     onCheckpoint: (published) => log.info(published, "the signed head of a log"),
     onBroken: (broken) =>
-      log.error(broken, "a log does not continue the head that was published: it is not signed any more"),
+      log.error(broken, "a log does not continue a head that was signed: it is not signed any more"),
     onBrokenCount: metrics.setBrokenLogs,
     onFailure: (err) => log.warn({ err }, "the signed heads of the logs could not be published"),
   });

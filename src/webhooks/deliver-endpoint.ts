@@ -1,9 +1,7 @@
 import { byGateway } from "../administration/record-act.ts";
-import type { Database } from "../db/client.ts";
-import type { FailureLog } from "../log.ts";
-import type { Keyring } from "../sealing/keyring.ts";
-import type { AddressPolicy } from "./addresses.ts";
-import { type AttemptOutcome, attempt, type Lookup } from "./attempt.ts";
+import { withRetries } from "../db/retry.ts";
+import { type AttemptOutcome, attempt } from "./attempt.ts";
+import type { Delivering } from "./delivering.ts";
 import {
   type DueDelivery,
   findDue,
@@ -17,25 +15,8 @@ import { type LeasedState, releaseLease, renewLease } from "./lease-store.ts";
 import { disableFailing } from "./manage-endpoints.ts";
 import { toMessage } from "./message.ts";
 import { type EndpointSecrets, openEndpointSecrets } from "./secrets.ts";
-import { type DeliveryTiming, delayAfter } from "./timing.ts";
+import { delayAfter } from "./timing.ts";
 import { originOf } from "./url.ts";
-
-/** How an attempt ended, for the metrics. */
-export type DeliveryOutcome = "delivered" | "failed" | "given_up";
-
-/** Everything that a process needs to deliver. */
-export interface Delivering {
-  db: Database;
-  keys: Keyring;
-  log: FailureLog;
-  policy: AddressPolicy;
-  timing: DeliveryTiming;
-  now(): number;
-  onAttempt(outcome: DeliveryOutcome): void;
-  /** Only for tests: the system's otherwise. */
-  lookup?: Lookup | undefined;
-  ca?: string | undefined;
-}
 
 /** Attempts of one endpoint at once, and how many of them may be repetitions: new events don't wait for what fails. */
 const MOST_ATTEMPTS = 8;
@@ -129,7 +110,8 @@ export class EndpointDelivery {
     const outcomes = this.#settled;
     if (outcomes.length === 0) return;
     this.#settled = [];
-    await settle(this.#with.db, this.#lease, outcomes);
+    // What is not written is sent again.
+    await withRetries(() => settle(this.#with.db, this.#lease, outcomes));
     for (const { position } of outcomes) this.#underWay.delete(position);
   }
 
@@ -173,16 +155,25 @@ export class EndpointDelivery {
 
   async #attempt(due: DueDelivery): Promise<void> {
     const { keys, now, timing, policy, lookup, ca } = this.#with;
-    const { accountId, id, url, sealedSecrets } = this.#endpoint;
+    const { accountId, id } = this.#lease;
+    const { url, sealedSecrets } = due;
     if (this.#secrets?.sealed !== sealedSecrets) {
       const opened = openEndpointSecrets(keys, accountId, id, sealedSecrets);
       this.#secrets = { sealed: sealedSecrets, opened };
     }
     const { signal } = this.#cutting;
     const { timeoutMs } = timing;
-    const message = toMessage(this.#endpoint, this.#secrets.opened, due, now());
-    const { accountId: account } = this.#lease;
-    const outcome = await attempt({ account, ...message, url, policy, timeoutMs, signal, lookup, ca });
+    const message = toMessage(accountId, this.#secrets.opened, due, now());
+    const outcome = await attempt({
+      account: accountId,
+      ...message,
+      url,
+      policy,
+      timeoutMs,
+      signal,
+      lookup,
+      ca,
+    });
     // It may have arrived or not: it is sent again, and does not count.
     if (signal.aborted && outcome.status === null) this.#underWay.delete(due.position);
     else this.#judge(due, outcome);
@@ -190,7 +181,7 @@ export class EndpointDelivery {
   }
 
   #judge(
-    { position, attempts, firstAttemptAt }: DueDelivery,
+    { position, attempts, firstAttemptAt, url }: DueDelivery,
     { status, result, retryAfterMs }: AttemptOutcome,
   ): void {
     const { timing, onAttempt } = this.#with;
@@ -207,13 +198,13 @@ export class EndpointDelivery {
     this.#settled.push({ position, attempts, state, status, result, delayMs: delayMs ?? 0 });
     onAttempt(isDelivered ? "delivered" : isGivenUp ? "given_up" : "failed");
     if (isDelivered) return;
-    this.#warn(isGivenUp ? "a webhook was given up" : "a webhook could not be delivered", {
+    this.#warn(url, isGivenUp ? "a webhook was given up" : "a webhook could not be delivered", {
       ...{ position, attempt: attempts + 1, status, result },
     });
   }
 
-  #warn(message: string, details: object): void {
-    const { accountId, id, url } = this.#endpoint;
+  #warn(url: string, message: string, details: object): void {
+    const { accountId, id } = this.#lease;
     this.#with.log.warn({ account: accountId, webhook: id, receiver: originOf(url), ...details }, message);
   }
 
@@ -245,6 +236,6 @@ export class EndpointDelivery {
     const managing = { accountId: this.#lease.accountId, by: byGateway(), keys, networks: [], now: now() };
     const failed = { id: this.#lease.id, url: this.#failedUrl };
     const isDisabled = await db.transaction((tx) => disableFailing(tx, managing, failed, reason));
-    if (isDisabled) this.#warn("a webhook was disabled", { reason });
+    if (isDisabled) this.#warn(failed.url ?? this.#endpoint.url, "a webhook was disabled", { reason });
   }
 }

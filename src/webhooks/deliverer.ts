@@ -1,12 +1,16 @@
 import { randomBytes } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { setTimeout as wait } from "node:timers/promises";
 import { Heads, type HeadWatcher } from "../changes/heads.ts";
 import { startRecurring } from "../lib/recurring.ts";
-import { type Delivering, EndpointDelivery } from "./deliver-endpoint.ts";
+import { EndpointDelivery } from "./deliver-endpoint.ts";
+import type { Delivering } from "./delivering.ts";
 import { findFollowed, forgetFailed, type LeasedState, takeEndpoints } from "./lease-store.ts";
 
 /** Endpoints that a process delivers to at once. With the attempts of each, at most 256 connections. */
 const MOST_ENDPOINTS = 32;
+/** Endpoints that are taken by one statement. */
+const TAKEN_AT_ONCE = 4;
 /** How long a stop waits for the database after the attempts have ended. Milliseconds. */
 const CLOSING_MS = 3000;
 /** From one look to the next if something happened meanwhile. Milliseconds. */
@@ -23,14 +27,14 @@ const FORGET_EVERY = 100;
 export function startDeliverer(delivering: Delivering): () => Promise<void> {
   const { db, log, timing } = delivering;
   const stopping = new AbortController();
-  const active = new Set<Promise<void>>();
+  // Each endpoint listens, and Node warns of more than ten.
+  setMaxListeners(MOST_ENDPOINTS + 1, stopping.signal);
+  const active = new Map<Promise<void>, string>();
   const followed = new Map<string, Followed>();
   const heads = new Heads(db, log);
   let followAt = 0;
   let hasFailed = false;
-
   let isWoken = false;
-
   const wake = () => {
     isWoken = true;
     looking.runWithin(0);
@@ -62,8 +66,10 @@ export function startDeliverer(delivering: Delivering): () => Promise<void> {
     const takenAt = performance.now();
     // Not the process: after a long stall it can take an endpoint again that it still delivers to.
     const owner = randomBytes(12).toString("base64url");
-    const limit = MOST_ENDPOINTS - active.size;
-    for (const endpoint of await takeEndpoints(db, { owner, leaseMs: timing.leaseMs, limit })) {
+    const places = freePlaces([...active.values()]);
+    const taken = await takeEndpoints(db, { owner, leaseMs: timing.leaseMs, ...places });
+    if (taken.length === places.limit) isWoken = true;
+    for (const endpoint of taken) {
       const done = deliver(endpoint, owner, takenAt)
         .catch((err) => {
           if (!stopping.signal.aborted)
@@ -73,7 +79,7 @@ export function startDeliverer(delivering: Delivering): () => Promise<void> {
           active.delete(done);
           wake();
         });
-      active.add(done);
+      active.set(done, endpoint.accountId);
     }
     hasFailed = false;
   };
@@ -90,15 +96,25 @@ export function startDeliverer(delivering: Delivering): () => Promise<void> {
       hasFailed = true;
     },
   });
-  const end = async () => {
-    await looking();
-    await Promise.all([heads.close(), ...active]);
-  };
+  const end = () => looking().then(() => Promise.all([heads.close(), ...active.keys()]));
   return async () => {
     stopping.abort();
     // If the database does not answer, the leases end by themselves.
     await Promise.race([end(), wait(timing.graceMs + CLOSING_MS, undefined, { ref: false })]);
   };
+}
+
+/**
+ * How many endpoints to take now, and of which accounts none, by the account of each endpoint that has a place. Receivers that
+ * hang keep their places for long. So an account gets no more of them than are free: half of all at first, and some are
+ * always left for others.
+ */
+function freePlaces(accounts: readonly string[]): { limit: number; without: string[] } {
+  const free = MOST_ENDPOINTS - accounts.length;
+  const counts = new Map<string, number>();
+  for (const account of accounts) counts.set(account, (counts.get(account) ?? 0) + 1);
+  const without = [...counts].filter(([, count]) => count >= free).map(([account]) => account);
+  return { limit: Math.min(TAKEN_AT_ONCE, free), without };
 }
 
 /** The log of an account that has endpoints. */

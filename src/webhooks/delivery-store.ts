@@ -21,17 +21,21 @@ export interface DueDelivery {
   statusBefore: VerificationStatus | null;
   statusAfter: VerificationStatus | null;
   versionAfter: number | null;
+  /** The endpoint's, as they are now. */
+  url: string;
+  sealedSecrets: string;
 }
 
 /** The rows of the endpoint that the parameters name, called `d`. */
 const ofEndpoint = sql`d.account_id = ${given("accountId")} and d.endpoint_id = ${given("id")}`;
 
-// A change is due only if no earlier one of its record waits: that is what keeps the order.
+// A change is due only if no earlier one of its record waits: that is what keeps the order. The endpoint is read in the same
+// statement, so a change of it, as of its URL, holds for the next attempt.
 const selectDue = statement(
   () => sql`
     select d.position::float8, d.kyc_id, d.event_type, d.previous_position::float8, d.attempts,
       round(date_part('epoch', d.first_attempt_at) * 1000), round(date_part('epoch', event.at) * 1000),
-      event.status_before, event.status_after, event.version_after
+      event.status_before, event.status_after, event.version_after, e.url, e.sealed_secrets
     from (
       select * from webhook_deliveries d
       where ${ofEndpoint} and d.state = 'pending' and d.next_attempt_at <= clock_timestamp()
@@ -44,12 +48,15 @@ const selectDue = statement(
         )
       order by d.position limit ${given("limit")}::int
     ) d
+    join webhook_endpoints e on e.account_id = d.account_id and e.id = d.endpoint_id
+      and e.lease_owner = ${given("owner")} and e.disabled_at is null
     join ledger_entries entry on entry.account_id = d.account_id and entry.position = d.position
     join audit_events event on event.account_id = entry.account_id and event.sequence = entry.sequence
     order by d.position`,
   ([position, kycId, eventType, previousPosition, attempts, firstAttemptAt, at, ...after]): DueDelivery => ({
     ...{ position, kycId, eventType, previousPosition, attempts, firstAttemptAt, at },
     ...{ statusBefore: after[0], statusAfter: after[1], versionAfter: after[2] },
+    ...{ url: after[3], sealedSecrets: after[4] },
   }),
 );
 
@@ -60,14 +67,14 @@ export interface LeasedEndpoint extends Pick<StoredEndpoint, "accountId" | "id">
 
 /**
  * The deliveries to send to the endpoint now, oldest first: for the first time if `isFirst`, otherwise again. Nothing that is
- * `underWay`, and of each record one change at most.
+ * `underWay`, and of each record one change at most; nothing if the endpoint is disabled or another process has its lease.
  */
 export function findDue(
   db: Executor,
-  { accountId, id }: LeasedEndpoint,
+  { accountId, id, owner }: LeasedEndpoint,
   { isFirst, underWay, limit }: { isFirst: boolean; underWay: readonly number[]; limit: number },
 ): Promise<DueDelivery[]> {
-  return selectDue(db, { accountId, id, isFirst, "under way": underWay.map(String), limit });
+  return selectDue(db, { accountId, id, owner, isFirst, "under way": underWay.map(String), limit });
 }
 
 const moveCursor = statement(

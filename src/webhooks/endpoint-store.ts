@@ -72,6 +72,16 @@ export async function lockEndpoint(
   return (await selectLocked(tx, { accountId, id }))[0];
 }
 
+const selectCreationLock = statement(
+  () =>
+    sql`select pg_advisory_xact_lock(hashtextextended('webhook_endpoints ' || ${given("accountId")}::text, 0))`,
+  () => true,
+);
+/** Until the transaction ends, nobody else adds an endpoint to the account: two that count at once would be too many. */
+export async function lockCreation(tx: Executor, accountId: string): Promise<void> {
+  await selectCreationLock(tx, { accountId });
+}
+
 const insert = statement(
   () => sql`
     insert into webhook_endpoints as e (account_id, id, url, event_types, sealed_secrets, created_at, position, wake_at)

@@ -6,7 +6,7 @@ export interface WebhookEndpoint {
   id: string;
   url: string;
   eventTypes: WebhookEventType[];
-  /** Until when the secret before the present one signs, too; null: there is none. */
+  /** Until when the last of the secrets before the present one signs, too; null: there is none. */
   previousUntil: number | null;
   createdAt: number;
   /** Null: it is enabled. */

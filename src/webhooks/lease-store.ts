@@ -38,7 +38,7 @@ const take = statement(
     from (
       select account_id, id from webhook_endpoints waiting
       where disabled_at is null and (lease_until is null or lease_until < clock_timestamp())
-        and (wake_at <= clock_timestamp() or (not is_full and exists (
+        and account_id <> all(${given("without")}::text[]) and (wake_at <= clock_timestamp() or (not is_full and exists (
           select from ledger_heads head where head.account_id = waiting.account_id and head.size > waiting.position
         )))
       order by served_at nulls first limit ${given("limit")}::int
@@ -49,14 +49,14 @@ const take = statement(
   toLeased,
 );
 /**
- * Takes endpoints with something to do for this process, `limit` at most: for `leaseMs` milliseconds, no other process
- * delivers to them.
+ * Takes endpoints with something to do for this process, `limit` at most and none of the accounts `without`: for
+ * `leaseMs` milliseconds, no other process delivers to them.
  */
 export function takeEndpoints(
   db: Executor,
-  { owner, leaseMs, limit }: { owner: string; leaseMs: number; limit: number },
+  { owner, leaseMs, limit, without }: { owner: string; leaseMs: number; limit: number; without: string[] },
 ): Promise<LeasedState[]> {
-  return take(db, { owner, leaseMs, limit });
+  return take(db, { owner, leaseMs, limit, without });
 }
 
 const renew = statement(

@@ -43,7 +43,7 @@ const page = (order: "asc" | "desc") =>
       select position::float8, kyc_id, event_type, state, attempts,
         case when state = 'pending' then round(date_part('epoch', next_attempt_at) * 1000) end,
         round(date_part('epoch', last_attempt_at) * 1000), last_status, last_result
-      ${matching} order by position ${sql.raw(order)} limit ${given("limit")}::int`,
+      ${matching} order by webhook_deliveries.position ${sql.raw(order)} limit ${given("limit")}::int`,
     ([position, kycId, eventType, state, attempts, nextAttemptAt, ...last]): WebhookDelivery => ({
       ...{ position, kycId, eventType, state, attempts, nextAttemptAt },
       ...{ lastAttemptAt: last[0], lastStatus: last[1], lastResult: last[2] },

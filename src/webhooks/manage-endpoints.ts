@@ -13,6 +13,7 @@ import {
   disableStored,
   enableStored,
   insertEndpoint,
+  lockCreation,
   lockEndpoint,
   removeEndpoint,
   rewriteEndpoint,
@@ -27,6 +28,8 @@ const HOUR_MS = 3_600_000;
 /** How long the previous secret signs, too, unless the caller says it. */
 const OVERLAP_HOURS = 24;
 const LONGEST_OVERLAP_HOURS = 30 * 24;
+/** Previous secrets that sign at once: each makes the header longer. */
+const MOST_PREVIOUS = 4;
 
 /** Who manages the webhooks of an account, and with what. */
 export interface Managing {
@@ -121,6 +124,7 @@ export async function createEndpoint(
   const secrets = mintSecrets();
   const sealedSecrets = sealSecrets(keys, accountId, id, secrets);
   const endpoint = { accountId, id, url, eventTypes: value.eventTypes, sealedSecrets, createdAt: now };
+  await lockCreation(tx, accountId);
   const stored = await insertEndpoint(tx, endpoint, MOST_ENDPOINTS);
   if (!stored) {
     const message = `is one more than the ${MOST_ENDPOINTS} webhooks that an account may have`;
@@ -146,8 +150,9 @@ export async function updateEndpoint(
 }
 
 /**
- * Gives the webhook a new secret. The one before signs as well for `overlapHours` (default: 24). Fails with NOT_FOUND and
- * BAD_USER_INPUT.
+ * Gives the webhook a new secret. The one before signs as well for `overlapHours` (default: 24), and so do those of earlier
+ * rotations until their own times; with 0, all of them end at once. Fails with NOT_FOUND and BAD_USER_INPUT, also if too
+ * many secrets sign already.
  */
 export async function rotateSecret(
   tx: Executor,
@@ -159,9 +164,14 @@ export async function rotateSecret(
   const stored = await requireEndpoint(tx, managing, id);
   const before = openEndpointSecrets(keys, accountId, id, stored.sealedSecrets);
   const secret = mintSecret();
-  const previous = overlapHours > 0 ? before.secret : null;
+  const ofBefore = { secret: before.secret, until: now + overlapHours * HOUR_MS };
+  const previous = overlapHours > 0 ? [...before.previous.filter(({ until }) => until > now), ofBefore] : [];
+  if (previous.length > MOST_PREVIOUS) {
+    const message = `must be 0 while ${MOST_PREVIOUS} previous secrets still sign, and ends them then`;
+    throw badUserInput([{ path: ["overlapHours"], kind: "invalid", message }]);
+  }
   const sealedSecrets = sealSecrets(keys, accountId, id, { ...before, secret, previous });
-  const previousUntil = previous === null ? null : now + overlapHours * HOUR_MS;
+  const previousUntil = previous.length === 0 ? null : Math.max(...previous.map(({ until }) => until));
   const changed = await rewriteEndpoint(tx, { ...stored, sealedSecrets, previousUntil });
   await record(tx, managing, "webhook_secret_rotated", id);
   return { endpoint: showEndpoint(keys, changed), secret };

@@ -1,6 +1,5 @@
 import { toChangeCursor } from "../changes/cursor.ts";
 import type { DueDelivery } from "./delivery-store.ts";
-import type { StoredEndpoint } from "./endpoint.ts";
 import { type EndpointSecrets, signatureOf } from "./secrets.ts";
 
 /** A request to a receiver. */
@@ -21,7 +20,7 @@ function toBody(due: DueDelivery): string {
 
 /** The event as it is sent at this time. Its id is that of the feed, and the same in each attempt. */
 export function toMessage(
-  { accountId, previousUntil }: StoredEndpoint,
+  accountId: string,
   secrets: EndpointSecrets,
   due: DueDelivery,
   now: number,
@@ -29,7 +28,6 @@ export function toMessage(
   const body = toBody(due);
   const id = toChangeCursor(accountId, due.position + 1);
   const at = new Date(now);
-  const withPrevious = previousUntil !== null && now < previousUntil;
   return {
     body,
     headers: {
@@ -37,7 +35,7 @@ export function toMessage(
       "user-agent": "kyc-gateway",
       "webhook-id": id,
       "webhook-timestamp": String(Math.floor(now / 1000)),
-      "webhook-signature": signatureOf(secrets, { id, at, text: body }, withPrevious),
+      "webhook-signature": signatureOf(secrets, { id, at, text: body }),
     },
   };
 }

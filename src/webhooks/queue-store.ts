@@ -5,12 +5,6 @@ import { NOTICES, wordsOf } from "../vocabulary.ts";
 
 const given = sql.placeholder;
 
-/**
- * How many earlier events of a record are looked at for its previous change. With audited reads, any number of them can lie
- * between, and one statement looks for the previous changes of 200 events within the time limit of a statement.
- */
-const MOST_EARLIER = 1000;
-
 const NOTICE_LIST = sql.raw(
   wordsOf(NOTICES)
     .map((word) => `'${word}'`)
@@ -25,21 +19,20 @@ const isDelivered = (event: "event" | "earlier") => {
 
 /**
  * The changes of records, and the notices about them, at the positions `from` to before `to` of the account's log: `position`,
- * `kyc_id`, `type`, and as `previous` the position of the one of the same record before it, if it is among its `MOST_EARLIER`
- * last events. All in this order: of two of one record, the later one has both the higher sequence and the higher position.
+ * `kyc_id`, `type`, and as `previous` the position of the one of the same record before it. That is the last one by sequence:
+ * of two of one record, the later one has both the higher sequence and the higher position. Each is one look-up in the index
+ * `audit_events_by_record`, however many audited reads lie between.
  */
 export const changesBetween: SQL = sql`(
   select entry.position, event.kyc_ids[1] as kyc_id, 'kyc.' || coalesce(event.other_action, event.action::text) as type,
     case when event.action <> 'created' then (
       select before.position from (
-          select sequence from audit_event_records
-          where account_id = event.account_id and kyc_id = event.kyc_ids[1] and sequence < event.sequence
-          order by sequence desc limit ${sql.raw(String(MOST_EARLIER))}
+          select account_id, sequence from audit_events earlier
+          where account_id = event.account_id and kyc_ids[1] = event.kyc_ids[1] and sequence < event.sequence
+            and ${isDelivered("earlier")}
+          order by earlier.sequence desc limit 1
         ) as about
-        join audit_events earlier on earlier.account_id = event.account_id and earlier.sequence = about.sequence
-        join ledger_entries before on before.account_id = event.account_id and before.sequence = about.sequence
-      where ${isDelivered("earlier")}
-      order by about.sequence desc limit 1
+        join ledger_entries before on before.account_id = about.account_id and before.sequence = about.sequence
     ) end as previous
   from ledger_entries entry
     join audit_events event on event.account_id = entry.account_id and event.sequence = entry.sequence

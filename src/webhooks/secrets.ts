@@ -6,8 +6,8 @@ import type { Keyring } from "../sealing/keyring.ts";
 export interface EndpointSecrets {
   /** `whsec_…`: the receiver has it, too. */
   secret: string;
-  /** The secret before it; null: there is none. */
-  previous: string | null;
+  /** The secrets before it, oldest first, and until when each signs as well. Epoch milliseconds. */
+  previous: { secret: string; until: number }[];
   /** The seed of its Ed25519 key in base64url, which nobody else has. */
   seed: string;
 }
@@ -23,7 +23,7 @@ export function mintSecret(): string {
 
 /** The secrets of a new webhook. */
 export function mintSecrets(): EndpointSecrets {
-  return { secret: mintSecret(), previous: null, seed: randomBytes(SEED_LENGTH).toString("base64url") };
+  return { secret: mintSecret(), previous: [], seed: randomBytes(SEED_LENGTH).toString("base64url") };
 }
 
 /** The associated data: sealed secrets open only in their own row. */
@@ -67,17 +67,12 @@ interface Message {
 }
 
 /**
- * The value of the header `webhook-signature`: the secret's signature, that of the previous one if `withPrevious`, and
- * that of the Ed25519 key.
+ * The value of the header `webhook-signature`: the secret's signature, those of the previous ones whose time is not over,
+ * and that of the Ed25519 key.
  */
-export function signatureOf(
-  secrets: EndpointSecrets,
-  { id, at, text }: Message,
-  withPrevious: boolean,
-): string {
-  const symmetric = [secrets.secret, withPrevious ? secrets.previous : null]
-    .filter((secret) => secret !== null)
-    .map((secret) => new Webhook(secret).sign(id, at, text));
+export function signatureOf(secrets: EndpointSecrets, { id, at, text }: Message): string {
+  const previous = secrets.previous.filter(({ until }) => at.getTime() < until);
+  const symmetric = [secrets, ...previous].map(({ secret }) => new Webhook(secret).sign(id, at, text));
   const signed = Buffer.from(`${id}.${Math.floor(at.getTime() / 1000)}.${text}`);
   return [...symmetric, `v1a,${sign(null, signed, privateKeyOf(secrets)).toString("base64")}`].join(" ");
 }

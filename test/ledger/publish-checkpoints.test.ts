@@ -1,17 +1,20 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { appendFile, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { startPublishing } from "../../src/ledger/publish-checkpoints.ts";
+import { Keyring } from "../../src/sealing/keyring.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
+import { newKey } from "../support/keys.ts";
 import { sealAll, writeEvents } from "../support/ledger.ts";
 
+const KEY = newKey("one");
 let gateway: TestApp;
 let folder: string;
 beforeAll(async () => {
-  gateway = await createTestApp();
+  gateway = await createTestApp({ ENCRYPTION_KEYS: KEY });
   folder = await mkdtemp(join(tmpdir(), "checkpoints-"));
 });
 afterAll(async () => {
@@ -31,9 +34,12 @@ beforeEach(() => {
 });
 afterEach(() => stop());
 
-function publish(file?: string) {
+/** The keys as another process opens them. */
+const restarted = () => new Keyring([{ id: "one", secret: Buffer.from(KEY.slice("one:".length), "base64") }]);
+
+function publish(file?: string, keys = gateway.keys) {
   stop = startPublishing({
-    ...{ db: gateway.db, keys: gateway.keys, logName: undefined, interval: 20, file },
+    ...{ db: gateway.db, keys, logName: undefined, interval: 20, file },
     onCheckpoint: (one) => published.push(one),
     onBroken: (log) => broken.push(log),
     onBrokenCount: (count) => {
@@ -63,7 +69,7 @@ test("a log that was cut to an older copy is reported once and not signed, not e
     const override = table === "audit_events" ? "overriding system value" : "";
     await gateway.db.execute(`insert into ${table} ${override} select * from old_${table}`);
   }
-  await expect.poll(() => broken).toEqual([{ account: "acme", size: 3, publishedSize: 5 }]);
+  await expect.poll(() => broken).toEqual([{ account: "acme", size: 3, signedSize: 5 }]);
   await expect.poll(() => brokenCount).toBe(1);
   await write("acme", "b3", "b4", "b5");
   await write("globex", "g1");
@@ -91,4 +97,67 @@ test("a full disk fails the publication once for the outage, and the heads are p
   publish(file);
   await expect.poll(() => sizesOf("globex")).toEqual([2]);
   expect(await readFile(file, "utf8")).toContain('"account":"globex","size":2');
+});
+
+/** Puts back an older head, as a writer of the database can. */
+async function cut(account: string, change: () => Promise<void>): Promise<void> {
+  for (const table of TABLES)
+    await gateway.db.execute(
+      `create table cut_${table} as select * from ${table} where account_id = '${account}'`,
+    );
+  await change();
+  for (const table of TABLES) {
+    await gateway.db.execute(`delete from ${table} where account_id = $1`, [account]);
+    const override = table === "audit_events" ? "overriding system value" : "";
+    await gateway.db.execute(`insert into ${table} ${override} select * from cut_${table}`);
+    await gateway.db.execute(`drop table cut_${table}`);
+  }
+}
+const checkpointOf = async (account: string) => {
+  const { data, errors } = await gateway.graphql(
+    await gateway.token(account, ["audit:read"]),
+    "{ auditCheckpoint }",
+  );
+  return data?.auditCheckpoint ?? errors?.[0]?.extensions.code;
+};
+const sizeOf = async (account: string) =>
+  (
+    await gateway.db.execute<{ size: number }>(
+      "select size::float8 from ledger_heads where account_id = $1",
+      [account],
+    )
+  )[0]?.size ?? 0;
+
+test("nothing signs a log that does not continue what a checkpoint to a client has said", async () => {
+  await write("initech", "i0");
+  await cut("initech", async () => {
+    await write("initech", "i1");
+    expect(await checkpointOf("initech")).toContain("/initech\n");
+  });
+  expect(await checkpointOf("initech")).toBe("INTERNAL");
+  publish();
+  await expect.poll(() => broken).toContainEqual(expect.objectContaining({ account: "initech" }));
+  expect(sizesOf("initech")).toEqual([]);
+});
+
+test("after a restart, the file says what was signed: its last line of a log that a key of the database has signed", async () => {
+  const file = join(folder, "restart");
+  await write("hooli", "h0", "h1");
+  await cut("hooli", async () => {
+    await write("hooli", "h2");
+    publish(file);
+    await expect.poll(() => sizesOf("hooli").at(-1)).toBe(await sizeOf("hooli"));
+    await stop();
+  });
+  const line = (await readFile(file, "utf8")).split("\n").find((text) => text.includes('"hooli"')) ?? "";
+  const forged = line.replace(/\\n(\d+)\\n/, "\\n1\\n");
+  await appendFile(file, `${forged}\n{"account":"hooli"}\nno JSON\n{"account":"hooli","checkp`);
+  published = [];
+  publish(file, restarted());
+  await expect.poll(() => broken).toContainEqual(expect.objectContaining({ account: "hooli" }));
+  expect(sizesOf("hooli")).toEqual([]);
+  await stop();
+  // Without the file, a process that has just started can't know it.
+  publish(join(folder, "other"), restarted());
+  await expect.poll(() => sizesOf("hooli").at(-1)).toBe(await sizeOf("hooli"));
 });

@@ -52,6 +52,40 @@ test("batches are bounded, and what is left is found by the next one", async () 
   expect(await faultsOf(database.db)).toEqual([]);
 });
 
+test("a transaction with more events than a batch is read once, also if it was open while others committed", async () => {
+  await sealAll(database.db);
+  const tx = await sql.reserve();
+  await tx`begin`;
+  await writeEvents(on(tx), "acme", names(0, 40));
+  await writeEvents(database.db, "globex", names(0, 23));
+  await sealAll(database.db, 7);
+  await writeEvents(on(tx), "acme", names(40, 5));
+  await tx`commit`;
+  const read: number[] = [];
+  for (let turn = 0; turn < 20; turn++) {
+    const { events } = await look(database.db, 7);
+    read.push(...events.map(({ sequence }) => sequence));
+    await sealOnce(database.db, plainDigests, 7);
+  }
+  expect(read).toHaveLength(45);
+  expect(new Set(read).size).toBe(45);
+  expect(await requestsOf("acme")).toEqual(names(0, 45));
+  expect(await requestsOf("globex")).toEqual(names(0, 23));
+  expect(await faultsOf(database.db)).toEqual([]);
+  tx.release();
+});
+
+test("transactions are in the order of their numbers, and not of the digits", async () => {
+  await sealAll(database.db);
+  await writeEvents(database.db, "acme", names(0, 30));
+  await database.db.execute(
+    `update audit_events set written_in = case when request_id in ('r0', 'r1', 'r2') then '9' else '10' end::xid8`,
+  );
+  await database.db.execute("update ledger_progress set next_transaction = '8', open_transactions = '{}'");
+  await sealAll(database.db, 7);
+  expect(await requestsOf("acme")).toEqual(names(0, 30));
+});
+
 test("nothing is written if there is nothing to seal", async () => {
   await writeEvents(database.db, "acme", names(0, 3));
   await sealAll(database.db);

@@ -12,6 +12,6 @@ export const FUTURE_INDEX: ConcurrentIndex = {
 export function futureMigrations(change: Partial<Migration>): Migration[] {
   const own = ownMigrations();
   const createdAt = Math.max(...own.map((migration) => migration.createdAt)) + 1;
-  const blank = { name: "9999_future", createdAt, hash: "future", statements: [], concurrentIndexes: [] };
-  return [...own, { ...blank, ...change }];
+  const blank = { name: "9999_future", createdAt, hash: "future", statements: [] };
+  return [...own, { ...blank, concurrentIndexes: [], obsoleteIndexes: [], ...change }];
 }

@@ -1,9 +1,12 @@
 import { createHash } from "node:crypto";
 import type { Database, Executor } from "../../src/db/client.ts";
+import { signCheckpoint } from "../../src/ledger/checkpoint.ts";
 import type { OpenDigests } from "../../src/ledger/earlier-customers.ts";
 import { saltedHash, toLeaf } from "../../src/ledger/event-leaf.ts";
+import type { Head } from "../../src/ledger/heads.ts";
 import { sealOnce } from "../../src/ledger/seal.ts";
-import { append, emptyFrontier, hashLeaf } from "../../src/ledger/tree.ts";
+import type { LogKeys } from "../../src/ledger/signing-keys.ts";
+import { append, emptyFrontier, hashLeaf, rootOf } from "../../src/ledger/tree.ts";
 
 /** Writes events as a replica of release 0.2 does: with the columns that it knows. */
 export async function writeEvents(
@@ -29,6 +32,12 @@ export async function writeEvents(
 /** Digests of customers under no key. */
 export const plainDigests: OpenDigests = async () => (accountId, customerId) =>
   createHash("sha256").update(`${accountId} ${customerId}`).digest().subarray(0, 16);
+
+/** Signs a head as the gateway does, whatever was signed before. */
+export function signAnyHead(logKeys: LogKeys, head: Head): string {
+  const origin = logKeys.originOf(head.accountId);
+  return signCheckpoint({ origin, size: head.size, root: rootOf(head) }, logKeys.signersOf(origin));
+}
 
 /** Seals until there is nothing more to do. */
 export async function sealAll(db: Database, limit?: number, openDigests = plainDigests): Promise<void> {

@@ -8,7 +8,7 @@ const SAFE = [
   /^create trigger "kycs_held" after delete on "kycs" /i,
   // A column that may be null, or has a constant: the table is not written anew, and old inserts go on.
   /^alter table "\w+" add column "\w+" (?!\w*serial)"?[a-z][a-z_\d]*"?(\(\d+\))?( with time zone)?(\[\])?( collate "\w+")?$/i,
-  /^alter table "\w+" add column "\w+" (?!\w*serial)[a-z]+(\(\d+\))?( default ('[^']*'|-?\d+|true|false))( not null)?$/i,
+  /^alter table "\w+" add column "\w+" (?!\w*serial)[a-z]+(\(\d+\))?(\[\])?( default ('[^']*'|-?\d+|true|false))( not null)?$/i,
   /^alter table "\w+" alter column "\w+" drop not null$/i,
   // Existing rows stay as they are, and inserts of the previous release get the value.
   /^alter table "\w+" alter column "\w+" set default \S+$/i,

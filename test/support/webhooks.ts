@@ -1,8 +1,8 @@
 import { byCommand } from "../../src/administration/record-act.ts";
 import { startSealer } from "../../src/ledger/seal.ts";
 import { createPolicy } from "../../src/webhooks/addresses.ts";
-import type { Delivering, DeliveryOutcome } from "../../src/webhooks/deliver-endpoint.ts";
 import { startDeliverer } from "../../src/webhooks/deliverer.ts";
+import type { Delivering, DeliveryOutcome } from "../../src/webhooks/delivering.ts";
 import type { WebhookEventType } from "../../src/webhooks/event-types.ts";
 import { createEndpoint, type ShownSecret } from "../../src/webhooks/manage-endpoints.ts";
 import { DELIVERY_TIMING, type DeliveryTiming } from "../../src/webhooks/timing.ts";
@@ -13,7 +13,7 @@ const LOOPBACK = ["127.0.0.0/8"];
 const ALL: WebhookEventType[] = ["kyc.created", "kyc.updated", "kyc.deleted"];
 
 /** A schedule of milliseconds in the place of days. */
-const SHORT_TIMING: DeliveryTiming = {
+export const SHORT_TIMING: DeliveryTiming = {
   ...DELIVERY_TIMING,
   ...{ schedule: [0, 20, 40, 60, 80, 100], jitter: 0.1, timeoutMs: 300 },
   ...{ leaseMs: 2000, lookMs: 40, followMs: 100, graceMs: 200, wakeMs: 500 },

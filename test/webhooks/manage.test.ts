@@ -118,10 +118,16 @@ test("a range is resent only if it is one of at most 10,000 positions", async ()
   expect((await resend(0, 9_999)).data.resendWebhookEvents).toEqual({ events: 0 });
 });
 
-test("an account has 20 webhooks at most", async () => {
+test("an account has 20 webhooks at most, also if many are created at once", async () => {
   const crowded = await gateway.token("initech");
-  for (let n = 0; n < 20; n++) await addWebhook(gateway, "initech", `https://example.com/${n}`);
+  for (let n = 0; n < 15; n++) await addWebhook(gateway, "initech", `https://example.com/${n}`);
+  const answers = await Promise.all(
+    Array.from({ length: 15 }, (_, n) => create(crowded, { url: `https://example.com/more/${n}` })),
+  );
+  expect(answers.filter(({ errors }) => !errors)).toHaveLength(5);
   expect(codesOf(await create(crowded, { url: "https://example.com/" }))).toEqual(["BAD_USER_INPUT"]);
+  const rows = await gateway.db.execute("select from webhook_endpoints where account_id = 'initech'");
+  expect(rows).toHaveLength(20);
 });
 
 test("secrets are sealed anew under a new key, and one that was altered is named", async () => {

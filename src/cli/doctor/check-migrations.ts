@@ -85,7 +85,7 @@ async function checkPending(db: Database, last: number, migrates: boolean): Prom
   const own = ownMigrations();
   const newest = Math.max(...own.map(({ createdAt }) => createdAt));
   const pending = await findPending(db);
-  const names = [...pending.migrations, ...pending.indexes].map(({ name }) => name);
+  const names = [...[...pending.migrations, ...pending.indexes].map(({ name }) => name), ...pending.obsolete];
   if (names.length > 0) {
     const found = `pending: ${names.join(", ")}`;
     if (migrates) {

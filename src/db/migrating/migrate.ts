@@ -37,7 +37,7 @@ const CREATE_REGISTRY = `
   create table if not exists drizzle.__drizzle_migrations (id serial primary key, hash text not null, created_at bigint)`;
 
 /**
- * Afterwards the database has all given migrations (default: this release's own), and their indexes are valid. Gateways
+ * Afterwards the database has all given migrations (default: this release's own), their indexes are valid, and none is left that they replace. Gateways
  * keep serving meanwhile; none of their statements waits for a migration longer than a second. Several processes can call
  * this at once: one does a step, the others wait. A later call completes an interrupted one. Fails with an EncodingError
  * unless the database's encoding is UTF8, and with a MigrationBlockedError if others hold a lock for most of a minute.
@@ -73,7 +73,7 @@ async function apply(tx: Executor, { createdAt, hash, statements }: Migration): 
 }
 
 /**
- * Builds the missing indexes on a second connection. The transaction that holds the lock sends nothing in the meantime:
+ * Builds the missing indexes, and then drops those that they replace, on a second connection. The transaction that holds the lock sends nothing in the meantime:
  * even a finished statement with parameters would keep its snapshot until the next one.
  */
 async function buildBeside(db: Database, migrations: readonly Migration[]): Promise<void> {
@@ -83,19 +83,23 @@ async function buildBeside(db: Database, migrations: readonly Migration[]): Prom
     `select set_config(name, '0', false) from pg_settings
      where name in ('lock_timeout', 'statement_timeout') and setting <> '0'`,
   );
-  for (const { name, statement } of (await findPending(db, migrations)).indexes) {
+  const { indexes, obsolete } = await findPending(db, migrations);
+  for (const { name, statement } of indexes) {
     // An index that an interrupted build left never becomes valid.
     await db.execute(`drop index concurrently if exists "${name}"`, [], forever);
     await db.execute(statement, [], forever);
   }
+  for (const name of obsolete) await db.execute(`drop index concurrently if exists "${name}"`, [], forever);
 }
 
 /** In the embedded database a transaction excludes all others, so building concurrently would gain nothing. */
 async function buildInside(tx: Executor, migrations: readonly Migration[]): Promise<void> {
-  for (const { name, statement } of (await findPending(tx, migrations)).indexes) {
+  const { indexes, obsolete } = await findPending(tx, migrations);
+  for (const { name, statement } of indexes) {
     await tx.execute(`drop index if exists "${name}"`);
     await tx.execute(statement.replace(/ concurrently /i, " "));
   }
+  for (const name of obsolete) await tx.execute(`drop index if exists "${name}"`);
 }
 
 /**

@@ -13,6 +13,8 @@ export interface Migration {
   statements: string[];
   /** Indexes on existing tables, which are built while the tables are in use. */
   concurrentIndexes: ConcurrentIndex[];
+  /** Names of indexes that are dropped once all others are built, because one of those replaces them. */
+  obsoleteIndexes: string[];
 }
 
 /** An index that is built while its table is read and written. PostgreSQL can't do this inside a transaction. */
@@ -23,23 +25,26 @@ export interface ConcurrentIndex {
 }
 
 const CONCURRENT_INDEX = /^\s*create (?:unique )?index concurrently (?:if not exists )?"(\w+)"/i;
+const OBSOLETE_INDEX = /^\s*drop index concurrently (?:if exists )?"(\w+)"/i;
 
 /** The migrations in a folder, in order. */
 function readMigrations(folder: string): Migration[] {
   const journal = JSON.parse(readFileSync(`${folder}/meta/_journal.json`, "utf8"));
-  return readMigrationFiles({ migrationsFolder: folder }).map(({ sql, hash, folderMillis }, index) => {
-    const indexNameOf = (statement: string) => CONCURRENT_INDEX.exec(statement)?.[1];
-    return {
-      name: journal.entries[index].tag,
-      createdAt: folderMillis,
-      hash,
-      statements: sql.filter((statement) => indexNameOf(statement) === undefined),
-      concurrentIndexes: sql.flatMap((statement) => {
-        const name = indexNameOf(statement);
-        return name === undefined ? [] : [{ name, statement }];
-      }),
-    };
-  });
+  const files = readMigrationFiles({ migrationsFolder: folder });
+  const builtBy = (statement: string) => CONCURRENT_INDEX.exec(statement)?.[1];
+  const droppedBy = (statement: string) => OBSOLETE_INDEX.exec(statement)?.[1] ?? [];
+  const obsolete = new Set(files.flatMap(({ sql }) => sql.flatMap(droppedBy)));
+  return files.map(({ sql, hash, folderMillis }, index) => ({
+    name: journal.entries[index].tag,
+    createdAt: folderMillis,
+    hash,
+    statements: sql.filter((text) => builtBy(text) === undefined && !OBSOLETE_INDEX.test(text)),
+    concurrentIndexes: sql.flatMap((statement) => {
+      const name = builtBy(statement);
+      return name === undefined || obsolete.has(name) ? [] : [{ name, statement }];
+    }),
+    obsoleteIndexes: sql.flatMap(droppedBy),
+  }));
 }
 
 const FOLDER = fileURLToPath(packageFile("db/migrations"));

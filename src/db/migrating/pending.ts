@@ -6,6 +6,8 @@ export interface Pending {
   migrations: Migration[];
   /** Indexes to build. An invalid one is being built, or its build was interrupted. */
   indexes: (ConcurrentIndex & { state: "missing" | "invalid" })[];
+  /** Names of indexes to drop. */
+  obsolete: string[];
 }
 
 /** Finds which of these migrations and their indexes the database does not have. Fails if it can't be reached. */
@@ -17,11 +19,12 @@ export async function findPending(
   return {
     migrations: migrations.filter(({ createdAt }) => createdAt > last),
     indexes: await findPendingIndexes(db, migrations),
+    obsolete: await findObsoleteIndexes(db, migrations),
   };
 }
 
-export function isNothing({ migrations, indexes }: Pending): boolean {
-  return migrations.length === 0 && indexes.length === 0;
+export function isNothing({ migrations, indexes, obsolete }: Pending): boolean {
+  return migrations.length === 0 && indexes.length === 0 && obsolete.length === 0;
 }
 
 /** Whether the database has all migrations and indexes of this release. Fails if it can't be reached. */
@@ -56,4 +59,14 @@ async function findPendingIndexes(
   return indexes
     .filter(({ name }) => validity.get(name) !== true)
     .map((index) => ({ ...index, state: validity.get(index.name) === null ? "missing" : "invalid" }));
+}
+
+async function findObsoleteIndexes(db: Executor, migrations: readonly Migration[]): Promise<string[]> {
+  const names = migrations.flatMap(({ obsoleteIndexes }) => obsoleteIndexes);
+  if (names.length === 0) return [];
+  const rows = await db.execute<{ name: string }>(
+    "select name from unnest($1::text[]) as name where to_regclass(quote_ident(name)) is not null",
+    [names],
+  );
+  return rows.map(({ name }) => name);
 }

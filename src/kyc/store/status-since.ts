@@ -22,13 +22,11 @@ const settle = statement(
     ),
     known as (
       select unsettled.account_id, unsettled.id, (
-        select event.at
-        from audit_event_records record join audit_events event
-          on event.account_id = record.account_id and event.sequence = record.sequence
-        where record.account_id = unsettled.account_id and record.kyc_id = unsettled.id
+        select event.at from audit_events event
+        where event.account_id = unsettled.account_id and event.kyc_ids[1] = unsettled.id
           and event.action <> 'read' and event.other_action is null
           and event.status_before is distinct from event.status_after
-        order by record.sequence desc limit 1
+        order by event.sequence desc limit 1
       ) as at
       from unsettled
       -- One that was changed before it could be locked has an event that this statement does not see: a later run finds it.
