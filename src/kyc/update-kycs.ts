@@ -9,7 +9,7 @@ import { fromSnapshot } from "./number/document-number.ts";
 import type { Kyc } from "./record.ts";
 import { ShownKyc } from "./show-kyc.ts";
 import { lockKycs } from "./store/read.ts";
-import { type KycChange, updateLockedKycs } from "./store/write.ts";
+import { type KycChange, updateKycsAtVersion } from "./store/write.ts";
 import { confirmReplayed, planUpdate, toKept } from "./update-kyc.ts";
 import { listVersions } from "./version-condition.ts";
 
@@ -77,8 +77,8 @@ export async function updateKycs(
 
 async function writeAll(tx: Executor, accountId: string, changes: readonly KycChange[]): Promise<void> {
   if (changes.length === 0) return;
-  const written = await updateLockedKycs(tx, accountId, changes);
-  if (written !== changes.length)
+  const written = await updateKycsAtVersion(tx, accountId, changes);
+  if (written.length !== changes.length)
     throw new Error("a record that the transaction has locked could not be changed");
 }
 

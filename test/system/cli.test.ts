@@ -127,7 +127,7 @@ describe.each([
     expect(filled).toMatchObject({ code: 0, stdout: "" });
     expect(filled.stderr).toContain("The database is ");
     expect(filled.stderr).toContain(
-      "Making 8 records in the account demo …\n  2 of 8\n  4 of 8\n  6 of 8\nThe account demo has 8 records more.\n",
+      "Making 8 records in the account demo …\n  2 of 8\n  4 of 8\n  6 of 8\nThe account demo has 8 more records.\n",
     );
     const refused = await runCli(["demo", "--records=8"], env);
     expect(refused).toMatchObject({ code: 1, stdout: "" });
