@@ -64,7 +64,7 @@ export async function importRecords(
 ): Promise<void> {
   let writing: Promise<void> = Promise.resolve();
   for await (const batch of toBatches(entries, run.progress.line)) {
-    if (!run.seen) await countSealsAhead(run.db, run.ctx.keys, batch.length);
+    if (!run.seen) await withRetries(() => countSealsAhead(run.db, run.ctx.keys, batch.length));
     const prepared = prepare(run, batch);
     await writing;
     writing = write(run, prepared);

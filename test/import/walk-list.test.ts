@@ -1,5 +1,6 @@
 import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, test } from "vitest";
+import { findListUrlFault, findUsageFault } from "../../src/cli/import-source.ts";
 import { openWalk } from "../../src/import/walk-list.ts";
 import {
   answer,
@@ -180,4 +181,34 @@ test("records that are none are named once, with their ids if they have the shap
     [5, undefined, "is no JSON object"],
     [6, idOf(4), undefined],
   ]);
+});
+
+test.each([
+  ["https://legacy.example.com/v1/kyc?customer_id=c1", null],
+  ["http://127.0.0.1:4000/v1/kyc", null],
+  ["http://[::1]:4000/v1/kyc", null],
+  ["http://localhost/v1/kyc", null],
+  ["http://legacy.example.com/v1/kyc", "sent in clear"],
+  ["http://127.0.0.1.example.com/v1/kyc", "sent in clear"],
+  ["ftp://127.0.0.1/v1/kyc", "must begin with https://"],
+  ["https://user:word@legacy.example.com/v1/kyc", "must not have a user name"],
+  ["https://legacy.example.com/v1/kyc?limit=5", "must not have limit"],
+  ["https://legacy.example.com/v1/kyc#list", "must not have a fragment"],
+  ["legacy.example.com/v1/kyc", "must be a URL"],
+])("the URL %s has the fault %s", (url, fault) => {
+  if (fault === null) expect(findListUrlFault(url)).toBeNull();
+  else expect(findListUrlFault(url)).toContain(fault);
+});
+
+test("a source is a file, or a URL with a token", () => {
+  const others = { pageSize: 100, ignoreUnknown: false };
+  const from = "https://legacy.example.com/v1/kyc";
+  expect(findUsageFault(undefined, others)).toContain("give either");
+  expect(findUsageFault("file", { ...others, from, tokenFile: "token" })).toContain("give either");
+  expect(findUsageFault(undefined, { ...others, from })).toContain("need each other");
+  expect(findUsageFault("file", { ...others, tokenFile: "token" })).toContain("need each other");
+  expect(findUsageFault(undefined, { ...others, from, tokenFile: "token", format: "csv" })).toContain(
+    "--format",
+  );
+  expect(findUsageFault(undefined, { ...others, from, tokenFile: "token" })).toBeNull();
 });
