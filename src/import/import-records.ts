@@ -9,6 +9,7 @@ import {
   type PreparedKyc,
   prepareImport,
 } from "../kyc/import-kycs.ts";
+import { countSealsAhead } from "../sealing/seal-counts.ts";
 import type { BadLine, FaultFile } from "./fault-file.ts";
 import type { SourceEntry } from "./fields.ts";
 import type { IdSet } from "./id-set.ts";
@@ -63,6 +64,7 @@ export async function importRecords(
 ): Promise<void> {
   let writing: Promise<void> = Promise.resolve();
   for await (const batch of toBatches(entries, run.progress.line)) {
+    if (!run.seen) await countSealsAhead(run.db, run.ctx.keys, batch.length);
     const prepared = prepare(run, batch);
     await writing;
     writing = write(run, prepared);
