@@ -29,7 +29,7 @@ export default defineConfig({
           name: "system",
           globalSetup: "test/system/support/global-setup.ts",
           include: ["test/system/**/*.test.ts"],
-          testTimeout: 120_000,
+          testTimeout: 300_000,
           hookTimeout: 120_000,
         },
       },
