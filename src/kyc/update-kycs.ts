@@ -11,6 +11,7 @@ import { ShownKyc } from "./show-kyc.ts";
 import { lockKycs } from "./store/read.ts";
 import { type KycChange, updateKycsAtVersion } from "./store/write.ts";
 import { confirmReplayed, planUpdate, toKept } from "./update-kyc.ts";
+import { listVersions } from "./version-condition.ts";
 
 /**
  * Changes up to 100 records, each as `updateKyc` does. The outcomes are in the order of the items: a fault of one leaves the
@@ -27,7 +28,12 @@ export async function updateKycs(
   const { accountId } = viewer;
   requireItems(ctx, inputs);
   const updates = inputs.map((input) => tryItem(() => planUpdate(ctx, viewer, input, [])));
-  const canonical = inputs.map(toCanonical);
+  // A valid item is compared as it was read, like that of a single write: equal input in another spelling is the same request.
+  const canonical = inputs.map((input, index) => {
+    const update = updates[index];
+    const value = update && !update.failure ? update.value.value : undefined;
+    return toCanonical(value ? listVersions(value) : input);
+  });
   const request = {
     name: "updateKycs",
     items: canonical.map(({ item }) => item),

@@ -12,6 +12,9 @@ import { ORDER_NAMES, type OrderName } from "../../src/vocabulary.ts";
 import { createTestDatabase } from "../support/database.ts";
 import { someEvent } from "../support/records.ts";
 
+/** As many show the plans that a million has, which takes a few minutes. */
+const RECORDS = Number(process.env.PLAN_RECORDS ?? 60_000);
+
 let database: Awaited<ReturnType<typeof createTestDatabase>>;
 beforeAll(async () => {
   database = await createTestDatabase();
@@ -23,10 +26,10 @@ beforeAll(async () => {
       (enum_range(null::verification_status))[1 + g % 5], (enum_range(null::document_type))[1 + g % 6],
       null, t, t, 1, 'test.N' || g, 'D' || g % 40 || '.' || g % 9000, null, t + interval '1 hour', 1,
       case when g % 3 = 0 then t + g % 700 * interval '1 day' end
-    from generate_series(1, 60000) g, lateral (select timestamptz '2025-01-01' + g / 7 * interval '1 second' as t) times`);
+    from generate_series(1, ${RECORDS}) g, lateral (select timestamptz '2025-01-01' + g / 7 * interval '1 second' as t) times`);
   await database.db.transaction(fill, Number.POSITIVE_INFINITY);
   await database.db.execute("vacuum analyze kycs");
-});
+}, 60_000 + RECORDS);
 afterAll(() => database.drop());
 
 const here = { at: Date.parse("2025-01-01T00:30:00Z"), id: "0000000000012345" };
