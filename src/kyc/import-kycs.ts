@@ -6,7 +6,7 @@ import type { Executor } from "../db/client.ts";
 import { toKycId, toTimedId } from "../kyc-id.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { openSecret } from "../sealing/secrets.ts";
-import { NAMES, PLAIN, RecordValues } from "./fields.ts";
+import { NAMES, PLAIN, type PlainName, RecordValues } from "./fields.ts";
 import type { ImportKycInput } from "./input.ts";
 import { sealNumber } from "./number/document-number.ts";
 import type { Kyc } from "./record.ts";
@@ -109,8 +109,16 @@ export async function judgeImport(
   });
 }
 
-/** Whether the stored record has each value that is given. */
+/** What the expiry of a record changes. */
+const CHANGED_BY_EXPIRY: readonly PlainName[] = ["verificationStatus", "updatedAt", "statusSince", "version"];
+
+/** Whether the stored record has each value that is given, apart from what has changed if it expired since. */
 function isSame({ keys, accountId }: ImportContext, stored: Kyc, input: ImportKycInput): boolean {
-  const isEqual = PLAIN.every((name) => input[name] == null || input[name] === stored[name]);
+  const hasExpired =
+    input.verificationStatus === "verified" &&
+    stored.verificationStatus === "expired" &&
+    input.expiresAt != null;
+  const compared = PLAIN.filter((name) => !hasExpired || !CHANGED_BY_EXPIRY.includes(name));
+  const isEqual = compared.every((name) => input[name] == null || input[name] === stored[name]);
   return isEqual && readNumber(keys, accountId, stored) === input.documentNumber;
 }

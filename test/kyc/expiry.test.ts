@@ -1,7 +1,13 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { holdJob, releaseJob } from "../../src/db/job-lease.ts";
-import { importKycs, prepareImport } from "../../src/kyc/import-kycs.ts";
+import {
+  type ImportContext,
+  importKycs,
+  judgeImport,
+  type PreparedKyc,
+  prepareImport,
+} from "../../src/kyc/import-kycs.ts";
 import { findGroups } from "../../src/kyc/lifecycle/expiry-store.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { expireAll } from "../support/expiry.ts";
@@ -172,10 +178,12 @@ test("many records of several accounts expire in small batches, each once, on tw
     ...({ verificationStatus: "verified", documentType: "visa" } as const),
     expiresAt: Date.now() - index * 60_000,
   }));
+  const imported: { ctx: ImportContext; prepared: PreparedKyc[] }[] = [];
   for (const accountId of ["many-1", "many-2"]) {
     const ctx = { ...gateway, accountId, requestId: "cmd_1", idSecret: Buffer.alloc(32) };
     const prepared = records.map((record) => prepareImport(ctx, record, Date.now()));
     await gateway.db.transaction((tx) => importKycs(tx, ctx, prepared));
+    imported.push({ ctx: { ...ctx, requestId: "cmd_2" }, prepared });
   }
   const runs = await Promise.all([expireAll(gateway), expireAll(replica)]);
   expect(runs.map(({ expired }) => expired).reduce((a, b) => a + b)).toBe(900);
@@ -185,6 +193,11 @@ test("many records of several accounts expire in small batches, each once, on tw
        (select count(*)::int from audit_event_records where kyc_id like 'MANY%') as events`,
   );
   expect(counts).toEqual({ records: 900, events: 1800 });
+  // Another import of the same file finds them unchanged, except one with another time of expiry.
+  const [{ ctx, prepared }] = imported as [(typeof imported)[0]];
+  const other = prepareImport(ctx, { ...(records[0] as (typeof records)[0]), expiresAt: 1 }, Date.now());
+  const outcomes = await judgeImport(gateway.db, ctx, [other, ...prepared.slice(1)]);
+  expect(outcomes).toEqual(["different", ...Array(449).fill("unchanged")]);
 });
 
 test("a record whose number can't be decrypted stays as it is and holds no others up", async () => {

@@ -67,7 +67,8 @@ export const KycType = builder.objectRef<ShownKyc>("Kyc").implement({
       expiresAt: t.expose("expiresAt", {
         type: "DateTime",
         nullable: true,
-        description: "When the record expires; null if it does not.",
+        description:
+          "When the record expires; null if it does not. A verified record becomes `EXPIRED` within seconds after that.",
       }),
       relationshipEndedAt: t.expose("relationshipEndedAt", {
         type: "DateTime",

@@ -14,10 +14,11 @@ const EXPIRY_TIMING = {
   /** From one look for records that are due to the next. */
   lookMs: 2000,
   /** The same after a run that could do nothing: it failed, or the records that are due are locked or can't be changed. */
-  stuckMs: 30_000,
+  stuckMs: 15_000,
 };
-/** After a look, nothing is read for at least so many times as long as it took. */
-const LOOK_REST = 50;
+/** After a look, nothing is read for at least so many times as long as it took, but no longer than this. Milliseconds. */
+const LOOK_REST = 10;
+const LONGEST_REST_MS = 10_000;
 /** After a batch, nothing is done for so many times as long as it took: the database has most of its time for others. */
 const BATCH_REST = 3;
 
@@ -48,7 +49,8 @@ export function startExpiry(
       pause = timing.stuckMs;
       const startedAt = performance.now();
       const due = await findDueGroups(expiring);
-      const lookMs = Math.max(timing.lookMs, LOOK_REST * (performance.now() - startedAt));
+      const rest = Math.min(LOOK_REST * (performance.now() - startedAt), LONGEST_REST_MS);
+      const lookMs = Math.max(timing.lookMs, rest);
       if (due.length === 0) events.onNoneDue();
       const isProgressing = due.length === 0 || (await handleAll(expiring, due, events, isStopped));
       if (isProgressing) pause = lookMs;
