@@ -1,12 +1,14 @@
 // Builds dist: the gateway with its libraries in a few files, and the other files that it reads. With the hundreds of files
 // of the libraries, a start would take a third longer. It runs before every `npm start`. If several run at once, one builds
 // and the others wait. Files that exist already are not touched.
+import { once } from "node:events";
 import {
   chmodSync,
   copyFileSync,
   cpSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -15,12 +17,15 @@ import {
   writeFileSync,
 } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { gzip } from "node:zlib";
+import { Worker } from "node:worker_threads";
+import { constants, gzip } from "node:zlib";
 import { waitForLock } from "fs-native-extensions";
 import { rolldown } from "rolldown";
+import { create } from "tar";
 
 const at = (path) => new URL(path, import.meta.url);
 
@@ -152,6 +157,32 @@ async function compressLibrary(folder, manifest, files, licences) {
   renameSync(unfinished, target);
 }
 
+/**
+ * Leaves in dist the files of a new embedded database. They are the same each time, and the engine takes seconds and much
+ * memory to make them: a gateway unpacks them instead. `bundle` must have run.
+ */
+async function prepareDatabase() {
+  const manifest = new URL("../package.json", import.meta.resolve("@electric-sql/pglite"));
+  const { version } = JSON.parse(readFileSync(manifest, "utf8"));
+  const target = fileURLToPath(at(`dist/new-database/${version}.tar.br`));
+  if (existsSync(target)) return;
+  rmSync(at("dist/new-database"), { recursive: true, force: true });
+  mkdirSync(at("dist/new-database"));
+
+  const files = mkdtempSync(join(tmpdir(), "kyc-new-database-"));
+  try {
+    const engine = new Worker(at("dist/engine-worker.js"), { workerData: files });
+    await once(engine, "message");
+    engine.postMessage(null);
+    await once(engine, "exit");
+    const brotli = { params: { [constants.BROTLI_PARAM_QUALITY]: 6, [constants.BROTLI_PARAM_LGWIN]: 24 } };
+    await create({ cwd: files, file: `${target}.unfinished`, portable: true, brotli }, ["."]);
+  } finally {
+    rmSync(files, { recursive: true, force: true });
+  }
+  renameSync(`${target}.unfinished`, target);
+}
+
 mkdirSync(at("dist"), { recursive: true });
 await waitForLock(openSync(at("dist/.lock"), "w"));
 await bundle();
@@ -176,5 +207,6 @@ await compressLibrary(
   { "swagger-ui.css": "swagger-ui.css", "swagger-ui-bundle.js": "swagger-ui-bundle.js" },
   ["LICENSE", "NOTICE", "swagger-ui-bundle.js.LICENSE.txt"],
 );
+await prepareDatabase();
 // A new file has no execute bit, and `npx kyc-gateway` in a checkout runs the file itself.
 chmodSync(at("dist/cli.js"), 0o755);

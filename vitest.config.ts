@@ -6,8 +6,10 @@ export default defineConfig({
   resolve: { alias: [{ find: /^graphql$/, replacement: "graphql/index.js" }] },
   test: {
     globalSetup: "test/support/global-setup.ts",
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    // Far above what is measured: these only end a test that hangs. A busy machine takes ten times as long as a quiet one.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    expect: { poll: { timeout: 15_000 } },
     // One for each core: Vitest leaves one of two idle. More of them only make what tests wait for come later.
     maxWorkers: availableParallelism(),
     // No module does or keeps anything of its own, and loading them anew for each file takes longer than most tests.

@@ -7,6 +7,7 @@ import { measureClients, printClients } from "./clients.mjs";
 import { compareServers } from "./compare.mjs";
 import { GATEWAY } from "./gateway.mjs";
 import { measureGrowth, printGrowth } from "./growth.mjs";
+import { measureImport, printImport } from "./import.mjs";
 import { requireWrk } from "./load.mjs";
 import { HELP, parseOptions } from "./options.mjs";
 import { readVersion, startPostgres } from "./postgres.mjs";
@@ -34,7 +35,7 @@ async function run(options, scratch) {
   if (process.platform !== "linux")
     throw new Error("It reads CPU and memory from /proc, which only Linux has.");
   if (!existsSync(GATEWAY)) throw new Error("There is no dist/cli.js to measure: npm run build.");
-  await requireWrk();
+  if (options.mode !== "import") await requireWrk();
   mkdirSync(options.folder, { recursive: true });
   const postgres = await startPostgres(options.folder);
   const description = describeRun(options, await readVersion(postgres));
@@ -48,6 +49,12 @@ async function run(options, scratch) {
     const growth = await measureGrowth(postgres, options, scratch, say);
     printGrowth(growth, print);
     writeResult(options.out, "growth.json", { ...description, ...growth });
+    return;
+  }
+  if (options.mode === "import") {
+    const result = await measureImport(postgres, options, scratch, say);
+    printImport(result, print);
+    writeResult(options.out, "import.json", { ...description, ...result });
     return;
   }
   const session = await openSession(postgres, { records: options.records, folder: scratch, say });

@@ -28,6 +28,7 @@ The table of clients is left out with --only or --servers.
   --soak               instead: its rate after 300,000 requests, and its memory over --minutes 10 of W8
   --clients            instead: the CPU time of a point read as each client sends it
   --start              instead: how long it takes to be ready on a migrated database
+  --import             instead: the import of a file with --records lines, some of them bad
 
 BENCH_DIR is the cache folder, where the records are kept between runs (default ${defaultFolder()}).
 BENCH_DATABASE_URL takes a PostgreSQL of yours, 15 or newer, as a superuser, in place of the bench's own.`;
@@ -40,7 +41,7 @@ function defaultFolder() {
 
 /**
  * @typedef {object} Options
- * @property {"compare" | "clients" | "growth" | "soak" | "start" | "help"} mode
+ * @property {"compare" | "clients" | "growth" | "soak" | "start" | "import" | "help"} mode
  * @property {import("./workloads.mjs").Workload[]} workloads
  * @property {import("./servers.mjs").ServerName[]} servers
  * @property {boolean} withClients whether a comparison ends with the table of clients
@@ -75,12 +76,12 @@ export function parseOptions(args) {
         records: text,
       },
       ...{ connections: text, pool: text, out: text, sizes: text, minutes: text },
-      ...{ quick: flag, clients: flag, growth: flag, soak: flag, start: flag, help: flag },
+      ...{ quick: flag, clients: flag, growth: flag, soak: flag, start: flag, import: flag, help: flag },
     },
   });
   const { quick } = values;
   const folder = process.env.BENCH_DIR || defaultFolder();
-  const modes = /** @type {const} */ (["help", "clients", "growth", "soak", "start"]);
+  const modes = /** @type {const} */ (["help", "clients", "growth", "soak", "start", "import"]);
   const full = args.every((argument) => modes.some((mode) => argument === `--${mode}`));
   const results = full ? fileURLToPath(new URL("results", import.meta.url)) : join(folder, "results");
   return {

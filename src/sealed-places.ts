@@ -5,7 +5,7 @@ import type { SealedPlace } from "./sealing/place.ts";
 import { sealedSecrets } from "./sealing/secrets.ts";
 import { sealedEndpoints } from "./webhooks/sealed-endpoints.ts";
 
-/** Everything in the database that needs a key: `keys rotate` seals it anew, and `keys check` opens it. */
+/** Everything in the database that needs a key: `keys rotate` seals it again, and `keys check` opens it. */
 export const SEALED_PLACES: readonly SealedPlace[] = [
   sealedNumbers,
   sealedResults,

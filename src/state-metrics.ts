@@ -21,6 +21,10 @@ export interface StateMetrics {
   countSealedEvents(events: number): void;
   /** Every event that was committed until now has its position. */
   setAllSealed(): void;
+  /** Counts records that this replica has made expire, and the notices before that. */
+  countExpiry(expired: number, notices: number): void;
+  /** No record has to expire, and no notice has to be sent now. */
+  setNoneDue(): void;
   /** How many logs do not continue what this replica has published. */
   setBrokenLogs(count: number): void;
   /** Whether the gateway can serve, as of now. */
@@ -62,6 +66,7 @@ export function addState(registry: Registry, version: string): StateMetrics {
       for (const [key, count] of totals) seals.set({ key }, count);
     },
     ...addLedger(registry),
+    ...addExpiry(registry),
     watchSpans: addSpans(registry),
     setReady: (isReady) => ready.set(isReady ? 1 : 0),
   };
@@ -94,6 +99,37 @@ function addLedger(
     setBrokenLogs: (count) => broken.set(count),
     setAllSealed: () => {
       allSealedAt = performance.now();
+    },
+  };
+}
+
+function addExpiry(registry: Registry): Pick<StateMetrics, "countExpiry" | "setNoneDue"> {
+  const expired = new Counter({
+    name: "kyc_expired_total",
+    help: "Records that this replica has made expire.",
+    registers: [registry],
+  });
+  const notices = new Counter({
+    name: "kyc_expiry_notices_total",
+    help: "Notices of this replica that records will expire.",
+    registers: [registry],
+  });
+  let noneDueAt = performance.now();
+  new Gauge({
+    name: "kyc_expiry_lag_seconds",
+    help: "How long ago this replica last saw that no record had to expire and no notice had to be sent. Each replica looks: take the minimum.",
+    registers: [registry],
+    collect() {
+      this.set((performance.now() - noneDueAt) / 1000);
+    },
+  });
+  return {
+    countExpiry: (records, sent) => {
+      expired.inc(records);
+      notices.inc(sent);
+    },
+    setNoneDue: () => {
+      noneDueAt = performance.now();
     },
   };
 }

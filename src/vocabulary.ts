@@ -43,13 +43,19 @@ export type Surface = (typeof SURFACES)[number];
 export const RECORD_ACTIONS = ["created", "updated", "deleted", "read"] as const;
 export type RecordAction = (typeof RECORD_ACTIONS)[number];
 
+/** What the gateway announces about a record without changing it. A new one needs no migration. */
+export const NOTICES = {
+  expiring:
+    "A verified record will expire soon. The subject of the event is the setting of the notice, such as `30d`.",
+} as const;
+
 /** Every act of administration, and what it is. A new one needs no migration. */
 export const ADMINISTRATIVE_ACTS = {
   token_created: "A token of the account was created.",
   token_changed: "A token of the account got another scope.",
   token_revoked: "A token of the account was revoked.",
   encryption_key_added: "A new encryption key came into use.",
-  encryption_key_rotated: "Everything was encrypted anew with the newest encryption key.",
+  encryption_key_rotated: "Everything was encrypted again with the newest encryption key.",
   encryption_key_retired: "An encryption key that nothing needs any more was removed.",
   signing_key_created: "The key that signs the log was created.",
   signing_key_rotated: "A new key signs the log from now on.",
@@ -84,5 +90,9 @@ export const ORDER_NAMES = wordsOf(ORDERS);
  */
 export const STREAM_ENDS = ["client", "gateway", "token", "slow", "failed"] as const;
 export type StreamEnd = (typeof STREAM_ENDS)[number];
-export const AUDIT_ACTIONS = [...RECORD_ACTIONS, ...wordsOf(ADMINISTRATIVE_ACTS)] as const;
+export const AUDIT_ACTIONS = [
+  ...RECORD_ACTIONS,
+  ...wordsOf(NOTICES),
+  ...wordsOf(ADMINISTRATIVE_ACTS),
+] as const;
 export type AuditAction = (typeof AUDIT_ACTIONS)[number];

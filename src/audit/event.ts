@@ -21,7 +21,7 @@ export interface AuditEvent {
   surface: Surface;
   requestId: string;
   action: AuditAction;
-  /** The subject of an act of administration: the id of a token or key. */
+  /** The subject of an act of administration: the id of a token or key. Of `expiring`, the notice. */
   subject: string | null;
   /** The changed record, or all records whose numbers one answer showed. */
   kycIds: readonly string[];
@@ -31,7 +31,7 @@ export interface AuditEvent {
   statusAfter: VerificationStatus | null;
   /** Null if no record was created or updated, and in events of release 0.2. */
   documentTypeAfter: DocumentType | null;
-  /** The same for the record's version. */
+  /** The record's version after that, or at a notice. */
   versionAfter: number | null;
   /** The caller's own text. It is stored only here. */
   reason: string | null;

@@ -5,8 +5,8 @@ import { epochMillis, tokens } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
 import { type Keyring, keyIdOf } from "../sealing/keyring.ts";
 import { recordMilestone } from "../sealing/milestones.ts";
-import type { Resealing, SealedPlace } from "../sealing/place.ts";
-import { resealTexts } from "../sealing/reseal.ts";
+import type { SealedPlace } from "../sealing/place.ts";
+import { goThrough, inSteps } from "../sealing/reseal.ts";
 import type { Scope } from "./scopes.ts";
 
 const given = sql.placeholder;
@@ -88,18 +88,12 @@ const selectSome = statement(
 );
 
 /** All tokens, in steps. */
-async function* listSteps(db: Executor): AsyncGenerator<StoredToken[]> {
-  let after: Pick<StoredToken, "accountId" | "id"> | undefined = { accountId: "", id: "" };
-  while (after) {
-    const some: StoredToken[] = await selectSome(db, {
-      accountId: after.accountId,
-      id: after.id,
-      limit: STEP,
-    });
-    yield some;
-    after = some.length < STEP ? undefined : some.at(-1);
-  }
-}
+const listSteps = (db: Executor) =>
+  inSteps<{ accountId: string; id: string }, StoredToken>(
+    ({ accountId, id }, limit) => selectSome(db, { accountId, id, limit }),
+    { accountId: "", id: "" },
+    STEP,
+  );
 
 const replace = statement(
   () => sql`
@@ -154,27 +148,17 @@ export const tokenMacs: SealedPlace = {
   },
   countByKey: async (db) => new Map(await countKeys(db, {})),
   isSealedUnder: async (db, keyId) => (await selectUnder(db, { keyId })).length > 0,
-  reseal: (db, keys, onStep) => visit(db, keys, { writes: true, onStep }),
-  check: async (db, keys, onStep) => (await visit(db, keys, { writes: false, onStep })).unreadable,
-};
-
-/** Looks at the MACs of all tokens and, if it `writes`, renews good ones that are not under the newest key. */
-function visit(
-  db: Executor,
-  keys: Keyring,
-  { writes, onStep }: { writes: boolean; onStep: (seen: number) => void },
-): Promise<Resealing> {
-  return resealTexts<StoredToken, true>({
-    steps: () => listSteps(db),
+  ...goThrough<StoredToken, null>((db, keys) => ({
+    steps: listSteps(db),
     nameOf: ({ accountId, id }) => ({ kind: "token", account: accountId, id }),
-    renew: (token) => {
+    isDone: ({ mac }) => mac !== null && keyIdOf(mac) === keys.newestId,
+    open: (token) => {
       requireAuthentic(keys, token);
-      return writes && token.mac !== null && keyIdOf(token.mac) !== keys.newestId ? true : undefined;
+      return () => null;
     },
     replace: (replacements) => {
       const old = replacements.map(({ from }) => from);
       return withRetries(() => replaceMacs(db, keys, old));
     },
-    onStep,
-  });
-}
+  })),
+};

@@ -25,7 +25,7 @@ export function auditCommands(): Command {
   audit
     .command("verify")
     .description(
-      "compute the ledger anew from the events, and name the first fault of each log; exits with 1 if there is one",
+      "compute the ledger again from the events, and name the first fault of each log; exits with 1 if there is one",
     )
     .option("--account <account>", "only this account's log", ACCOUNT_NAME)
     .option(

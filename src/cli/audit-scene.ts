@@ -13,7 +13,7 @@ const AGAIN_AFTER_MS = 50;
 
 /**
  * Gives positions to the events that have none yet, as a gateway does: there may be none that runs. If that fails, as in
- * a ledger that somebody has changed, the command goes on with what has a position.
+ * a ledger that somebody has changed, the command continues with the events that have a position.
  */
 export async function sealPending(scene: CommandScene): Promise<void> {
   const { db } = scene;

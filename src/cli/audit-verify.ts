@@ -9,7 +9,7 @@ import { countEntries, listLogAccounts } from "../ledger/verify-store.ts";
 import { openLogKeysOf, sealPending } from "./audit-scene.ts";
 import { CommandFailure, type CommandScene } from "./command.ts";
 import { showProgress } from "./keys-progress.ts";
-import { print, printTable, say } from "./print.ts";
+import { counted, print, printTable, say } from "./print.ts";
 
 export interface VerifyOptions {
   account?: string;
@@ -21,7 +21,7 @@ export interface VerifyOptions {
 }
 
 /**
- * Computes all logs, or one account's, anew from the events, and prints the first fault of each. Fails with a
+ * Computes all logs, or one account's, again from the events, and prints the first fault of each. Fails with a
  * CommandFailure if there is one, and if there is nothing to verify. Apart from giving positions to events that have
  * none yet, it changes nothing.
  */
@@ -49,9 +49,11 @@ export async function verifyLogs(scene: CommandScene, options: VerifyOptions): P
     progress.end();
   }
   report(faults, options.json);
-  if (faults.length > 0) throw new CommandFailure("the ledger is not what was sealed");
-  const more = options.checkpoint === undefined ? "" : `, and continue ${checkpoints} checkpoints`;
-  say(`${events} events in ${logs} logs are what was sealed${more}.`);
+  if (faults.length > 0) throw new CommandFailure("the ledger has faults");
+  const more = options.checkpoint === undefined ? "" : `, against ${counted(checkpoints, "kept checkpoint")}`;
+  say(
+    `Verified ${counted(events, "event")} in ${counted(logs, "log")}${more}: none was altered, removed or moved.`,
+  );
 }
 
 const NOTHING_KEPT: KeptCheckpoints = { heads: new Map(), count: 0, faults: [] };

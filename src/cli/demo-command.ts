@@ -51,5 +51,5 @@ async function fill(options: Options): Promise<void> {
     },
   );
   if (!filled) throw new CommandFailure(`the account ${account} has records already; --again adds to them`);
-  say(`The account ${account} has ${records} records more.`);
+  say(`The account ${account} has ${records} more records.`);
 }

@@ -1,9 +1,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
-import { openCustomerDigests } from "../audit/customer-digest.ts";
-import type { OperationContext } from "../context.ts";
 import { exportKycs } from "../kyc/export-kycs.ts";
 import type { KycFilter } from "../kyc/input.ts";
-import { createLog } from "../log.ts";
+import { openOperatorContext } from "../kyc/operator-context.ts";
 import { EXPORT_FORMATS, type ExportFormat, toExportText } from "../rest/export-text.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
@@ -67,7 +65,16 @@ async function printExport(scene: CommandScene, options: Options): Promise<void>
     ...(status !== undefined && { verificationStatus: status }),
     ...(type !== undefined && { documentType: type }),
   } satisfies Partial<KycFilter>;
-  const ctx = await openContext(scene, account, options.masked);
+  const { db, config, by } = scene;
+  const ctx = await openOperatorContext({
+    ...{ db, keys: await openKeyring(config, db, SEALED_PLACES, say, by), logName: config.auditLogName },
+    ...{ surface: by.surface, requestId: by.requestId },
+    viewer: {
+      ...{ accountId: account, tokenId: by.tokenId, tokenName: by.tokenName, expiresAt: null },
+      scopes: options.masked ? ["kyc:read"] : ["kyc:read", "kyc:pii"],
+    },
+    reads: config.auditReads ? { shown: new Map(), confirmed: new Map() } : null,
+  });
   for await (const text of toExportText(ctx, await exportKycs(ctx, filter), format)) await printAndWait(text);
   for (const { kycId } of ctx.unreadable) say(`The number of the record ${kycId} can't be decrypted.`);
   if (ctx.unreadable.length > 0) {
@@ -75,28 +82,4 @@ async function printExport(scene: CommandScene, options: Options): Promise<void>
       "numbers that can't be decrypted are null in the export: `keys check` lists all",
     );
   }
-}
-
-/** The context of the operations in a command. Operators may do everything: they have the database and its keys. */
-async function openContext(
-  { db, config, by }: CommandScene,
-  accountId: string,
-  isMasked: boolean,
-): Promise<OperationContext> {
-  const keys = await openKeyring(config, db, SEALED_PLACES, say, by);
-  return {
-    ...{ db, keys, logs: null, surface: by.surface, requestId: by.requestId },
-    viewer: {
-      ...{ accountId, tokenId: by.tokenId, tokenName: by.tokenName },
-      scopes: isMasked ? ["kyc:read"] : ["kyc:read", "kyc:pii"],
-      expiresAt: null,
-    },
-    confirmViewer: async () => {},
-    watchViewer: () => () => {},
-    digestCustomer: await openCustomerDigests(db, keys),
-    idempotency: null,
-    reads: config.auditReads ? { shown: new Map(), confirmed: new Map() } : null,
-    logName: config.auditLogName,
-    ...{ unreadable: [], fieldErrors: [], log: createLog("silent"), now: Date.now },
-  };
 }

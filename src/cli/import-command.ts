@@ -1,10 +1,6 @@
-import { randomUUID } from "node:crypto";
-import { stat } from "node:fs/promises";
-import { basename } from "node:path";
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { FaultFile } from "../import/fault-file.ts";
 import { type FileOutcome, importFile } from "../import/import-file.ts";
-import { type FileFormat, hashFile, openSource, type SourceOptions } from "../import/open-source.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
 import { addSealCounts } from "../sealing/seal-counts.ts";
@@ -16,25 +12,45 @@ import {
   withKnownDatabase,
 } from "./command.ts";
 import { showImportProgress } from "./import-progress.ts";
+import {
+  findListUrlFault,
+  findSource,
+  findUsageFault,
+  type ImportSource,
+  type SourceArguments,
+} from "./import-source.ts";
 import { ACCOUNT_NAME } from "./names.ts";
 import { print, say } from "./print.ts";
 
-interface Options {
+interface Options extends SourceArguments {
   account: string;
-  format?: FileFormat;
-  ignoreUnknown: boolean;
   dryRun: boolean;
   faults?: string;
   json: boolean;
 }
 
-/** The command that imports a file of records. */
+const DEFAULT_PAGE_SIZE = 100;
+const LARGEST_PAGE_SIZE = 10_000;
+
+function parsePageSize(text: string): number {
+  const size = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (size >= 1 && size <= LARGEST_PAGE_SIZE) return size;
+  throw new InvalidArgumentError(`It must be an integer from 1 to ${LARGEST_PAGE_SIZE}.`);
+}
+
+function parseListUrl(text: string): string {
+  const fault = findListUrlFault(text);
+  if (fault !== null) throw new InvalidArgumentError(fault);
+  return text;
+}
+
+/** The command that imports a file of records, or those of another server. */
 export function importCommand(): Command {
   return new Command("import")
     .description(
-      "add the records of a file, with their ids and times; may be interrupted and repeated. Exits with 1 if a line is bad",
+      "add the records of a file or of another server, with their ids and times; may be interrupted and repeated. Exits with 1 if one is bad",
     )
-    .argument("<file>", "CSV with a header, or NDJSON; - is standard input")
+    .argument("[file]", "CSV with a header, or NDJSON; - is standard input")
     .requiredOption("--account <account>", "which account", ACCOUNT_NAME)
     .addOption(
       new Option("--format <format>", "if neither the name nor the beginning of the file says it").choices([
@@ -42,26 +58,38 @@ export function importCommand(): Command {
         "ndjson",
       ]),
     )
+    .option(
+      "--from <url>",
+      "instead of a file: the list of records of a server with the API of /v1/kyc",
+      parseListUrl,
+    )
+    .option("--token-file <file>", "the file with the token for --from")
+    .option(
+      "--page-size <count>",
+      "how many records --from asks for at once",
+      parsePageSize,
+      DEFAULT_PAGE_SIZE,
+    )
     .option("--ignore-unknown", "leave out columns and fields that no record has", false)
     .option("--dry-run", "read and compare everything, and change nothing", false)
     .option(
       "--faults <file>",
-      "where the bad lines are named: by default in the present folder, in the name of the file with .faults, or with .dry-run.faults",
+      "where the bad ones are named: by default in the present folder, in the name of the file or host with .faults, or with .dry-run.faults",
     )
     .addOption(new Option("--json", "print the result as JSON").default(false))
     .action(runImport);
 }
 
-async function runImport(file: string, options: Options): Promise<void> {
+async function runImport(file: string | undefined, options: Options, command: Command): Promise<void> {
   const { dryRun, json } = options;
-  const given = { file, format: options.format, ignoresUnknown: options.ignoreUnknown };
+  const usageFault = findUsageFault(file, options);
+  if (usageFault !== null) command.error(`error: ${usageFault}`);
   // A file that can't be read is reported before a database is made.
-  const digest = await digestOf(file, options.ignoreUnknown);
-  const name = file === "-" ? "import" : basename(file);
-  const faults = new FaultFile(options.faults ?? `${name}${dryRun ? ".dry-run" : ""}.faults`);
+  const source = await findSource(file, options);
+  const faults = new FaultFile(options.faults ?? `${source.name}${dryRun ? ".dry-run" : ""}.faults`);
   const open = dryRun ? withKnownDatabase<FileOutcome> : withDatabase<FileOutcome>;
   const outcome = await open(
-    (scene) => importInto(scene, { ...options, given, digest, faults }),
+    (scene) => importInto(scene, { ...options, source, faults }),
     (config) => {
       requireKeySource(config);
       if (!dryRun) nameDatabase(config);
@@ -75,33 +103,24 @@ async function runImport(file: string, options: Options): Promise<void> {
     const { imported, unchanged, bad } = counts;
     print(`${dryRun ? "To import" : "Imported"}: ${imported}, already there: ${unchanged}, bad: ${bad}`);
   }
-  if (counts.bad > 0) throw new CommandFailure(`${counts.bad} lines are bad: ${faults.path} names them`);
-}
-
-/** Identifies the contents of the file, and what is made of them. What comes through a pipe can't be read twice. */
-async function digestOf(file: string, ignoresUnknown: boolean): Promise<string> {
-  if (file === "-") return randomUUID();
-  if (!(await stat(file)).isFile()) {
-    throw new CommandFailure(`${file} is no regular file: give - and let the shell read it`);
-  }
-  const contents = await hashFile(file);
-  return ignoresUnknown ? `${contents} without unknown fields` : contents;
+  if (counts.bad > 0)
+    throw new CommandFailure(`${counts.bad} ${source.unit} are bad: ${faults.path} names them`);
 }
 
 interface Wanted extends Pick<Options, "account" | "dryRun"> {
-  given: SourceOptions;
-  digest: string;
+  source: ImportSource;
   faults: FaultFile;
 }
 
 async function importInto({ db, config, by }: CommandScene, wanted: Wanted): Promise<FileOutcome> {
-  const { account, dryRun, given, digest, faults } = wanted;
+  const { account, dryRun, faults } = wanted;
+  const { digest, isAnew, unit } = wanted.source;
   const keys = await openKeyring(config, db, SEALED_PLACES, say, by);
-  const source = await openSource(given);
-  const shown = showImportProgress(source.size);
+  const source = await wanted.source.open();
+  const shown = showImportProgress(source.size, unit);
   try {
     return await importFile({
-      ...{ db, keys, account, source, digest, faults, isDryRun: dryRun, requestId: by.requestId },
+      ...{ db, keys, account, source, digest, isAnew, faults, isDryRun: dryRun, requestId: by.requestId },
       onContinue: (line, missing) => {
         say(`An earlier run ended after line ${line}: continuing there.`);
         if (missing > 0) say(`${faults.path} lacks ${missing} bad lines that an earlier run has reported.`);

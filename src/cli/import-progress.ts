@@ -15,9 +15,9 @@ const linesOf = ({ imported, unchanged, bad }: LineCounts) => imported + unchang
 
 /**
  * Shows how far an import is: with a bar on a terminal, and with a line from time to time elsewhere. `size` is the size
- * of the file in bytes, if it is known.
+ * of the file in bytes, if it is known. `unit` says what is counted.
  */
-export function showImportProgress(size: number | undefined): Shown {
+export function showImportProgress(size: number | undefined, unit: "lines" | "records"): Shown {
   const startedAt = performance.now();
   let first: number | undefined;
   const rateOf = (lines: number) => {
@@ -33,7 +33,7 @@ export function showImportProgress(size: number | undefined): Shown {
       if (performance.now() - saidAt < SAY_EVERY) return;
       saidAt = performance.now();
       const share = size === undefined ? "" : `, ${Math.floor((bytes / Math.max(1, size)) * 100)} %`;
-      say(`${lines} lines${share}, ${rate} a second, ${counts.bad} bad`);
+      say(`${lines} ${unit}${share}, ${rate} a second, ${counts.bad} bad`);
     },
     end: () => {},
   };

@@ -9,6 +9,9 @@ export const print = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
 
+/** "1 event", "2 events". */
+export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
 /** stdout can't be written, or its reader has closed it. */
 export class OutputError extends Error {
   /** Whether its reader has closed it, as `head` does. */

@@ -77,7 +77,7 @@ async function resealAll(db: Database, keys: Keyring): Promise<void> {
       if (id !== keys.newestId) stillNeeded.set(id, (stillNeeded.get(id) ?? 0) + count);
     }
   }
-  say(`${resealed} sealed anew under ${keys.newestId}.`);
+  say(`${resealed} sealed again under ${keys.newestId}.`);
   if (unreadable.length > 0) {
     const some = unreadable.slice(0, 10).map(nameOf).join(", ");
     throw new CommandFailure(`${unreadable.length} could not be opened; \`keys check\` lists all: ${some}`);

@@ -4,6 +4,7 @@ import { DatabaseUrlError } from "../db/pool/connection-url.ts";
 import { readServerAddress } from "../db/pool/server-address.ts";
 import { databaseSettings } from "../db/settings.ts";
 import { graphqlSettings } from "../graphql/settings.ts";
+import { lifecycleSettings } from "../kyc/lifecycle/settings.ts";
 import { ledgerSettings } from "../ledger/settings.ts";
 import { ConfigError, readSettings, type ValuesOf, variablesOf } from "../lib/settings.ts";
 import { sealingSettings } from "../sealing/settings.ts";
@@ -20,6 +21,7 @@ const settings = {
   ...changesSettings,
   ...ledgerSettings,
   ...webhookSettings,
+  ...lifecycleSettings,
   jwt: jwtSettings,
   tracing: tracingSettings,
 };

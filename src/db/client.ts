@@ -25,7 +25,7 @@ export interface EndedStatement {
   failure: unknown;
 }
 
-/** Gets each statement when it ends, in the async context of whoever asked for it, and each wait for a connection. */
+/** Gets each statement when it ends, in the async context of its caller, and each wait for a connection. */
 export interface StatementObserver {
   statementEnded(statement: EndedStatement): void;
   /** How long a statement or transaction waited behind others for its connection. Milliseconds. */

@@ -23,6 +23,9 @@ export const documentType = pgEnum("document_type", DOCUMENT_TYPES);
 export const auditAction = pgEnum("audit_action", RECORD_ACTIONS);
 export const surface = pgEnum("surface", APIS);
 
+/** No step towards the expiry was done. It is greater than every step: PostgreSQL's largest integer. */
+export const NO_EXPIRY_STEP = 2_147_483_647;
+
 /**
  * The records. The account leads the primary key and every index, so that the table can be partitioned or
  * distributed on it. Each list index ends in the paging key `(created_at, id)`: a page, filtered or not, is one
@@ -53,6 +56,10 @@ export const kycs = pgTable(
     expiresAt: instant("expires_at"),
     /** When the relationship with the customer ended; null: it has not. The time of retention begins then. */
     relationshipEndedAt: instant("relationship_ended_at"),
+    /** The last step towards `expiresAt` that was done: seconds before it, or `NO_EXPIRY_STEP`. Another `expiresAt` resets it. */
+    expiryStep: integer("expiry_step").notNull().default(NO_EXPIRY_STEP),
+    /** The notices that were sent, for each value of `expiresAt`: see `src/kyc/lifecycle/sent-notices.ts`. */
+    expiryNotices: text("expiry_notices"),
   },
   (table) => [
     primaryKey({ columns: [table.accountId, table.id] }),
@@ -77,12 +84,17 @@ export const kycs = pgTable(
       .on(table.accountId, table.relationshipEndedAt, table.id)
       .concurrently()
       .where(sql`${table.relationshipEndedAt} is not null`),
+    // Finds records that will expire, by their last step.
+    index("kycs_to_expire")
+      .on(table.accountId, table.expiryStep, table.expiresAt, table.id)
+      .concurrently()
+      .where(sql`${table.verificationStatus} = 'verified' and ${table.expiresAt} is not null`),
     // Finds numbers that must still be sealed. It is empty except after an upgrade.
     index("kycs_with_plain_number")
       .on(table.accountId, table.id)
       .concurrently()
       .where(sql`${table.documentNumber} is not null`),
-    // A replica of an earlier release that would write a second number beside the sealed one fails instead.
+    // A replica of an earlier release that would write a second number next to the sealed one fails instead.
     check(
       "kycs_number_is_sealed_or_plain",
       sql`(${table.documentNumber} is null) <> (${table.sealedNumber} is null)
@@ -180,29 +192,6 @@ export const auditEventRecords = pgTable(
     sequence: bigint("sequence", { mode: "number" }).notNull(),
   },
   (table) => [primaryKey({ columns: [table.accountId, table.kycId, table.sequence] })],
-);
-
-/**
- * The results of writes with an `Idempotency-Key`, for as long as the key is kept. Only the key's hash is stored, because a
- * client can put anything into a key. If the record was deleted, the row has no result, and the key stays used.
- */
-export const idempotencyKeys = pgTable(
-  "idempotency_keys",
-  {
-    accountId: byteText("account_id").notNull(),
-    keyHash: byteText("key_hash").notNull(),
-    kycId: byteText("kyc_id").notNull(),
-    requestDigest: text("request_digest"),
-    sealedResult: text("sealed_result"),
-    createdAt: instant("created_at").notNull(),
-  },
-  (table) => [
-    primaryKey({ columns: [table.accountId, table.keyHash] }),
-    // For deleting a record's results.
-    index("idempotency_keys_by_record").on(table.accountId, table.kycId),
-    // For removing old keys of all accounts.
-    index("idempotency_keys_by_time").on(table.createdAt),
-  ],
 );
 
 /** Tokens by the hash of their secret: the secret itself is never stored. */

@@ -1,12 +1,10 @@
 import { randomUUID } from "node:crypto";
 import type { Faker } from "@faker-js/faker";
-import { openCustomerDigests } from "../audit/customer-digest.ts";
-import type { OperationContext } from "../context.ts";
 import type { Database } from "../db/client.ts";
 import { createKyc } from "../kyc/create-kyc.ts";
 import { listKycs } from "../kyc/list-kycs.ts";
+import { openOperatorContext } from "../kyc/operator-context.ts";
 import { updateKyc } from "../kyc/update-kyc.ts";
-import { createLog } from "../log.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { DOCUMENT_TYPES, type DocumentType, type VerificationStatus } from "../vocabulary.ts";
 
@@ -33,9 +31,9 @@ interface Happening {
 }
 
 /**
- * Afterwards the account has so many made-up records more, as if they had come in over the last months and been
- * worked on since: each was created and changed by the operations that serve requests. `onRecord` is told how many
- * there are. Answers false, and does nothing, where the account has records already and `again` is not set.
+ * Afterwards the account has so many more made-up records, as if they had been created and changed over the last months:
+ * the operations that serve requests do that. `onRecord` gets the number of records so far. Returns false, and does nothing,
+ * if the account has records already and `again` is not set.
  */
 export async function fillDemo(
   { db, keys }: { db: Database; keys: Keyring },
@@ -43,27 +41,14 @@ export async function fillDemo(
   onRecord: (made: number) => void,
 ): Promise<boolean> {
   const clock = { now: options.now };
-  const ctx: OperationContext = {
-    db,
-    keys,
+  const ctx = await openOperatorContext({
+    ...{ db, keys, requestId: `demo_${randomUUID()}`, now: () => clock.now },
     viewer: {
       ...{ accountId: options.account, tokenId: "demo", tokenName: "demo" },
       scopes: ["kyc:read", "kyc:write"],
       expiresAt: null,
     },
-    confirmViewer: async () => {},
-    watchViewer: () => () => {},
-    logs: null,
-    surface: "cli",
-    digestCustomer: await openCustomerDigests(db, keys),
-    idempotency: null,
-    reads: null,
-    unreadable: [],
-    fieldErrors: [],
-    requestId: `demo_${randomUUID()}`,
-    log: createLog("silent"),
-    now: () => clock.now,
-  };
+  });
   const { items } = await (await listKycs(ctx, { first: 1 })).page();
   if (items.length > 0 && !options.again) return false;
 

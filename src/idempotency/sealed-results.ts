@@ -1,8 +1,8 @@
 import type { Database, Executor } from "../db/client.ts";
 import { type Keyring, keyIdOf } from "../sealing/keyring.ts";
 import { pad } from "../sealing/padding.ts";
-import type { Resealing, SealedPlace } from "../sealing/place.ts";
-import { resealTexts } from "../sealing/reseal.ts";
+import type { SealedPlace } from "../sealing/place.ts";
+import { goThrough, inSteps } from "../sealing/reseal.ts";
 import {
   countResultsByKey,
   findResults,
@@ -35,42 +35,21 @@ export const sealedResults: SealedPlace = {
   name: "answers of idempotency keys",
   countByKey: (db) => unhurried(db, async (tx) => new Map(await countResultsByKey(tx))),
   isSealedUnder: (db, keyId) => unhurried(db, (tx) => isAnyResultSealedUnder(tx, keyId)),
-  reseal: (db, keys, onStep) => visit(db, keys, { writes: true, onStep }),
-  check: async (db, keys, onStep) => (await visit(db, keys, { writes: false, onStep })).unreadable,
-};
-
-/** Opens all results, or if it `writes`, those that are not sealed under the newest key, which it seals anew. */
-function visit(
-  db: Database,
-  keys: Keyring,
-  { writes, onStep }: { writes: boolean; onStep: (seen: number) => void },
-): Promise<Resealing> {
-  return resealTexts<StoredResult, string>({
-    steps: () => listSteps(db),
+  ...goThrough<StoredResult, string>((db, keys) => ({
+    steps: inSteps((after, limit) => findResults(db, after, limit), { accountId: "", keyHash: "" }, STEP),
     nameOf: ({ accountId, keyHash }) => ({ kind: "answer", account: accountId, id: keyHash }),
-    renew: ({ accountId, keyHash, sealedResult }) => {
-      if (writes && keyIdOf(sealedResult) === keys.newestId) return undefined;
-      const text = openResult(keys, accountId, keyHash, sealedResult);
-      return writes ? sealResult(keys, accountId, keyHash, text) : undefined;
+    isDone: ({ sealedResult }) => keyIdOf(sealedResult) === keys.newestId,
+    open: ({ accountId, keyHash, sealedResult }) => {
+      const json = openResult(keys, accountId, keyHash, sealedResult);
+      return () => sealResult(keys, accountId, keyHash, json);
     },
     replace: (replacements) =>
       replaceResults(
         db,
         replacements.map(({ from, to }) => ({ from, sealed: to })),
       ),
-    onStep,
-  });
-}
-
-/** All results, in steps. */
-async function* listSteps(db: Database): AsyncGenerator<StoredResult[]> {
-  let after: Pick<StoredResult, "accountId" | "keyHash"> | undefined = { accountId: "", keyHash: "" };
-  while (after) {
-    const results: StoredResult[] = await findResults(db, after, STEP);
-    yield results;
-    after = results.length < STEP ? undefined : results.at(-1);
-  }
-}
+  })),
+};
 
 /** Reads of the whole ledger may take longer than any request would wait. */
 function unhurried<T>(db: Database, read: (tx: Executor) => Promise<T>): Promise<T> {

@@ -43,6 +43,8 @@ export async function writeManyOnce<Result>(
     const request = { header: `${idempotency.header}\n${index}`, replayed: false };
     return new KeyedWrite<Result>(keys, request, viewer, name, name);
   };
+  // The lock of the request's own key, which is held already, is enough for all of them.
+  const { lock } = keyed.claim("");
   return db.transaction(async (tx) => {
     for (;;) {
       const finding = await claimKey(tx, accountId, keyed.claim(""));
@@ -53,11 +55,11 @@ export async function writeManyOnce<Result>(
         idempotency.replayed = false;
         throw keyMismatch();
       }
-      return readKept(tx, accountId, first.result, keyOf);
+      return readKept(tx, accountId, first.result, keyOf, lock);
     }
     const outcomes = await work(tx);
     const claims = outcomes.flatMap(({ kycId, result }, index) =>
-      kycId === undefined ? [] : [keyOf(index).claimWith(kycId, { result })],
+      kycId === undefined ? [] : [{ ...keyOf(index).claimWith(kycId, { result }), lock }],
     );
     if (claims.length > 0) await claimKeys(tx, accountId, claims);
     const kept = outcomes.map(({ failure }): KeptFailure => (failure ? toKeptFailure(failure) : null));
@@ -83,9 +85,10 @@ async function readKept<Result>(
   accountId: string,
   kept: readonly KeptFailure[],
   keyOf: (index: number) => KeyedWrite<Result>,
+  lock: string,
 ): Promise<ItemOutcome<Result>[]> {
   const succeeded = kept.flatMap((failure, index) => (failure ? [] : [index]));
-  const claims = succeeded.map((index) => keyOf(index).claim(""));
+  const claims = succeeded.map((index) => ({ ...keyOf(index).claim(""), lock }));
   const findings = claims.length > 0 ? await claimKeys(tx, accountId, claims) : [];
   const found = new Map(succeeded.map((index, at) => [index, findings[at]]));
   return kept.map((failure, index): ItemOutcome<Result> => {

@@ -63,7 +63,7 @@ export class KeyedWrite<Result> {
   }
 
   /**
-   * The result of the first request under the key; undefined where there is none that has ended, so that the key is
+   * The result of the first request under the key; undefined if none has ended, so that the key is
    * to be claimed again. Fails as the first one did, with IDEMPOTENCY_IN_PROGRESS while it runs, with
    * IDEMPOTENCY_MISMATCH where it asked for something else, and with NOT_FOUND where its record was deleted since. A
    * viewer who may not see numbers is not told whether the number was another one, but for what its mask shows: the

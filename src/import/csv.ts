@@ -5,6 +5,7 @@ import type { Line } from "../lib/lines.ts";
 import { describeName, type RawValues, type SourceEntry, toFieldName } from "./fields.ts";
 import { END_ID, type EndEntry, isOwnExport, readEnd } from "./own-export.ts";
 import { SourceError } from "./source-error.ts";
+import { findSpreadsheetFaults } from "./spreadsheet.ts";
 
 /** Fields without which no line can be a record. */
 const REQUIRED: readonly FieldName[] = ["customerId", "verificationStatus", "documentType", "documentNumber"];
@@ -16,8 +17,10 @@ const QUOTES_ARE_WRONG = "has quotes in the wrong places";
 
 interface Header {
   delimiter: string;
-  /** The field of each column; undefined for a column that is ignored. */
+  /** The field of each column; undefined for a column that is left out. */
   fields: readonly (FieldName | undefined)[];
+  /** The columns that have no name: a spreadsheet writes empty ones. */
+  nameless: ReadonlySet<number>;
   isOwnExport: boolean;
 }
 
@@ -32,9 +35,12 @@ export class CsvReader {
   /** The lines of a record that may continue. */
   #open: Line[] = [];
 
-  /** Fails with a SourceError if the header is none, or, unless `ignoresUnknown`, if a column is no field of a record. */
-  constructor(header: Line, ignoresUnknown: boolean) {
-    this.#header = readHeader(header, ignoresUnknown);
+  /**
+   * `delimiter` is undefined if the header shows it. Fails with a SourceError if the header is none, or, unless
+   * `ignoresUnknown`, if a column is no field of a record.
+   */
+  constructor(header: Line, delimiter: string | undefined, ignoresUnknown: boolean) {
+    this.#header = readHeader(header, delimiter, ignoresUnknown);
   }
 
   get isOwnExport(): boolean {
@@ -79,11 +85,12 @@ export class CsvReader {
     const rowOf = new Map(
       rows?.length === whole.length ? whole.map((line, index) => [line, rows[index]]) : [],
     );
-    return lines.map((line) => {
+    return lines.flatMap((line) => {
       if (line.text === null) return { line: line.number, faults: [{ message: line.fault as string }] };
       const row = rowOf.get(line as Line & { text: string }) ?? this.#parse(line.text)?.[0];
       if (!row) return { line: line.number, faults: [{ message: QUOTES_ARE_WRONG }] };
-      return this.#toEntry(line.number, row);
+      // Spreadsheets write rows of delimiters alone behind the last record.
+      return row.every(isBlank) ? [] : this.#toEntry(line.number, row);
     });
   }
 
@@ -98,9 +105,13 @@ export class CsvReader {
   }
 
   #toEntry(line: number, row: readonly string[]): CsvEntry {
-    const { fields } = this.#header;
-    if (row.length !== fields.length) {
+    const { fields, nameless } = this.#header;
+    if (row.length < fields.length || !row.slice(fields.length).every(isBlank)) {
       return { line, faults: [{ message: `has ${row.length} columns instead of ${fields.length}` }] };
+    }
+    for (const column of nameless) {
+      if (!isBlank(row[column] as string))
+        return { line, faults: [{ message: `has a value in column ${column + 1}, which has no name` }] };
     }
     if (row[fields.indexOf("id")] === END_ID)
       return readEnd(line, parseEnd(row[fields.indexOf("customerId")]));
@@ -109,7 +120,8 @@ export class CsvReader {
       // An empty cell is an absent value.
       if (field !== undefined && row[index] !== "") values[field] = fromCsvCell(row[index] as string);
     }
-    return { line, values };
+    const faults = findSpreadsheetFaults(values);
+    return faults.length > 0 ? { line, faults } : { line, values };
   }
 
   #parse(text: string): string[][] | undefined {
@@ -134,6 +146,8 @@ function parseRows(text: string, delimiter: string): string[][] | undefined {
   }
 }
 
+const isBlank = (cell: string) => cell.trim() === "";
+
 const hasEvenQuotes = (text: string) => (text.split('"').length - 1) % 2 === 0;
 
 /** The line with which a record ends whose first line has an open quote; undefined if it does not end in these lines. */
@@ -147,11 +161,11 @@ function findEnd(lines: readonly Line[], start: number): number | undefined {
   return undefined;
 }
 
-function readHeader({ text, fault }: Line, ignoresUnknown: boolean): Header {
+function readHeader({ text, fault }: Line, given: string | undefined, ignoresUnknown: boolean): Header {
   if (text === null) throw new SourceError(`the first line ${fault}`);
-  const delimiter = DELIMITERS.reduce((best, sign) =>
-    text.split(sign).length > text.split(best).length ? sign : best,
-  );
+  const delimiter =
+    given ??
+    DELIMITERS.reduce((best, sign) => (text.split(sign).length > text.split(best).length ? sign : best));
   const [names = []] = parseRows(text, delimiter) ?? [];
   const fields = names.map(toFieldName);
   const missing = REQUIRED.filter((field) => !fields.includes(field));
@@ -162,11 +176,12 @@ function readHeader({ text, fault }: Line, ignoresUnknown: boolean): Header {
   }
   const twice = fields.filter((field, index) => field !== undefined && fields.indexOf(field) !== index);
   if (twice.length > 0) throw new SourceError(`the file has the column ${twice.join(", ")} twice`);
-  const unknown = names.filter((_, index) => fields[index] === undefined);
+  const nameless = new Set(names.flatMap((name, index) => (isBlank(name) ? [index] : [])));
+  const unknown = names.filter((_, index) => fields[index] === undefined && !nameless.has(index));
   if (unknown.length > 0 && !ignoresUnknown) {
     throw new SourceError(
       `no record has the columns ${unknown.map(describeName).join(", ")}: leave them out with --ignore-unknown`,
     );
   }
-  return { delimiter, fields, isOwnExport: isOwnExport(names) };
+  return { delimiter, fields, nameless, isOwnExport: isOwnExport(names) };
 }

@@ -7,6 +7,8 @@ import type { LineFault } from "./fields.ts";
 /** The bad lines of an import, each with its number and what is wrong with it. */
 export interface BadLine {
   line: number;
+  /** The id of the record, if the source has no lines to look at. */
+  id?: string | undefined;
   faults: readonly LineFault[];
 }
 

@@ -11,9 +11,11 @@ export interface LineFault {
 }
 
 /** One record of a source, or why a line is none. */
-export type SourceEntry =
-  | { line: number; values: RawValues; faults?: undefined }
-  | { line: number; values?: undefined; faults: LineFault[] };
+export type SourceEntry = {
+  line: number;
+  /** The id of the record, for the report, if the source has no lines to look at. */
+  id?: string | undefined;
+} & ({ values: RawValues; faults?: undefined } | { values?: undefined; faults: LineFault[] });
 
 /** Names are compared by their letters and digits, so that `customer_id`, `customerId` and `Customer ID` are the same. */
 const lettersOf = (name: string) => name.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");

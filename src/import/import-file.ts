@@ -6,17 +6,25 @@ import type { FaultFile } from "./fault-file.ts";
 import { IdSet } from "./id-set.ts";
 import { importRecords } from "./import-records.ts";
 import type { RecordSource } from "./open-source.ts";
-import { beginProgress, findProgress, type ImportProgress, type LineCounts } from "./store.ts";
+import {
+  beginProgress,
+  findProgress,
+  type ImportProgress,
+  type LineCounts,
+  restartProgress,
+} from "./store.ts";
 
-/** The import of one file into one account. */
+/** The import of one file, or of the list of a server, into one account. */
 export interface FileImport {
   db: Database;
   keys: Keyring;
   account: string;
   source: RecordSource;
-  /** Identifies the contents of the file. */
+  /** Identifies the contents of the file, or the list. */
   digest: string;
-  /** The request id of its events, if no earlier run has begun it. */
+  /** Whether the source changes, so that each run reads it from its start. What earlier runs have noted is replaced. */
+  isAnew?: boolean;
+  /** The request id of its events, if no earlier run continues. */
   requestId: string;
   isDryRun: boolean;
   faults: FaultFile;
@@ -67,7 +75,7 @@ async function openClock(db: Database): Promise<() => number> {
 
 /** How far the import of this file is; at its start if the account has not had it. A dry run begins none. */
 async function findOrBegin(wanted: FileImport, now: number): Promise<ImportProgress> {
-  const { db, keys, account, digest, requestId, isDryRun } = wanted;
+  const { db, keys, account, digest, requestId, isDryRun, isAnew = false } = wanted;
   // The key that was the newest when it began can be an older one now.
   const sources = keys.keyIds.map((keyId) => keys.digest("import", account, digest, keyId));
   const start: ImportProgress = {
@@ -76,6 +84,10 @@ async function findOrBegin(wanted: FileImport, now: number): Promise<ImportProgr
   };
   if (isDryRun) return start;
   const known = await findProgress(db, account, sources);
+  if (known && isAnew) {
+    await restartProgress(db, account, { source: known.source, requestId }, now);
+    return { ...start, source: known.source };
+  }
   if (known) return known;
   await beginProgress(db, account, start, now);
   return (await findProgress(db, account, sources)) as ImportProgress;

@@ -9,6 +9,7 @@ import {
   type PreparedKyc,
   prepareImport,
 } from "../kyc/import-kycs.ts";
+import { countSealsAhead } from "../sealing/seal-counts.ts";
 import type { BadLine, FaultFile } from "./fault-file.ts";
 import type { SourceEntry } from "./fields.ts";
 import type { IdSet } from "./id-set.ts";
@@ -27,7 +28,7 @@ export class OvertakenError extends Error {
   override readonly name = "OvertakenError";
 
   constructor() {
-    super("another process is importing the same file into this account");
+    super("another process is importing the same records into this account");
   }
 }
 
@@ -63,6 +64,7 @@ export async function importRecords(
 ): Promise<void> {
   let writing: Promise<void> = Promise.resolve();
   for await (const batch of toBatches(entries, run.progress.line)) {
+    if (!run.seen) await countSealsAhead(run.db, run.ctx.keys, batch.length);
     const prepared = prepare(run, batch);
     await writing;
     writing = write(run, prepared);
@@ -95,17 +97,17 @@ async function* toBatches(
 interface PreparedBatch {
   /** The line of its last entry. */
   end: number;
-  records: (PreparedKyc & { line: number })[];
+  records: (PreparedKyc & Pick<SourceEntry, "line" | "id">)[];
   bad: BadLine[];
 }
 
 function prepare({ ctx, now }: ImportRun, batch: readonly SourceEntry[]): PreparedBatch {
   const at = now();
   const prepared: PreparedBatch = { end: batch.at(-1)?.line ?? 0, records: [], bad: [] };
-  for (const { line, values, faults } of batch) {
+  for (const { line, id, values, faults } of batch) {
     const read = values ? readRecord(values, at) : faults;
-    if (Array.isArray(read)) prepared.bad.push({ line, faults: read });
-    else prepared.records.push({ line, ...prepareImport(ctx, read, at) });
+    if (Array.isArray(read)) prepared.bad.push({ line, id, faults: read });
+    else prepared.records.push({ line, id, ...prepareImport(ctx, read, at) });
   }
   return prepared;
 }
@@ -124,7 +126,7 @@ async function write(run: ImportRun, batch: PreparedBatch): Promise<void> {
   else {
     const writeBatch = () =>
       db.transaction(async (tx) => {
-        const line = await lockProgress(tx, ctx.accountId, progress.source);
+        const line = await lockProgress(tx, ctx.accountId, progress);
         if (line !== from) {
           // The answer to an earlier try of this process was lost: it has been committed.
           if (isSettled && line === batch.end) return;
@@ -159,10 +161,10 @@ async function judge(
 }
 
 function toBadLines({ records }: PreparedBatch, outcomes: readonly ImportOutcome[]): BadLine[] {
-  return records.flatMap(({ line }, index) => {
+  return records.flatMap(({ line, id }, index) => {
     const outcome = outcomes[index] as ImportOutcome;
     if (outcome === "imported" || outcome === "unchanged") return [];
-    return [{ line, faults: [{ field: "id", message: MESSAGES[outcome] }] }];
+    return [{ line, id, faults: [{ field: "id", message: MESSAGES[outcome] }] }];
   });
 }
 

@@ -28,17 +28,20 @@ export class NdjsonReader {
     } catch {
       return { line: number, faults: [{ message: "is not JSON" }] };
     }
-    if (typeof value !== "object" || value === null || Array.isArray(value)) {
-      return { line: number, faults: [{ message: "is no JSON object" }] };
+    if (isObject(value)) {
+      this.#isOwnExport ??= isOwnExport(Object.keys(value));
+      if (END_ID in value) return readEnd(number, value[END_ID]);
     }
-    this.#isOwnExport ??= isOwnExport(Object.keys(value));
-    if (END_ID in value) return readEnd(number, (value as Record<string, unknown>)[END_ID]);
-    return toEntry(number, value as Record<string, unknown>, this.#ignoresUnknown);
+    return toEntry(number, value, this.#ignoresUnknown);
   }
 }
 
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
 /** The record that an object of either API describes. Null is an absent value. */
-function toEntry(line: number, object: Record<string, unknown>, ignoresUnknown: boolean): SourceEntry {
+export function toEntry(line: number, object: unknown, ignoresUnknown: boolean): SourceEntry {
+  if (!isObject(object)) return { line, faults: [{ message: "is no JSON object" }] };
   const values: RawValues = {};
   const faults: LineFault[] = [];
   for (const [name, value] of Object.entries(object)) {

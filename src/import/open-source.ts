@@ -8,6 +8,7 @@ import type { SourceEntry } from "./fields.ts";
 import { NdjsonReader } from "./ndjson.ts";
 import { checkEnds, type EndEntry } from "./own-export.ts";
 import { SourceError } from "./source-error.ts";
+import { readSeparator } from "./spreadsheet.ts";
 
 export type FileFormat = "csv" | "ndjson";
 
@@ -78,22 +79,32 @@ function refuseOtherFormats(chunk: Buffer): void {
   const start = chunk.subarray(0, 4).toString("hex");
   const other = OTHERS.find(([bytes]) => start.startsWith(bytes));
   if (other) throw new SourceError(`the file ${other[1]}`);
+  // UTF-16 without a byte order mark.
+  if (chunk.subarray(0, 4).includes(0))
+    throw new SourceError("the file is no text in UTF-8: save it as UTF-8");
 }
 
 /** Reads the entries once the beginning has shown how. */
 function readEntries(chunks: AsyncIterable<Line[]>, options: SourceOptions): AsyncIterable<SourceEntry[]> {
   const { file, format, ignoresUnknown } = options;
   let reader: CsvReader | NdjsonReader | undefined;
+  let separator: string | undefined;
   async function* read(): AsyncGenerator<(SourceEntry | EndEntry)[]> {
     for await (const chunk of chunks) {
       let lines = chunk;
       if (!reader) {
-        const start = lines.findIndex(({ text }) => text?.trim() !== "");
+        const start = lines.findIndex(({ text }) => {
+          separator ??= readSeparator(text);
+          return text?.trim() !== "" && readSeparator(text) === undefined;
+        });
         if (start < 0) continue;
         const first = lines[start] as Line;
         const found = format ?? FORMATS[extname(file).toLowerCase()] ?? guessFormat(first);
         lines = lines.slice(found === "csv" ? start + 1 : start);
-        reader = found === "csv" ? new CsvReader(first, ignoresUnknown) : new NdjsonReader(ignoresUnknown);
+        reader =
+          found === "csv"
+            ? new CsvReader(first, separator, ignoresUnknown)
+            : new NdjsonReader(ignoresUnknown);
       }
       yield reader.read(lines);
     }

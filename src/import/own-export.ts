@@ -1,16 +1,24 @@
+import { type FieldName, NAMES } from "../kyc/fields.ts";
 import type { SourceEntry } from "./fields.ts";
 
-/** The columns of an export in CSV, and the keys of its lines in NDJSON, in their order. */
-export const EXPORT_COLUMNS = [
-  ...["id", "customer_id", "verification_status", "document_type", "document_number"],
-  ...["created_at", "updated_at", "status_since", "expires_at", "relationship_ended_at", "version"],
-] as const;
+/** The name of a field in an export: `customer_id` for `customerId`. */
+const toColumn = (field: FieldName) => field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** The columns of an export in CSV, and the keys of its lines in NDJSON, in their order, with the fields that they have. */
+export const EXPORT_COLUMNS: ReadonlyMap<string, FieldName> = new Map(
+  NAMES.map((field) => [toColumn(field), field]),
+);
+
+/** Fields that the exports of every release have. */
+const ALWAYS_EXPORTED = ["id", "customer_id", "created_at", "status_since", "version"];
 
 /** The key of an export's last line in NDJSON; in CSV, its cell of the id. No record has this id. */
 export const END_ID = "export";
 
-/** Whether a file with these columns is an export of a gateway, which has a last line. */
-export const isOwnExport = (columns: readonly string[]): boolean => columns.join() === EXPORT_COLUMNS.join();
+/** Whether a file with these columns is an export of a gateway of this or an earlier release, which has a last line. */
+export const isOwnExport = (columns: readonly string[]): boolean =>
+  ALWAYS_EXPORTED.every((name) => columns.includes(name)) &&
+  columns.join() === [...EXPORT_COLUMNS.keys()].filter((name) => columns.includes(name)).join();
 
 /** The last line of an export in one of the lines: how many records it says that there are. */
 export interface EndEntry {

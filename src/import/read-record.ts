@@ -1,23 +1,18 @@
-import { FIELDS, type FieldName } from "../kyc/fields.ts";
+import { FIELDS, type FieldKind, type FieldName } from "../kyc/fields.ts";
 import { type ImportKycInput, importKycInput } from "../kyc/input.ts";
 import { EXPECTED_INSTANT, readInstant } from "../lib/instant.ts";
 import { readInput } from "../parse-input.ts";
 import { DOCUMENT_TYPE_WORDS, STATUS_WORDS, toWord } from "../spellings.ts";
 import type { LineFault, RawValues } from "./fields.ts";
 
-/** How each field is read from a line: both APIs' forms, and their texts in CSV. What can't be read stays as it is. */
-const READERS: Record<FieldName, (value: unknown) => unknown> = {
-  id: (value) => value,
-  customerId: (value) => value,
-  verificationStatus: (value) => toWord(STATUS_WORDS, value),
+/** How each kind of field is read from a line: both APIs' forms, and their texts in CSV. What can't be read stays as it is. */
+const READERS: Record<FieldKind, (value: unknown) => unknown> = {
+  text: (value) => value,
+  status: (value) => toWord(STATUS_WORDS, value),
   documentType: (value) => toWord(DOCUMENT_TYPE_WORDS, value),
-  documentNumber: (value) => value,
-  createdAt: readTime,
-  updatedAt: readTime,
-  statusSince: readTime,
-  expiresAt: readTime,
-  relationshipEndedAt: readTime,
-  version: readInteger,
+  number: (value) => value,
+  time: readTime,
+  integer: readInteger,
 };
 
 /** A time in either API's form: ISO 8601, or whole seconds since 1970. */
@@ -40,7 +35,9 @@ const MAY_BE_TO_COME: readonly string[] = ["expiresAt", "relationshipEndedAt"];
 /** The record of a line, or every fault that it has. `now`, in epoch milliseconds, is the latest time that it may have, except for those that may be to come. */
 export function readRecord(values: RawValues, now: number): ImportKycInput | LineFault[] {
   const input: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(values)) input[name] = READERS[name as FieldName](value);
+  for (const [name, value] of Object.entries(values)) {
+    input[name] = READERS[FIELDS[name as FieldName].kind](value);
+  }
   const { value, faults } = readInput(importKycInput, input, []);
   const found: LineFault[] = faults.map(({ path, message }) => ({ field: String(path[0]), message }));
   for (const field of TIMES) {

@@ -85,21 +85,42 @@ export async function beginProgress(
   return (await insert(db, values)).length > 0;
 }
 
+const restart = statement(
+  () => sql`
+    update imports set request_id = ${given("requestId")}, line = 0, imported = 0, unchanged = 0, bad = 0,
+      started_at = ${given("startedAt")}::timestamptz, finished_at = null
+    where account_id = ${given("accountId")} and source = ${given("source")}`,
+);
+
+/** Notes that an import begins again, at the start of its source. An earlier run that has not ended fails with its next batch. */
+export async function restartProgress(
+  db: Executor,
+  accountId: string,
+  { source, requestId }: Pick<ImportProgress, "source" | "requestId">,
+  startedAt: number,
+): Promise<void> {
+  await restart(db, { accountId, source, requestId, startedAt: toTimestamptz(startedAt) });
+}
+
 const selectLine = statement(
   () => sql`
     select line from imports
-    where account_id = ${given("accountId")} and source = ${given("source")} and finished_at is null
+    where account_id = ${given("accountId")} and source = ${given("source")}
+      and request_id = ${given("requestId")} and finished_at is null
     for update`,
   ([line]: [string | number]) => Number(line),
 );
 
-/** The line up to which the import is done, locked until the transaction ends; undefined if it is finished. */
+/**
+ * The line up to which the import is done, locked until the transaction ends; undefined if it is finished, or has been begun
+ * again.
+ */
 export async function lockProgress(
   tx: Executor,
   accountId: string,
-  source: string,
+  { source, requestId }: Pick<ImportProgress, "source" | "requestId">,
 ): Promise<number | undefined> {
-  return (await selectLine(tx, { accountId, source }))[0];
+  return (await selectLine(tx, { accountId, source, requestId }))[0];
 }
 
 const update = statement(

@@ -22,7 +22,11 @@ export async function createKycs(
   const { accountId } = viewer;
   requireItems(ctx, inputs);
   const read = inputs.map((input) => tryItem(() => readCreation(viewer, input, [])));
-  const canonical = inputs.map(toCanonical);
+  // A valid item is compared as it was read, like that of a single write: equal input in another spelling is the same request.
+  const canonical = inputs.map((input, index) => {
+    const one = read[index];
+    return toCanonical(one && !one.failure ? one.value : input);
+  });
   const request = {
     name: "createKycs",
     items: canonical.map(({ item }) => item),

@@ -14,7 +14,7 @@ import type { ShownKyc } from "./show-kyc.ts";
 /** An export that has begun. */
 export interface KycExport {
   /**
-   * The position of the account's next event when the export began: whoever follows the events from there on gets every
+   * The position of the account's next event when the export began: a client that follows the events from there on gets every
    * change that the export does not have.
    */
   position: number;

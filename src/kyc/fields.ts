@@ -12,8 +12,10 @@ interface Kinds {
   integer: number;
 }
 
+export type FieldKind = keyof Kinds;
+
 interface FieldDefinition {
-  kind: keyof Kinds;
+  kind: FieldKind;
   /** Whether a record can have no value for it. */
   nullable?: true;
   /** `always`: clients set and change it. `once`: clients set it in a new record. `never`: the gateway sets it. */
@@ -63,12 +65,12 @@ export type RestName<How extends Given = Given> = Extract<Definition, { given: H
 /** The field with this REST name. */
 export type FieldOfRest<Name extends RestName> = FieldsWith<{ rest: Name }>;
 
-const NAMES = Object.keys(FIELDS) as FieldName[];
+/** All lists here are in the order of the table. */
+export const NAMES = Object.keys(FIELDS) as FieldName[];
 /** Whether this is a plain field. */
 export const isPlain = (name: string): name is PlainName =>
   name in FIELDS && FIELDS[name as FieldName].kind !== "number";
 
-/** All lists here are in the order of the table. */
 export const PLAIN: readonly PlainName[] = NAMES.filter(isPlain);
 export const CHANGEABLE = NAMES.filter((name) => FIELDS[name].given === "always") as ChangeableName[];
 export const CHANGEABLE_PLAIN = CHANGEABLE.filter(isPlain) as ChangeablePlainName[];

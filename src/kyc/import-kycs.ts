@@ -6,7 +6,7 @@ import type { Executor } from "../db/client.ts";
 import { toKycId, toTimedId } from "../kyc-id.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { openSecret } from "../sealing/secrets.ts";
-import { PLAIN, RecordValues } from "./fields.ts";
+import { NAMES, PLAIN, RecordValues } from "./fields.ts";
 import type { ImportKycInput } from "./input.ts";
 import { sealNumber } from "./number/document-number.ts";
 import type { Kyc } from "./record.ts";
@@ -61,17 +61,11 @@ export function prepareImport(ctx: ImportContext, input: ImportKycInput, now: nu
   return { accountId, kyc, event, input };
 }
 
+/** The same values have the same id. Fields that a later release adds don't change it, as long as they have no value. */
 function makeId({ accountId, idSecret }: ImportContext, input: ImportKycInput): string {
-  const { customerId, verificationStatus, documentType, documentNumber, ...more } = input;
-  const { createdAt = null, updatedAt = null, statusSince = null, expiresAt = null, version = null } = more;
-  const { relationshipEndedAt = null } = more;
-  const values = [
-    ...[customerId, verificationStatus, documentType, documentNumber],
-    ...[createdAt, updatedAt, statusSince, expiresAt, version],
-    ...(relationshipEndedAt === null ? [] : [relationshipEndedAt]),
-  ];
+  const values = NAMES.flatMap((name) => (input[name] == null ? [] : [[name, input[name]]]));
   const digest = createHmac("sha256", idSecret).update(JSON.stringify([accountId, ...values]));
-  return toTimedId(createdAt ?? 0, digest.digest().readBigUInt64BE());
+  return toTimedId(input.createdAt ?? 0, digest.digest().readBigUInt64BE());
 }
 
 /**

@@ -15,7 +15,7 @@ const REASON_LENGTH = 500;
 // Neither control nor format characters, lone surrogates, unassigned code points, nor line separators.
 const PRINTABLE = /^[^\p{C}\p{Zl}\p{Zp}]+$/u;
 
-// The lengths are told in JSON Schema's words too, which know no refinements.
+// The lengths are also given as JSON Schema's keywords, because JSON Schema has no refinements.
 const printable = (length: number) =>
   z
     .string("must be a string")

@@ -6,15 +6,15 @@ import type { EventLogs, Follower, LoggedEvent, OperationContext } from "../cont
 import { badUserInput } from "../errors.ts";
 import { isKycId } from "../kyc-id.ts";
 import { parseInput, type Raw } from "../parse-input.ts";
-import { DOCUMENT_TYPES, VERIFICATION_STATUSES } from "../vocabulary.ts";
+import { DOCUMENT_TYPES, NOTICES, VERIFICATION_STATUSES, wordsOf } from "../vocabulary.ts";
 import { customerId } from "./input.ts";
 import type { Kyc } from "./record.ts";
 import { type ReadRecord, readShared } from "./shared-records.ts";
 import { ShownKyc } from "./show-kyc.ts";
 import { findKyc } from "./store/read.ts";
 
-/** The changes of a record. All other events of a log are acts of administration or reads. */
-export const CHANGE_ACTIONS = ["created", "updated", "deleted"] as const;
+/** The changes of a record, and what is announced about it. All other events of a log are acts of administration or reads. */
+export const CHANGE_ACTIONS = ["created", "updated", "deleted", ...wordsOf(NOTICES)] as const;
 type ChangeAction = (typeof CHANGE_ACTIONS)[number];
 
 /** A change of a record, or how far the log was read if `action` and `kycId` are null. */
@@ -170,7 +170,7 @@ export class KycChanges implements AsyncIterable<never> {
   }
 }
 
-/** Whether a record was created, changed or deleted. */
+/** Whether a record was created, changed or deleted, or something was announced about it. */
 export function isChange({ action }: LoggedEvent): boolean {
   return (CHANGE_ACTIONS as readonly string[]).includes(action);
 }

@@ -1,10 +1,11 @@
-import { hasScope, requireViewer } from "../auth/scopes.ts";
+import { hasScope, requireScope, requireViewer } from "../auth/scopes.ts";
 import type { OperationContext, UnreadableNumber } from "../context.ts";
 import { AppError } from "../errors.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { RecordValues } from "./fields.ts";
-import { maskNumber, openNumber } from "./number/document-number.ts";
+import { digestsOf, maskNumber, openNumber } from "./number/document-number.ts";
 import type { Kyc } from "./record.ts";
+import { countSameNumber } from "./store/same-number.ts";
 
 /** One record as one viewer may see it. Every operation returns it. Times are in epoch milliseconds. */
 export class ShownKyc extends RecordValues {
@@ -41,6 +42,19 @@ export class ShownKyc extends RecordValues {
     if (this.isMasked) return maskNumber(number);
     this.#ctx.reads?.shown.set(this.id, this.customerId);
     return number;
+  }
+
+  /**
+   * How many other records of the account have the same number, counted up to `MOST_SAME`. If reads are audited, that is in the
+   * trail as a search for the number. Needs `kyc:pii`, because it says which numbers are equal. Fails with INTERNAL if the
+   * number can't be decrypted.
+   */
+  async countSameDocument(): Promise<number> {
+    const { accountId } = requireScope(this.#ctx.viewer, "kyc:pii");
+    const number = requireNumber(this.#ctx, accountId, this.#stored);
+    this.#ctx.reads?.confirmed.set(this.id, this.customerId);
+    const digests = digestsOf(this.#ctx.keys, accountId, number);
+    return countSameNumber(this.#ctx.db, { accountId, id: this.id, digests });
   }
 }
 

@@ -9,8 +9,9 @@ import { fromSnapshot } from "./number/document-number.ts";
 import type { Kyc } from "./record.ts";
 import { ShownKyc } from "./show-kyc.ts";
 import { lockKycs } from "./store/read.ts";
-import { type KycChange, updateLockedKycs } from "./store/write.ts";
+import { type KycChange, updateKycsAtVersion } from "./store/write.ts";
 import { confirmReplayed, planUpdate, toKept } from "./update-kyc.ts";
+import { listVersions } from "./version-condition.ts";
 
 /**
  * Changes up to 100 records, each as `updateKyc` does. The outcomes are in the order of the items: a fault of one leaves the
@@ -27,7 +28,12 @@ export async function updateKycs(
   const { accountId } = viewer;
   requireItems(ctx, inputs);
   const updates = inputs.map((input) => tryItem(() => planUpdate(ctx, viewer, input, [])));
-  const canonical = inputs.map(toCanonical);
+  // A valid item is compared as it was read, like that of a single write: equal input in another spelling is the same request.
+  const canonical = inputs.map((input, index) => {
+    const update = updates[index];
+    const value = update && !update.failure ? update.value.value : undefined;
+    return toCanonical(value ? listVersions(value) : input);
+  });
   const request = {
     name: "updateKycs",
     items: canonical.map(({ item }) => item),
@@ -71,8 +77,8 @@ export async function updateKycs(
 
 async function writeAll(tx: Executor, accountId: string, changes: readonly KycChange[]): Promise<void> {
   if (changes.length === 0) return;
-  const written = await updateLockedKycs(tx, accountId, changes);
-  if (written !== changes.length)
+  const written = await updateKycsAtVersion(tx, accountId, changes);
+  if (written.length !== changes.length)
     throw new Error("a record that the transaction has locked could not be changed");
 }
 

@@ -160,7 +160,7 @@ const toPublished = ({ accountId: account, size }: Head, checkpoint: string): Pu
   checkpoint,
 });
 
-/** Opened anew each time: a file that was renamed is left alone. */
+/** Opened again each time: a file that was renamed is left alone. */
 const APPEND = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW;
 
 /**

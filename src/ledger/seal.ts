@@ -16,7 +16,7 @@ import { findNewEvents, findOldEvents } from "./unsealed-store.ts";
 const INTERVAL_MS = 150;
 /** The same after another replica was faster: one of them does the work, and the others take over within a moment. */
 const INTERVAL_OF_FOLLOWERS_MS = 400;
-/** From the end of one run to the next if this replica goes on writing events: so each run has many of them to do. */
+/** From the end of one run to the next if this replica keeps writing events: so each run has many of them to do. */
 const GAP_MS = 100;
 /** The same while many events are written: a run costs as much as some dozens of them. */
 const GAP_UNDER_LOAD_MS = 250;

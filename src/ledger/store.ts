@@ -68,7 +68,7 @@ export const GROWN_CHANNEL = "kyc_gateway_grown";
 /**
  * The turn is compared in the statement that writes, and nothing is written if it is another. So of several sealers
  * that found the same events one numbers them, without a lock between statements: one that is paused or dies holds
- * nothing, and one that goes on after a pause writes nothing. Whatever the plan, a position can't be given twice, nor
+ * nothing, and one that continues after a pause writes nothing. Whatever the plan, a position can't be given twice, nor
  * an event have two: the statement would fail with a duplicate key.
  */
 const write = statement(

@@ -30,7 +30,7 @@ interface Walk extends Verification {
 }
 
 /**
- * Computes every leaf and the tree of an account's log anew from the events, and compares them with what is stored and
+ * Computes every leaf and the tree of an account's log again from the events, and compares them with what is stored and
  * what was kept. Returns the first fault, in order of position; undefined: there is none. Its memory does not depend on
  * the size of the log, and it can run while events are written.
  */

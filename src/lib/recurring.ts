@@ -15,7 +15,7 @@ interface Recurring {
 /** Stops a recurring job, and resolves when the current run has ended. */
 interface StopRecurring {
   (): Promise<void>;
-  /** Brings the next run forward, unless it begins sooner than after so many milliseconds, or one is under way. */
+  /** Brings the next run forward, unless it begins sooner than after so many milliseconds, or one is in progress. */
   runWithin(milliseconds: number): void;
 }
 

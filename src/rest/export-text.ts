@@ -2,7 +2,7 @@ import { hasReads, recordReads } from "../audit/record-reads.ts";
 import type { OperationContext } from "../context.ts";
 import { END_ID, EXPORT_COLUMNS } from "../import/own-export.ts";
 import type { KycExport } from "../kyc/export-kycs.ts";
-import type { FieldName } from "../kyc/fields.ts";
+import { FIELDS } from "../kyc/fields.ts";
 import type { ShownKyc } from "../kyc/show-kyc.ts";
 import { toCsvRow } from "../lib/csv.ts";
 import { untilTurn } from "../lib/turns.ts";
@@ -10,29 +10,18 @@ import { untilTurn } from "../lib/turns.ts";
 export const EXPORT_FORMATS = ["ndjson", "csv"] as const;
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
-const toIso = (millis: number) => new Date(millis).toISOString();
+type ExportedBody = Record<string, string | number | null>;
 
 /** A record of an export: the names of REST, and times to the millisecond, so that an import makes an equal record. */
-function renderExported(kyc: ShownKyc) {
-  return {
-    id: kyc.id,
-    customer_id: kyc.customerId,
-    verification_status: kyc.verificationStatus,
-    document_type: kyc.documentType,
-    document_number: kyc.documentNumber,
-    created_at: toIso(kyc.createdAt),
-    updated_at: toIso(kyc.updatedAt),
-    status_since: toIso(kyc.statusSince),
-    expires_at: kyc.expiresAt === null ? null : toIso(kyc.expiresAt),
-    relationship_ended_at: kyc.relationshipEndedAt === null ? null : toIso(kyc.relationshipEndedAt),
-    version: kyc.version,
-  } satisfies Record<(typeof EXPORT_COLUMNS)[number] | Snake<FieldName>, string | number | null>;
+function renderExported(kyc: ShownKyc): ExportedBody {
+  const body: ExportedBody = {};
+  for (const [name, field] of EXPORT_COLUMNS) {
+    const value = kyc[field];
+    const isTime = FIELDS[field].kind === "time" && value !== null;
+    body[name] = isTime ? new Date(value).toISOString() : value;
+  }
+  return body;
 }
-type ExportedBody = ReturnType<typeof renderExported>;
-
-type Snake<Name extends string> = Name extends `${infer First}${infer Rest}`
-  ? `${First extends Lowercase<First> ? First : `_${Lowercase<First>}`}${Snake<Rest>}`
-  : "";
 
 /** Records with an unreadable number that are named in the log, at most. */
 const MOST_UNREADABLE = 100;
@@ -52,13 +41,13 @@ const WRITERS = {
     end: (end: ExportEnd) => `${JSON.stringify({ [END_ID]: end })}\n`,
   },
   csv: {
-    head: toCsvRow(EXPORT_COLUMNS),
-    record: (body: ExportedBody) => toCsvRow(EXPORT_COLUMNS.map((name) => body[name])),
+    head: toCsvRow([...EXPORT_COLUMNS.keys()]),
+    record: (body: ExportedBody) => toCsvRow(Object.values(body)),
     // As many columns as in every other line.
     end: (end: ExportEnd) =>
       toCsvRow(
-        EXPORT_COLUMNS.map(
-          (name) => ({ id: END_ID, customer_id: JSON.stringify(end) })[name as string] ?? "",
+        [...EXPORT_COLUMNS.keys()].map(
+          (name) => ({ id: END_ID, customer_id: JSON.stringify(end) })[name] ?? "",
         ),
       ),
   },

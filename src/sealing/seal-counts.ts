@@ -11,6 +11,8 @@ import type { Keyring } from "./keyring.ts";
 export const MOST_SEALS = 2 ** 32;
 /** Half of it: it is time to change to a new key. */
 export const MANY_SEALS = MOST_SEALS / 2;
+/** What a process counts ahead at once. */
+const SEALS_AHEAD = 10_000;
 /** Milliseconds. */
 const ADD_EVERY_MS = 60_000;
 
@@ -36,6 +38,19 @@ export async function addSealCounts(db: Executor, keys: Keyring): Promise<Map<st
     totals.set(id, total);
   }
   return totals;
+}
+
+/**
+ * Makes sure that the database has counted at least so many more texts than were sealed. A process that seals many at once
+ * calls it before each batch: if it is killed, the count is a little too high, and never too low. `addSealCounts` takes back
+ * what was not used.
+ */
+export async function countSealsAhead(db: Executor, keys: Keyring, batch: number): Promise<void> {
+  const id = keys.newestId;
+  if ((keys.sealCounts.get(id) ?? 0) + batch <= 0) return;
+  const count = SEALS_AHEAD + batch;
+  const [total] = await add(db, { id, count });
+  if (total !== undefined) keys.sealCounts.set(id, (keys.sealCounts.get(id) ?? 0) - count);
 }
 
 const selectTotals = statement(

@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { eq, sql } from "drizzle-orm";
-import type { Database, Executor } from "../db/client.ts";
+import type { Executor } from "../db/client.ts";
 import { secrets } from "../db/key-schema.ts";
 import { statement } from "../db/statement.ts";
 import { type Keyring, keyIdOf } from "./keyring.ts";
-import type { Resealing, SealedPlace } from "./place.ts";
-import { resealTexts } from "./reseal.ts";
+import type { SealedPlace } from "./place.ts";
+import { goThrough } from "./reseal.ts";
 
 /** Bytes. */
 const LENGTH = 32;
@@ -85,24 +85,15 @@ export const sealedSecrets: SealedPlace = {
   },
   isSealedUnder: async (db, keyId) =>
     (await selectAll(db, {})).some(({ sealed }) => keyIdOf(sealed) === keyId),
-  reseal: (db, keys, onStep) => visit(db, keys, { writes: true, onStep }),
-  check: async (db, keys, onStep) => (await visit(db, keys, { writes: false, onStep })).unreadable,
-};
-
-/** Opens all secrets and, if it `writes`, seals those anew that are not sealed under the newest key. */
-function visit(
-  db: Database,
-  keys: Keyring,
-  { writes, onStep }: { writes: boolean; onStep: (seen: number) => void },
-): Promise<Resealing> {
-  return resealTexts<{ name: string; sealed: string }, string>({
-    steps: async function* () {
+  ...goThrough<{ name: string; sealed: string }, string>((db, keys) => ({
+    steps: (async function* () {
       yield await selectAll(db, {});
-    },
+    })(),
     nameOf: ({ name }) => ({ kind: "secret", account: null, id: name }),
-    renew: ({ name, sealed }) => {
+    isDone: ({ sealed }) => keyIdOf(sealed) === keys.newestId,
+    open: ({ name, sealed }) => {
       const text = keys.open(sealed, placeOf(name));
-      return writes && keyIdOf(sealed) !== keys.newestId ? keys.seal(text, placeOf(name)) : undefined;
+      return () => keys.seal(text, placeOf(name));
     },
     replace: async (replacements) => {
       let written = 0;
@@ -111,6 +102,5 @@ function visit(
       }
       return written;
     },
-    onStep,
-  });
-}
+  })),
+};

@@ -5,6 +5,7 @@ import type { DigestCustomer } from "../audit/customer-digest.ts";
 import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import { startSweep } from "../idempotency/sweep.ts";
+import { startExpiry } from "../kyc/lifecycle/expiry-job.ts";
 import { endPlainNumbers, sealPlainNumbers } from "../kyc/number/sealed-numbers.ts";
 import { startCensus } from "../kyc/record-census.ts";
 import { startSettlingStatusSince } from "../kyc/status-since.ts";
@@ -60,6 +61,7 @@ export function startBackground(background: Background): () => Promise<void> {
       onFailure: (err) =>
         log.warn({ err }, "it could not be found out yet since when records have their status"),
     }),
+    expireRecords(background),
     startSweep({ db, log }),
     startSealer({
       ...{ db, log, openDigests: async () => digestCustomer },
@@ -87,6 +89,27 @@ function followKeyFile({ config, db, keys, log }: Background): () => void {
       );
     },
     onFailure: (err) => log.warn({ err }, "the key file could not be read again"),
+  });
+}
+
+/** Records that can't expire are named again after so long. Milliseconds. */
+const NAME_AGAIN_MS = 3_600_000;
+
+function expireRecords({ config, db, digestCustomer, keys, log, metrics }: Background): () => Promise<void> {
+  let [named, namedAt] = [0, 0];
+  const expiring = { db, keys, digestCustomer, notices: config.expiryNotices };
+  return startExpiry(expiring, {
+    onBatch: metrics.countExpiry,
+    onNoneDue: metrics.setNoneDue,
+    onUnreadable: (records, kycIds) => {
+      if (records === named && performance.now() - namedAt < NAME_AGAIN_MS) return;
+      [named, namedAt] = [records, performance.now()];
+      log.warn(
+        { records, kycIds },
+        "records can't expire, because their document numbers can't be decrypted",
+      );
+    },
+    onFailure: (err) => log.warn({ err }, "records could not expire yet"),
   });
 }
 

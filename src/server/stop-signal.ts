@@ -39,7 +39,7 @@ export class StoppedAtStart extends Error {
   }
 }
 
-/** The result of a step of the start. Fails with StoppedAtStart if the gateway is told to stop first. */
+/** The result of a step of the start. Fails with StoppedAtStart if the gateway gets a stop signal first. */
 export function unlessStopped<T>(stop: Stop, step: Promise<T>): Promise<T> {
   const stopped = stop.then((signal) => {
     throw new StoppedAtStart(signal);

@@ -28,7 +28,7 @@ export function deliverWebhooks({ config, db, keys, log, metrics }: WebhookProce
   });
 }
 
-/** Reads the figures of webhooks for the metrics, whoever delivers them. */
+/** Reads the figures of webhooks for the metrics, whichever process delivers them. */
 export function watchWebhooks({ db, log, metrics }: Omit<WebhookProcess, "config">): () => Promise<void> {
   let hasFailed = false;
   return startRecurring({

@@ -228,7 +228,7 @@ export class EndpointDelivery {
     clearTimeout(timer);
   }
 
-  /** Waits for the attempts under way, as far as the lease and a stop allow, and writes what came of them. */
+  /** Waits for the attempts in progress, as far as the lease and a stop allow, and writes what came of them. */
   async #finish(): Promise<void> {
     while (this.#underWay.size > 0) {
       await this.#untilSomethingEnds();

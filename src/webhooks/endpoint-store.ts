@@ -122,7 +122,7 @@ export async function disableStored(
   return (await disable(tx, { accountId, id, at: toTimestamptz(at), reason }))[0];
 }
 
-// Deliveries that wait begin anew with all their attempts.
+// Deliveries that wait start again with all their attempts.
 const enable = statement(
   () => sql`
     with waiting as (

@@ -3,6 +3,7 @@ export const WEBHOOK_EVENT_TYPES = {
   "kyc.created": "A record was created.",
   "kyc.updated": "Values of a record were changed.",
   "kyc.deleted": "A record was deleted for good.",
+  "kyc.expiring": "A verified record will expire soon.",
 } as const;
 export type WebhookEventType = keyof typeof WEBHOOK_EVENT_TYPES;
 

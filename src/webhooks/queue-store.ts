@@ -1,6 +1,7 @@
 import { type SQL, sql } from "drizzle-orm";
 import type { Executor } from "../db/client.ts";
 import { statement } from "../db/statement.ts";
+import { NOTICES, wordsOf } from "../vocabulary.ts";
 
 const given = sql.placeholder;
 
@@ -10,13 +11,25 @@ const given = sql.placeholder;
  */
 const MOST_EARLIER = 1000;
 
+const NOTICE_LIST = sql.raw(
+  wordsOf(NOTICES)
+    .map((word) => `'${word}'`)
+    .join(", "),
+);
+
+/** Whether an event is a change of a record or a notice about one. A notice is stored as another action. */
+const isDelivered = (event: "event" | "earlier") => {
+  const column = (name: string) => sql.raw(`${event}.${name}`);
+  return sql`(${column("other_action")} is null or ${column("other_action")} in (${NOTICE_LIST})) and ${column("action")} <> 'read'`;
+};
+
 /**
- * The changes of records at the positions `from` to before `to` of the account's log: `position`, `kyc_id`, `type`, and as
- * `previous` the position of the change of the same record before it, if it is among its `MOST_EARLIER` last events. All in this order: of two changes of one record, the
- * later one has both the higher sequence and the higher position.
+ * The changes of records, and the notices about them, at the positions `from` to before `to` of the account's log: `position`,
+ * `kyc_id`, `type`, and as `previous` the position of the one of the same record before it, if it is among its `MOST_EARLIER`
+ * last events. All in this order: of two of one record, the later one has both the higher sequence and the higher position.
  */
 export const changesBetween: SQL = sql`(
-  select entry.position, event.kyc_ids[1] as kyc_id, 'kyc.' || event.action as type,
+  select entry.position, event.kyc_ids[1] as kyc_id, 'kyc.' || coalesce(event.other_action, event.action::text) as type,
     case when event.action <> 'created' then (
       select before.position from (
           select sequence from audit_event_records
@@ -25,13 +38,13 @@ export const changesBetween: SQL = sql`(
         ) as about
         join audit_events earlier on earlier.account_id = event.account_id and earlier.sequence = about.sequence
         join ledger_entries before on before.account_id = event.account_id and before.sequence = about.sequence
-      where earlier.other_action is null and earlier.action <> 'read'
+      where ${isDelivered("earlier")}
       order by about.sequence desc limit 1
     ) end as previous
   from ledger_entries entry
     join audit_events event on event.account_id = entry.account_id and event.sequence = entry.sequence
   where entry.account_id = ${given("accountId")} and entry.position >= ${given("from")}::bigint
-    and entry.position < ${given("to")}::bigint and event.other_action is null and event.action <> 'read'
+    and entry.position < ${given("to")}::bigint and ${isDelivered("event")}
 )`;
 
 const countPending = statement(

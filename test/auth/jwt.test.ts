@@ -331,7 +331,8 @@ describe("keys", () => {
       time += 10 * SECOND;
       await verify(await provider.sign());
     }
-    expect(performance.now() - from).toBeLessThan(1000);
+    // Each wait for the provider takes three seconds.
+    expect(performance.now() - from).toBeLessThan(2500);
   });
 
   test("that are known go on serving while the provider is down, and a log line says so", async () => {

@@ -35,6 +35,7 @@ test("nothing has to be set, and what is empty counts as not set", () => {
     auditReads: false,
     auditCheckpointInterval: 600_000,
     webhooks: true,
+    expiryNotices: [2_592_000, 604_800],
     webhookAllowPrivate: [],
     databaseQueueLimit: 2000,
     statementTimeout: 5000,
@@ -101,6 +102,7 @@ test("every variable is read", () => {
       AUDIT_CHECKPOINT_INTERVAL: "1 min",
       AUDIT_CHECKPOINT_FILE: "/var/log/kyc-checkpoints",
       WEBHOOKS: "off",
+      EXPIRY_NOTICE: "12h, 90 days,1d",
       WEBHOOK_ALLOW_PRIVATE: "10.1.0.0/16, ::1",
       JWT_ISSUER: "https://id.example/",
       JWT_AUDIENCE: "kyc",
@@ -136,6 +138,7 @@ test("every variable is read", () => {
     auditCheckpointInterval: 60_000,
     auditCheckpointFile: "/var/log/kyc-checkpoints",
     webhooks: false,
+    expiryNotices: [7_776_000, 86_400, 43_200],
     webhookAllowPrivate: ["10.1.0.0/16", "::1"],
     databaseQueueLimit: 10,
     statementTimeout: 700,
@@ -196,6 +199,7 @@ test("every fault is reported at once, in a line that starts with the variable a
     MAX_EXPORTS: "0",
     MAX_EVENT_LOOP_DELAY: "-1",
     RATE_LIMIT: "10/min",
+    EXPIRY_NOTICE: "30d,soon",
     QUERY_COST_LIMIT: "0",
     QUERY_DEPTH_LIMIT: "0",
     QUERY_ALIAS_LIMIT: "many",
@@ -391,4 +395,29 @@ test.each([
   expect(faultsOf({ TRUSTED_PROXIES: text })).toEqual([
     expect.stringMatching(/^TRUSTED_PROXIES must be addresses/),
   ]);
+});
+
+test.each([
+  ["off", []],
+  ["OFF", []],
+  ["45s", [45]],
+  ["7d, 30d ,7 days", [2_592_000, 604_800]],
+  ["3650d,2h", [315_360_000, 7200]],
+])("EXPIRY_NOTICE=%s gives notices before the expiry, in seconds and the earliest first", (text, seconds) => {
+  expect(parseConfig({ EXPIRY_NOTICE: text }).expiryNotices).toEqual(seconds);
+});
+
+test.each([
+  "30",
+  "0d",
+  "-1d",
+  "30d,",
+  ",",
+  "4000d",
+  "500ms",
+  "30d;7d",
+  "off,7d",
+  "1d,2d,3d,4d,5d,6d,7d,8d,9d,10d,11d",
+])("EXPIRY_NOTICE does not take %j", (text) => {
+  expect(faultsOf({ EXPIRY_NOTICE: text })).toEqual([expect.stringMatching(/^EXPIRY_NOTICE must /)]);
 });

@@ -19,6 +19,7 @@ const WITHOUT_ACCOUNT: Record<string, string> = {
   secrets_pkey: NOT_PARTITIONED.secrets ?? "",
   idempotency_keys_by_time: "what is old is removed for all accounts at once",
   ledger_progress_pkey: NOT_PARTITIONED.ledger_progress ?? "",
+  job_leases_pkey: NOT_PARTITIONED.job_leases ?? "",
   audit_events_by_transaction: "what is new is sealed for all accounts at once",
 };
 

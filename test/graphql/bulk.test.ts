@@ -229,6 +229,18 @@ describe("under one idempotency key", () => {
     }
   });
 
+  test("equal items in another spelling are the same request", async () => {
+    const { token, ids } = await makeAccount(["kyc:read", "kyc:write", "kyc:pii"]);
+    for (const [kind, item, other] of [
+      ["create", { ...goodInput, documentNumber: "SAME-1" }, { ...goodInput, documentNumber: "  SAME-1 " }],
+      ["update", { id: ids[0], reason: "why" }, { reason: " why ", id: ids[0] }],
+    ] as const) {
+      const key = randomUUID();
+      const first = await sendMany(token, kind, [item], key);
+      expect(await sendMany(token, kind, [other], key)).toEqual(first);
+    }
+  });
+
   test("another request is a mismatch, also one with one more item, and a single one", async () => {
     const { token } = await makeAccount(["kyc:read", "kyc:write", "kyc:pii"]);
     const headers = { "idempotency-key": randomUUID() };

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { costOf } from "../../src/graphql/documents/cost.ts";
 import { schema } from "../../src/graphql/schema.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
+import { cpuTime } from "../support/cpu-time.ts";
 
 let gateway: TestApp;
 let token: string;
@@ -275,8 +276,8 @@ test.each([
     `{ __schema { types { fields { type { fields { type { fields { type { fields { name } } } } } } } } } }`,
   ],
 ])("a document of %s is answered soon", async (_what, query) => {
-  const asked = performance.now();
+  const asked = cpuTime();
   const { status } = await gateway.graphql(null, query);
   expect(status).toBeLessThan(500);
-  expect(performance.now() - asked).toBeLessThan(2000);
+  expect(cpuTime() - asked).toBeLessThan(2000);
 });

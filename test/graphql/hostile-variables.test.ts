@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createTestApp, type TestApp } from "../support/app.ts";
+import { cpuTime } from "../support/cpu-time.ts";
 import { createRecord, goodInput } from "../support/records.ts";
 
 let gateway: TestApp;
@@ -12,10 +13,9 @@ const NODES = "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }";
 const PLAIN = "query ($id: ID!) { kyc(id: $id) { id } }";
 
 async function cpuOf(work: () => Promise<unknown>): Promise<number> {
-  const before = process.cpuUsage();
+  const before = cpuTime();
   await work();
-  const { user, system } = process.cpuUsage(before);
-  return user + system;
+  return cpuTime() - before;
 }
 
 test.each([

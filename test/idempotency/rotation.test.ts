@@ -87,7 +87,7 @@ test("rotations beside keyed writes and deletions fail for nobody, and lose noth
 test("a rotation that finds rows locked for longer than a statement may take tries again", async () => {
   const id = await createRecord(gateway, token);
   await addAnswers([id]);
-  const limits = { statementTimeout: 200, tellTimeout: true };
+  const limits = { statementTimeout: 600, tellTimeout: true };
   const hasty = connect({ address: { url: gateway.databaseUrl }, poolSize: 1, prepare: true, ...limits });
   for (const [place, table, column] of [
     [sealedNumbers, "kycs", "id"],
@@ -98,7 +98,7 @@ test("a rotation that finds rows locked for longer than a statement may take tri
     await gateway.db.transaction(async (tx) => {
       await tx.execute(`select 1 from ${table} where ${column} = $1 for update`, [id]);
       resealing = place.reseal(hasty, gateway.keys, () => {});
-      await Promise.race([resealing, wait(300)]);
+      await Promise.race([resealing, wait(900)]);
     });
     expect((await resealing)?.unreadable).toEqual([]);
     expect(await place.isSealedUnder(gateway.db, "2025")).toBe(false);

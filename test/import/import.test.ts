@@ -285,7 +285,7 @@ test("records without ids and times get the same ids again, in each account othe
 
 test("a file that is imported without unknown fields is another one, and a new report replaces that of an earlier file", async () => {
   const account = newAccount();
-  const record = { ...RECORD, note: "x", expires_at: 1_998_761_600 };
+  const record = { ...RECORD, shelf: "x", expires_at: 1_998_761_600 };
   const text = JSON.stringify(record);
   expect(await runImport(text, { account })).toMatchObject({ imported: 0, bad: 1 });
   expect(await runImport(text, { account, ignoresUnknown: true, digest: "other" })).toMatchObject({

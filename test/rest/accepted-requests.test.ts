@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createOpenapi } from "../../src/rest/openapi/openapi.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
+import { cpuTime } from "../support/cpu-time.ts";
 
 // A validating proxy refuses requests that the document does not allow, so the document must allow all that the gateway accepts.
 
@@ -170,12 +171,12 @@ test.each([
 );
 
 test("a word that is very long takes no long time to be refused", async () => {
-  const began = performance.now();
+  const began = cpuTime();
   for (const text of [" ".repeat(45_000), `in${" ".repeat(45_000)}x`, `passport${" ".repeat(45_000)}x`]) {
     const json = { ...NEW, verification_status: text, document_type: text };
     expect((await gateway.rest(token, "POST", "/v1/kyc", { json })).statusCode).toBe(400);
   }
-  expect(performance.now() - began).toBeLessThan(3000);
+  expect(cpuTime() - began).toBeLessThan(3000);
 });
 
 describe("the document allows what the gateway takes", () => {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { parseKeys } from "../../src/sealing/key-list.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
 import { listRegisteredKeys, registerNewestKey } from "../../src/sealing/registry.ts";
-import { addSealCounts, countSeals, MANY_SEALS } from "../../src/sealing/seal-counts.ts";
+import { addSealCounts, countSeals, countSealsAhead, MANY_SEALS } from "../../src/sealing/seal-counts.ts";
 import { createTestDatabase } from "../support/database.ts";
 import { newKey } from "../support/keys.ts";
 
@@ -45,6 +45,22 @@ test("what is sealed while a count is added is in the next one", async () => {
   await adding;
   await addSealCounts(database.db, one);
   expect(await counted()).toBe(12);
+});
+
+test("a process that counts ahead and is killed has counted at least what it has sealed, and otherwise exactly that", async () => {
+  const [killed, ended] = replicas;
+  for (let batch = 0; batch < 30; batch++) {
+    await countSealsAhead(database.db, killed, 500);
+    seal(killed, 500);
+    const count = (await counted()) ?? 0;
+    expect(count).toBeGreaterThanOrEqual(500 * (batch + 1));
+    expect(count).toBeLessThan(500 * (batch + 1) + 11_000);
+  }
+  const before = (await counted()) ?? 0;
+  await countSealsAhead(database.db, ended, 500);
+  seal(ended, 3);
+  await addSealCounts(database.db, ended);
+  expect(await counted()).toBe(before + 3);
 });
 
 test("a gateway that stops adds its count, and reports a key once half of what it may seal is reached", async () => {

@@ -8,6 +8,7 @@ export const NOT_PARTITIONED: Record<string, string> = {
   encryption_keys: "the fingerprints of the keys, which serve all accounts",
   milestones: "what the database as a whole has reached",
   secrets: "secrets of the gateway, which serve all accounts",
+  job_leases: "one row for each job that serves all accounts",
   ledger_progress: "one row: how far the events of all accounts have their positions",
 };
 

@@ -182,7 +182,7 @@ export async function unprivileged(folder: string): Promise<Surroundings> {
 }
 
 /** The folder for what the server stores; programs can't be run from there everywhere. */
-async function roomForData(): Promise<string> {
+export async function roomForData(): Promise<string> {
   const memory = await statfs(MEMORY).catch(() => undefined);
   return memory && memory.bavail * memory.bsize > MEMORY_MB * 1e6 ? MEMORY : tmpdir();
 }

@@ -50,6 +50,8 @@ describe.each([
   let env: Env;
   let token: string;
   let id: string;
+  /** Each command opens the database by itself, which takes long: what has nothing to do with that is left to the others. */
+  const isOpened = place.endsWith("no gateway running");
 
   beforeAll(async () => {
     env = place === "a real database" ? await emptyEnv() : await freshEnv("the embedded database");
@@ -92,6 +94,7 @@ describe.each([
     expect(lifetime).toBe(90 * 24 * 60 * 60 * 1000);
     id = listed?.id ?? "";
 
+    if (isOpened) return;
     const table = await runCli(["token", "list"], env);
     expect({ code: table.code, stderr: table.stderr }).toEqual({ code: 0, stderr: "" });
     const row = table.stdout.split("\n").find((line) => line.includes(id));
@@ -108,7 +111,7 @@ describe.each([
     expect(await listTokens(env, "--account=acme")).toMatchObject([{ id, state: "revoked" }]);
   });
 
-  test("revoke of an unknown id fails with exit code 1 and says so", async () => {
+  test.skipIf(isOpened)("revoke of an unknown id fails with exit code 1 and says so", async () => {
     const { code, stdout, stderr } = await runCli(["token", "revoke", "tok_0123456789abcdef"], env);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toBe("error: there is no token tok_0123456789abcdef\n");
@@ -127,8 +130,9 @@ describe.each([
     expect(filled).toMatchObject({ code: 0, stdout: "" });
     expect(filled.stderr).toContain("The database is ");
     expect(filled.stderr).toContain(
-      "Making 8 records in the account demo …\n  2 of 8\n  4 of 8\n  6 of 8\nThe account demo has 8 records more.\n",
+      "Making 8 records in the account demo …\n  2 of 8\n  4 of 8\n  6 of 8\nThe account demo has 8 more records.\n",
     );
+    if (isOpened) return;
     const refused = await runCli(["demo", "--records=8"], env);
     expect(refused).toMatchObject({ code: 1, stdout: "" });
     expect(refused.stderr).toMatch(/^error: the account demo has records already; --again adds to them\n$/m);

@@ -98,7 +98,7 @@ describe.each(ENGINES)("on %s", (engine) => {
       // The last ones come later.
       const PLAIN = RECORDS - 10;
       await insertPlain(sql, 1, PLAIN);
-      expect((await runCli(["keys", "rotate"], env)).stderr).toContain(`${PLAIN} sealed anew under old`);
+      expect((await runCli(["keys", "rotate"], env)).stderr).toContain(`${PLAIN} sealed again under old`);
       expect(await plainLeft(sql)).toBe(0);
       await makeEarlier(sql);
       await insertPlain(sql, PLAIN + 1, RECORDS);
@@ -198,7 +198,7 @@ describe("the key file of the embedded database", () => {
     rotating = false;
     await serving;
     expect(rotated, rotated.stderr).toMatchObject({ code: 0 });
-    expect(rotated.stderr).toMatch(/[1-9]\d* sealed anew/);
+    expect(rotated.stderr).toMatch(/[1-9]\d* sealed again/);
     const { mode } = await stat(join(String(env.DATA_DIR), "encryption-keys"));
     expect((mode & 0o777).toString(8)).toBe("600");
     const rows = JSON.parse((await runCli(["keys", "list", "--json"], env)).stdout);
@@ -224,7 +224,7 @@ describe("the key file of the embedded database", () => {
     const repeated = await runCli(["keys", "rotate", "--new"], env);
     expect(repeated, repeated.stderr).toMatchObject({ code: 0 });
     expect(repeated.stderr).toContain("young has sealed nothing yet");
-    expect(repeated.stderr).toMatch(/[1-9] sealed anew under young/);
+    expect(repeated.stderr).toMatch(/[1-9] sealed again under young/);
     expect(await idsOf()).toEqual(["young", old, ""]);
   });
 

@@ -71,7 +71,7 @@ test("the package holds what was built, and no source, test, token or data", () 
   ]);
   const kinds = new Set(paths.map((path) => /\.\w+$/.exec(path)?.[0]));
   expect([...kinds].sort()).toEqual(
-    [".css", ".gz", ".js", ".json", ".md", ".py", ".sql", ".txt", ".graphql", undefined].sort(),
+    [".br", ".css", ".gz", ".js", ".json", ".md", ".py", ".sql", ".txt", ".graphql", undefined].sort(),
   );
 });
 

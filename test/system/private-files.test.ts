@@ -17,6 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { newKey } from "../support/keys.ts";
+import { roomForData } from "../support/postgres-server.ts";
 import {
   CLI,
   type Env,
@@ -51,7 +52,7 @@ async function sharedFolder(mode = 0o1777): Promise<string> {
 
 /** A data folder in which a gateway has been. */
 async function copyOfData(): Promise<string> {
-  const data = join(await temporaryFolder(), "data");
+  const data = join(await temporaryFolder(await roomForData()), "data");
   const isFile = (path: string) => !path.endsWith(".s.PGSQL.5432");
   await cp(env.DATA_DIR ?? "", data, { recursive: true, filter: isFile });
   return data;

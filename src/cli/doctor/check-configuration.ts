@@ -16,7 +16,7 @@ export interface ReadConfiguration {
 
 const area = new Area("configuration");
 
-/** Reads the configuration, and goes on without what has faults, so that everything else can be checked. */
+/** Reads the configuration, and continues without the faulty settings, so that everything else can be checked. */
 export function readConfiguration(env: Env): ReadConfiguration {
   const faulty = new Set<string>();
   const findings: Finding[] = [];

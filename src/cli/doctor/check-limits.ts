@@ -3,7 +3,6 @@ import { statfs } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { dirname, resolve } from "node:path";
 import type { Config } from "../../config/config.ts";
-import { hasDatabase } from "../../db/embedded/embedded.ts";
 import { FEWEST_CONNECTIONS, openFilesLimit, roomForConnections } from "../../server/load/open-files.ts";
 import { Area, type Finding } from "./finding.ts";
 
@@ -13,8 +12,6 @@ const MIB = 1024 ** 2;
 /** The memory of a loaded gateway without that for its clients, and of the embedded database. MiB. */
 const GATEWAY_MIB = 160;
 const EMBEDDED_MIB = 350;
-/** The memory of the first start, which creates the embedded database, on the Node.js version that needs most. MiB. */
-const FIRST_START_MIB = 1150;
 /** Below the first, PostgreSQL soon stops; below the second, it is time to make room. MiB. */
 const NO_SPACE_MIB = 100;
 const LITTLE_SPACE_MIB = 1024;
@@ -32,15 +29,13 @@ export function checkFiles(config: Config): Finding {
 }
 
 /** Compares the memory that the configuration allows with the memory that is available. */
-export function checkMemory({ databaseUrl, dataDir, ...config }: Config): Finding {
+export function checkMemory({ databaseUrl, ...config }: Config): Finding {
   const constrained = process.constrainedMemory?.() || Number.POSITIVE_INFINITY;
   const isConstrained = constrained < totalmem();
   const available = Math.floor(Math.min(constrained, totalmem()) / MIB);
-  const isEmbedded = databaseUrl === undefined;
-  const base = GATEWAY_MIB + (isEmbedded ? EMBEDDED_MIB : 0);
+  const base = GATEWAY_MIB + (databaseUrl === undefined ? EMBEDDED_MIB : 0);
   const clients = (config.uploadMemoryLimit + config.unsentMemoryLimit + config.logBufferLimit) / MIB;
-  const isFirst = isEmbedded && !hasDatabase(dataDir);
-  const needed = Math.ceil(Math.max(base + clients, isFirst ? FIRST_START_MIB : 0));
+  const needed = Math.ceil(base + clients);
   const where = isConstrained ? "the memory limit (cgroup)" : "this machine's memory";
   const found = `up to about ${needed} MiB of ${available} MiB, ${where}`;
   const todo = `Allow ${needed} MiB, or lower UPLOAD_MEMORY_LIMIT and UNSENT_MEMORY_LIMIT`;

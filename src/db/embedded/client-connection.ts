@@ -66,7 +66,7 @@ export class ClientConnection {
   #gathered: Buffer[] = [];
   #gatheredSize = 0;
 
-  /** Begins to read the socket. `parameters` are what the client is told of the server's settings. */
+  /** Begins to read the socket. `parameters` are the server's settings, which the client gets. */
   constructor(id: number, socket: Socket, parameters: Record<string, string>, events: ClientEvents) {
     this.#id = id;
     this.names = new StatementNames(id);

@@ -8,6 +8,7 @@ import { openDataDir } from "./data-dir.ts";
 import { openEngine } from "./engine.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { Multiplexer, type MultiplexerOptions } from "./multiplexer.ts";
+import { unpackNewDatabase } from "./new-database.ts";
 import { query, readyStatus } from "./wire.ts";
 
 /** A PostgreSQL that runs in a thread of this process and is served on a Unix socket. */
@@ -122,7 +123,7 @@ async function initialise(pgdata: string): Promise<void> {
   rmSync(unfinished, { recursive: true, force: true });
   try {
     mkdirSync(unfinished, { mode: FOLDER_MODE });
-    await (await openEngine(unfinished)).close();
+    await unpackNewDatabase(unfinished);
     renameSync(unfinished, pgdata);
   } catch (error) {
     rmSync(unfinished, { recursive: true, force: true });

@@ -5,7 +5,7 @@ import { message, query, readyStatus } from "./wire.ts";
 
 /** A PostgreSQL backend without a server. It has one session and runs one call at a time. */
 export interface Engine {
-  /** The settings that clients are told when they connect. */
+  /** The settings that clients get when they connect. */
   readonly parameters: Record<string, string>;
   /** Runs messages and returns the answer to all of them. Rejects if the engine has crashed; it can't be used then. */
   run(messages: Buffer): Promise<Buffer[]>;

@@ -18,7 +18,7 @@ interface PoolOptions {
   poolSize: number;
   prepare: boolean;
   /**
-   * Statements and transactions that may be under way or wait, those included that nobody waits for any more; others
+   * Statements and transactions that may be in progress or wait, those included that nobody waits for any more; others
    * fail with UNAVAILABLE. Default: any number.
    */
   queueLimit?: number;
@@ -45,7 +45,7 @@ export function connect(options: PoolOptions): Database {
 }
 
 const CLOSE_TIMEOUT_SECONDS = 2;
-/** How much longer than a transaction may take the server lets one idle: whoever is there ends it first. Milliseconds. */
+/** How much longer than a transaction may take the server lets one idle: this process, if it still runs, ends it first. Milliseconds. */
 const IDLE_GRACE = 1000;
 
 /** The server, or a role, has no connection left: another one of the pool has to do. */

@@ -12,7 +12,7 @@ export interface TlsSettings {
   isDirect: boolean;
   /** Whether the server's name is sent (SNI). */
   namesServer: boolean;
-  /** Reads the files anew for each connection, because they may have been replaced. Fails if one can't be read. */
+  /** Reads the files again for each connection, because they may have been replaced. Fails if one can't be read. */
   options(): ConnectionOptions;
 }
 

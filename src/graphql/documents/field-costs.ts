@@ -76,6 +76,9 @@ export const COUNTS_COST: FieldCost = {
   lists: "filter",
 };
 
+/** The cost of a count of records with the same number, of which at most a thousand are read. A full page is within the default limit. */
+export const SAME_DOCUMENT_COST: FieldCost = { weight: 10 };
+
 /** The cost of the ids of all records that an answer showed. A full page with them is within the default limit. */
 export const ID_LIST_COST: FieldCost = { weight: 50 };
 

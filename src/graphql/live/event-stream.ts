@@ -15,7 +15,7 @@ export interface TextSource {
 }
 
 /**
- * The body of an answer that goes on. It asks for a text only if its reader has taken the last one: a slow reader takes the
+ * The body of an answer that continues. It asks for a text only if its reader has taken the last one: a slow reader takes the
  * memory of one text, and gets the rest later. A gateway has thousands of them
  * open for days. It is no `Readable`, which takes three times the memory together with Fastify's listeners.
  */

@@ -2,7 +2,7 @@ import { toEventId } from "../../audit/cursor.ts";
 import type { AuditEvent } from "../../audit/event.ts";
 import { type KycState, kycAsOf } from "../../audit/kyc-as-of.ts";
 import { listAuditEvents } from "../../audit/list-audit-events.ts";
-import { ADMINISTRATIVE_ACTS, type AuditAction, type Surface } from "../../vocabulary.ts";
+import { ADMINISTRATIVE_ACTS, type AuditAction, NOTICES, type Surface } from "../../vocabulary.ts";
 import { AS_OF_COST, ID_LIST_COST, PAGE_COST } from "../documents/field-costs.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
@@ -21,6 +21,7 @@ const AuditActionEnum = builder.enumType("AuditAction", {
       description:
         "An answer showed document numbers. There are such events only if the operators set `AUDIT_READS`.",
     },
+    ...enumValues(NOTICES),
     ...enumValues(ADMINISTRATIVE_ACTS),
   } as const satisfies { [A in AuditAction as Uppercase<A>]: unknown },
 });
@@ -69,11 +70,12 @@ export const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implem
     subject: t.exposeString("subject", {
       nullable: true,
       description:
-        "What an act of administration is about: the id of a token or of a key; null if it is about records or the whole database.",
+        "What an act of administration is about: the id of a token or of a key; of `EXPIRING`, the notice as the operators set it, such as `30d`; null if the event is about other things of records or the whole database.",
     }),
     kycId: t.id({
       nullable: true,
-      description: "The id of the record that was created, updated or deleted; null for every other action.",
+      description:
+        "The id of the record that was created, updated or deleted, or will expire; null for every other action.",
       resolve: ({ action, kycIds }) => (action === "read" ? null : (kycIds[0] ?? null)),
     }),
     kycIds: t.exposeIDList("kycIds", {

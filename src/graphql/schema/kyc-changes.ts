@@ -15,6 +15,11 @@ const KycChangeAction = builder.enumType("KycChangeAction", {
     CREATED: { value: "created", description: "It was created." },
     UPDATED: { value: "updated", description: "Values of it were changed." },
     DELETED: { value: "deleted", description: "It was deleted for good." },
+    EXPIRING: {
+      value: "expiring",
+      description:
+        "It will expire soon, and nothing of it has changed. Its expiry itself is an update of its status.",
+    },
   } as const satisfies Record<Uppercase<(typeof CHANGE_ACTIONS)[number]>, unknown>,
 });
 

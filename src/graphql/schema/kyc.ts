@@ -3,7 +3,7 @@ import type { FieldName } from "../../kyc/fields.ts";
 import { getKyc, getKycs } from "../../kyc/get-kyc.ts";
 import { listKycs } from "../../kyc/list-kycs.ts";
 import type { ShownKyc } from "../../kyc/show-kyc.ts";
-import { COUNTS_COST, FILTERED_PAGE_COST, IDS_COST } from "../documents/field-costs.ts";
+import { COUNTS_COST, FILTERED_PAGE_COST, IDS_COST, SAME_DOCUMENT_COST } from "../documents/field-costs.ts";
 import { builder } from "./builder.ts";
 import { connectionOf, pageArgs, readAhead } from "./connection.ts";
 import { showNumber } from "./field-errors.ts";
@@ -48,6 +48,13 @@ export const KycType = builder.objectRef<ShownKyc>("Kyc").implement({
           "The number of the document. Personal data: don't log it, and don't put it in URLs. For a token without the scope `kyc:pii` it is masked, such as `•••••6789`. If it can't be decrypted, it is `••••`, and the answer has an error for the field.",
         resolve: (kyc, _args, ctx, info) => showNumber(kyc, ctx, info),
       }),
+      sameDocumentCount: t.int({
+        nullable: true,
+        extensions: { cost: SAME_DOCUMENT_COST },
+        description:
+          "How many other records of your account have the same document number, counted up to 1000. Needs the scope `kyc:pii`: without it, it is null, and the answer has an error for the field.",
+        resolve: (kyc) => kyc.countSameDocument(),
+      }),
       createdAt: t.expose("createdAt", { type: "DateTime", description: "When the record was created." }),
       updatedAt: t.expose("updatedAt", {
         type: "DateTime",
@@ -72,7 +79,7 @@ export const KycType = builder.objectRef<ShownKyc>("Kyc").implement({
         description:
           "1 for a new record, increased by one with each change. Send it as `expectedVersion` to change the record only if it is still as you saw it.",
       }),
-    }) satisfies Record<Exclude<FieldName, "id">, unknown>,
+    }) satisfies Record<Exclude<FieldName, "id"> | "sameDocumentCount", unknown>,
 });
 
 const { EdgeType, ConnectionType: KycConnection } = connectionOf<ShownKyc>(KycType, "record");

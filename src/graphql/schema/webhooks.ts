@@ -25,6 +25,7 @@ export const WebhookEventTypeEnum = builder.enumType("WebhookEventType", {
     KYC_CREATED: { value: "kyc.created", description: WEBHOOK_EVENT_TYPES["kyc.created"] },
     KYC_UPDATED: { value: "kyc.updated", description: WEBHOOK_EVENT_TYPES["kyc.updated"] },
     KYC_DELETED: { value: "kyc.deleted", description: WEBHOOK_EVENT_TYPES["kyc.deleted"] },
+    KYC_EXPIRING: { value: "kyc.expiring", description: WEBHOOK_EVENT_TYPES["kyc.expiring"] },
   } as const satisfies Record<string, { value: WebhookEventType; description: string }>,
 });
 

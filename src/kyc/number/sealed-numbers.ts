@@ -2,7 +2,7 @@ import type { Database, Executor } from "../../db/client.ts";
 import { type Keyring, keyIdOf } from "../../sealing/keyring.ts";
 import { recordMilestone } from "../../sealing/milestones.ts";
 import type { Resealing, SealedPlace } from "../../sealing/place.ts";
-import { resealTexts } from "../../sealing/reseal.ts";
+import { goThrough, inSteps, resealTexts, type Texts } from "../../sealing/reseal.ts";
 import type { SealedNumber } from "../record.ts";
 import { isToBeBound, openNumber, sealNumber } from "./document-number.ts";
 import {
@@ -47,8 +47,7 @@ export const sealedNumbers: SealedPlace = {
     }
     return false;
   },
-  reseal: (db, keys, onStep) => visit(db, keys, { isDone: (number) => isSealedAsNow(keys, number), onStep }),
-  check: async (db, keys, onStep) => (await visit(db, keys, { onStep })).unreadable,
+  ...goThrough((db, keys) => textsOf(db, keys)),
 };
 
 /**
@@ -56,7 +55,7 @@ export const sealedNumbers: SealedPlace = {
  * times at once. After `signal` is aborted, it stops after its step.
  */
 export function sealPlainNumbers(db: Database, keys: Keyring, signal?: AbortSignal): Promise<Resealing> {
-  return visit(db, keys, { plainOnly: true, isDone: () => false, signal });
+  return resealTexts(textsOf(db, keys, { plainOnly: true, signal }));
 }
 
 /** Makes the database refuse plain numbers from now on. Returns false, and does nothing, if there still are any. */
@@ -75,44 +74,34 @@ function isSealedAsNow(keys: Keyring, { sealedNumber, sealedVersion }: StoredNum
   return sealedVersion !== null || !keys.reached.has("numbers_bind");
 }
 
-interface Visit {
-  plainOnly?: boolean;
-  /** Which numbers stay as they are; the others are opened and sealed again. Undefined: all are opened, and all stay. */
-  isDone?: (number: StoredNumber) => boolean;
-  onStep?: (seen: number) => void;
-  signal?: AbortSignal | undefined;
-}
-
-/** Visits the numbers of all accounts once. */
-function visit(
+/** The numbers of all accounts, or only the plain ones. After `signal` is aborted, there is no further step. */
+function textsOf(
   db: Database,
   keys: Keyring,
-  { plainOnly = false, isDone, onStep, signal }: Visit,
-): Promise<Resealing> {
+  { plainOnly = false, signal }: { plainOnly?: boolean; signal?: AbortSignal | undefined } = {},
+): Texts<StoredNumber, SealedNumber> {
   const find = plainOnly ? findPlainNumbers : findNumbers;
   // Of the numbers in the current step.
   let account = "";
-  async function* steps(): AsyncGenerator<StoredNumber[]> {
+  async function* steps(): AsyncGenerator<readonly StoredNumber[]> {
     for await (account of listAccounts(db, plainOnly ? "with plain numbers" : "all")) {
-      for (let after: string | undefined = ""; after !== undefined && !signal?.aborted; ) {
-        const numbers: StoredNumber[] = await find(db, account, after, STEP);
-        yield numbers;
-        after = numbers.length < STEP ? undefined : numbers.at(-1)?.id;
+      const numbers = inSteps(({ id }, limit) => find(db, account, id, limit), { id: "" }, STEP);
+      for await (const some of numbers) {
+        if (signal?.aborted) return;
+        yield some;
       }
-      if (signal?.aborted) break;
     }
   }
-  return resealTexts<StoredNumber, SealedNumber>({
-    steps,
+  return {
+    steps: steps(),
     nameOf: ({ id }) => ({ kind: "record", account, id }),
-    renew: (from) => {
-      if (isDone?.(from)) return undefined;
+    isDone: (number) => isSealedAsNow(keys, number),
+    open: (from) => {
       const number = openNumber(keys, account, from);
-      return isDone && sealNumber(keys, account, from, number, isToBeBound(keys, from));
+      return () => sealNumber(keys, account, from, number, isToBeBound(keys, from));
     },
     replace: (replacements) => replaceNumbers(db, account, replacements, signal),
-    onStep,
-  });
+  };
 }
 
 /** A read of a whole account may take longer than any request would wait. */

@@ -1,4 +1,4 @@
-import { and, eq, getTableColumns, sql } from "drizzle-orm";
+import { and, eq, sql } from "drizzle-orm";
 import type { NewAuditEvent } from "../../audit/event.ts";
 import { eventValues, writingEvents, writingEventsAbout } from "../../audit/store.ts";
 import { batched } from "../../db/batch.ts";
@@ -15,24 +15,20 @@ import {
 } from "../../idempotency/store.ts";
 import { CHANGEABLE_PLAIN, FIELDS, PLAIN, type PlainName, type PlainValues } from "../fields.ts";
 import type { Kyc, SealedNumber } from "../record.ts";
-import { columnsOf, INSERTED, listsOf, NUMBER_COLUMNS, typedValue, type Written } from "./written-columns.ts";
+import {
+  columnsOf,
+  listsOf,
+  NO_STEP,
+  NUMBER_COLUMNS,
+  newRows,
+  typedValue,
+  type Written,
+} from "./written-columns.ts";
 
 const given = sql.placeholder;
 
 /** A new record with its sealed number. */
 export type NewKyc = Kyc & SealedNumber;
-
-/** The rows to insert, in the order of the table's columns. */
-const newRows = () => {
-  const values = (Object.keys(getTableColumns(kycs)) as (keyof typeof kycs.$inferInsert)[]).map((name) => {
-    if (name === "accountId") return given("accountId");
-    if (name === "statusSinceVersion") return typedValue("version");
-    return name === "documentNumber" ? sql`null` : typedValue(name);
-  });
-  return sql`
-    select ${sql.join(values, sql`, `)}
-    from unnest(${listsOf(INSERTED)}) as new(${columnsOf(INSERTED)})`;
-};
 
 const insertMany = statement((db) => withFirst(writingEvents, db.insert(kycs).select(newRows())));
 
@@ -160,6 +156,9 @@ const updateMany = statement(
         // If it was not known since when the record has its status, it still is not, unless it gets another one now.
         statusSinceVersion: sql`case when ${kycs.statusSinceVersion} = ${kycs.version} or ${getsAnotherStatus}
           then held.version else ${kycs.statusSinceVersion} end`,
+        // For another time of expiry, nothing was done yet.
+        expiryStep: sql`case when ${kycs.expiresAt} is distinct from ${typedValue("expiresAt", "held.")} then ${NO_STEP}
+          else ${kycs.expiryStep} end`,
         version: sql`held.version`,
         sealedVersion: sql`held.sealed_version`,
       })
@@ -182,7 +181,15 @@ const updateMany = statement(
   ([id]: [string]) => id,
 );
 
-function writeChanges(db: Executor, accountId: string, changes: readonly KycChange[]): Promise<string[]> {
+/**
+ * Writes the changeable fields of records, with a new number if there is one, and the events, in one statement: of records that
+ * still have the previous version and are not locked by others. Returns the ids of those that were written.
+ */
+export function updateKycsAtVersion(
+  db: Executor,
+  accountId: string,
+  changes: readonly KycChange[],
+): Promise<string[]> {
   const values: Record<string, unknown> = eventValues(changes.map(({ event }) => event));
   values.accountId = accountId;
   for (const name of CHANGED) values[name] = changes.map((change) => changedValue(change, name));
@@ -191,16 +198,7 @@ function writeChanges(db: Executor, accountId: string, changes: readonly KycChan
 
 /** Writes the changeable fields of a record that the transaction has locked, a new number if there is one, and the event. */
 export async function updateLockedKyc(tx: Executor, accountId: string, change: KycChange): Promise<void> {
-  await writeChanges(tx, accountId, [change]);
-}
-
-/** The same for several records, in one statement. Returns how many were written. */
-export async function updateLockedKycs(
-  tx: Executor,
-  accountId: string,
-  changes: readonly KycChange[],
-): Promise<number> {
-  return (await writeChanges(tx, accountId, changes)).length;
+  await updateKycsAtVersion(tx, accountId, [change]);
 }
 
 const updateOne = batched<{ accountId: string; change: KycChange }, boolean>(
@@ -210,7 +208,7 @@ const updateOne = batched<{ accountId: string; change: KycChange }, boolean>(
     // Of several changes to one record, only one can find the record as it was read.
     const firsts = new Map<string, KycChange>();
     for (const { change } of entries) if (!firsts.has(change.kyc.id)) firsts.set(change.kyc.id, change);
-    const changed = new Set(await writeChanges(db, entries[0].accountId, [...firsts.values()]));
+    const changed = new Set(await updateKycsAtVersion(db, entries[0].accountId, [...firsts.values()]));
     return entries.map(({ change }) => firsts.get(change.kyc.id) === change && changed.has(change.kyc.id));
   },
 );

@@ -1,5 +1,5 @@
-import { sql } from "drizzle-orm";
-import { kycs } from "../../db/schema.ts";
+import { getTableColumns, sql } from "drizzle-orm";
+import { kycs, NO_EXPIRY_STEP } from "../../db/schema.ts";
 import { FIELDS, isPlain, PLAIN, type PlainName } from "../fields.ts";
 
 const given = sql.placeholder;
@@ -10,7 +10,7 @@ export const NUMBER_COLUMNS = ["sealedNumber", "numberDigest", "sealedVersion"] 
 export type Written = PlainName | (typeof NUMBER_COLUMNS)[number];
 
 /** The columns of a new record that have values of their own. */
-export const INSERTED: readonly Written[] = [...PLAIN, ...NUMBER_COLUMNS];
+const INSERTED: readonly Written[] = [...PLAIN, ...NUMBER_COLUMNS];
 
 const isInteger = (name: Written) =>
   name === "sealedVersion" || (isPlain(name) && FIELDS[name].kind === "integer");
@@ -37,3 +37,19 @@ export const listsOf = (names: readonly Written[]) =>
   );
 /** The names of columns, as a list. */
 export const columnsOf = (names: readonly Written[]) => sql.raw(names.map(columnOf).join(", "));
+
+/** The step of a record for whose expiry nothing was done yet. */
+export const NO_STEP = sql.raw(String(NO_EXPIRY_STEP));
+
+/** The rows of new records to insert, in the order of the table's columns. */
+export const newRows = () => {
+  const values = (Object.keys(getTableColumns(kycs)) as (keyof typeof kycs.$inferInsert)[]).map((name) => {
+    if (name === "accountId") return given("accountId");
+    if (name === "statusSinceVersion") return typedValue("version");
+    if (name === "expiryStep") return NO_STEP;
+    return name === "documentNumber" || name === "expiryNotices" ? sql`null` : typedValue(name);
+  });
+  return sql`
+    select ${sql.join(values, sql`, `)}
+    from unnest(${listsOf(INSERTED)}) as new(${columnsOf(INSERTED)})`;
+};

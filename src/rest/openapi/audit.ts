@@ -1,5 +1,5 @@
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../../paging/page-input.ts";
-import { ADMINISTRATIVE_ACTS, AUDIT_ACTIONS, SURFACES } from "../../vocabulary.ts";
+import { ADMINISTRATIVE_ACTS, AUDIT_ACTIONS, NOTICES, SURFACES } from "../../vocabulary.ts";
 import type { EventBody } from "../audit-body.ts";
 import type { AuditParam } from "../audit-params.ts";
 import { type JsonSchema, reference } from "./components.ts";
@@ -84,8 +84,10 @@ const EVENT_FIELDS: Record<keyof EventBody, JsonSchema> = {
     ...string,
     enum: [...AUDIT_ACTIONS],
     description: [
-      "What was done: to records, or an act of administration.\n",
-      ...Object.entries(ADMINISTRATIVE_ACTS).map(([action, meaning]) => `- \`${action}\`: ${meaning}`),
+      "What was done to records or announced about them, or an act of administration.\n",
+      ...Object.entries({ ...NOTICES, ...ADMINISTRATIVE_ACTS }).map(
+        ([action, meaning]) => `- \`${action}\`: ${meaning}`,
+      ),
     ].join("\n"),
     examples: ["updated"],
   },
@@ -94,7 +96,10 @@ const EVENT_FIELDS: Record<keyof EventBody, JsonSchema> = {
   token_name: { ...string, description: "The name of the token, as it was then." },
   surface: { ...string, enum: [...SURFACES], description: "Where the act came from.", examples: ["rest"] },
   request_id: { ...string, description: "The id of the request, or of the run of a command." },
-  subject: orNull(string, "The id of the token or key that an act of administration is about."),
+  subject: orNull(
+    string,
+    "The id of the token or key that an act of administration is about, or the notice of `expiring`, such as `30d`.",
+  ),
   kyc_ids: {
     type: "array",
     items: idSchema,

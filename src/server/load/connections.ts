@@ -199,7 +199,7 @@ class Connection implements Holder {
       pieces.add(piece.length);
       if (!pieces.areTooSmall) return;
       request.upload?.refuse(PIECES_TOO_SMALL);
-      // The client goes on sending although it is refused.
+      // The client keeps sending although it is refused.
       if (pieces.areTooMany) this.#cut("uploads");
     });
     request.upload = new Upload(request, this.#shared.limits.bodyLimit, (bytes) => {

@@ -7,7 +7,7 @@ const MOST_PIECES = 8000;
 const PIECES_OF_ANY_SIZE = 5000;
 /** The minimum average size of the pieces of a body that has more. Bytes. */
 const SMALLEST_AVERAGE = 12;
-/** A refused client that goes on up to here is cut off. Node reads 64 KiB at once, which are up to 10,923 pieces. */
+/** A refused client that keeps sending is cut off at this point. Node reads 64 KiB at once, which are up to 10,923 pieces. */
 const PIECES_UNTIL_CUT = 15_000;
 /** A request takes as long as so many pieces. */
 const PIECES_OF_A_REQUEST = 10;

@@ -53,7 +53,7 @@ function clientOf(path: string, max: number): postgres.Sql {
   return postgres({ path, database: "postgres", username: "postgres", max, onnotice: () => {} });
 }
 
-/** A folder with a database for tests that open and close it themselves: creating one takes as long as ten starts. */
+/** A folder with a database for tests that open and close it themselves. */
 const copyOf = (name: string) => {
   const copy = join(folder, name);
   cpSync(unused, copy, { recursive: true });

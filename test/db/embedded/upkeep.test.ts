@@ -28,16 +28,17 @@ afterAll(async () => {
   rmSync(dataDir, { recursive: true, force: true });
 });
 
+/** Runs a statement that writes more than a request does, for which a busy machine needs longer than requests may. */
+const unhurried = (statement: string, parameters?: unknown[]) =>
+  db.execute(statement, parameters, Number.POSITIVE_INFINITY);
 const addRecords = (from: number, to: number) =>
-  db.execute(
+  unhurried(
     `insert into kycs (account_id, id, customer_id, verification_status, document_type, sealed_number, number_digest,
        created_at, updated_at, version)
      select 'acme', 'V' || md5(n::text), 'C' || n, 'pending', 'passport', 'key.sealed', 'key.digest',
        now() + n * interval '1 second', now(), 1
      from generate_series($1::int, $2::int) as n`,
     [from, to],
-    // No request writes so much with one statement.
-    Number.POSITIVE_INFINITY,
   );
 const readNumber = async (statement: string) => {
   const [row] = await db.execute<{ value: number }>(statement);
@@ -48,7 +49,7 @@ const countOfRuns = () =>
 const keepUpNow = () => keepUp(db, () => false);
 
 test("a record is looked for by its key, and not in all of its account, once many have come", async () => {
-  await addRecords(1, 5000);
+  await addRecords(1, 1000);
   await keepUpNow();
   const plan = await db.execute<{ "QUERY PLAN": string }>(
     "explain select version from kycs where account_id = 'acme' and id = any(array['V1', 'V2', 'V3'])",
@@ -59,16 +60,16 @@ test("a record is looked for by its key, and not in all of its account, once man
 test("a table that has hardly changed is left alone", async () => {
   await keepUpNow();
   const before = await countOfRuns();
-  await addRecords(5001, 5040);
+  await addRecords(1001, 1040);
   await keepUpNow();
   expect(await countOfRuns()).toBe(before);
-  await addRecords(5041, 7000);
+  await addRecords(1041, 1500);
   await keepUpNow();
   expect(await countOfRuns()).toBe(before + 2);
 });
 
 test("nothing more is begun once it is to end", async () => {
-  await addRecords(7001, 10_000);
+  await addRecords(1501, 2000);
   const before = await countOfRuns();
   await keepUp(db, () => true);
   expect(await countOfRuns()).toBe(before);
@@ -78,7 +79,7 @@ test("the space of dead rows is used again", async () => {
   const size = () => readNumber("select pg_relation_size('kycs') as value");
   const before = await size();
   for (let time = 0; time < 6; time++) {
-    await db.execute("update kycs set version = version + 1");
+    await unhurried("update kycs set version = version + 1");
     await keepUpNow();
   }
   expect(await size()).toBeLessThan(3 * before);
@@ -89,25 +90,25 @@ test("the log that a start after a crash goes through stays short", async () => 
     readNumber("select pg_current_wal_lsn() - redo_lsn as value from pg_control_checkpoint()");
   const kept = () => readNumber("select sum(size) as value from pg_ls_waldir()");
   for (let time = 0; time < 3; time++) {
-    await db.execute(
-      "select pg_logical_emit_message(false, 'filling', repeat('x', 1000000)) from generate_series(1, 100)",
+    await unhurried(
+      "select pg_logical_emit_message(false, 'filling', repeat('x', 1000000)) from generate_series(1, 72)",
     );
-    expect(await sinceCheckpoint()).toBeGreaterThan(90e6);
+    expect(await sinceCheckpoint()).toBeGreaterThan(70e6);
     await keepUpNow();
     expect(await sinceCheckpoint()).toBeLessThan(1e6);
   }
-  expect(await kept()).toBeLessThan(250e6);
+  expect(await kept()).toBeLessThan(200e6);
 });
 
 test("what an earlier opening has left to do is done soon after the next", async () => {
-  await addRecords(10_001, 40_000);
+  await addRecords(2001, 12_000);
   await db.close();
   await engine.close();
   const warnings: string[] = [];
   const opened = await openDatabase(parseConfig({ DATA_DIR: dataDir }), (text) => warnings.push(text));
   db = opened.db;
   expect(await countOfRuns()).toBe(0);
-  await expect.poll(countOfRuns, { timeout: 15_000, interval: 200 }).toBeGreaterThan(0);
+  await expect.poll(countOfRuns, { timeout: 30_000, interval: 200 }).toBeGreaterThan(0);
   await opened.close();
   expect(warnings).toEqual([]);
 });

@@ -98,7 +98,8 @@ test("an index is built while its table is written, by one of several replicas, 
   for (let n = 0; n < 20; n++) {
     const from = performance.now();
     await insert(sql, `written-${n}`);
-    expect(performance.now() - from).toBeLessThan(1000);
+    // An insert that had to wait for the index would wait until the other transaction ends, after all of them.
+    expect(performance.now() - from).toBeLessThan(5000);
     await wait(20);
   }
   expect(await stateOfIndex()).toBe("invalid");

@@ -2,7 +2,9 @@ import { readFileSync } from "node:fs";
 import { generateDrizzleJson, generateMigration } from "drizzle-kit/api";
 import { expect, test } from "vitest";
 import * as holdSchema from "../../../src/db/hold-schema.ts";
+import * as idempotencySchema from "../../../src/db/idempotency-schema.ts";
 import * as importSchema from "../../../src/db/import-schema.ts";
+import * as jobSchema from "../../../src/db/job-schema.ts";
 import * as keySchema from "../../../src/db/key-schema.ts";
 import * as ledgerSchema from "../../../src/db/ledger-schema.ts";
 import { ownMigrations } from "../../../src/db/migrating/migration-files.ts";
@@ -26,6 +28,8 @@ test("the migrations make the schema of the code; `npm run migration` writes wha
         ...webhookSchema,
         ...importSchema,
         ...holdSchema,
+        ...idempotencySchema,
+        ...jobSchema,
       }),
     ),
   ).toEqual([]);

@@ -4,7 +4,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createTestApp, type TestApp } from "../../support/app.ts";
 
 const CAPACITY = 3;
-const DEADLINE = 700;
+/** So long that a busy machine does not exceed it where nothing is waited for. Milliseconds. */
+const DEADLINE = 2000;
 let gateway: TestApp;
 let token: string;
 let release: () => Promise<void>;
@@ -13,7 +14,6 @@ beforeEach(async () => {
   gateway = await createTestApp({
     MAX_CONCURRENT_REQUESTS: String(CAPACITY),
     REQUEST_TIMEOUT: `${DEADLINE} ms`,
-    MAX_EVENT_LOOP_DELAY: "100 ms",
   });
   token = await gateway.token("acme");
   // The token is known, so that nothing but the locked records is waited for.
@@ -47,6 +47,9 @@ async function lockRecords(): Promise<() => Promise<void>> {
   };
 }
 
+/** Resolves when as many requests as may be in progress wait for the locked records. */
+const allWait = () => expect.poll(() => gateway.db.usage().inUse).toBe(1 + CAPACITY);
+
 // Differing requests: equal ones would share one statement, and an answer.
 const shed = async (reason: string) => {
   const { body } = await gateway.app.inject({ url: "/metrics" });
@@ -58,11 +61,11 @@ const ask = (n: number) => gateway.rest(token, "GET", `/v1/kyc?limit=${n + 1}`);
 describe("a gateway that has as many requests as it may", () => {
   test("refuses others at once with 503 in each surface's shape, and none of its probes", async () => {
     const admitted = [0, 1, 2].map(ask);
-    await wait(100);
+    await allWait();
     const asked = performance.now();
     const rest = await ask(3);
     const graphql = await gateway.graphql(token, "{ kycs { totalCount } }");
-    expect(performance.now() - asked).toBeLessThan(DEADLINE / 2);
+    expect(performance.now() - asked).toBeLessThan(DEADLINE);
     expect(rest.statusCode).toBe(503);
     expect(rest.headers["retry-after"]).toBe("1");
     expect(rest.json()).toEqual({
@@ -101,7 +104,7 @@ describe("a gateway that has as many requests as it may", () => {
       { method: "GET", url: "/v1/kyc/0000000000000000", headers: { "x-forwarded-proto": "https" } },
     ];
     const late = requests.map(send);
-    await wait(100);
+    await allWait();
     const refused = await Promise.all(requests.map(send));
     expect(refused).toEqual(await Promise.all(late));
   });
@@ -114,7 +117,7 @@ describe("a gateway that has as many requests as it may", () => {
     expect(late[0]?.headers["retry-after"]).toBe("1");
     expect(await shed("late")).toBe(3);
     expect(took).toBeGreaterThan(DEADLINE - 200);
-    expect(took).toBeLessThan(DEADLINE + 1000);
+    expect(took).toBeLessThan(DEADLINE + 3000);
     await release();
     await wait(50);
     expect((await ask(0)).statusCode).toBe(200);
@@ -142,7 +145,7 @@ describe("a gateway that has as many requests as it may", () => {
     const gone = [0, 1, 2].map((n) =>
       fetch(`${url}/v1/kyc?limit=${n + 1}`, { headers, signal: abort.signal }).catch(() => "gone"),
     );
-    await wait(100);
+    await allWait();
     expect((await ask(3)).statusCode).toBe(503);
     abort.abort();
     expect(await Promise.all(gone)).toEqual(["gone", "gone", "gone"]);
@@ -155,13 +158,16 @@ describe("a gateway that has as many requests as it may", () => {
 
 test("a gateway that is too busy to turn to its requests refuses them, probes apart, until it is not", async () => {
   await release();
+  await gateway.close();
+  gateway = await createTestApp({ MAX_EVENT_LOOP_DELAY: "100 ms" });
+  token = await gateway.token("acme");
   const busy = setInterval(() => {
     const until = performance.now() + 300;
     while (performance.now() < until) {}
   }, 1);
   const isShed = async () => (await ask(0)).statusCode === 503 && (await shed("event_loop")) > 0;
-  await expect.poll(isShed, { timeout: 8000 }).toBe(true);
+  await expect.poll(isShed).toBe(true);
   expect((await gateway.app.inject({ url: "/health" })).statusCode).toBe(200);
   clearInterval(busy);
-  await expect.poll(async () => (await ask(0)).statusCode, { timeout: 8000 }).toBe(200);
+  await expect.poll(async () => (await ask(0)).statusCode).toBe(200);
 });

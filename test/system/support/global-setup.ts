@@ -11,7 +11,7 @@ declare module "vitest" {
   }
 }
 
-/** Creating an embedded database takes as long as ten starts on one: it is created once, and removed after the last test. */
+/** Creating and migrating an embedded database takes as long as two starts on one: this is done once. The database is removed after the last test. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const folder = await mkdtemp(join(tmpdir(), "kyc-unused-"));
   const teardown = () => rm(folder, { recursive: true, force: true });
