@@ -63,7 +63,6 @@ export const ADMINISTRATIVE_ACTS = {
   hold_placed: "A legal hold was placed on a record or a customer.",
   hold_released: "A legal hold was released.",
   customer_erased: "All records of a customer were deleted at once.",
-  customer_exported: "Everything held about a customer was exported.",
   backup_taken: "A copy of the database was made.",
   webhook_created: "A webhook of the account was created.",
   webhook_changed: "A webhook of the account got another URL or other types of events.",

@@ -19,6 +19,8 @@ interface FieldRule {
 
 const CREATE = '{ customerId: "c", verificationStatus: PENDING, documentType: VISA, documentNumber: "1" }';
 
+/** The id of an erasure of the owner's. */
+const erasure = "erasure_0000000000000001";
 /** The id of a hold of the owner's. */
 const hold = "hold_0000000000000001";
 /** Holds that were placed: there may be few on one customer. */
@@ -54,6 +56,11 @@ const ROOT_FIELDS: Record<string, FieldRule> = {
     args: (id) => `(input: [{ id: "${id}", verificationStatus: FAILED }])`,
   },
   "Mutation.deleteKyc": { needs: "kyc:delete", args: (id) => `(input: { id: "${id}" })` },
+  "Mutation.eraseCustomer": {
+    needs: "kyc:delete",
+    args: () => '(input: { customerId: "without records", reason: "r" })',
+  },
+  "Query.erasure": { needs: "audit:read", args: () => `(id: "${erasure}")` },
   "Query.holds": { needs: "kyc:hold", args: () => "" },
   "Mutation.placeHold": {
     needs: "kyc:hold",
@@ -87,6 +94,9 @@ const OPEN_WITH_THEIR_PARENTS = new Set(
   [
     ["Kyc", "id", "customerId", "verificationStatus", "documentType", "createdAt", "updatedAt", "version"],
     ["Kyc", "statusSince", "expiresAt", "relationshipEndedAt", "onHold"],
+    ["EraseCustomerPayload", "erasure"],
+    ["Erasure", "id", "erasedAt", "recordCount", "position", "proof", "records"],
+    ["ErasedRecord", "kycId", "position", "proof"],
     ["LegalHoldConnection", "edges", "nodes", "pageInfo", "totalCount"],
     ["LegalHoldEdge", "cursor", "node"],
     ["LegalHold", "id", "kycId", "customerId", "reason", "placedAt", "until", "releasedAt", "releaseReason"],
@@ -249,6 +259,11 @@ const OTHER_INPUTS = new Set(
     ["Mutation.deleteKyc", "input"],
     ["CreateKycInput", "expiresAt", "relationshipEndedAt"],
     ["UpdateKycInput", "relationshipEndedAt"],
+    // test/kyc/erasure.test.ts has the erasures of other accounts.
+    ["Mutation.eraseCustomer", "input"],
+    ["EraseCustomerInput", "customerId", "reason"],
+    ["Query.erasure", "id"],
+    ["Erasure.records", "first", "skip"],
     // test/kyc/holds.test.ts has the holds of other accounts.
     ["Query.holds", "after", "before", "filter", "first", "last"],
     ["LegalHoldFilter", "customerId", "isInForce", "kycId"],
@@ -399,6 +414,12 @@ beforeEach(async () => {
     `insert into legal_holds (account_id, id, kyc_id, customer_digest, reason, placed_at)
      values ('acme', $1, 'other', '', 'r', now()) on conflict do nothing`,
     [hold],
+  );
+  await gateway.db.execute(
+    `insert into erasures (account_id, id, customer_digest, erased_at, sequence, kyc_ids, sequences)
+     select 'acme', $1, '', now(), sequence, '{}', '{}' from audit_events where account_id = 'acme' limit 1
+     on conflict do nothing`,
+    [erasure],
   );
   id = await createRecord(gateway, owner, { documentNumber: SECRET, expiresAt: "2030-01-01T00:00:00Z" });
 });

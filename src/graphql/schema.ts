@@ -2,6 +2,7 @@ import { printSchema } from "graphql";
 import { builder } from "./schema/builder.ts";
 import "./schema/audit.ts";
 import "./schema/kyc.ts";
+import "./schema/erasures.ts";
 import "./schema/holds.ts";
 import "./schema/kyc-changes.ts";
 import "./schema/kyc-bulk.ts";

@@ -130,15 +130,17 @@ export function toKeyedWrite<Result, Input extends object>(
 /**
  * Does the work in one transaction, or, under the key of an earlier request, answers what that was answered. Key and
  * work are committed together. Where the work fails with NOT_FOUND or VERSION_CONFLICT, which it may before it has
- * written anything, so does each repetition; any other failure leaves the key unused.
+ * written anything, so does each repetition; any other failure leaves the key unused. `deadline` is the time limit of
+ * the transaction, in milliseconds.
  */
 export async function writeOnce<Result>(
   { db }: { db: Database },
   keyed: KeyedWrite<Result> | null,
   kycId: string,
   work: (tx: Executor) => Promise<Result>,
+  deadline?: number,
 ): Promise<Result> {
-  if (!keyed) return db.transaction(work);
+  if (!keyed) return db.transaction(work, deadline);
   const outcome = await db.transaction(async (tx): Promise<Outcome<Result>> => {
     const wanted = keyed.claim(kycId);
     for (;;) {
@@ -150,7 +152,7 @@ export async function writeOnce<Result>(
     const first = await work(tx).then((result) => ({ result }), toLastingFailure);
     await completeKey(tx, keyed.accountId, keyed.claimWith(kycId, first));
     return first;
-  });
+  }, deadline);
   if (outcome.failure) throw outcome.failure;
   return outcome.result;
 }

@@ -91,7 +91,17 @@ export async function proveEvent(
   { sequence }: { sequence: number },
 ): Promise<EventProof> {
   const { accountId } = requireScope(ctx.viewer, "audit:read");
-  const until = performance.now() + PATIENCE_MS;
+  return waitForProof(ctx, accountId, sequence, PATIENCE_MS);
+}
+
+/** As `proveEvent`, for an event of the account that the viewer has just caused. Waits up to `patience` milliseconds. */
+export async function waitForProof(
+  ctx: OperationContext,
+  accountId: string,
+  sequence: number,
+  patience: number,
+): Promise<EventProof> {
+  const until = performance.now() + patience;
   for (;;) {
     const proof = await findProof(ctx.db, { accountId, sequence, source: ctx });
     if (proof !== null) return proof;

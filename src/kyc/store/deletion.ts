@@ -11,6 +11,8 @@ import type { Kyc } from "../record.ts";
 import { columns, isRecord, toKyc } from "./read.ts";
 
 const given = sql.placeholder;
+/** Records of one statement. */
+const STEP = 500;
 const account = sql`${given("accountId")}::text`;
 const isListed = and(eq(kycs.accountId, given("accountId")), sql`${kycs.id} = any(${given("ids")}::text[])`);
 
@@ -92,10 +94,17 @@ export async function deleteLockedKycs(
     records.map(({ id, customerId }) => ({ id, customerDigest: digests.get(customerId) as Buffer })),
   );
   await forgetCustomers(tx, accountId, [...digests.keys()]);
-  return remove(tx, {
-    accountId,
-    ids: records.map(({ id }) => id),
-    createdAts: records.map(({ createdAt }) => toTimestamptz(createdAt)),
-    ...eventValues(deletions.map(({ event }) => event)),
-  });
+  const removed: { kycId: string; sequence: number }[] = [];
+  for (let from = 0; from < deletions.length; from += STEP) {
+    const some = deletions.slice(from, from + STEP);
+    removed.push(
+      ...(await remove(tx, {
+        accountId,
+        ids: some.map(({ kyc }) => kyc.id),
+        createdAts: some.map(({ kyc }) => toTimestamptz(kyc.createdAt)),
+        ...eventValues(some.map(({ event }) => event)),
+      })),
+    );
+  }
+  return removed;
 }
