@@ -40,6 +40,29 @@ test("a JWT may do what its scopes say, on both surfaces", async () => {
   expect((await gateway.rest(jwt, "GET", "/v1/kyc")).statusCode).toBe(403);
 });
 
+test("an event names who signed in, by the claim that is configured for it, and finds its events", async () => {
+  const naming = await createTestApp({
+    ...{ JWT_ISSUER: provider.issuer, JWT_AUDIENCE: AUDIENCE, JWT_JWKS_URL: provider.jwksUrl },
+    JWT_NAME_CLAIM: "preferred_username",
+  });
+  try {
+    const scope = "kyc:read kyc:write audit:read";
+    const ada = await provider.sign({ scope, sub: "ada", preferred_username: "Ada L." });
+    const bob = await provider.sign({ scope, sub: "bob" });
+    const ids = [await createRecord(naming, ada), await createRecord(naming, bob)];
+    const { data } = await naming.graphql(ada, "{ auditEvents { nodes { kycId actor } } }");
+    expect(data.auditEvents.nodes).toEqual([
+      { kycId: ids[1], actor: "sign-in" },
+      { kycId: ids[0], actor: "Ada L." },
+    ]);
+    const found = (await naming.rest(bob, "GET", "/v1/audit_events?actor=Ada%20L.")).json().data;
+    expect(found).toMatchObject([{ kyc_ids: [ids[0]], actor: "Ada L." }]);
+    expect(naming.logged()).not.toContain("Ada L.");
+  } finally {
+    await naming.close();
+  }
+});
+
 test.each([
   ["has expired", () => provider.sign({ exp: 1 }), 401],
   ["names no account", () => provider.sign({ account: undefined }), 401],
