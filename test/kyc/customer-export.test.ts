@@ -4,14 +4,19 @@ import { TABLE_NAMES } from "../../src/db/table-names.ts";
 import { importKycs, prepareImport } from "../../src/kyc/import-kycs.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { sealAll } from "../support/ledger.ts";
+import { acrossAccounts, partitionByAccount, recordStatements, type Sent } from "../support/partitions.ts";
 import { createRecord } from "../support/records.ts";
 import { addWebhook } from "../support/webhooks.ts";
 
 let gateway: TestApp;
 let token: string;
+let tables: string[];
+let sent: Sent[];
 
 beforeAll(async () => {
   gateway = await createTestApp({ AUDIT_READS: "true", QUERY_COST_LIMIT: "20000" });
+  tables = await partitionByAccount(gateway.db);
+  sent = recordStatements(gateway.db);
   token = await gateway.token("acme");
 });
 afterAll(() => gateway.close());
@@ -238,4 +243,11 @@ test("a number that can't be decrypted is null, and the rest is exported", async
   const id = await createRecord(gateway, token, { customerId });
   await gateway.db.execute("update kycs set sealed_number = 'test.broken' where id = $1", [id]);
   expect((await exportOf(customerId)).records).toMatchObject([{ id, document_number: null }]);
+});
+
+test("every statement of an export concerns the data of one account", async () => {
+  sent.length = 0;
+  expect((await exportOf("cus of all tables")).counts.records).toBe(1);
+  expect(sent.length).toBeGreaterThan(10);
+  expect(await acrossAccounts(gateway.db, tables, sent)).toEqual([]);
 });

@@ -180,6 +180,7 @@ export async function findKeyTimes(
   ids: readonly string[],
 ): Promise<Map<string, number[]>> {
   const times = new Map<string, number[]>();
+  if (ids.length === 0) return times;
   for (const { id, at } of await selectKeys(db, { accountId, ids }))
     times.set(id, [...(times.get(id) ?? []), at]);
   return times;
