@@ -14,7 +14,10 @@ export interface AppParts {
     Config,
     "auditLogName" | "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryLimits"
   > &
-    Pick<Config, "databaseUrl" | "docs" | "trustedProxies" | "webhookAllowPrivate"> &
+    Pick<
+      Config,
+      "databaseUrl" | "docs" | "trustedProxies" | "webhookAllowPrivate" | "retention" | "retentionEnforced"
+    > &
     Pick<Config, "unsentMemoryLimit" | "uploadMemoryLimit"> &
     Pick<Config, "keepAliveTimeout" | "maxConnections" | "rateLimit" | "receiveTimeout" | "sendTimeout"> &
     Pick<Config, "maxExports"> &
