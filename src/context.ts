@@ -33,6 +33,8 @@ export interface OperationContext {
   reads: AuditedReads | null;
   /** The operator's name for the logs of this installation; undefined: one that is made for the database. */
   logName?: string | undefined;
+  /** The time after the end of a relationship before which nothing can be deleted: an interval of PostgreSQL; null: there is none. */
+  enforcedRetention: string | null;
   /** Networks besides the public ones that webhooks may be in; undefined: none. */
   webhookNetworks?: readonly string[] | undefined;
   /** The document numbers that the answer needed and that can't be decrypted. */

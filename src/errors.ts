@@ -8,6 +8,7 @@ const ERROR_STATUS = {
   IDEMPOTENCY_MISMATCH: 400,
   IDEMPOTENCY_IN_PROGRESS: 409,
   LEGAL_HOLD: 409,
+  RETENTION: 409,
   QUERY_TOO_COMPLEX: 400,
   RATE_LIMITED: 429,
   UNAVAILABLE: 503,
@@ -38,6 +39,7 @@ interface AppErrorOptions {
   scope?: string | undefined;
   currentVersion?: number | undefined;
   holdId?: string;
+  retainedUntil?: number | null;
   detail?: string;
 }
 
@@ -53,6 +55,8 @@ export class AppError extends Error {
   readonly currentVersion: number | undefined;
   /** For LEGAL_HOLD: the id of a hold. */
   readonly holdId: string | undefined;
+  /** For RETENTION: until when the record is retained, in epoch milliseconds; null if that is not known yet. */
+  readonly retainedUntil: number | null | undefined;
   /** Seconds; set if a later attempt can succeed. */
   readonly retryAfter: number | undefined;
   /** Whether it repeats the answer to the first request under the same idempotency key. */
@@ -70,6 +74,7 @@ export class AppError extends Error {
     this.scope = options.scope;
     this.currentVersion = options.currentVersion;
     this.holdId = options.holdId;
+    this.retainedUntil = options.retainedUntil;
     this.detail = options.detail;
     this.retryAfter = options.retryAfter ?? (PASSING.has(code) ? RETRY_AFTER_SECONDS : undefined);
   }

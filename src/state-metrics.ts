@@ -30,6 +30,10 @@ export interface StateMetrics {
   countExpiry(expired: number, notices: number): void;
   /** No record has to expire, and no notice has to be sent now. */
   setNoneDue(): void;
+  /** Counts records that this replica has erased because their time of retention has passed. */
+  countErased(records: number): void;
+  /** No record has to be erased now that could be. The lag counts from the first call on. */
+  setNoneToErase(): void;
   /** How many logs do not continue what this replica has published. */
   setBrokenLogs(count: number): void;
   /** Sets the source of the counts of spans. Until then they are zero. */
@@ -75,6 +79,7 @@ export function addState(registry: Registry): StateMetrics {
     },
     ...addLedger(registry),
     ...addExpiry(registry),
+    ...addRetention(registry),
     watchSpans: addSpans(registry),
   };
 }
@@ -137,6 +142,29 @@ function addExpiry(registry: Registry): Pick<StateMetrics, "countExpiry" | "setN
     },
     setNoneDue: () => {
       noneDueAt = performance.now();
+    },
+  };
+}
+
+function addRetention(registry: Registry): Pick<StateMetrics, "countErased" | "setNoneToErase"> {
+  const erased = new Counter({
+    name: "kyc_retention_erased_total",
+    help: "Records that this replica has erased because their time of retention has passed.",
+    registers: [registry],
+  });
+  let noneAt: number | undefined;
+  new Gauge({
+    name: "kyc_retention_lag_seconds",
+    help: "How long ago this replica last saw that no record had to be erased but held ones; 0 without RETENTION. Each replica looks: take the minimum.",
+    registers: [registry],
+    collect() {
+      this.set(noneAt === undefined ? 0 : (performance.now() - noneAt) / 1000);
+    },
+  });
+  return {
+    countErased: (records) => erased.inc(records),
+    setNoneToErase: () => {
+      noneAt = performance.now();
     },
   };
 }

@@ -7,8 +7,11 @@ import { createRecord } from "./support/records.ts";
 
 /** Just below the limit of a body. */
 const BYTES = 90_000;
-/** The shortest of so many tries is what the gateway itself takes: others use the machine, too. */
-const TRIES = 8;
+/**
+ * The shortest of so many tries is what the gateway itself takes: others use the machine, too. A kind that takes less at
+ * its first try has no further one.
+ */
+const TRIES = 40;
 /** A plain request of the size takes 1 to 2 ms, measured on a quiet machine: so much is far below 100 ms. */
 const MOST = 40;
 
@@ -20,7 +23,7 @@ beforeAll(async () => {
   gateway = await createTestApp();
   token = await gateway.token("acme");
   for (let index = 0; index < 100; index++) await createRecord(gateway, token);
-  const turnOfPlain = () => longestTurn(plain.build(BYTES), 0);
+  const turnOfPlain = () => longestTurn(plain.build(BYTES), 0, 8);
   await turnOfPlain();
   reference = await turnOfPlain();
 });
@@ -30,9 +33,9 @@ afterAll(() => gateway.close());
  * The longest turn of the event loop while the request is served, the shortest of several times, or the first one that is
  * shorter than `enough`. Milliseconds.
  */
-async function longestTurn(request: InjectOptions, enough: number): Promise<number> {
+async function longestTurn(request: InjectOptions, enough: number, tries = TRIES): Promise<number> {
   let shortest = Number.POSITIVE_INFINITY;
-  for (let attempt = 0; attempt < TRIES && shortest >= enough; attempt++) {
+  for (let attempt = 0; attempt < tries && shortest >= enough; attempt++) {
     const delay = monitorEventLoopDelay({ resolution: 1 });
     delay.enable();
     await new Promise((resolve) => setTimeout(resolve, 5));

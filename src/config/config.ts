@@ -77,6 +77,9 @@ function findContradictions(set: Record<string, string | undefined>, values: Set
   if (values && values.unsentMemoryLimit < MIN_UNSENT_MEMORY) {
     faults.push("UNSENT_MEMORY_LIMIT must be at least 1 MiB");
   }
+  if (values?.retentionEnforced && !values.retention) {
+    faults.push("RETENTION must be set if RETENTION_ENFORCED is true");
+  }
   if (set.ENCRYPTION_KEYS !== undefined && set.ENCRYPTION_KEYS_FILE !== undefined) {
     faults.push("ENCRYPTION_KEYS_FILE must not be set if ENCRYPTION_KEYS is");
   }

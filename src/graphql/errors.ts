@@ -100,7 +100,7 @@ interface Rendered {
 
 function renderAppError(failure: AppError, { path }: GraphQLError, scene: ErrorScene): Rendered {
   logFailure(failure, scene);
-  const { code, message, faults, retryAfter, currentVersion, holdId } = failure;
+  const { code, message, faults, retryAfter, currentVersion, holdId, retainedUntil } = failure;
   const fields = faults.map((fault) => ({ path: fault.path.join("."), message: fault.message }));
   return {
     message,
@@ -109,6 +109,9 @@ function renderAppError(failure: AppError, { path }: GraphQLError, scene: ErrorS
       ...(fields.length > 0 && { fields }),
       ...(currentVersion !== undefined && { currentVersion }),
       ...(holdId !== undefined && { holdId }),
+      ...(retainedUntil !== undefined && {
+        retainedUntil: retainedUntil && new Date(retainedUntil).toISOString(),
+      }),
     },
     status: statusOf(code, path !== undefined),
     ...(retryAfter !== undefined && { headers: { "retry-after": String(retryAfter) } }),

@@ -17,8 +17,9 @@ import { listVersions, requireVersion } from "./version-condition.ts";
  * Permanently deletes the record and all its data, including the results that are stored for idempotency keys, and writes
  * the event. Only its position in the list, for cursors, and its audit trail remain. Returns the id. A repetition fails
  * with NOT_FOUND, unless it has the same idempotency key. Needs `kyc:delete`. Fails with VERSION_CONFLICT if versions are
- * expected and the record has none of them, with LEGAL_HOLD if a hold is on it, and with INTERNAL if there is a reason and the record's number can't be
- * decrypted, because the reason must not contain the number.
+ * expected and the record has none of them, with LEGAL_HOLD if a hold is on it, with RETENTION if retention is enforced and
+ * its time has not passed, and with INTERNAL if there is a reason and the record's number can't be decrypted, because the
+ * reason must not contain the number.
  */
 export async function deleteKyc(
   ctx: OperationContext,
@@ -46,7 +47,7 @@ export async function deleteKyc(
         () => ctx.reads?.confirmed.set(id, stored.customerId),
       ),
     });
-    await deleteLockedKycs(tx, accountId, [{ kyc: stored, event }], ctx.digestCustomer);
+    await deleteLockedKycs(tx, accountId, [{ kyc: stored, event }], ctx);
     return id;
   });
 }

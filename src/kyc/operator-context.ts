@@ -15,7 +15,8 @@ type Given = Pick<OperationContext, "db" | "keys" | "requestId"> & { viewer: Vie
 export async function openOperatorContext(given: Given): Promise<OperationContext> {
   return {
     ...{ logs: null, surface: "cli", idempotency: null, reads: null, unreadable: [], fieldErrors: [] },
-    ...{ log: createLog("silent"), now: Date.now },
+    // No command deletes records.
+    ...{ log: createLog("silent"), now: Date.now, enforcedRetention: null },
     digestCustomer: await openCustomerDigests(given.db, given.keys),
     confirmViewer: async () => {},
     watchViewer: () => () => {},

@@ -14,6 +14,7 @@ const TYPES: Record<ErrorCode, string> = {
   IDEMPOTENCY_MISMATCH: "idempotency_error",
   IDEMPOTENCY_IN_PROGRESS: "idempotency_error",
   LEGAL_HOLD: "conflict_error",
+  RETENTION: "conflict_error",
   QUERY_TOO_COMPLEX: "invalid_request_error",
   RATE_LIMITED: "rate_limit_error",
   UNAVAILABLE: "api_error",
@@ -24,6 +25,7 @@ const TYPES: Record<ErrorCode, string> = {
 const USUAL_CODES: Partial<Record<ErrorCode, string>> = {
   NOT_FOUND: "resource_missing",
   LEGAL_HOLD: "resource_held",
+  RETENTION: "resource_retained",
 };
 
 /** REST names of input fields, if they differ. */

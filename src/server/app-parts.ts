@@ -31,7 +31,14 @@ export interface AppParts extends ProbeParts {
     Pick<Config, "auditLogName" | "auditReads" | "corsOrigins" | "graphiql" | "introspection"> &
     Pick<
       Config,
-      "databaseUrl" | "docs" | "maxExports" | "queryLimits" | "rateLimit" | "webhookAllowPrivate"
+      | "databaseUrl"
+      | "docs"
+      | "maxExports"
+      | "queryLimits"
+      | "rateLimit"
+      | "webhookAllowPrivate"
+      | "retention"
+      | "retentionEnforced"
     > &
     Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout" | "persistedOperations">;
   keys: Keyring;

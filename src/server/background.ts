@@ -6,6 +6,7 @@ import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import { startSweep } from "../idempotency/sweep.ts";
 import { startExpiry } from "../kyc/lifecycle/expiry-job.ts";
+import { startRetention } from "../kyc/lifecycle/retention-job.ts";
 import { endPlainNumbers, sealPlainNumbers } from "../kyc/number/sealed-numbers.ts";
 import { startCensus } from "../kyc/record-census.ts";
 import { startSettlingStatusSince } from "../kyc/status-since.ts";
@@ -62,6 +63,7 @@ export function startBackground(background: Background): () => Promise<void> {
         log.warn({ err }, "it could not be found out yet since when records have their status"),
     }),
     expireRecords(background),
+    eraseAfterRetention(background),
     startSweep({ db, log }),
     startSealer({
       ...{ db, log, openDigests: async () => digestCustomer },
@@ -111,6 +113,24 @@ function expireRecords({ config, db, digestCustomer, keys, log, metrics }: Backg
     },
     onFailure: (err) => log.warn({ err }, "records could not expire yet"),
   });
+}
+
+function eraseAfterRetention({ config, db, digestCustomer, log, metrics }: Background): () => Promise<void> {
+  const { retention } = config;
+  if (!retention) return async () => {};
+  metrics.setNoneToErase();
+  return startRetention(
+    { db, digestCustomer, retention },
+    {
+      onBatch: metrics.countErased,
+      onEnd: (records) => {
+        if (records > 0)
+          log.info({ records, retention }, "records were erased after their time of retention");
+      },
+      onNoneLeft: metrics.setNoneToErase,
+      onFailure: (err) => log.warn({ err }, "records could not be erased after their time of retention yet"),
+    },
+  );
 }
 
 /** An operator who keeps the log or the file of checkpoints can prove later that the ledger was rewritten. */

@@ -47,6 +47,7 @@ export function createEntrance(
       ...{ db, keys, logs, digestCustomer, viewer, confirmViewer, watchViewer, surface, requestId },
       ...{ idempotency, reads, log, now, unreadable: [], fieldErrors: [], traceId: span?.traceId },
       logName: config.auditLogName,
+      enforcedRetention: config.retentionEnforced ? config.retention : null,
       webhookNetworks: config.webhookAllowPrivate,
     };
   };

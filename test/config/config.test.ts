@@ -36,6 +36,8 @@ test("nothing has to be set, and what is empty counts as not set", () => {
     auditCheckpointInterval: 600_000,
     webhooks: true,
     expiryNotices: [2_592_000, 604_800],
+    retention: null,
+    retentionEnforced: false,
     webhookAllowPrivate: [],
     databaseQueueLimit: 2000,
     statementTimeout: 5000,
@@ -103,6 +105,8 @@ test("every variable is read", () => {
       AUDIT_CHECKPOINT_FILE: "/var/log/kyc-checkpoints",
       WEBHOOKS: "off",
       EXPIRY_NOTICE: "12h, 90 days,1d",
+      RETENTION: "18 months",
+      RETENTION_ENFORCED: "on",
       WEBHOOK_ALLOW_PRIVATE: "10.1.0.0/16, ::1",
       JWT_ISSUER: "https://id.example/",
       JWT_AUDIENCE: "kyc",
@@ -139,6 +143,8 @@ test("every variable is read", () => {
     auditCheckpointFile: "/var/log/kyc-checkpoints",
     webhooks: false,
     expiryNotices: [7_776_000, 86_400, 43_200],
+    retention: "18 months",
+    retentionEnforced: true,
     webhookAllowPrivate: ["10.1.0.0/16", "::1"],
     databaseQueueLimit: 10,
     statementTimeout: 700,
@@ -200,6 +206,8 @@ test("every fault is reported at once, in a line that starts with the variable a
     MAX_EVENT_LOOP_DELAY: "-1",
     RATE_LIMIT: "10/min",
     EXPIRY_NOTICE: "30d,soon",
+    RETENTION: "5",
+    RETENTION_ENFORCED: "maybe",
     QUERY_COST_LIMIT: "0",
     QUERY_DEPTH_LIMIT: "0",
     QUERY_ALIAS_LIMIT: "many",
@@ -420,4 +428,36 @@ test.each([
   "1d,2d,3d,4d,5d,6d,7d,8d,9d,10d,11d",
 ])("EXPIRY_NOTICE does not take %j", (text) => {
   expect(faultsOf({ EXPIRY_NOTICE: text })).toEqual([expect.stringMatching(/^EXPIRY_NOTICE must /)]);
+});
+
+test.each([
+  ["off", null],
+  ["false", null],
+  ["5 years", "5 years"],
+  ["1 Year", "1 years"],
+  [" 18months ", "18 months"],
+  ["30 days", "30 days"],
+  ["100 years", "100 years"],
+])("RETENTION=%s is an interval of PostgreSQL", (text, retention) => {
+  expect(parseConfig({ RETENTION: text }).retention).toBe(retention);
+});
+
+test.each([
+  "0 days",
+  "5",
+  "-1 years",
+  "101 years",
+  "1.5 years",
+  "5 minutes",
+  "18 mon",
+  "years",
+  "5 years 2 days",
+])("RETENTION does not take %j", (text) => {
+  expect(faultsOf({ RETENTION: text })).toEqual([expect.stringMatching(/^RETENTION must be off, or /)]);
+});
+
+test.each([undefined, "off"])("retention of %j can't be enforced", (RETENTION) => {
+  expect(faultsOf({ RETENTION, RETENTION_ENFORCED: "true" } as Record<string, string>)).toEqual([
+    "RETENTION must be set if RETENTION_ENFORCED is true",
+  ]);
 });

@@ -352,7 +352,7 @@ async function reference(query: string, variableValues: Record<string, unknown>)
   const contextValue: OperationContext = {
     ...{ db: gateway.db, keys: gateway.keys, viewer, confirmViewer: async () => {}, surface: "graphql" },
     ...{ watchViewer: () => () => {}, logs: null, idempotency: null, requestId: "r", reads: null },
-    ...{ unreadable: [], fieldErrors: [], now: Date.now },
+    ...{ unreadable: [], fieldErrors: [], now: Date.now, enforcedRetention: null },
     digestCustomer: await openCustomerDigests(gateway.db, gateway.keys),
     log: { error: () => {}, warn: () => {} } as never,
   };

@@ -63,9 +63,10 @@ describe("no statement of the ledger reads more of it than it is about", () => {
       "what a deletion takes",
       "_by_record",
       (db) =>
-        deleteLockedKycs(db, "account1", [{ kyc: record, event: someEvent("account1", record.id) }], () =>
-          Buffer.alloc(16),
-        ),
+        deleteLockedKycs(db, "account1", [{ kyc: record, event: someEvent("account1", record.id) }], {
+          digestCustomer: () => Buffer.alloc(16),
+          enforcedRetention: null,
+        }),
     ],
     [
       "a step of a rotation",

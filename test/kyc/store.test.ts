@@ -7,6 +7,7 @@ import * as deletion from "../../src/kyc/store/deletion.ts";
 import * as lists from "../../src/kyc/store/list.ts";
 import * as ofCustomer from "../../src/kyc/store/of-customer.ts";
 import * as records from "../../src/kyc/store/read.ts";
+import * as retention from "../../src/kyc/store/retention.ts";
 import { countSameNumber } from "../../src/kyc/store/same-number.ts";
 import type { KycSelection } from "../../src/kyc/store/selection.ts";
 import * as writes from "../../src/kyc/store/write.ts";
@@ -216,8 +217,9 @@ describe("each statement reads ranges of an index, and never the table", () => {
       expect(await writes.updateKycAtVersion(database.db, "account1", change)).toBe(false);
       expect(await deletion.shareKyc(database.db, "account1", kyc.id)).toBeDefined();
       const [locked] = await deletion.lockForDeletion(database.db, "account1", [kyc.id]);
+      const rules = { digestCustomer: () => Buffer.alloc(16), enforcedRetention: null };
       const removal = { kyc: locked ?? kyc, event };
-      await deletion.deleteLockedKycs(database.db, "account1", [removal], () => Buffer.alloc(16));
+      await deletion.deleteLockedKycs(database.db, "account1", [removal], rules);
       await ofCustomer.findSomeOfCustomer(database.db, "account1", "c", 10);
       await ofCustomer.excludeHolds(database.db, "account1", "c", 10);
     });
@@ -245,6 +247,30 @@ describe("each statement reads ranges of an index, and never the table", () => {
       if (condition) expect(condition).toMatch(/^\(ROW\((kycs|kycs_1)?\.?account_id/);
     }
     expect(looks.map((node) => node.Filter)).toEqual([undefined, undefined]);
+  });
+
+  test("the job that erases records after their time of retention, and its refusals", async () => {
+    await database.db.execute(
+      "update kycs set relationship_ended_at = created_at where account_id in ('account3', 'account4') and id < '0000000000001000'",
+    );
+    await database.db.execute("vacuum analyze kycs");
+    const texts = await sentBy(async () => {
+      expect(await retention.findAccountsPastRetention(database.db, "1 days")).toEqual([
+        "account3",
+        "account4",
+      ]);
+      const after = { relationshipEndedAt: Date.parse("2025-01-01T00:00:01Z"), id: here.id };
+      const within = { after, retention: "1 days", limit: 20 };
+      expect(await retention.findPastRetention(database.db, "account3", within)).toHaveLength(20);
+      const ids = ["0000000000000003", here.id];
+      expect(await retention.findRetained(database.db, "account3", ids, "1 days")).toEqual([]);
+      await deletion.lockForDeletion(database.db, "account3", ids, { skipsLocked: true });
+      await ofCustomer.findCustomersWithoutRecord(database.db, "account3", ["customer3", "customer4"]);
+    });
+    expect(texts).toHaveLength(5);
+    await expectIndexRanges(texts.slice(1));
+    const looks = (await planOf(texts[0] as string)).filter((node) => node["Relation Name"] === "kycs");
+    for (const look of looks) expect(look["Node Type"]).toMatch(/^Index (Only )?Scan$/);
   });
 
   test("a page is read in the order of its index: nothing is sorted but pages of many", async () => {

@@ -135,6 +135,7 @@ function codeOf({ type, code }: { type: string; code: string }): string {
   if (type === "idempotency_error") return code.toUpperCase();
   if (code === "resource_missing") return "NOT_FOUND";
   if (code === "resource_held") return "LEGAL_HOLD";
+  if (code === "resource_retained") return "RETENTION";
   const codes: Record<string, string> = {
     authentication_error: "UNAUTHENTICATED",
     permission_error: "FORBIDDEN",

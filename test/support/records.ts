@@ -15,7 +15,7 @@ const CREATE = "mutation ($input: CreateKycInput!) { createKyc(input: $input) { 
 export async function createRecord(
   gateway: TestApp,
   token: string,
-  changes: Partial<typeof goodInput> & { expiresAt?: string } = {},
+  changes: Partial<typeof goodInput> & { expiresAt?: string; relationshipEndedAt?: string | null } = {},
 ): Promise<string> {
   const answer: GraphqlAnswer = await gateway.graphql(token, CREATE, { input: { ...goodInput, ...changes } });
   if (answer.errors) throw new Error(JSON.stringify(answer.errors));

@@ -29,8 +29,8 @@ export type EraseCustomerInput = Raw<typeof eraseCustomerInput>;
  * Deletes all records of a customer in one transaction, as `deleteKyc` does each, together with the texts of the reasons in
  * the customer's earlier events and the texts of its holds. A customer without records can be erased as well. Writes an event
  * for each record, and one for the erasure, whose id is the erasure's subject. Needs `kyc:delete`. Fails with LEGAL_HOLD if
- * the customer or one of the records is held, and with BAD_USER_INPUT if there are more than 10,000 records; then nothing is
- * deleted. With an idempotency key, a repetition returns the same erasure. A record that is created meanwhile may stay.
+ * the customer or one of the records is held, with RETENTION if retention is enforced and the time of one of the records has
+ * not passed, and with BAD_USER_INPUT if there are more than 10,000 records; then nothing is deleted. With an idempotency key, a repetition returns the same erasure. A record that is created meanwhile may stay.
  */
 export async function eraseCustomer(
   ctx: OperationContext,
@@ -75,9 +75,9 @@ async function erase(
       ...{ statusBefore: kyc.verificationStatus, reason },
     }),
   }));
-  const erased = await deleteLockedKycs(tx, accountId, deletions, ctx.digestCustomer);
+  const erased = await deleteLockedKycs(tx, accountId, deletions, ctx);
   await insertErasure(tx, accountId, { id, sequence, records: erased }, customerDigest);
-  await eraseTexts(tx, accountId, customerDigest, { kycIds: ids, below: sequence });
+  await eraseTexts(tx, accountId, [customerDigest], { kycIds: ids, below: sequence });
   return id;
 }
 

@@ -69,29 +69,31 @@ export async function findErasure(
   return (await selectOne(db, { accountId, id }))[0];
 }
 
+const customers = sql`(select decode(hex, 'hex') as digest from unnest(${given("digests")}::text[]) as hex) as customer`;
 const forgetHolds = statement(
   () => sql`
     update legal_holds set customer_id = null, reason = null, release_reason = null
-    where account_id = ${given("accountId")} and customer_digest = ${digest} and not ${inForce}`,
+    where account_id = ${given("accountId")} and customer_digest in (select digest from ${customers}) and not ${inForce}`,
 );
 const forgetReasons = statement(
   () => sql`
-    select kyc_erase_reasons(${given("accountId")}, ${digest}, ${given("kycIds")}::text[], ${given("below")}::text::bigint)`,
+    select kyc_erase_reasons(${given("accountId")}, digest, ${given("kycIds")}::text[], ${given("below")}::text::bigint)
+    from ${customers}`,
   () => true,
 );
 
 /**
- * Erases the texts of the customer's holds, none of which is in force, and the reasons of its events below a sequence, with
+ * Erases the texts of these customers' holds, none of which is in force, and the reasons of their events below a sequence, with
  * their salts: the hashes in the log stay, and nobody can find out what they are of. Afterwards, nobody seals events until
  * the transaction ends: it should be its last step.
  */
 export async function eraseTexts(
   tx: Executor,
   accountId: string,
-  customerDigest: Buffer,
+  customerDigests: readonly Buffer[],
   { kycIds, below }: { kycIds: readonly string[]; below: number },
 ): Promise<void> {
-  const values = { accountId, digest: customerDigest.toString("hex") };
+  const values = { accountId, digests: customerDigests.map((digest) => digest.toString("hex")) };
   await forgetHolds(tx, values);
   await forgetReasons(tx, { ...values, kycIds, below: String(below) });
 }

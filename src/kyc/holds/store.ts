@@ -159,15 +159,25 @@ export const findHoldsOf = batched<HeldRecord & { accountId: string }, LegalHold
   ({ id }) => id,
   async (db, keys) => {
     const found = await selectHoldsOn(db, keys[0].accountId, keys);
-    return keys.map(({ id, customerDigest }) =>
-      found
-        .filter(({ hold, digest }) =>
-          hold.kycId === null ? digest === customerDigest.toString("hex") : hold.kycId === id,
-        )
-        .map(({ hold }) => hold),
-    );
+    return keys.map((key) => found.filter((one) => isOn(one, key)).map(({ hold }) => hold));
   },
 );
+
+const isOn = (
+  { hold, digest }: { hold: LegalHold; digest: string },
+  { id, customerDigest }: HeldRecord,
+): boolean => (hold.kycId === null ? digest === customerDigest.toString("hex") : hold.kycId === id);
+
+/** Those of the records that are not held. It stays so until the transaction ends if it has locked them for deletion. */
+export async function withoutHeld<Item extends HeldRecord>(
+  db: Executor,
+  accountId: string,
+  records: readonly Item[],
+): Promise<Item[]> {
+  if (records.length === 0) return [];
+  const found = await selectHoldsOn(db, accountId, records);
+  return records.filter((record) => !found.some((one) => isOn(one, record)));
+}
 
 /** Fails with LEGAL_HOLD if one of these records is held. The transaction has locked them for deletion. */
 export async function requireUnheld(

@@ -9,6 +9,7 @@ import { spendingKeys } from "../../idempotency/store.ts";
 import { customerLock, forgetCustomers, requireUnheld } from "../holds/store.ts";
 import type { Kyc } from "../record.ts";
 import { columns, isRecord, toKyc } from "./read.ts";
+import { requirePastRetention } from "./retention.ts";
 
 const given = sql.placeholder;
 /** Records of one statement. */
@@ -17,9 +18,10 @@ const account = sql`${given("accountId")}::text`;
 const isListed = and(eq(kycs.accountId, given("accountId")), sql`${kycs.id} = any(${given("ids")}::text[])`);
 
 // The customers are locked before the rows, as in each deletion: so none waits for a lock that a waiting one holds.
-const lockListed = statement(
-  (db) =>
-    sql`
+const lockListed = (options?: { skipLocked: true }) =>
+  statement(
+    (db) =>
+      sql`
       with customer as materialized (
         select distinct customer_id from kycs
         where account_id = ${given("accountId")} and id = any(${given("ids")}::text[]) order by customer_id
@@ -32,17 +34,25 @@ const lockListed = statement(
         .from(kycs)
         .where(and(isListed, sql`(select count(*) from locked) >= 0`))
         .orderBy(kycs.id)
-        .for("update")
+        .for("update", options)
         .getSQL()}`,
-  toKyc,
-);
+    toKyc,
+  );
+
+const lockAll = lockListed();
+const lockFree = lockListed({ skipLocked: true });
 
 /**
  * The present records with these ids, locked until the transaction ends, for their deletion: a hold is placed before or
- * after it, and not at the same time.
+ * after it, and not at the same time. Waits for records that are locked, or leaves them out if `skipsLocked`.
  */
-export function lockForDeletion(tx: Executor, accountId: string, ids: readonly string[]): Promise<Kyc[]> {
-  return lockListed(tx, { accountId, ids });
+export function lockForDeletion(
+  tx: Executor,
+  accountId: string,
+  ids: readonly string[],
+  { skipsLocked = false } = {},
+): Promise<Kyc[]> {
+  return (skipsLocked ? lockFree : lockAll)(tx, { accountId, ids });
 }
 
 const selectForShare = statement((db) => db.select(columns).from(kycs).where(isRecord).for("share"), toKyc);
@@ -74,16 +84,23 @@ export interface Deletion {
   event: NewAuditEvent;
 }
 
+/** What decides whether records can be deleted. */
+export interface DeletionRules {
+  digestCustomer: DigestCustomer;
+  /** The time after the end of a relationship before which nothing can be deleted: an interval of PostgreSQL; null: there is none. */
+  enforcedRetention: string | null;
+}
+
 /**
  * Deletes records, and the results that are stored for their idempotency keys; keeps their positions in the list, and writes
  * the events, whose sequences it returns. Every deletion of the gateway passes here. Fails with LEGAL_HOLD if one of them is
- * held; then none is deleted.
+ * held, and with RETENTION if the enforced time of retention of one has not passed; then none is deleted.
  */
 export async function deleteLockedKycs(
   tx: Executor,
   accountId: string,
   deletions: readonly Deletion[],
-  digestCustomer: DigestCustomer,
+  { digestCustomer, enforcedRetention }: DeletionRules,
 ): Promise<{ kycId: string; sequence: number }[]> {
   const records = deletions.map(({ kyc }) => kyc);
   const digests = new Map<string, Buffer>(records.map(({ customerId }) => [customerId, Buffer.alloc(0)]));
@@ -93,6 +110,10 @@ export async function deleteLockedKycs(
     accountId,
     records.map(({ id, customerId }) => ({ id, customerDigest: digests.get(customerId) as Buffer })),
   );
+  if (enforcedRetention !== null) {
+    const ids = records.map(({ id }) => id);
+    await requirePastRetention(tx, accountId, ids, enforcedRetention);
+  }
   await forgetCustomers(tx, accountId, [...digests.keys()]);
   const removed: { kycId: string; sequence: number }[] = [];
   for (let from = 0; from < deletions.length; from += STEP) {

@@ -26,6 +26,23 @@ export function findSomeOfCustomer(
   return selectSome(db, { accountId, customerId, limit: most });
 }
 
+const selectWithout = statement(
+  () => sql`
+    select customer_id from unnest(${given("customerIds")}::text[]) as customer (customer_id)
+    where not exists (
+      select from kycs where kycs.account_id = ${given("accountId")} and kycs.customer_id = customer.customer_id)`,
+  ([customerId]: [string]) => customerId,
+);
+
+/** Those of the customers that have no record. */
+export function findCustomersWithoutRecord(
+  db: Executor,
+  accountId: string,
+  customerIds: readonly string[],
+): Promise<string[]> {
+  return selectWithout(db, { accountId, customerIds });
+}
+
 const lockCustomer = statement(
   () => sql`
     select pg_advisory_xact_lock_shared(
