@@ -11,6 +11,11 @@ export interface SpanCounts {
   failed: number;
 }
 
+/** Receives whether the process can do its work, as of now. */
+export interface BuildMetrics {
+  setReady(isReady: boolean): void;
+}
+
 /** The parts of the gateway's state that are counted elsewhere, and now and then. */
 export interface StateMetrics {
   /** The latest count of the records. */
@@ -31,14 +36,12 @@ export interface StateMetrics {
   setNoneToErase(): void;
   /** How many logs do not continue what this replica has published. */
   setBrokenLogs(count: number): void;
-  /** Whether the gateway can serve, as of now. */
-  setReady(isReady: boolean): void;
   /** Sets the source of the counts of spans. Until then they are zero. */
   watchSpans(read: () => SpanCounts): void;
 }
 
-/** Adds the figures of the gateway's version, records, keys and spans. */
-export function addState(registry: Registry, version: string): StateMetrics {
+/** Adds the figures of the gateway's version, and whether it is ready. */
+export function addBuild(registry: Registry, version: string): BuildMetrics {
   const build = new Gauge({
     name: "kyc_gateway_build_info",
     help: "Always 1; the labels are the versions of the gateway and of Node.js.",
@@ -48,9 +51,14 @@ export function addState(registry: Registry, version: string): StateMetrics {
   build.set({ version, node: process.version }, 1);
   const ready = new Gauge({
     name: "kyc_gateway_ready",
-    help: "Whether the gateway can serve, as /ready says: 1 or 0.",
+    help: "Whether the process can do its work, as /ready says: 1 or 0.",
     registers: [registry],
   });
+  return { setReady: (isReady) => ready.set(isReady ? 1 : 0) };
+}
+
+/** Adds the figures of records, keys, the ledger and spans. */
+export function addState(registry: Registry): StateMetrics {
   const seals = new Gauge({
     name: "encryption_key_seals",
     help: "Texts that were encrypted under each key so far, on all replicas; read once a minute.",
@@ -73,7 +81,6 @@ export function addState(registry: Registry, version: string): StateMetrics {
     ...addExpiry(registry),
     ...addRetention(registry),
     watchSpans: addSpans(registry),
-    setReady: (isReady) => ready.set(isReady ? 1 : 0),
   };
 }
 

@@ -62,6 +62,7 @@ export const ADMINISTRATIVE_ACTS = {
   records_exported: "Records of the account were exported.",
   hold_placed: "A legal hold was placed on a record or a customer.",
   hold_released: "A legal hold was released.",
+  customer_exported: "Everything that is held about a customer was exported.",
   customer_erased: "All records of a customer were deleted at once.",
   backup_taken: "A copy of the database was made.",
   webhook_created: "A webhook of the account was created.",

@@ -14,6 +14,7 @@ const LAYERS = [
   "pages",
   "metrics",
   "database-metrics",
+  "http-metrics",
   "state-metrics",
   "stream-metrics",
   "webhook-metrics",

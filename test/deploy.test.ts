@@ -137,6 +137,9 @@ interface Manifest {
 
 type Kinds = Record<
   | "Deployment"
+  | "DeliverDeployment"
+  | "DeliverNetworkPolicy"
+  | "DeliverPodMonitor"
   | "Job"
   | "Service"
   | "PodDisruptionBudget"
@@ -154,7 +157,9 @@ describe("the chart", () => {
     const manifests = Object.entries(files)
       .filter(([name]) => name.endsWith(".yaml"))
       .map(([, text]) => parse(text) as Manifest | null);
-    return Object.fromEntries(manifests.flatMap((one) => (one ? [[one.kind, one]] : []))) as Kinds;
+    const nameOf = ({ kind, metadata }: Manifest) =>
+      metadata.name === "kyc-deliver" ? `Deliver${kind}` : kind;
+    return Object.fromEntries(manifests.flatMap((one) => (one ? [[nameOf(one), one]] : []))) as Kinds;
   };
   const every = {
     serviceMonitor: { enabled: true, labels: { release: "prometheus" } },
@@ -169,6 +174,7 @@ describe("the chart", () => {
     imagePullSecrets: [{ name: "registry" }],
     image: { tag: "9.9.9" },
     migrate: { databaseUrlKey: "direct-url" },
+    deliver: { enabled: true, replicas: 3 },
   };
 
   test("is that of this release", () => {
@@ -178,17 +184,22 @@ describe("the chart", () => {
     });
   });
 
-  test("renders to one manifest of each kind, and leaves out what is switched off", () => {
+  test("renders to one manifest of each kind for the gateway and for `deliver`, and leaves out what is switched off", () => {
     expect(Object.keys(render(every)).sort()).toEqual(
       [
         ...["ConfigMap", "Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", "PrometheusRule"],
         ...["Service", "ServiceMonitor"],
+        ...["DeliverDeployment", "DeliverNetworkPolicy", "DeliverPodMonitor"],
       ].sort(),
     );
     const off = { enabled: false };
-    expect(
-      Object.keys(render({ migrate: off, networkPolicy: off, podDisruptionBudget: off })).sort(),
-    ).toEqual([...["Deployment", "Service"]]);
+    const few = { migrate: off, networkPolicy: off, podDisruptionBudget: off };
+    expect(Object.keys(render(few)).sort()).toEqual(["Deployment", "Service"]);
+    expect(Object.keys(render({ ...few, deliver: { enabled: true } })).sort()).toEqual([
+      "DeliverDeployment",
+      "Deployment",
+      "Service",
+    ]);
   });
 
   test.each([
@@ -221,7 +232,7 @@ describe("the chart", () => {
     const [volume] = pod.volumes;
     expect(volume.secret).toMatchObject({ secretName: "kyc-gateway", items: [{ key: "encryption-keys" }] });
     // YAML 1.1, which Kubernetes reads, takes 0440 as octal.
-    expect(read(`${CHART}/templates/deployment.yaml`)).toContain("defaultMode: 0440");
+    expect(read(`${CHART}/templates/_helpers.tpl`)).toContain("defaultMode: 0440");
     const file = server.env.find(({ name }: { name: string }) => name === "ENCRYPTION_KEYS_FILE").value;
     expect(file).toBe(`${server.volumeMounts[0].mountPath}/${volume.secret.items[0].path}`);
     const url = server.env.find(({ name }: { name: string }) => name === "DATABASE_URL");
@@ -233,6 +244,40 @@ describe("the chart", () => {
     });
   });
 
+  test.each([
+    ["by default", { deliver: { enabled: true } }],
+    ["with every setting", every],
+  ])("runs `deliver` with the gateway's settings, keys, security and probes, %s", (_, values) => {
+    const { Deployment, DeliverDeployment } = render(values);
+    const [gatewayPod, pod] = [Deployment, DeliverDeployment].map(({ spec }) => spec.template.spec);
+    const { containers, ...ofPod } = pod;
+    const { containers: servers, ...ofGateway } = gatewayPod;
+    expect(ofPod).toEqual(ofGateway);
+    const [deliver] = containers;
+    const { args, env, lifecycle, name, resources, ...ofServer } = servers[0];
+    expect(deliver).toMatchObject(ofServer);
+    expect(deliver.args).toEqual(["deliver", "--port", String(deliver.ports[0].containerPort)]);
+    expect(deliver.env).toEqual(env.filter((one: { name: string }) => one.name !== "PORT"));
+    expect(deliver.resources.limits.memory).toMatch(/^\d+Mi$/);
+  });
+
+  test("selects the processes of `deliver` apart from the replicas, and lets only monitoring reach them", () => {
+    const { Deployment, DeliverDeployment, DeliverNetworkPolicy, DeliverPodMonitor } = render(every);
+    expect(DeliverDeployment.spec.replicas).toBe(3);
+    const { labels } = DeliverDeployment.spec.template.metadata;
+    for (const { spec } of [DeliverDeployment, DeliverPodMonitor]) {
+      expect(labels).toMatchObject(spec.selector.matchLabels);
+      expect(Deployment.spec.template.metadata.labels).not.toMatchObject(spec.selector.matchLabels);
+    }
+    const { podSelector, ingress, egress } = DeliverNetworkPolicy.spec;
+    expect(podSelector).toEqual({ matchLabels: DeliverDeployment.spec.selector.matchLabels });
+    expect(ingress[0].from).toEqual([{ podSelector: {} }]);
+    expect(egress).toEqual(render(every).NetworkPolicy.spec.egress);
+    expect(DeliverPodMonitor.spec.podMetricsEndpoints[0]).toMatchObject({ port: "http", path: "/metrics" });
+    const { spec } = render({ deliver: { enabled: true } }).DeliverNetworkPolicy;
+    expect([spec.policyTypes, spec.ingress]).toEqual([["Ingress", "Egress"], undefined]);
+  });
+
   test("migrates before the replicas, by the URL for that", () => {
     const { Job } = render(every);
     expect(Job.metadata.annotations?.["helm.sh/hook"]).toBe("pre-install,pre-upgrade");
@@ -242,7 +287,15 @@ describe("the chart", () => {
   });
 
   test("selects the replicas and nothing else, everywhere", () => {
-    const { Deployment, Job, Service, PodDisruptionBudget, NetworkPolicy, ServiceMonitor } = render(every);
+    const {
+      Deployment,
+      Job,
+      Service,
+      PodDisruptionBudget,
+      NetworkPolicy,
+      ServiceMonitor,
+      DeliverDeployment,
+    } = render(every);
     const labels = Deployment.spec.template.metadata.labels;
     const selectors = [
       Deployment.spec.selector.matchLabels,
@@ -252,7 +305,8 @@ describe("the chart", () => {
     ];
     for (const selector of selectors) {
       expect(labels).toMatchObject(selector);
-      expect(Job.spec.template.metadata.labels).not.toMatchObject(selector);
+      for (const { spec } of [Job, DeliverDeployment])
+        expect(spec.template.metadata.labels).not.toMatchObject(selector);
     }
     expect(Service.metadata).toMatchObject({ labels: ServiceMonitor.spec.selector.matchLabels });
     expect(ServiceMonitor.spec.endpoints[0]).toMatchObject({ port: "http", path: "/metrics" });

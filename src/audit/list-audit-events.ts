@@ -11,7 +11,7 @@ import { parseInput, type Raw } from "../parse-input.ts";
 import { AUDIT_ACTIONS, VERIFICATION_STATUSES } from "../vocabulary.ts";
 import { fromAuditCursor, fromEventId, toAuditCursor } from "./cursor.ts";
 import type { AuditEvent } from "./event.ts";
-import { type AuditSelection, auditList, hasEvent } from "./list-store.ts";
+import { type AuditSelection, auditList, hasEvent, isSpan } from "./list-store.ts";
 
 const TOKEN_ID = /^[\w-]{1,64}$/;
 const PRINTABLE = /^\P{C}+$/u;
@@ -50,7 +50,9 @@ type AuditFilter = NonNullable<z.output<typeof listAuditEventsInput>["filter"]>;
 
 /**
  * The account's events that match the filter, newest first, paged as in `listKycs`, including events of deleted records.
- * `after` and `before` take a cursor, or the id of an event of the account. Needs `audit:read`. Fails with BAD_USER_INPUT, naming every fault; `found` are those that the surface has found.
+ * With a filter by time alone, newest first is by the events' times, otherwise by their sequences. `after` and `before` take
+ * a cursor, or the id of an event of the account. Needs `audit:read`. Fails with BAD_USER_INPUT, naming every fault; `found`
+ * are those that the surface has found.
  */
 export async function listAuditEvents(
   ctx: OperationContext,
@@ -59,8 +61,8 @@ export async function listAuditEvents(
 ): Promise<PagedList<AuditEvent>> {
   const { accountId } = requireScope(ctx.viewer, "audit:read");
   const { first, last, after, before, filter } = parseInput(listAuditEventsInput, input, found);
-  const positions = await findPositions(ctx, accountId, { after, before });
   const parts = await toParts(ctx, accountId, filter ?? {});
+  const positions = await findPositions(ctx, accountId, { after, before }, parts.some(isSpan));
   return openList<AuditEvent, number, AuditSelection>(
     {
       select: (bounds, stretch) => selectFrom(ctx, accountId, { parts, bounds }, stretch),
@@ -76,21 +78,26 @@ export async function listAuditEvents(
   );
 }
 
-/** The positions of the cursors. Fails with BAD_USER_INPUT for the id of an event that the account does not have. */
+/**
+ * The positions of the cursors. Fails with BAD_USER_INPUT for the id of an event that the account does not have, and with
+ * `mustExist` for a cursor of one.
+ */
 async function findPositions(
   { db }: OperationContext,
   accountId: string,
   cursors: { after: string | null | undefined; before: string | null | undefined },
+  mustExist: boolean,
 ): Promise<{ after?: number; before?: number }> {
   const positions: { after?: number; before?: number } = {};
   const faults: FieldFault[] = [];
   for (const name of ["after", "before"] as const) {
     const cursor = cursors[name];
     if (cursor == null) continue;
-    const sequence = fromEventId(cursor);
-    if (sequence !== null && !(await hasEvent(db, accountId, sequence)))
+    const id = fromEventId(cursor);
+    const sequence = id ?? (fromAuditCursor(cursor) as number);
+    if ((mustExist || id !== null) && !(await hasEvent(db, accountId, sequence)))
       faults.push({ path: [name], kind: "invalid", message: NO_CURSOR });
-    positions[name] = sequence ?? (fromAuditCursor(cursor) as number);
+    positions[name] = sequence;
   }
   if (faults.length > 0) throw badUserInput(faults);
   return positions;

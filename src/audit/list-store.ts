@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { type SQL, sql } from "drizzle-orm";
 import { isRecordAction } from "../administration/stored-words.ts";
 import type { Executor } from "../db/client.ts";
 import { auditEventCustomers, ledgerEntries } from "../db/ledger-schema.ts";
@@ -58,12 +58,33 @@ const tableOf = ({ kycId, customerDigest }: AuditSelection) => {
   return customerDigest === undefined ? auditEvents : auditEventCustomers;
 };
 
-const compared =
-  (operator: "<" | ">" | "<=" | ">=", name: keyof Bounds<number>) =>
-  (source: Source, selection: AuditSelection) =>
-    sql`${tableOf(selection).sequence} ${sql.raw(operator)} ${source(name)}::bigint`;
+/**
+ * Whether the selection is a span of time alone, whose events are in the order of their times. Clocks and sequences can
+ * differ, so in the order of the sequences each page would have to sort the events of the whole span.
+ */
+export function isSpan({ from, to, ...others }: AuditSelection): boolean {
+  if (from === undefined && to === undefined) return false;
+  const { kycId, customerDigest, tokenId, actorName, action, statusAfter } = others;
+  return [kycId, customerDigest, tokenId, actorName, action, statusAfter].every((one) => one === undefined);
+}
 
 const { accountId, sequence } = auditEventCustomers;
+
+// The time of the event at the bound is read here: in milliseconds it would not be exact.
+const timeAt = (bound: SQL) => sql`(
+    select cursor.at from ${auditEvents} as cursor
+    where cursor.account_id = ${sql.placeholder("accountId")} and cursor.sequence = ${bound}
+  )`;
+
+const compared =
+  (operator: "<" | ">" | "<=" | ">=", name: keyof Bounds<number>) =>
+  (source: Source, selection: AuditSelection) => {
+    const bound = sql`${source(name)}::bigint`;
+    return isSpan(selection)
+      ? sql`(${auditEvents.at}, ${auditEvents.sequence}) ${sql.raw(operator)} (${timeAt(bound)}, ${bound})`
+      : sql`${tableOf(selection).sequence} ${sql.raw(operator)} ${bound}`;
+  };
+
 const isOfCustomer = (source: Source) =>
   sql`${auditEventCustomers.customerDigest} = decode(${source("customerDigest")}, 'hex')`;
 
@@ -96,10 +117,7 @@ function textOf(name: keyof AuditSelection, value: unknown): string {
   return name === "from" || name === "to" ? toTimestamptz(value as number) : String(value);
 }
 
-/**
- * The events of an account, newest first. Each page is one range of one index, but for a span of time alone: its
- * events are sorted, since clocks and sequences can differ by the length of a transaction.
- */
+/** The events of an account, newest first. Each page is one range of one index. */
 export const auditList = createListStore<AuditSelection, AuditEvent>({
   columns,
   toRow: (values) =>
@@ -112,11 +130,12 @@ export const auditList = createListStore<AuditSelection, AuditEvent>({
           on ${auditEvents.accountId} = ${sql.placeholder("accountId")} and ${auditEvents.sequence} = ${table.sequence}`;
   },
   accountId: (selection) => tableOf(selection).accountId,
-  key: (selection) => [tableOf(selection).sequence],
+  key: (selection) =>
+    isSpan(selection) ? [auditEvents.at, auditEvents.sequence] : [tableOf(selection).sequence],
   conditions,
   variant: ({ action }) => (action === undefined || isRecordAction(action) ? "" : "administration"),
   bind: (name, value) => ({ [name]: textOf(name, value) }),
-  compare: (a, b) => a.sequence - b.sequence,
+  compare: (a, b, selection) => (isSpan(selection) ? a.at - b.at : 0) || a.sequence - b.sequence,
 });
 
 const selectOne = statement(

@@ -3,6 +3,7 @@ import { type StoredWords, toStoredWords } from "../administration/stored-words.
 import type { Executor } from "../db/client.ts";
 import { toTimestamptz } from "../db/schema.ts";
 import { statement } from "../db/statement.ts";
+import { toSnakeCase } from "../lib/snake-case.ts";
 import type { NewAuditEvent } from "./event.ts";
 
 // Record ids and field names contain no comma, and PostgreSQL flattens nested arrays in unnest.
@@ -34,13 +35,11 @@ const COLUMNS = {
 } as const satisfies Record<keyof StoredEvent, string>;
 const FIELDS = Object.keys(COLUMNS) as (keyof StoredEvent)[];
 
-const columnOf = (field: keyof StoredEvent) =>
-  field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 const bindingOf = (field: keyof StoredEvent) => `event.${field}`;
 const texts = (name: string) => sql`${sql.placeholder(name)}::text[]`;
 
 function writing(condition: SQL): SQL {
-  const names = sql.raw(FIELDS.map(columnOf).join(", "));
+  const names = sql.raw(FIELDS.map(toSnakeCase).join(", "));
   const lists = sql.join(
     FIELDS.map((field) => texts(bindingOf(field))),
     sql`, `,

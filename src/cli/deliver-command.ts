@@ -1,13 +1,22 @@
-import { Command } from "commander";
+import type { AddressInfo } from "node:net";
+import { Command, InvalidArgumentError } from "commander";
+import type { Logger } from "pino";
 import { byCommand } from "../administration/record-act.ts";
+import type { Config } from "../config/config.ts";
+import type { Database } from "../db/client.ts";
 import { migrate } from "../db/migrating/migrate.ts";
+import { isMigrated } from "../db/migrating/pending.ts";
 import { borrowDatabase } from "../db/open.ts";
+import { isWritable } from "../db/writable.ts";
 import { createLog, openOutput } from "../log.ts";
+import { createProcessMetrics, type ProcessMetrics } from "../metrics.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import { watchKeyFile } from "../sealing/key-watch.ts";
 import { keyFileOf, openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
 import { awaitStop, closeInTime } from "../server/stop-signal.ts";
-import { deliverWebhooks } from "../server/webhooks.ts";
+import { deliverWebhooks, watchWebhooks } from "../server/webhooks.ts";
+import { toUrl } from "../server/welcome.ts";
+import type { Deliverer } from "../webhooks/deliverer.ts";
 import { readConfig } from "./command.ts";
 
 /** `deliver`, which runs until a signal stops it. */
@@ -16,14 +25,28 @@ export function deliverCommand(): Command {
     .description(
       "deliver webhooks until it is stopped, together with all other processes that do: gateways need not with WEBHOOKS=off",
     )
+    .option(
+      "--port <port>",
+      "serve /health, /ready and /metrics on this port of HOST; 0 takes a free one, which the log names",
+      toPort,
+    )
     .action(deliver);
 }
 
-async function deliver(): Promise<void> {
+function toPort(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+  throw new InvalidArgumentError("It must be an integer from 0 to 65535.");
+}
+
+async function deliver({ port }: { port?: number }): Promise<void> {
   const stop = awaitStop();
   const config = readConfig();
   requireKeySource(config);
-  const log = createLog(config.logLevel, await openOutput(config.logBufferLimit, () => {}));
+  let droppedLines = 0;
+  const output = await openOutput(config.logBufferLimit, (lines) => {
+    droppedLines += lines;
+  });
+  const log = createLog(config.logLevel, output);
   const { db, address, close } = await borrowDatabase(config, (message) => log.warn(message));
   try {
     await migrate(address);
@@ -34,20 +57,59 @@ async function deliver(): Promise<void> {
           onNewest: (key) => log.info({ key }, "a new encryption key is in use"),
           onFailure: (err) => log.warn({ err }, "the key file could not be read again"),
         });
-    const metrics = { countDelivery: () => {}, setWebhooks: () => {} };
-    const stopDelivering = deliverWebhooks({ config, db, keys, log, metrics });
+    const metrics = createProcessMetrics({ usage: () => db.usage(), droppedLines: () => droppedLines });
+    const state: DeliverState = { deliverer: undefined, isStopping: false };
+    const closeProbes =
+      port === undefined ? undefined : await serveProbes({ ...config, port }, { db, log, metrics, state });
+    const deliverer = deliverWebhooks({ config, db, keys, log, metrics });
+    state.deliverer = deliverer;
     log.info("delivering webhooks");
     // The timers of the delivery do not keep the process alive.
     const alive = setInterval(() => {}, 2 ** 30);
     const signal = await stop;
     clearInterval(alive);
+    state.isStopping = true;
     log.info({ signal }, "stopping");
     unwatch();
-    await stopDelivering();
+    // At the end: meanwhile `/ready` says that it stops, and `/metrics` has its last attempts.
+    await deliverer.stop();
+    await closeProbes?.();
     log.info("stopped");
   } finally {
     await closeInTime(close());
   }
   // As in `serve`: nothing that is left may keep the process.
   process.exit(0);
+}
+
+interface DeliverState {
+  /** Undefined: it has not begun yet. */
+  deliverer: Deliverer | undefined;
+  isStopping: boolean;
+}
+
+/** Serves the state of this process until the returned function is called. Fails if the address can't be listened on. */
+async function serveProbes(
+  config: Config,
+  { db, log, metrics, state }: { db: Database; log: Logger; metrics: ProcessMetrics; state: DeliverState },
+): Promise<() => Promise<void>> {
+  // Loaded only if it is needed: otherwise this process has no HTTP server.
+  const { createProbeApp } = await import("../server/probe-app.ts");
+  const app = createProbeApp({
+    ...{ config, db, log, metrics },
+    isReady: async () =>
+      state.deliverer?.isDelivering() === true &&
+      (await isWritable(db.urgent)) &&
+      (await isMigrated(db.urgent)),
+    isDraining: () => state.isStopping,
+    isClosed: () => state.isStopping,
+  });
+  await app.listen({ port: config.port, host: config.host });
+  const stopWatching = watchWebhooks({ db, log, metrics });
+  const { port } = app.server.address() as AddressInfo;
+  log.info({ url: toUrl(config.host, port) }, "serving /health, /ready and /metrics");
+  return async () => {
+    app.server.closeAllConnections();
+    await closeInTime(Promise.all([app.close(), stopWatching()]));
+  };
 }

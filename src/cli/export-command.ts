@@ -1,10 +1,8 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { exportKycs } from "../kyc/export-kycs.ts";
 import type { KycFilter } from "../kyc/input.ts";
-import { openOperatorContext } from "../kyc/operator-context.ts";
 import { EXPORT_FORMATS, type ExportFormat, toExportText } from "../rest/export-text.ts";
-import { SEALED_PLACES } from "../sealed-places.ts";
-import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
+import { requireKeySource } from "../sealing/open-keyring.ts";
 import { DOCUMENT_TYPE_WORDS, STATUS_WORDS, toWord, type Words } from "../spellings.ts";
 import {
   DOCUMENT_TYPES,
@@ -15,6 +13,7 @@ import {
 import { sealPending } from "./audit-scene.ts";
 import { CommandFailure, type CommandScene, withKnownDatabase } from "./command.ts";
 import { ACCOUNT_NAME } from "./names.ts";
+import { openContextOf } from "./operator-scene.ts";
 import { printAndWait, say } from "./print.ts";
 
 interface Options {
@@ -65,16 +64,7 @@ async function printExport(scene: CommandScene, options: Options): Promise<void>
     ...(status !== undefined && { verificationStatus: status }),
     ...(type !== undefined && { documentType: type }),
   } satisfies Partial<KycFilter>;
-  const { db, config, by } = scene;
-  const ctx = await openOperatorContext({
-    ...{ db, keys: await openKeyring(config, db, SEALED_PLACES, say, by), logName: config.auditLogName },
-    ...{ surface: by.surface, requestId: by.requestId },
-    viewer: {
-      ...{ accountId: account, tokenId: by.tokenId, tokenName: by.tokenName, expiresAt: null },
-      scopes: options.masked ? ["kyc:read"] : ["kyc:read", "kyc:pii"],
-    },
-    reads: config.auditReads ? { shown: new Map(), confirmed: new Map() } : null,
-  });
+  const ctx = await openContextOf(scene, account, options.masked ? ["kyc:read"] : ["kyc:read", "kyc:pii"]);
   for await (const text of toExportText(ctx, await exportKycs(ctx, filter), format)) await printAndWait(text);
   for (const { kycId } of ctx.unreadable) say(`The number of the record ${kycId} can't be decrypted.`);
   if (ctx.unreadable.length > 0) {

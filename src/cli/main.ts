@@ -12,6 +12,7 @@ const COMMANDS: readonly { names: readonly string[]; load: () => Promise<Command
   { names: ["demo"], load: async () => [(await import("./demo-command.ts")).demoCommand()] },
   { names: ["import"], load: async () => [(await import("./import-command.ts")).importCommand()] },
   { names: ["export"], load: async () => [(await import("./export-command.ts")).exportCommand()] },
+  { names: ["customer"], load: async () => [(await import("./customer-commands.ts")).customerCommands()] },
   { names: ["token"], load: async () => [(await import("./token-commands.ts")).tokenCommands()] },
   { names: ["link"], load: async () => [(await import("./link-command.ts")).linkCommand()] },
   { names: ["keys"], load: async () => [(await import("./keys-commands.ts")).keysCommands()] },

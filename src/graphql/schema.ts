@@ -1,6 +1,7 @@
 import { printSchema } from "graphql";
 import { builder } from "./schema/builder.ts";
 import "./schema/audit.ts";
+import "./schema/customer-export.ts";
 import "./schema/kyc.ts";
 import "./schema/erasures.ts";
 import "./schema/holds.ts";

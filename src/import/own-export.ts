@@ -1,12 +1,10 @@
 import { type FieldName, NAMES } from "../kyc/fields.ts";
+import { toSnakeCase } from "../lib/snake-case.ts";
 import type { SourceEntry } from "./fields.ts";
-
-/** The name of a field in an export: `customer_id` for `customerId`. */
-const toColumn = (field: FieldName) => field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 /** The columns of an export in CSV, and the keys of its lines in NDJSON, in their order, with the fields that they have. */
 export const EXPORT_COLUMNS: ReadonlyMap<string, FieldName> = new Map(
-  NAMES.map((field) => [toColumn(field), field]),
+  NAMES.map((field) => [toSnakeCase(field), field]),
 );
 
 /** Fields that the exports of every release have. */

@@ -5,7 +5,7 @@ import type { OperationContext } from "../context.ts";
 import type { FieldFault } from "../errors.ts";
 import { findHead, signHead } from "../ledger/sign-head.ts";
 import { openLogKeys } from "../ledger/signing-keys.ts";
-import type { PagedList } from "../paging/list.ts";
+import { pagesOf } from "../paging/list.ts";
 import { MAX_PAGE_SIZE } from "../paging/page-input.ts";
 import type { ListKycsInput } from "./input.ts";
 import { listKycs } from "./list-kycs.ts";
@@ -39,20 +39,9 @@ export async function exportKycs(
   const checkpoint = await signHead(ctx.db, await openLogKeys(ctx), head);
   const act = { action: "records_exported", subject: null, at: ctx.now() } as const;
   await ctx.db.transaction((tx) => recordAct(tx, byViewer(ctx, viewer), act, viewer.accountId));
-  return { position: head.size, checkpoint, pages: readPages(ctx, filter, first) };
-}
-
-async function* readPages(
-  ctx: OperationContext,
-  filter: ListKycsInput["filter"],
-  first: PagedList<ShownKyc>,
-): AsyncGenerator<readonly ShownKyc[]> {
-  for (let list = first; ; ) {
+  const pages = pagesOf(async (after) => {
     await ctx.confirmViewer();
-    const { items, more } = await list.page();
-    yield items;
-    const last = items.at(-1);
-    if (!more || !last) return;
-    list = await listKycs(ctx, { first: MAX_PAGE_SIZE, after: list.cursorOf(last), filter });
-  }
+    return after === undefined ? first : listKycs(ctx, { first: MAX_PAGE_SIZE, after, filter });
+  });
+  return { position: head.size, checkpoint, pages };
 }

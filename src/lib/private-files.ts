@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { chmod, lstat, mkdtemp, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { chmod, lstat, mkdtemp, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 /** For files and folders that only their owner may use. */
@@ -27,12 +27,12 @@ export const currentUser = (): number | undefined => process.geteuid?.();
 
 /**
  * Creates a file with this text, synced to disk, that only this user can access. Fails with EEXIST if the name is taken,
- * even by a broken symbolic link. If it fails later, no file remains.
+ * even by a broken symbolic link, before any piece of the text is read. If it fails later, no file remains.
  */
-export async function createFile(path: string, text: string): Promise<void> {
+export async function createFile(path: string, text: string | AsyncIterable<string>): Promise<void> {
   const file = await open(path, NEW_FILE, FILE_MODE);
   try {
-    await file.writeFile(text);
+    await writeFile(file, text);
     await file.sync();
   } catch (error) {
     await rm(path, { force: true });

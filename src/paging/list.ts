@@ -21,6 +21,20 @@ export interface PagedList<Item> {
   cursorOf(item: Item): string;
 }
 
+/** All pages of a list, one after the other. `open` opens it behind a cursor; at the beginning, there is none. */
+export async function* pagesOf<Item>(
+  open: (after: string | undefined) => PagedList<Item> | Promise<PagedList<Item>>,
+): AsyncGenerator<readonly Item[]> {
+  for (let after: string | undefined; ; ) {
+    const list = await open(after);
+    const { items, more } = await list.page();
+    yield items;
+    const last = items.at(-1);
+    if (!more || last === undefined) return;
+    after = list.cursorOf(last);
+  }
+}
+
 /** A part of a list, bounded by positions. */
 export interface Bounds<Position> {
   /** Exclusive. */

@@ -4,41 +4,50 @@ import type { Authenticate } from "../auth/authenticate.ts";
 import type { OpenEventLogs } from "../changes/event-logs.ts";
 import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
-import type { Metrics } from "../metrics.ts";
+import type { Metrics, ProcessMetrics } from "../metrics.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import type { Tracing } from "./tracing.ts";
 
+/** The parts of a server that only says how its process is. */
+export interface ProbeParts {
+  config: Pick<Config, "bodyLimit" | "trustedProxies" | "unsentMemoryLimit" | "uploadMemoryLimit"> &
+    Pick<Config, "keepAliveTimeout" | "maxConnections" | "receiveTimeout" | "sendTimeout">;
+  db: Database;
+  log: Logger;
+  metrics: ProcessMetrics;
+  /** Undefined: nothing is traced. */
+  tracing?: Tracing | undefined;
+  /** Whether the process can do its work. */
+  isReady: () => Promise<boolean>;
+  /** Whether the process is stopping. */
+  isDraining: () => boolean;
+  /** Whether the server accepts no new connections any more. */
+  isClosed: () => boolean;
+}
+
 /** The parts of the server. The caller passes everything in; nothing is read from the environment. */
-export interface AppParts {
-  config: Pick<
-    Config,
-    "auditLogName" | "auditReads" | "bodyLimit" | "corsOrigins" | "graphiql" | "introspection" | "queryLimits"
-  > &
+export interface AppParts extends ProbeParts {
+  config: ProbeParts["config"] &
+    Pick<Config, "auditLogName" | "auditReads" | "corsOrigins" | "graphiql" | "introspection"> &
     Pick<
       Config,
-      "databaseUrl" | "docs" | "trustedProxies" | "webhookAllowPrivate" | "retention" | "retentionEnforced"
+      | "databaseUrl"
+      | "docs"
+      | "maxExports"
+      | "queryLimits"
+      | "rateLimit"
+      | "webhookAllowPrivate"
+      | "retention"
+      | "retentionEnforced"
     > &
-    Pick<Config, "unsentMemoryLimit" | "uploadMemoryLimit"> &
-    Pick<Config, "keepAliveTimeout" | "maxConnections" | "rateLimit" | "receiveTimeout" | "sendTimeout"> &
-    Pick<Config, "maxExports"> &
     Pick<Config, "maxConcurrentRequests" | "maxEventLoopDelay" | "requestTimeout" | "persistedOperations">;
-  db: Database;
   keys: Keyring;
   logs: OpenEventLogs;
   digestCustomer: DigestCustomer;
   authenticate: Authenticate;
-  log: Logger;
   metrics: Metrics;
-  /** Undefined: nothing is traced. */
-  tracing?: Tracing | undefined;
   /** The token that GraphiQL and `/docs` get for a page key; null: none. */
   devToken: string | null;
-  /** Whether the database is reachable and migrated. */
-  isReady: () => Promise<boolean>;
-  /** Whether the gateway is stopping. */
-  isDraining: () => boolean;
-  /** Whether the server accepts no new connections any more. */
-  isClosed: () => boolean;
   /** Epoch milliseconds. */
   now: () => number;
 }

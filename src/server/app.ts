@@ -3,13 +3,14 @@ import { createAnswerRecord } from "./answered.ts";
 import type { AppParts } from "./app-parts.ts";
 import { createAddressOf } from "./client-address.ts";
 import { allowOrigins } from "./cors.ts";
-import { nothingHere, sendRestFailure } from "./failures.ts";
+import { sendRestFailure } from "./failures.ts";
 import { registerHealth } from "./health.ts";
 import { createHttpServer, MAX_HEADER_SIZE } from "./http-server.ts";
 import { limitLoad } from "./load/admission.ts";
 import { HttpConnections } from "./load/connections.ts";
 import { shedEarly } from "./load/shed-early.ts";
 import { watchMethods } from "./methods.ts";
+import { observeStatements, refuseUnknown } from "./probe-app.ts";
 import { addRequestHooks } from "./request-hooks.ts";
 import { registerSurfaces } from "./surfaces.ts";
 
@@ -24,15 +25,9 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   const connections = new HttpConnections({ ...config, maxHeaderSize: MAX_HEADER_SIZE }, metrics);
   const sendStream = addRequestHooks(app, parts, { record, connections, addressOf });
   app.setErrorHandler(sendRestFailure);
-  app.setNotFoundHandler(() => {
-    throw nothingHere();
-  });
   await allowOrigins(app, config.corsOrigins);
   // After CORS: a page of another origin may see why its request was refused.
-  app.addHook("onRequest", ({ is404 }, _reply, done) => {
-    // Before there is a body to read, of whatever type.
-    done(is404 ? nothingHere() : undefined);
-  });
+  refuseUnknown(app);
   const admission = limitLoad(app, config, metrics);
   const answerOtherMethods = watchMethods(app);
   registerHealth(app, parts);
@@ -41,14 +36,4 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   shedEarly(app, { ...parts, admission, record, addressOf });
   connections.guard(app);
   return app;
-}
-
-function observeStatements({ db, metrics, tracing }: AppParts): void {
-  db.observe({
-    waited: metrics.observeWait,
-    statementEnded: (statement) => {
-      metrics.observeStatement(statement);
-      tracing?.statementEnded(statement);
-    },
-  });
 }

@@ -72,7 +72,7 @@ export function startBackground(background: Background): () => Promise<void> {
     }),
     publishCheckpoints(background),
     watchWebhooks(background),
-    ...(background.config.webhooks ? [deliverWebhooks(background)] : []),
+    ...(background.config.webhooks ? [deliverWebhooks(background).stop] : []),
   ];
   return async () => {
     await Promise.all(stops.map((stop) => stop()));

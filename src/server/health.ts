@@ -2,7 +2,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
 import { toHttp, unavailable } from "../errors.ts";
 import { untilTurn } from "../lib/turns.ts";
-import type { Metrics } from "../metrics.ts";
+import type { ProcessMetrics } from "../metrics.ts";
 
 /** Time limit of a probe of the database. Milliseconds. */
 const PROBE_TIMEOUT = 2000;
@@ -18,7 +18,7 @@ const ALWAYS = { config: { alwaysAnswered: true } };
 /** Adds `/health` (the process is alive), `/ready` (it can serve) and `/metrics`. None of them needs a token. */
 export function registerHealth(
   app: FastifyInstance,
-  parts: { metrics: Metrics; isReady: () => Promise<boolean>; isDraining: () => boolean },
+  parts: { metrics: ProcessMetrics; isReady: () => Promise<boolean>; isDraining: () => boolean },
 ): void {
   const isReady = shared(() => inTime(parts.isReady));
   app.get("/health", ALWAYS, async () => ({ status: "ok" }));

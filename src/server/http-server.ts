@@ -1,7 +1,7 @@
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from "fastify";
 import type { OperationContext } from "../context.ts";
 import type { RequestSpan } from "../lib/span-scope.ts";
-import type { AppParts } from "./app-parts.ts";
+import type { ProbeParts } from "./app-parts.ts";
 import { sendRestFailure } from "./failures.ts";
 import { commonHeaders } from "./headers.ts";
 import { Upload } from "./load/upload.ts";
@@ -30,7 +30,7 @@ const SLOW_SWEEP = 1000;
 export const MAX_HEADER_SIZE = 16 * 1024;
 
 /** The Fastify instance, without hooks and routes: it limits headers and times, and reads bodies as bytes. */
-export function createHttpServer({ config, log }: Pick<AppParts, "config" | "log">): FastifyInstance {
+export function createHttpServer({ config, log }: Pick<ProbeParts, "config" | "log">): FastifyInstance {
   const app: FastifyInstance = Fastify({
     loggerInstance: log as FastifyBaseLogger,
     bodyLimit: config.bodyLimit,

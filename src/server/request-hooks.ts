@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { SendStream } from "../graphql/route.ts";
 import { withinSpan } from "../lib/span-scope.ts";
 import type { RecordAnswered } from "./answered.ts";
-import type { AppParts } from "./app-parts.ts";
+import type { ProbeParts } from "./app-parts.ts";
 import type { AddressOf } from "./client-address.ts";
 import { commonHeaders } from "./headers.ts";
 import type { HttpConnections } from "./load/connections.ts";
@@ -15,7 +15,7 @@ import { cutSlowReader, findHeaderFault } from "./refusals.ts";
  */
 export function addRequestHooks(
   app: FastifyInstance,
-  { config, isClosed, tracing }: AppParts,
+  { config, isClosed, tracing }: ProbeParts,
   {
     record,
     connections,

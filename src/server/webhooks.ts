@@ -5,7 +5,7 @@ import { startRecurring } from "../lib/recurring.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { createPolicy } from "../webhooks/addresses.ts";
-import { startDeliverer } from "../webhooks/deliverer.ts";
+import { type Deliverer, startDeliverer } from "../webhooks/deliverer.ts";
 import { readFigures } from "../webhooks/lease-store.ts";
 import { DELIVERY_TIMING } from "../webhooks/timing.ts";
 
@@ -20,8 +20,8 @@ interface WebhookProcess {
   metrics: Pick<Metrics, "countDelivery" | "setWebhooks">;
 }
 
-/** Delivers webhooks until the returned function is called. */
-export function deliverWebhooks({ config, db, keys, log, metrics }: WebhookProcess): () => Promise<void> {
+/** Delivers webhooks until it is stopped. */
+export function deliverWebhooks({ config, db, keys, log, metrics }: WebhookProcess): Deliverer {
   return startDeliverer({
     ...{ db, keys, log, timing: DELIVERY_TIMING, now: Date.now, onAttempt: metrics.countDelivery },
     policy: createPolicy(config.webhookAllowPrivate),
@@ -29,7 +29,11 @@ export function deliverWebhooks({ config, db, keys, log, metrics }: WebhookProce
 }
 
 /** Reads the figures of webhooks for the metrics, whichever process delivers them. */
-export function watchWebhooks({ db, log, metrics }: Omit<WebhookProcess, "config">): () => Promise<void> {
+export function watchWebhooks({
+  db,
+  log,
+  metrics,
+}: Omit<WebhookProcess, "config" | "keys">): () => Promise<void> {
   let hasFailed = false;
   return startRecurring({
     work: async () => {

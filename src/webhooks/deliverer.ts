@@ -18,13 +18,20 @@ const AGAIN_MS = 10;
 /** One of so many turns of an endpoint removes what was given up long ago. */
 const FORGET_EVERY = 100;
 
+/** A running delivery of webhooks. */
+export interface Deliverer {
+  /** Whether the last look for webhooks that are due succeeded, and nobody has stopped it. */
+  isDelivering(): boolean;
+  /** Attempts have some seconds to end, and what is cut off is sent again by another process. */
+  stop(): Promise<void>;
+}
+
 /**
  * Delivers webhooks together with all other processes on the database that do. Each endpoint belongs to one of them at a
  * time, by a lease of the database's clock; when a process dies, others take its endpoints over. Without an endpoint it
- * does nothing but look for one now and then. The returned function stops it: attempts have some seconds to end, and what
- * is cut off is sent again by another process.
+ * does nothing but look for one now and then.
  */
-export function startDeliverer(delivering: Delivering): () => Promise<void> {
+export function startDeliverer(delivering: Delivering): Deliverer {
   const { db, log, timing } = delivering;
   const stopping = new AbortController();
   // Each endpoint listens, and Node warns of more than ten.
@@ -34,6 +41,7 @@ export function startDeliverer(delivering: Delivering): () => Promise<void> {
   const heads = new Heads(db, log);
   let followAt = 0;
   let hasFailed = false;
+  let hasLooked = false;
   let isWoken = false;
   const wake = () => {
     isWoken = true;
@@ -46,17 +54,7 @@ export function startDeliverer(delivering: Delivering): () => Promise<void> {
   const follow = async () => {
     if (performance.now() < followAt) return;
     const found = new Map((await findFollowed(db)).map(({ accountId, position }) => [accountId, position]));
-    for (const accountId of followed.keys()) {
-      if (found.has(accountId)) continue;
-      heads.unwatch(accountId);
-      followed.delete(accountId);
-    }
-    for (const [accountId, position] of found) {
-      if (followed.has(accountId)) continue;
-      const watcher = new Followed(position, wake);
-      followed.set(accountId, watcher);
-      heads.watch(accountId, watcher);
-    }
+    followOnly(found, { heads, followed, wake });
     followAt = performance.now() + timing.followMs;
   };
   const look = async () => {
@@ -81,10 +79,13 @@ export function startDeliverer(delivering: Delivering): () => Promise<void> {
         });
       active.set(done, endpoint.accountId);
     }
-    hasFailed = false;
   };
   const looking = startRecurring({
-    work: look,
+    work: async () => {
+      await look();
+      hasFailed = false;
+      hasLooked = true;
+    },
     pause: () =>
       // Woken during the look: once more, but never without a pause.
       isWoken && followed.size > 0
@@ -97,11 +98,32 @@ export function startDeliverer(delivering: Delivering): () => Promise<void> {
     },
   });
   const end = () => looking().then(() => Promise.all([heads.close(), ...active.keys()]));
-  return async () => {
-    stopping.abort();
-    // If the database does not answer, the leases end by themselves.
-    await Promise.race([end(), wait(timing.graceMs + CLOSING_MS, undefined, { ref: false })]);
+  return {
+    isDelivering: () => hasLooked && !hasFailed && !stopping.signal.aborted,
+    stop: async () => {
+      stopping.abort();
+      // If the database does not answer, the leases end by themselves.
+      await Promise.race([end(), wait(timing.graceMs + CLOSING_MS, undefined, { ref: false })]);
+    },
   };
+}
+
+/** Follows the logs of these accounts, each from a position on, and no others. */
+function followOnly(
+  found: ReadonlyMap<string, number>,
+  { heads, followed, wake }: { heads: Heads; followed: Map<string, Followed>; wake: () => void },
+): void {
+  for (const accountId of followed.keys()) {
+    if (found.has(accountId)) continue;
+    heads.unwatch(accountId);
+    followed.delete(accountId);
+  }
+  for (const [accountId, position] of found) {
+    if (followed.has(accountId)) continue;
+    const watcher = new Followed(position, wake);
+    followed.set(accountId, watcher);
+    heads.watch(accountId, watcher);
+  }
 }
 
 /**

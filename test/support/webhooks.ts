@@ -50,7 +50,7 @@ export function startTestDeliverer(
     error: (details: object, message: string) => void lines.push({ message, details: { ...details } }),
   };
   const stopSealer = startSealer({ db, openDigests: plainDigests, log: { warn: () => {}, error: () => {} } });
-  const stop = startDeliverer({
+  const deliverer = startDeliverer({
     ...{ db, keys, log: log as Delivering["log"], policy: createPolicy(LOOPBACK), timing: SHORT_TIMING },
     ...{ now: Date.now, onAttempt: (outcome: DeliveryOutcome) => void outcomes.push(outcome) },
     ...changes,
@@ -59,7 +59,7 @@ export function startTestDeliverer(
     outcomes,
     lines,
     stop: async () => {
-      await Promise.all([stop(), stopSealer()]);
+      await Promise.all([deliverer.stop(), stopSealer()]);
     },
   };
 }

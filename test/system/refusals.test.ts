@@ -8,9 +8,20 @@ import { afterEach, expect, inject, test } from "vitest";
 import { connect } from "../../src/db/pool/pool.ts";
 import { newKey } from "../support/keys.ts";
 import { administer, databaseUrl } from "../support/postgres-server.ts";
-import { createClient, kycFields } from "./support/client.ts";
+import { startReceiver } from "../support/receiver.ts";
+import { type Client, createClient, kycFields } from "./support/client.ts";
 import { startDebianPostgres } from "./support/debian.ts";
-import { CLI, fullToken, later, ROOT, runCli, startGateway, tidyUp } from "./support/gateway.ts";
+import {
+  CLI,
+  type Env,
+  fullToken,
+  later,
+  ROOT,
+  runCli,
+  start,
+  startGateway,
+  tidyUp,
+} from "./support/gateway.ts";
 
 const execute = promisify(execFile);
 
@@ -123,7 +134,59 @@ async function readGrants(): Promise<[before: string[], inside: string[], after:
   ) as [string[], string[], string[]];
 }
 
-test("a role with the documented grants alone serves, and a role that owns the tables migrates", async () => {
+/** Places and releases holds, and erases a customer. A held record is not deleted. */
+async function holdAndErase(client: Client): Promise<void> {
+  const mutate = async (name: string, fields: string, input: object) => {
+    const type = `${name[0]?.toUpperCase()}${name.slice(1)}Input`;
+    const document = `mutation ($input: ${type}!) { ${name}(input: $input) { ${fields} } }`;
+    const { json } = await client.graphql(document, { input });
+    return { code: json.errors?.[0]?.extensions.code as string | undefined, data: json.data?.[name] };
+  };
+  const why = { reason: "a canary of a reason" };
+  const made = await client.form("POST", "/v1/kyc", kycFields("cus-2", "X-2"));
+  const { id } = made.json;
+  for (const held of [{ kycId: id }, { customerId: "cus-2" }]) {
+    const { data, code } = await mutate("placeHold", "hold { id }", { ...held, ...why });
+    expect(code).toBeUndefined();
+    for (const [name, input] of [
+      ["deleteKyc", { id }],
+      ["eraseCustomer", { customerId: "cus-2", ...why }],
+    ] as const) {
+      const field = name === "deleteKyc" ? "deletedId" : "erasure { id }";
+      expect(await mutate(name, field, input), name).toMatchObject({ code: "LEGAL_HOLD" });
+    }
+    const released = await mutate("releaseHold", "hold { id }", { id: data.hold.id, ...why });
+    expect(released).toEqual({ code: undefined, data });
+  }
+  const update = { id, verificationStatus: "VERIFIED", ...why };
+  expect(await mutate("updateKyc", "kyc { version }", update)).toMatchObject({ code: undefined });
+  const wish = { customerId: "cus-2", reason: "asked by mail" };
+  const erased = await mutate("eraseCustomer", "erasure { recordCount }", wish);
+  expect(erased).toEqual({ code: undefined, data: { erasure: { recordCount: 1 } } });
+}
+
+/** Creates a webhook, and lets a process of its own deliver the event of a new record to it. */
+async function deliverOne(env: Env, client: Client): Promise<void> {
+  const receiver = await startReceiver();
+  later(() => receiver.close());
+  const own = { ...env, WEBHOOK_ALLOW_PRIVATE: "127.0.0.0/8" };
+  const add = ["webhook", "create", "--account=demo", `--url=${receiver.url}`, "--events=kyc.created"];
+  expect(await runCli(add, own)).toMatchObject({ code: 0 });
+  const deliverer = start(process.execPath, [CLI, "deliver", "--port=0"], { env: own });
+  const [, url = ""] = await deliverer.printed(/"url":"(http:[^"]+)"/);
+  const isReady = async () => (await createClient(url, null).send("GET", "/ready")).status;
+  await expect.poll(isReady, { timeout: 20_000 }).toBe(200);
+  expect((await client.form("POST", "/v1/kyc", kycFields("cus", "X-3"))).status).toBe(201);
+  await expect.poll(() => receiver.received.length, { timeout: 20_000 }).toBe(1);
+  await expect
+    .poll(async () => (await createClient(url, null).send("GET", "/metrics")).text, { timeout: 10_000 })
+    .toContain('webhook_attempts_total{outcome="delivered"} 1');
+  const { code } = await deliverer.stop();
+  expect(code, deliverer.output()).toBe(0);
+  expect(deliverer.output()).not.toMatch(/"level":(40|50)|permission denied/);
+}
+
+test("a role with the documented grants alone serves and delivers, and a role that owns the tables migrates", async () => {
   const { url } = await startDebianPostgres();
   const at = (user: string) => {
     const own = new URL(databaseUrl(url, "kyc"));
@@ -136,7 +199,7 @@ test("a role with the documented grants alone serves, and a role that owns the t
   await administer(databaseUrl(url, "kyc"), ...inside);
   expect(await run(at("kyc_owner"), ["migrate"])).toMatchObject({ stderr: "The database is up to date.\n" });
   await administer(databaseUrl(url, "kyc"), ...after);
-  const env = { DATABASE_URL: at("kyc_gateway"), ENCRYPTION_KEYS: newKey("test") };
+  const env = { DATABASE_URL: at("kyc_gateway"), ENCRYPTION_KEYS: newKey("test"), WEBHOOKS: "off" };
   const gateway = await startGateway(env);
   const client = createClient(gateway.url, await fullToken(env));
   const made = await client.form("POST", "/v1/kyc", kycFields("cus", "X-1"));
@@ -144,6 +207,8 @@ test("a role with the documented grants alone serves, and a role that owns the t
   const path = `/v1/kyc/${made.json.id}`;
   expect((await client.form("PUT", path, { verification_status: "verified" })).status).toBe(200);
   expect((await client.send("DELETE", path)).status).toBe(200);
+  await holdAndErase(client);
+  await deliverOne(env, client);
   expect((await client.send("GET", "/ready")).status).toBe(200);
   const db = connect({ address: { url: at("kyc_gateway") }, poolSize: 1, prepare: true });
   later(() => db.close());
@@ -153,7 +218,17 @@ test("a role with the documented grants alone serves, and a role that owns the t
       "select from audit_events left join ledger_entries using (account_id, sequence) where position is null",
     );
   await expect.poll(async () => (await unsealed()).length, { timeout: 10_000 }).toBe(0);
-  expect((await db.execute("select from ledger_entries")).length).toBeGreaterThan(3);
+  expect((await db.execute("select from ledger_entries")).length).toBeGreaterThan(10);
+  // The erasure has erased the reasons in the customer's events, and altered nothing that is proved.
+  const reasons = await db.execute<{ reason: string }>(
+    "select distinct reason from audit_events where reason is not null",
+  );
+  expect(reasons).toEqual([{ reason: "asked by mail" }]);
+  const verified = await runCli(["audit", "verify"], env);
+  expect(verified, verified.stderr).toMatchObject({
+    code: 0,
+    stderr: expect.stringMatching(/none was altered/),
+  });
   for (const table of [
     "audit_events",
     "audit_event_records",

@@ -142,8 +142,22 @@ test("`deliver` delivers for gateways with WEBHOOKS=off; if one is killed in an 
 
   const first = start(process.execPath, [CLI, "deliver"], { env });
   await expect.poll(() => receiver.received.length, { timeout: 30_000 }).toBe(1);
-  const second = start(process.execPath, [CLI, "deliver"], { env });
+  const second = start(process.execPath, [CLI, "deliver", "--port=0"], { env });
+  const [, probes = ""] = await second.printed(/"url":"(http:[^"]+)"/);
   await second.printed(/delivering webhooks/);
+  const probe = createClient(probes, null);
+  const stateOf = async (path: string) => (await probe.send("GET", path)).json?.status;
+  const metric = async (name: string) => {
+    const { text } = await probe.send("GET", "/metrics");
+    const line = text.split("\n").find((one) => one.startsWith(`${name} `));
+    return Number(line?.slice(name.length));
+  };
+  await expect.poll(() => stateOf("/ready"), { timeout: 10_000 }).toBe("ready");
+  expect(await stateOf("/health")).toBe("ok");
+  await expect.poll(() => metric('webhooks{state="enabled"}')).toBe(1);
+  expect(await probe.send("GET", "/v1/kyc")).toMatchObject({ status: 404 });
+  expect(await probe.send("POST", "/graphql")).toMatchObject({ status: 404 });
+  expect(await probe.send("DELETE", "/metrics")).toMatchObject({ status: 405 });
   isHanging = false;
   const killedAt = performance.now();
   await first.stop("SIGKILL");
@@ -155,13 +169,19 @@ test("`deliver` delivers for gateways with WEBHOOKS=off; if one is killed in an 
   await expect
     .poll(list, { timeout: 20_000 })
     .toMatchObject([{ state: "delivered", eventType: "kyc.created" }]);
+  expect(await metric('webhook_attempts_total{outcome="delivered"}')).toBe(1);
+  expect(await metric("kyc_gateway_ready")).toBe(1);
+  expect(await metric('database_pool_connections{state="idle"}')).toBeGreaterThan(0);
   const other = await runCli(["webhook", "show", id, "--account=other"], env);
   expect(other).toMatchObject({ code: 1, stderr: expect.stringContaining(`has no webhook ${id}`) });
 
   isHanging = true;
   await client.form("POST", "/v1/kyc", kycFields("c", "P-2"));
   await expect.poll(() => receiver.received.length, { timeout: 10_000 }).toBe(3);
-  const { code, ms } = await second.stop();
+  const stopping = second.stop();
+  await second.printed(/"stopping"/);
+  expect(await stateOf("/ready")).toBe("draining");
+  const { code, ms } = await stopping;
   expect(code, second.output()).toBe(0);
   expect(ms).toBeLessThan(10_000);
   isHanging = false;

@@ -91,6 +91,9 @@ export const PROOF_COST: FieldCost = { weight: 30 };
 /** The cost of a record's state at a time: its statements read the record's history. */
 export const AS_OF_COST: FieldCost = { weight: 20 };
 
+/** The cost of everything that is held about a customer, up to 2 MiB: an operation can have it once. */
+export const CUSTOMER_EXPORT_COST: FieldCost = { weight: 6000 };
+
 /** At least 1: what is inside an empty page, or a page of a size that is refused, must not be free. */
 const pageSize = (value: unknown) =>
   typeof value === "number" ? Math.min(Math.max(value, 1), MAX_PAGE_SIZE) : MAX_PAGE_SIZE;

@@ -3,8 +3,8 @@ import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
 import type { Config } from "../../config/config.ts";
 import { overloaded } from "../../errors.ts";
+import type { HttpMetrics } from "../../http-metrics.ts";
 import { Turns } from "../../lib/turns.ts";
-import type { Metrics } from "../../metrics.ts";
 import { type Holder, MemoryBudget } from "./memory-budget.ts";
 import { PIECES_TOO_SMALL, PieceCount, Reading } from "./reading.ts";
 import { Upload } from "./upload.ts";
@@ -47,7 +47,7 @@ export class HttpConnections {
   readonly #open = new Map<Socket, Connection>();
   readonly #shared: Omit<Shared, "next">;
 
-  constructor(limits: Limits, metrics: Metrics) {
+  constructor(limits: Limits, metrics: HttpMetrics) {
     const uploads = new MemoryBudget(limits.uploadMemoryLimit);
     const unsent = new MemoryBudget(limits.unsentMemoryLimit);
     metrics.watchMemory(() => ({ uploads: uploads.total, unsent: unsent.total }));
@@ -100,7 +100,7 @@ interface Shared {
   limits: Limits;
   uploads: MemoryBudget;
   unsent: MemoryBudget;
-  metrics: Metrics;
+  metrics: HttpMetrics;
   reading: Reading;
   /** Requests begin in turn: what is answered at once takes time, too. */
   beginnings: Turns;
