@@ -106,9 +106,9 @@ test("two replicas, of which one is killed, make each record expire once and sen
 }, 400_000);
 
 test.each(ENGINES)(
-  "with %s, a record is announced, expires on time, and the stop is clean",
+  "with %s, a record is announced and expires on time, another one is erased, and the stop is clean",
   async (engine) => {
-    const env = { ...(await freshEnv(engine)), EXPIRY_NOTICE: "1h" };
+    const env = { ...(await freshEnv(engine)), EXPIRY_NOTICE: "1h", RETENTION: "30 days" };
     const gateway = await startGateway(env);
     const client = createClient(gateway.url, await fullToken(env));
     const expiresAt = new Date(Date.now() + 20_000).toISOString();
@@ -117,8 +117,16 @@ test.each(ENGINES)(
        expiresAt: "${expiresAt}" }) { kyc { id } } }`,
     );
     const id = created.json.data.createKyc.kyc.id;
-    const types = async () =>
-      (await readFeed(client)).map(({ type, verification_status }) => [type, verification_status]);
+    const typesOf = async (kycId: string) =>
+      (await readFeed(client))
+        .filter(({ kyc_id }) => kyc_id === kycId)
+        .map(({ type, verification_status }) => [type, verification_status]);
+    const types = () => typesOf(id);
+    const endedAt = new Date(Date.now() - 31 * 86_400_000).toISOString();
+    const ended = await client.graphql(
+      `mutation { createKyc(input: { customerId: "d", verificationStatus: FAILED, documentType: VISA, documentNumber: "Q-1235",
+       relationshipEndedAt: "${endedAt}" }) { kyc { id } } }`,
+    );
     await expect.poll(types, { timeout: PATIENCE }).toEqual([
       ["kyc.created", "verified"],
       ["kyc.expiring", "verified"],
@@ -131,6 +139,15 @@ test.each(ENGINES)(
     expect(text).toMatch(/^kyc_expired_total 1$/m);
     expect(text).toMatch(/^kyc_expiry_notices_total 1$/m);
     expect(Number(/^kyc_expiry_lag_seconds (\S+)$/m.exec(text)?.[1])).toBeLessThan(60);
+    await expect
+      .poll(() => typesOf(ended.json.data.createKyc.kyc.id), { timeout: PATIENCE })
+      .toEqual([
+        ["kyc.created", "failed"],
+        ["kyc.deleted", null],
+      ]);
+    const after = (await client.send("GET", "/metrics")).text;
+    expect(after).toMatch(/^kyc_retention_erased_total 1$/m);
+    expect(Number(/^kyc_retention_lag_seconds (\S+)$/m.exec(after)?.[1])).toBeLessThan(120);
     expect((await gateway.stop()).code).toBe(0);
   },
   200_000,

@@ -69,15 +69,19 @@ export async function findErasure(
   return (await selectOne(db, { accountId, id }))[0];
 }
 
-const customers = sql`(select decode(hex, 'hex') as digest from unnest(${given("digests")}::text[]) as hex) as customer`;
+const customers = sql`(
+  select decode(hex, 'hex') as digest, place from unnest(${given("digests")}::text[]) with ordinality as given (hex, place)
+) as customer`;
 const forgetHolds = statement(
   () => sql`
     update legal_holds set customer_id = null, reason = null, release_reason = null
     where account_id = ${given("accountId")} and customer_digest in (select digest from ${customers}) and not ${inForce}`,
 );
+// The events of the records are found once, and not for each customer again.
 const forgetReasons = statement(
   () => sql`
-    select kyc_erase_reasons(${given("accountId")}, digest, ${given("kycIds")}::text[], ${given("below")}::text::bigint)
+    select kyc_erase_reasons(${given("accountId")}, digest, case place when 1 then ${given("kycIds")}::text[] else '{}' end,
+      ${given("below")}::text::bigint)
     from ${customers}`,
   () => true,
 );
