@@ -18,6 +18,7 @@ export async function openContextOf(
   return openOperatorContext({
     ...{ db, keys, logName: config.auditLogName, surface: by.surface, requestId: by.requestId },
     viewer: { accountId, tokenId: by.tokenId, tokenName: by.tokenName, expiresAt: null, scopes },
+    enforcedRetention: config.retentionEnforced ? config.retention : null,
     reads: config.auditReads ? { shown: new Map(), confirmed: new Map() } : null,
   });
 }

@@ -43,6 +43,8 @@ export async function fillDemo(
   const clock = { now: options.now };
   const ctx = await openOperatorContext({
     ...{ db, keys, requestId: `demo_${randomUUID()}`, now: () => clock.now },
+    // It deletes nothing.
+    enforcedRetention: null,
     viewer: {
       ...{ accountId: options.account, tokenId: "demo", tokenName: "demo" },
       scopes: ["kyc:read", "kyc:write"],

@@ -4,9 +4,9 @@ import type { OperationContext } from "../context.ts";
 import { createLog } from "../log.ts";
 
 /** What differs between the commands that call operations. */
-type Given = Pick<OperationContext, "db" | "keys" | "requestId"> & { viewer: Viewer } & Partial<
-    Pick<OperationContext, "surface" | "reads" | "logName" | "now">
-  >;
+type Given = Pick<OperationContext, "db" | "keys" | "requestId" | "enforcedRetention"> & {
+  viewer: Viewer;
+} & Partial<Pick<OperationContext, "surface" | "reads" | "logName" | "now">>;
 
 /**
  * The context of operations that a command calls, without a request. Operators have the database and its keys: nobody takes
@@ -15,8 +15,7 @@ type Given = Pick<OperationContext, "db" | "keys" | "requestId"> & { viewer: Vie
 export async function openOperatorContext(given: Given): Promise<OperationContext> {
   return {
     ...{ logs: null, surface: "cli", idempotency: null, reads: null, unreadable: [], fieldErrors: [] },
-    // No command deletes records.
-    ...{ log: createLog("silent"), now: Date.now, enforcedRetention: null },
+    ...{ log: createLog("silent"), now: Date.now },
     digestCustomer: await openCustomerDigests(given.db, given.keys),
     confirmViewer: async () => {},
     watchViewer: () => () => {},

@@ -52,6 +52,10 @@ test("the commands export everything about a customer into a private file, and e
 
   const refused = await run("customer", "erase", "cus_42", "--reason", "about cus_42");
   expect(refused).toMatchObject({ code: 1, stdout: "", stderr: expect.stringContaining("error: reason: ") });
+  const keeping = { ...env, RETENTION: "5 years", RETENTION_ENFORCED: "true" };
+  const erase = ["customer", "erase", "cus_42", "--account=acme", "--reason", "asked by mail"];
+  expect(await runCli(erase, keeping)).toMatchObject({ code: 1, stdout: "" });
+  expect(await sql`select from kycs where customer_id = 'cus_42'`).toHaveLength(250);
   const erased = await run("customer", "erase", "cus_42", "--reason", "asked by mail");
   expect(erased.code, erased.stderr).toBe(0);
   const receipt = JSON.parse(erased.stdout);
