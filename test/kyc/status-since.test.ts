@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { settleAll } from "../../src/kyc/status-since.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { createRecord } from "../support/records.ts";
@@ -118,6 +118,15 @@ test("a status that a replica of the earlier release changes during an upgrade i
   await changeAsBefore(id, 31, "verified");
   expect(await settleAll(gateway.db)).toBe(1);
   expect(await statusOf(id)).toEqual([31, 2]);
+});
+
+test("the change of a record's status is looked up in an index", async () => {
+  const sent = vi.spyOn(gateway.db, "send");
+  await settleAll(gateway.db);
+  const text = sent.mock.calls.map(([sql]) => sql).find((sql) => sql.includes("audit_events"));
+  sent.mockRestore();
+  const plan = await gateway.db.execute(`explain (generic_plan, format json) ${text}`);
+  expect(JSON.stringify(plan)).toContain("audit_events_by_record");
 });
 
 test("records of many steps and accounts are each settled once, also by two replicas at the same time", async () => {

@@ -10,7 +10,8 @@ export interface RecordKey {
   id: string;
 }
 
-// Records that others hold are left to a later run.
+// Records that others hold are left to a later run. The collation is that of the index `audit_events_by_record`: with the
+// one of `kycs.id`, PostgreSQL can't use the index.
 const settle = statement(
   () => sql`
     with unsettled as (
@@ -23,7 +24,7 @@ const settle = statement(
     known as (
       select unsettled.account_id, unsettled.id, (
         select event.at from audit_events event
-        where event.account_id = unsettled.account_id and event.kyc_ids[1] = unsettled.id
+        where event.account_id = unsettled.account_id and event.kyc_ids[1] = unsettled.id collate "default"
           and event.action <> 'read' and event.other_action is null
           and event.status_before is distinct from event.status_after
         order by event.sequence desc limit 1
