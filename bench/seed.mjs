@@ -112,7 +112,7 @@ async function fill(sql, count) {
   for (const { name } of indexes) await sql.unsafe(`drop index ${name}`);
   // The references' own: what a server that does not encrypt would have, and no index more.
   await sql.unsafe(`
-    create table plain_kycs (like kycs, primary key (account_id, id));
+    create table plain_kycs (like kycs including defaults, primary key (account_id, id));
     alter table plain_kycs drop column sealed_number, drop column sealed_version, drop column number_digest,
       alter column document_number set not null`);
   const seal = await openSealer();
