@@ -50,7 +50,7 @@ export function customerCommands(): Command {
   return commands;
 }
 
-/** What is wrong with the input, or forbids the act, ends the command. */
+/** An operation that is refused ends the command with the message of its error. */
 const inScene = (work: (scene: CommandScene) => Promise<void>): Promise<void> =>
   withKnownDatabase(
     (scene) =>

@@ -71,7 +71,7 @@ async function deliver({ port }: { port?: number }): Promise<void> {
     state.isStopping = true;
     log.info({ signal }, "stopping");
     unwatch();
-    // At the end: meanwhile `/ready` says that it stops, and `/metrics` has its last attempts.
+    // The probes end last: until then, `/ready` says that the process stops, and `/metrics` counts the last attempts.
     await deliverer.stop();
     await closeProbes?.();
     log.info("stopped");
@@ -83,7 +83,7 @@ async function deliver({ port }: { port?: number }): Promise<void> {
 }
 
 interface DeliverState {
-  /** Undefined: it has not begun yet. */
+  /** Undefined until it has started. */
   deliverer: Deliverer | undefined;
   isStopping: boolean;
 }

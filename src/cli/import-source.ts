@@ -21,7 +21,7 @@ export interface SourceArguments {
 export interface ImportSource {
   /** For the name of the report. */
   name: string;
-  /** What it has, for messages. */
+  /** What its entries are called in messages. */
   unit: "lines" | "records";
   /** Identifies its contents, and what is made of them. */
   digest: string;
@@ -30,7 +30,7 @@ export interface ImportSource {
   open: () => Promise<RecordSource>;
 }
 
-/** What is wrong with the arguments together; null: nothing. */
+/** The error if the arguments contradict each other; null if they do not. */
 export function findUsageFault(
   file: string | undefined,
   { from, tokenFile, format }: SourceArguments,
@@ -104,7 +104,7 @@ async function readToken(path: string): Promise<string> {
   );
 }
 
-/** What is wrong with the URL of a list; null: nothing. The token must not be sent in clear over a network. */
+/** The error of the URL of a list; null if it has none. The token must not be sent over a network in plain text. */
 export function findListUrlFault(text: string): string | null {
   if (!URL.canParse(text)) return "It must be a URL, such as https://legacy.example.com/v1/kyc.";
   const { protocol, hostname, username, password, hash, searchParams } = new URL(text);

@@ -6,7 +6,7 @@ export const imports = pgTable(
   "imports",
   {
     accountId: byteText("account_id").notNull(),
-    /** A keyed digest of the file: without the key, nobody can find out its contents by trying. */
+    /** A keyed digest of the file. Without the key, its contents can't be guessed from it. */
     source: text("source").notNull(),
     /** The request id of its events. */
     requestId: text("request_id").notNull(),

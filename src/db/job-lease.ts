@@ -14,8 +14,8 @@ const take = statement(
   () => true,
 );
 /**
- * Takes the job for this owner, or prolongs its lease: for `leaseMs` milliseconds by the database's clock, nobody else gets
- * it. Returns false if another owner has it. It needs no session, so it works through a transaction pooler, too.
+ * Gives the job to this owner, or extends its lease: no other owner gets it for `leaseMs` milliseconds by the database's
+ * clock. Returns false if another owner has it. It needs no session, so it works through a transaction pooler, too.
  */
 export async function holdJob(
   db: Executor,

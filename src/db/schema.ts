@@ -58,7 +58,7 @@ export const kycs = pgTable(
     expiryStep: integer("expiry_step").notNull().default(NO_EXPIRY_STEP),
     /** The notices that were sent, for each value of `expiresAt`: see `src/kyc/lifecycle/sent-notices.ts`. */
     expiryNotices: text("expiry_notices"),
-    /** When the relationship with the customer ended; null: it has not. The time of retention begins then. */
+    /** When the relationship with the customer ended, which starts the time of retention; null if it has not ended. */
     relationshipEndedAt: instant("relationship_ended_at"),
   },
   (table) => [

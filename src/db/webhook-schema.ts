@@ -26,7 +26,7 @@ export const webhookEndpoints = pgTable(
     /** The process that delivers to it, until `leaseUntil` by the database's clock. */
     leaseOwner: text("lease_owner"),
     leaseUntil: instant("lease_until"),
-    /** The time at which a process must look at it even if the log has not grown. */
+    /** At this time a process must look for due deliveries, even if the log has not grown. */
     wakeAt: instant("wake_at").notNull(),
     /** Whether so many deliveries wait that the cursor must wait, too. */
     isFull: boolean("is_full").notNull().default(false),

@@ -40,7 +40,8 @@ export class BrokenLogError extends LedgerError {
  * rewritten one, would bring its own.
  */
 class SignedHeads {
-  readonly #heads = new LRUCache<string, TreeHead>({ max: REMEMBERED });
+  // With `max`, the cache would reserve its whole size at each start, which takes 30 ms.
+  readonly #heads = new LRUCache<string, TreeHead>({ maxSize: REMEMBERED, sizeCalculation: () => 1 });
   #file: string | undefined;
   #reading: Promise<void> | undefined;
 
@@ -73,8 +74,11 @@ class SignedHeads {
     for (const line of (await readEnd(path)).split("\n").reverse()) {
       const turn = untilTurn();
       if (turn) await turn;
-      const found = openLine(line, logKeys);
-      if (found && !this.#heads.has(found.accountId)) this.#heads.set(found.accountId, found.head);
+      const published = parseLine(line);
+      // Verifying takes much longer than parsing, and a file can have a hundred thousand lines of one log.
+      if (!published || this.#heads.has(published.account)) continue;
+      const head = openHead(published, logKeys);
+      if (head) this.#heads.set(published.account, head);
       if (this.#heads.size === REMEMBERED) return;
     }
   }
@@ -128,16 +132,29 @@ async function readEnd(path: string): Promise<string> {
   }
 }
 
-function openLine(line: string, logKeys: LogNames): { accountId: string; head: TreeHead } | undefined {
+/** What the line says; undefined if it is no line of a publication, whatever else it is. */
+function parseLine(line: string): { account: string; checkpoint: string } | undefined {
   try {
-    const { account, checkpoint } = JSON.parse(line);
-    if (typeof account !== "string" || typeof checkpoint !== "string") return undefined;
-    const origin = logKeys.originOf(account);
+    const { account, checkpoint } = JSON.parse(line) ?? {};
+    return typeof account === "string" && typeof checkpoint === "string"
+      ? { account, checkpoint }
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The head; undefined if no key of the database has signed it. */
+function openHead(
+  { account, checkpoint }: { account: string; checkpoint: string },
+  logKeys: LogNames,
+): TreeHead | undefined {
+  const origin = logKeys.originOf(account);
+  try {
     const { size, root } = openCheckpoint(checkpoint, origin, logKeys.verifiersOf(origin));
-    return { accountId: account, head: { size, root } };
+    return { size, root };
   } catch (error) {
-    if (error instanceof SyntaxError || error instanceof CheckpointError || error instanceof NoteError)
-      return undefined;
+    if (error instanceof CheckpointError || error instanceof NoteError) return undefined;
     throw error;
   }
 }

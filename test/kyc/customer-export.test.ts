@@ -202,6 +202,18 @@ test("an answer has at most a thousand records, and a refusal is no export", asy
   expect(trail.data.auditEvents.totalCount).toBe(0);
 });
 
+test("a customer with very many events is refused before they are read", async () => {
+  await addRecords("often read", 1);
+  await gateway.db.execute(
+    `insert into audit_event_customers (account_id, customer_digest, sequence)
+     select 'acme', $1, 1000000000 + n from generate_series(1, 10001) n`,
+    [gateway.digestCustomer("acme", "often read")],
+  );
+  const { data, errors } = await ask("often read");
+  expect(data).toEqual({ customerExport: null });
+  expect(errors?.[0]?.message).toMatch(/more than 10000 events.*kyc-gateway customer export/);
+});
+
 test("a file above 2 MiB is refused with what to do", async () => {
   await addRecords("with long texts", 1);
   await gateway.db.execute(

@@ -185,6 +185,20 @@ test("the reason of a hold contains no document number of what is held", async (
   expect(errors?.[0]?.extensions).toMatchObject({ fields: [{ path: "input.reason" }] });
 });
 
+test.each(["a record", "a customer"])(
+  "%s has 20 holds at most, also if many are placed at once",
+  async (target) => {
+    const customerId = `often held: ${target}`;
+    const id = await createRecord(gateway, token, { customerId });
+    const text = `mutation ($kycId: ID, $customerId: String) {
+    placeHold(input: { kycId: $kycId, customerId: $customerId, reason: "r" }) { hold { id } } }`;
+    const on = target === "a record" ? { kycId: id } : { customerId };
+    const answers = await Promise.all(Array.from({ length: 26 }, () => gateway.graphql(token, text, on)));
+    const codes = answers.flatMap(({ errors }) => errors?.map(({ extensions }) => extensions.code) ?? []);
+    expect(codes).toEqual(Array(6).fill("BAD_USER_INPUT"));
+  },
+);
+
 test("a repetition under the same idempotency key places no second hold", async () => {
   const input = { customerId: "keyed", reason: "once" };
   const [first, again] = [

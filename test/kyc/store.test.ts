@@ -215,7 +215,7 @@ describe("each statement reads ranges of an index, and never the table", () => {
       const change = { kyc: { ...kyc, version: 2 }, number: kyc, event };
       expect(await writes.updateKycAtVersion(database.db, "account1", change)).toBe(true);
       expect(await writes.updateKycAtVersion(database.db, "account1", change)).toBe(false);
-      expect(await deletion.shareKyc(database.db, "account1", kyc.id)).toBeDefined();
+      expect(await deletion.keepKyc(database.db, "account1", kyc.id)).toBeDefined();
       const [locked] = await deletion.lockForDeletion(database.db, "account1", [kyc.id]);
       const rules = { digestCustomer: () => Buffer.alloc(16), enforcedRetention: null };
       const removal = { kyc: locked ?? kyc, event };

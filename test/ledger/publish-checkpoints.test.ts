@@ -151,7 +151,10 @@ test("after a restart, the file says what was signed: its last line of a log tha
   });
   const line = (await readFile(file, "utf8")).split("\n").find((text) => text.includes('"hooli"')) ?? "";
   const forged = line.replace(/\\n(\d+)\\n/, "\\n1\\n");
-  await appendFile(file, `${forged}\n{"account":"hooli"}\nno JSON\n{"account":"hooli","checkp`);
+  await appendFile(
+    file,
+    `${forged}\n{"account":"hooli"}\nno JSON\nnull\n7\n[]\n\n{"account":"hooli","checkp`,
+  );
   published = [];
   publish(file, restarted());
   await expect.poll(() => broken).toContainEqual(expect.objectContaining({ account: "hooli" }));

@@ -24,7 +24,7 @@ const CHECK_LIMIT_MS = 8000;
 /** Creates the findings of one area. */
 export class Area {
   readonly name: string;
-  /** Whether a check has not ended in its time: it may still be in progress. */
+  /** Whether a check took longer than it may. It may still be running. */
   isLate = false;
 
   constructor(name: string) {

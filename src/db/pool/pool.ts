@@ -18,8 +18,8 @@ interface PoolOptions {
   poolSize: number;
   prepare: boolean;
   /**
-   * Statements and transactions that may be in progress or wait, those included that nobody waits for any more; others
-   * fail with UNAVAILABLE. Default: any number.
+   * How many statements and transactions may be running or waiting. One whose caller has given up counts until it ends.
+   * Above the limit, others fail with UNAVAILABLE. Default: any number.
    */
   queueLimit?: number;
   /** How long a statement may take, with its wait for a connection. Default 5 s. Milliseconds. */

@@ -29,7 +29,7 @@ builder.queryField("customerExport", (t) =>
     nullable: true,
     extensions: { cost: CUSTOMER_EXPORT_COST },
     description:
-      "Everything that your account holds about a customer, for an access request: records, events (also of deleted records), legal holds, erasures and webhook deliveries. The audit trail gets the event `CUSTOMER_EXPORTED`. Fails with `BAD_USER_INPUT` above 1,000 records or 2 MiB: the command `kyc-gateway customer export` has no limit. Needs the scopes `kyc:read`, `kyc:pii`, `audit:read` and `kyc:hold`. Null if it fails.",
+      "Everything that your account holds about a customer, for an access request: records, events (also of deleted records), legal holds, erasures and webhook deliveries. The audit trail gets the event `CUSTOMER_EXPORTED`. Fails with `BAD_USER_INPUT` above 1,000 records, 10,000 events or 2 MiB: the command `kyc-gateway customer export` has no limit. Needs the scopes `kyc:read`, `kyc:pii`, `audit:read` and `kyc:hold`. Null if it fails.",
     args: {
       customerId: t.arg.string({ required: true, description: "Your own identifier of the customer." }),
     },

@@ -10,7 +10,7 @@ import { toJsonText } from "../../lib/json-text.ts";
 import { parseInput, type Raw } from "../../parse-input.ts";
 import { customerId } from "../input.ts";
 import { sectionsOf, toIso } from "./sections.ts";
-import { type Customer, hasMoreRecords } from "./store.ts";
+import { type Customer, hasMoreEvents, hasMoreRecords } from "./store.ts";
 
 /** An export has everything: a token that may not see a part of it gets none. */
 const NEEDED: readonly Scope[] = ["kyc:read", "kyc:pii", "audit:read", "kyc:hold"];
@@ -64,11 +64,13 @@ export async function exportCustomer(
 
 /** Limits of an export that is read as a whole. The memory of an answer is as that of the largest other ones. */
 const MOST_RECORDS = 1000;
+/** More never fit into `MOST_BYTES`: without this, all of them would be gone through before the first is written. */
+const MOST_EVENTS = 10_000;
 const MOST_BYTES = 2 * 2 ** 20;
 
 /**
- * As `exportCustomer`, with the file as one text. Fails with BAD_USER_INPUT if the customer has more than a thousand records,
- * or if the file has more than 2 MiB.
+ * As `exportCustomer`, with the file as one text. Fails with BAD_USER_INPUT if the customer has more than a thousand records
+ * or ten thousand events, or if the file has more than 2 MiB.
  */
 export async function exportWholeCustomer(
   ctx: OperationContext,
@@ -76,6 +78,7 @@ export async function exportWholeCustomer(
 ): Promise<BegunExport & { content: string }> {
   const { customer } = readRequest(ctx, input);
   if (await hasMoreRecords(ctx.db, customer, MOST_RECORDS)) throw tooLarge(`${MOST_RECORDS} records`);
+  if (await hasMoreEvents(ctx.db, customer, MOST_EVENTS)) throw tooLarge(`${MOST_EVENTS} events`);
   const { text, ...begun } = await exportCustomer(ctx, input);
   const pieces: string[] = [];
   let bytes = 0;

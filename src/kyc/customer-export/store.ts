@@ -32,6 +32,26 @@ export async function hasMoreRecords(
   return ((await selectCount(db, { accountId, customerId, most }))[0] ?? 0) > most;
 }
 
+const selectEventCount = statement(
+  () => sql`
+    select count(*)::float8 from (
+      select from audit_event_customers
+      where account_id = ${account} and customer_digest = decode(${given("digest")}::text, 'hex')
+      limit ${given("most")}::int + 1
+    ) as counted`,
+  ([count]: [number]) => count,
+);
+
+/** Whether the customer has more events than `most`. It reads no more of them than that. */
+export async function hasMoreEvents(
+  db: Executor,
+  { accountId, digest }: Customer,
+  most: number,
+): Promise<boolean> {
+  const [count = 0] = await selectEventCount(db, { accountId, digest: digest.toString("hex"), most });
+  return count > most;
+}
+
 /** Events of one page of sequences. */
 const STEP = 500;
 

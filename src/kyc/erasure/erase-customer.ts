@@ -30,7 +30,8 @@ export type EraseCustomerInput = Raw<typeof eraseCustomerInput>;
  * the customer's earlier events and the texts of its holds. A customer without records can be erased as well. Writes an event
  * for each record, and one for the erasure, whose id is the erasure's subject. Needs `kyc:delete`. Fails with LEGAL_HOLD if
  * the customer or one of the records is held, with RETENTION if retention is enforced and the time of one of the records has
- * not passed, and with BAD_USER_INPUT if there are more than 10,000 records; then nothing is deleted. With an idempotency key, a repetition returns the same erasure. A record that is created meanwhile may stay.
+ * not passed, and with BAD_USER_INPUT if there are more than 10,000 records; then nothing is deleted. With an idempotency
+ * key, a repetition returns the same erasure. A record that is created meanwhile may stay.
  */
 export async function eraseCustomer(
   ctx: OperationContext,

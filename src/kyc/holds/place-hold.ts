@@ -13,7 +13,7 @@ import { kycNotFound } from "../get-kyc.ts";
 import { anyTime, customerId, requiredReason } from "../input.ts";
 import { MOST_COMPARED, toReasonWithoutNumbers } from "../reason-without-numbers.ts";
 import type { Kyc } from "../record.ts";
-import { shareKyc } from "../store/deletion.ts";
+import { keepKyc } from "../store/deletion.ts";
 import { findSomeOfCustomer } from "../store/of-customer.ts";
 import { excludeDeletions, findHold, findHoldsOn, insertHold, type LegalHold } from "./store.ts";
 
@@ -36,7 +36,7 @@ type Placed = z.output<typeof placeHoldInput>;
 
 /**
  * Places a hold on a record, or on a customer and all its records, those to come included; the customer needs no record.
- * Afterwards no path deletes what is held: a deletion that is under way is either done before, or refused. Writes the event.
+ * Afterwards no path deletes what is held: a deletion at the same time is either done before, or refused. Writes the event.
  * Needs `kyc:hold`. Fails with NOT_FOUND if there is no such record, and with BAD_USER_INPUT, also if the end is not in the
  * future by the database's clock. With an idempotency key, a repetition returns the same hold as it is then.
  */
@@ -55,7 +55,7 @@ export async function placeHold(ctx: OperationContext, input: PlaceHoldInput): P
 
 async function placeOnKyc(tx: Executor, ctx: OperationContext, viewer: Viewer, value: Placed) {
   const { accountId } = viewer;
-  const stored = await shareKyc(tx, accountId, toKycId(value.kycId ?? ""));
+  const stored = await keepKyc(tx, accountId, toKycId(value.kycId ?? ""));
   if (!stored) throw kycNotFound();
   const customerDigest = ctx.digestCustomer(accountId, stored.customerId);
   const others = await findHoldsOn(tx, accountId, [{ id: stored.id, customerDigest }]);

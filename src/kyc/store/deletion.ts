@@ -55,11 +55,14 @@ export function lockForDeletion(
   return (skipsLocked ? lockFree : lockAll)(tx, { accountId, ids });
 }
 
-const selectForShare = statement((db) => db.select(columns).from(kycs).where(isRecord).for("share"), toKyc);
+const selectKept = statement(
+  (db) => db.select(columns).from(kycs).where(isRecord).for("no key update"),
+  toKyc,
+);
 
-/** The present record. Nobody changes or deletes it until the transaction ends. */
-export async function shareKyc(tx: Executor, accountId: string, id: string): Promise<Kyc | undefined> {
-  return (await selectForShare(tx, { accountId, id }))[0];
+/** The present record. Until the transaction ends, nobody changes or deletes it, or calls this for it. */
+export async function keepKyc(tx: Executor, accountId: string, id: string): Promise<Kyc | undefined> {
+  return (await selectKept(tx, { accountId, id }))[0];
 }
 
 const remove = statement(
