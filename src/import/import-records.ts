@@ -1,10 +1,11 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Database, Executor } from "../db/client.ts";
 import { DatabaseError } from "../db/database-error.ts";
 import { withRetries } from "../db/retry.ts";
 import {
   type ImportContext,
   type ImportOutcome,
-  importKycs,
+  insertImported,
   judgeImport,
   type PreparedKyc,
   prepareImport,
@@ -18,6 +19,8 @@ import { type ImportProgress, type LineCounts, lockProgress, updateProgress } fr
 
 /** Lines of one transaction. */
 const BATCH = 500;
+/** Lines that are prepared in one turn of the event loop, in about a millisecond. Meanwhile the transaction of the batch before waits. */
+const SLICE = 20;
 /** The time limit of a transaction. Milliseconds. */
 const DEADLINE = 60_000;
 
@@ -65,7 +68,7 @@ export async function importRecords(
   let writing: Promise<void> = Promise.resolve();
   for await (const batch of toBatches(entries, run.progress.line)) {
     if (!run.seen) await withRetries(() => countSealsAhead(run.db, run.ctx.keys, batch.length));
-    const prepared = prepare(run, batch);
+    const prepared = await prepare(run, batch);
     await writing;
     writing = write(run, prepared);
     // It is awaited before the next one: a failure in between is no unhandled one.
@@ -101,10 +104,11 @@ interface PreparedBatch {
   bad: BadLine[];
 }
 
-function prepare({ ctx, now }: ImportRun, batch: readonly SourceEntry[]): PreparedBatch {
+async function prepare({ ctx, now }: ImportRun, batch: readonly SourceEntry[]): Promise<PreparedBatch> {
   const at = now();
   const prepared: PreparedBatch = { end: batch.at(-1)?.line ?? 0, records: [], bad: [] };
-  for (const { line, id, values, faults } of batch) {
+  for (const [index, { line, id, values, faults }] of batch.entries()) {
+    if (index % SLICE === 0) await nextTurn();
     const read = values ? readRecord(values, at) : faults;
     if (Array.isArray(read)) prepared.bad.push({ line, id, faults: read });
     else prepared.records.push({ line, id, ...prepareImport(ctx, read, at) });
@@ -115,26 +119,35 @@ function prepare({ ctx, now }: ImportRun, batch: readonly SourceEntry[]): Prepar
 async function write(run: ImportRun, batch: PreparedBatch): Promise<void> {
   const { db, ctx, progress, faults, seen } = run;
   const from = progress.line;
-  const next: ImportProgress = { ...progress, line: batch.end };
+  let next = progress;
   let isSettled = false;
   const settle = async (outcomes: readonly ImportOutcome[]) => {
     const bad = [...batch.bad, ...toBadLines(batch, outcomes)].sort((a, b) => a.line - b.line);
+    next = { ...progress, line: batch.end, ...addTo(progress, outcomes, bad.length) };
     await faults.write(bad);
-    Object.assign(next, addTo(progress, outcomes, bad.length));
   };
   if (seen) await settle(await judge(db, ctx, batch, seen));
   else {
+    // What does not depend on an answer is sent without waiting for it: the database is idle in each wait.
     const writeBatch = () =>
       db.transaction(async (tx) => {
-        const line = await lockProgress(tx, ctx.accountId, progress);
+        const [line, outcomes] = await Promise.all([
+          lockProgress(tx, ctx.accountId, progress),
+          judgeImport(tx, ctx, batch.records),
+        ]);
         if (line !== from) {
           // The answer to an earlier try of this process was lost: it has been committed.
           if (isSettled && line === batch.end) return;
           throw new OvertakenError();
         }
-        await settle(await importKycs(tx, ctx, batch.records));
+        const settled = settle(outcomes);
+        const inserted = insertImported(tx, ctx, batch.records, outcomes);
+        const updated = updateProgress(tx, ctx.accountId, next);
+        // The report is complete before another try can write it.
+        const results = await Promise.allSettled([settled, inserted, updated]);
+        const failed = results.find((result) => result.status === "rejected");
+        if (failed) throw failed.reason;
         isSettled = true;
-        await updateProgress(tx, ctx.accountId, next);
       }, DEADLINE);
     await withRetries(writeBatch).catch((error) => {
       if (!(error instanceof DatabaseError && error.code === ID_IS_TAKEN)) throw error;

@@ -78,12 +78,22 @@ export async function importKycs(
   records: readonly PreparedKyc[],
 ): Promise<ImportOutcome[]> {
   const outcomes = await judgeImport(tx, ctx, records);
-  await insertKycs(
+  await insertImported(tx, ctx, records, outcomes);
+  return outcomes;
+}
+
+/** Writes the records whose outcome is `imported`, as `judgeImport` gave it in the same transaction, with an event for each. */
+export function insertImported(
+  tx: Executor,
+  { accountId }: ImportContext,
+  records: readonly PreparedKyc[],
+  outcomes: readonly ImportOutcome[],
+): Promise<void> {
+  return insertKycs(
     tx,
-    ctx.accountId,
+    accountId,
     records.filter((_, index) => outcomes[index] === "imported"),
   );
-  return outcomes;
 }
 
 /** The outcomes that `importKycs` would have. It writes nothing. */
@@ -94,8 +104,12 @@ export async function judgeImport(
 ): Promise<ImportOutcome[]> {
   const { accountId, requestId } = ctx;
   const ids = records.map(({ kyc }) => toKycId(kyc.id));
-  const stored = new Map((await findKycs(db, accountId, ids)).map((kyc) => [kyc.id, kyc]));
-  const deleted = new Set(await findDeleted(db, accountId, ids));
+  const [found, deletedIds] = await Promise.all([
+    findKycs(db, accountId, ids),
+    findDeleted(db, accountId, ids),
+  ]);
+  const stored = new Map(found.map((kyc) => [kyc.id, kyc]));
+  const deleted = new Set(deletedIds);
   const earlier = new Set(
     stored.size > 0 ? await findCreatedBy(db, accountId, requestId, [...stored.keys()]) : [],
   );
