@@ -49,12 +49,13 @@ export function prepareImport(ctx: ImportContext, input: ImportKycInput, now: nu
   const { id = makeId(ctx, input), createdAt = input.updatedAt ?? now, version = 1, documentNumber } = input;
   const { updatedAt = createdAt } = input;
   const { statusSince = updatedAt } = input;
-  const values = new RecordValues({ ...input, id, createdAt, updatedAt, statusSince, version });
-  const kyc = { ...values, ...sealNumber(keys, accountId, values, documentNumber), plainNumber: null };
+  const made = { id, createdAt, updatedAt, statusSince, version };
+  const values = new RecordValues(Object.assign({}, input, made));
+  const kyc = { plainNumber: null, ...values, ...sealNumber(keys, accountId, values, documentNumber) };
   const by = { accountId, tokenId: "cli", tokenName: "cli" };
-  const event = newEvent({ ...ctx, surface: "cli" }, by, {
-    ...{ action: "created", at: now, records: [kyc] },
+  const event = newEvent({ surface: "cli", ...ctx }, by, {
     statusAfter: kyc.verificationStatus,
+    ...{ action: "created", at: now, records: [kyc] },
     documentTypeAfter: kyc.documentType,
     versionAfter: kyc.version,
   });
