@@ -21,6 +21,8 @@ interface Header {
   fields: readonly (FieldName | undefined)[];
   /** The columns that have no name: a spreadsheet writes empty ones. */
   nameless: ReadonlySet<number>;
+  /** The columns that each row must have: spreadsheets leave out the delimiters of empty ones behind the last name. */
+  least: number;
   isOwnExport: boolean;
 }
 
@@ -105,12 +107,12 @@ export class CsvReader {
   }
 
   #toEntry(line: number, row: readonly string[]): CsvEntry {
-    const { fields, nameless } = this.#header;
-    if (row.length < fields.length || !row.slice(fields.length).every(isBlank)) {
+    const { fields, nameless, least } = this.#header;
+    if (row.length < least || !row.slice(fields.length).every(isBlank)) {
       return { line, faults: [{ message: `has ${row.length} columns instead of ${fields.length}` }] };
     }
     for (const column of nameless) {
-      if (!isBlank(row[column] as string))
+      if (!isBlank(row[column] ?? ""))
         return { line, faults: [{ message: `has a value in column ${column + 1}, which has no name` }] };
     }
     if (row[fields.indexOf("id")] === END_ID)
@@ -183,5 +185,6 @@ function readHeader({ text, fault }: Line, given: string | undefined, ignoresUnk
       `no record has the columns ${unknown.map(describeName).join(", ")}: leave them out with --ignore-unknown`,
     );
   }
-  return { delimiter, fields, nameless, isOwnExport: isOwnExport(names) };
+  const least = names.findLastIndex((name) => !isBlank(name)) + 1;
+  return { delimiter, fields, nameless, least, isOwnExport: isOwnExport(names) };
 }

@@ -49,11 +49,14 @@ export interface ImportRun {
   seen: IdSet | null;
 }
 
-/** The bad lines of outcomes that are no success. */
-const MESSAGES: Record<Exclude<ImportOutcome, "imported" | "unchanged">, string> = {
-  repeated: "has the id of an earlier line",
-  different: "has the id of a different record of the account",
-  deleted: "has the id of a record that was deleted",
+/** The bad lines of outcomes that are no success. `what` a record without an id has in common with another is its values. */
+const MESSAGES: Record<
+  Exclude<ImportOutcome, "imported" | "unchanged">,
+  (what: "id" | "values") => string
+> = {
+  repeated: (what) => `has the ${what} of an earlier line`,
+  different: (what) => `has the ${what} of a different record of the account`,
+  deleted: (what) => `has the ${what} of a record that was deleted`,
 };
 
 /**
@@ -174,10 +177,13 @@ async function judge(
 }
 
 function toBadLines({ records }: PreparedBatch, outcomes: readonly ImportOutcome[]): BadLine[] {
-  return records.flatMap(({ line, id }, index) => {
+  return records.flatMap(({ line, id, input }, index) => {
     const outcome = outcomes[index] as ImportOutcome;
     if (outcome === "imported" || outcome === "unchanged") return [];
-    return [{ line, id, faults: [{ field: "id", message: MESSAGES[outcome] }] }];
+    const message = MESSAGES[outcome];
+    const fault =
+      input.id === undefined ? { message: message("values") } : { field: "id", message: message("id") };
+    return [{ line, id, faults: [fault] }];
   });
 }
 

@@ -28,6 +28,7 @@ export class NdjsonReader {
     } catch {
       return { line: number, faults: [{ message: "is not JSON" }] };
     }
+    if (hasRepeatedKey(text, value)) return { line: number, faults: [{ message: "has a field twice" }] };
     if (isObject(value)) {
       this.#isOwnExport ??= isOwnExport(Object.keys(value));
       if (END_ID in value) return readEnd(number, value[END_ID]);
@@ -38,6 +39,18 @@ export class NdjsonReader {
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Each string of a JSON text, with the colon behind it if it is a key. */
+const STRINGS = /"(?:[^"\\]|\\.)*"(\s*:)?/g;
+
+/** Whether the text of an object without nested ones has a key twice: the parser keeps the last, and the other can be the right one. */
+function hasRepeatedKey(text: string, value: unknown): boolean {
+  if (!isObject(value) || Object.values(value).some((one) => typeof one === "object" && one !== null))
+    return false;
+  let keys = 0;
+  for (const [, colon] of text.matchAll(STRINGS)) if (colon !== undefined) keys += 1;
+  return keys !== Object.keys(value).length;
+}
 
 /** The record that an object of either API describes. Null is an absent value. */
 export function toEntry(line: number, object: unknown, ignoresUnknown: boolean): SourceEntry {

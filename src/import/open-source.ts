@@ -100,6 +100,7 @@ function readEntries(chunks: AsyncIterable<Line[]>, options: SourceOptions): Asy
         if (start < 0) continue;
         const first = lines[start] as Line;
         const found = format ?? FORMATS[extname(file).toLowerCase()] ?? guessFormat(first);
+        if (found === "ndjson") refuseJsonArray(first);
         lines = lines.slice(found === "csv" ? start + 1 : start);
         reader =
           found === "csv"
@@ -114,11 +115,20 @@ function readEntries(chunks: AsyncIterable<Line[]>, options: SourceOptions): Asy
   return checkEnds(read(), () => reader?.isOwnExport ?? false);
 }
 
-function guessFormat({ text }: Line): FileFormat {
-  if (text?.trimStart().startsWith("[")) {
-    throw new SourceError(
-      "the file is a JSON array. Each record must be an object in a line of its own: jq -c '.[]'",
-    );
+const IS_ARRAY = "the file is a JSON array. Each record must be an object in a line of its own: jq -c '.[]'";
+const isArray = (text: string | null) => text?.trimStart().startsWith("[") ?? false;
+
+/** Refuses an array over several lines. One in a line of its own is a bad line, as any other. */
+function refuseJsonArray({ text }: Line): void {
+  if (!isArray(text)) return;
+  try {
+    JSON.parse(text as string);
+  } catch {
+    throw new SourceError(IS_ARRAY);
   }
+}
+
+function guessFormat({ text }: Line): FileFormat {
+  if (isArray(text)) throw new SourceError(IS_ARRAY);
   return text?.trimStart().startsWith("{") ? "ndjson" : "csv";
 }

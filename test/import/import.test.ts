@@ -323,6 +323,7 @@ test.each([
   ["", "the file is empty"],
   ["\n \n", "the file is empty"],
   [`[${JSON.stringify(RECORD)}]`, "is a JSON array"],
+  [`[${JSON.stringify(RECORD)},\n${JSON.stringify(RECORD)}]`, "is a JSON array"],
   [
     row(1),
     "the first line must have the names of the columns. It lacks customerId, verificationStatus, documentType, documentNumber",
@@ -333,6 +334,35 @@ test.each([
   [Buffer.from("\uFEFFid,customer_id", "utf16le"), "is UTF-16"],
 ])("a file that begins with %j is refused: %s", async (text, message) => {
   await expect(runImport(text, { account: newAccount() })).rejects.toThrow(message);
+});
+
+test("a line that could be read in two ways, or lacks a column, is bad; one that lacks nameless columns is not", async () => {
+  const json = (n: number, more = "") =>
+    `{${more}"id":"${idOf(n)}","customer_id":"a\\":\\"b","verification_status":"failed","document_type":"visa","document_number":"\\\\"}`;
+  const lines = [json(1), json(2, `"id":"${idOf(9)}",`), json(3, '"document_number":"A",'), "[1]", json(4)];
+  const { imported, report } = await runImport(lines.join("\n"), { account: newAccount(), format: "ndjson" });
+  expect(imported).toBe(2);
+  expect(report).toEqual([
+    { line: 2, faults: [{ message: "has a field twice" }] },
+    { line: 3, faults: [{ message: "has a field twice" }] },
+    { line: 4, faults: [{ message: "is no JSON object" }] },
+  ]);
+  const deep = "[".repeat(8000) + "]".repeat(8000);
+  const nested = lines.map((line) => line.replace('"failed"', deep)).join("\n");
+  expect(await runImport(nested, { account: newAccount(), format: "ndjson" })).toMatchObject({
+    imported: 0,
+    bad: 5,
+  });
+  const cells = `${HEADER},,\n${row(1)},,\n${row(2)},\n${row(3)}\n${row(4)},,x\n${row(5).slice(0, -22)}`;
+  const csv = await runImport(cells, { account: newAccount() });
+  expect(csv).toMatchObject({ imported: 3, report: [{ line: 5 }, { line: 6 }] });
+});
+
+test("a second line with the same values is bad, and one without an id does not speak of ids", async () => {
+  const line = "c,verified,passport,P";
+  const text = `customer_id,verification_status,document_type,document_number\n${line}\n${line}`;
+  const { report } = await runImport(text, { account: newAccount() });
+  expect(report).toEqual([{ line: 3, faults: [{ message: "has the values of an earlier line" }] }]);
 });
 
 test("a formula that an export has made harmless is what it was", async () => {
