@@ -228,6 +228,11 @@ test("a file above 2 MiB is refused with what to do", async () => {
   );
   const { errors } = await ask("with long texts");
   expect(errors?.[0]?.message).toMatch(/more than 2 MiB of data.*kyc-gateway customer export/);
+  const trail = await gateway.graphql(
+    token,
+    '{ auditEvents(filter: { customerId: "with long texts", actionIn: [CUSTOMER_EXPORTED, READ] }) { totalCount } }',
+  );
+  expect(trail.data.auditEvents.totalCount).toBe(0);
 });
 
 test.each(["kyc:read", "kyc:pii", "audit:read", "kyc:hold"])(

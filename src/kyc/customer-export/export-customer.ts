@@ -18,7 +18,7 @@ const NEEDED: readonly Scope[] = ["kyc:read", "kyc:pii", "audit:read", "kyc:hold
 const exportCustomerInput = z.object({ customerId });
 export type ExportCustomerInput = Raw<typeof exportCustomerInput>;
 
-/** An export that has begun: its event is in the trail. */
+/** An export that has begun. */
 interface BegunExport {
   /** Epoch milliseconds. */
   exportedAt: number;
@@ -39,15 +39,20 @@ export async function exportCustomer(
   ctx: OperationContext,
   input: ExportCustomerInput,
 ): Promise<BegunExport & { text: AsyncIterable<string> }> {
+  const { begun, record, toText } = await prepareExport(ctx, input);
+  const sequence = await record();
+  return { text: toText(ctx, sequence), ...begun };
+}
+
+/** What both forms of an export have in common. `record` writes the event, and returns its sequence. */
+async function prepareExport(ctx: OperationContext, input: ExportCustomerInput) {
   const { viewer, customer } = readRequest(ctx, input);
   const { accountId, digest: customerDigest } = customer;
   const head = await findHead(ctx.db, accountId);
   const checkpoint = await signHead(ctx.db, await openLogKeys(ctx), head);
   const by = byViewer(ctx, viewer);
   const exportedAt = ctx.now();
-  const act = { action: "customer_exported", subject: null, at: exportedAt, customerDigest } as const;
-  const sequence = await ctx.db.transaction((tx) => recordAct(tx, by, act, accountId));
-  const begun = { exportedAt, position: head.size, checkpoint };
+  const begun: BegunExport = { exportedAt, position: head.size, checkpoint };
   const file = {
     ...{ customer_id: customer.customerId, account: accountId, exported_at: toIso(exportedAt) },
     exported_by: {
@@ -58,8 +63,13 @@ export async function exportCustomer(
     },
     ...{ request_id: by.requestId, position: begun.position, checkpoint },
   };
-  const text = toJsonText(file, sectionsOf(ctx, customer, sequence), (counts) => ({ counts }));
-  return { ...begun, text };
+  const act = { action: "customer_exported", subject: null, at: exportedAt, customerDigest } as const;
+  return {
+    begun,
+    record: () => ctx.db.transaction((tx) => recordAct(tx, by, act, accountId)),
+    toText: (reading: OperationContext, before: number) =>
+      toJsonText(file, sectionsOf(reading, customer, before), (counts) => ({ counts })),
+  };
 }
 
 /** Limits of an export that is read as a whole. The memory of an answer is as that of the largest other ones. */
@@ -70,7 +80,7 @@ const MOST_BYTES = 2 * 2 ** 20;
 
 /**
  * As `exportCustomer`, with the file as one text. Fails with BAD_USER_INPUT if the customer has more than a thousand records
- * or ten thousand events, or if the file has more than 2 MiB.
+ * or ten thousand events, or if the file has more than 2 MiB: no event is written then.
  */
 export async function exportWholeCustomer(
   ctx: OperationContext,
@@ -79,15 +89,19 @@ export async function exportWholeCustomer(
   const { customer } = readRequest(ctx, input);
   if (await hasMoreRecords(ctx.db, customer, MOST_RECORDS)) throw tooLarge(`${MOST_RECORDS} records`);
   if (await hasMoreEvents(ctx.db, customer, MOST_EVENTS)) throw tooLarge(`${MOST_EVENTS} events`);
-  const { text, ...begun } = await exportCustomer(ctx, input);
+  const { begun, record, toText } = await prepareExport(ctx, input);
+  // A refused file leaves no event of an export, and none of a read: nobody has seen it.
+  const reads = ctx.reads && { shown: new Map<string, string>(), confirmed: new Map<string, string>() };
   const pieces: string[] = [];
   let bytes = 0;
-  for await (const piece of text) {
+  for await (const piece of toText({ ...ctx, reads }, Number.MAX_SAFE_INTEGER)) {
     bytes += Buffer.byteLength(piece);
     if (bytes > MOST_BYTES) throw tooLarge("2 MiB of data");
     pieces.push(piece);
   }
-  return { ...begun, content: pieces.join("") };
+  await record();
+  for (const [id, owner] of reads?.shown ?? []) ctx.reads?.shown.set(id, owner);
+  return { content: pieces.join(""), ...begun };
 }
 
 function readRequest(

@@ -46,7 +46,7 @@ const toRecordBody = (kyc: ShownKyc): Record<string, unknown> =>
     NAMES.map((name) => [toSnakeCase(name), FIELDS[name].kind === "time" ? toIso(kyc[name]) : kyc[name]]),
   );
 
-/** The lists of the file, each read when it is called for. `before`: the sequence of the event of the export itself. */
+/** The lists of the file, each read when it is called for. `before`: events from this sequence on are left out. */
 export function sectionsOf(ctx: OperationContext, customer: Customer, before: number) {
   const { db } = ctx;
   const { accountId } = customer;
