@@ -1,6 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import type { OperationContext } from "../../src/context.ts";
 import type { Executor } from "../../src/db/client.ts";
 import type { Ordering } from "../../src/kyc/cursor.ts";
+import * as erasures from "../../src/kyc/erasure/store.ts";
+import { listHolds } from "../../src/kyc/holds/list-holds.ts";
+import * as holds from "../../src/kyc/holds/store.ts";
 import * as expiry from "../../src/kyc/lifecycle/expiry-store.ts";
 import type { Kyc } from "../../src/kyc/record.ts";
 import * as deletion from "../../src/kyc/store/deletion.ts";
@@ -271,6 +275,41 @@ describe("each statement reads ranges of an index, and never the table", () => {
     await expectIndexRanges(texts.slice(1));
     const looks = (await planOf(texts[0] as string)).filter((node) => node["Relation Name"] === "kycs");
     for (const look of looks) expect(look["Node Type"]).toMatch(/^Index (Only )?Scan$/);
+  });
+
+  test("holds, erasures, and the texts that an erasure removes", async () => {
+    await database.db.execute(`
+      insert into legal_holds
+      select 'account' || g % 40, 'hold_' || lpad(g::text, 16, '0'), case when g % 2 = 0 then lpad(g::text, 16, '0') end,
+        case when g % 2 = 1 then 'customer' || g end, decode(md5((g % 9000)::text), 'hex'), 'a case', now(), null,
+        case when g % 3 = 0 then now() end
+      from generate_series(1, 20000) g`);
+    await database.db.execute(`
+      insert into erasures
+      select 'account' || g % 40, 'erasure_' || lpad(g::text, 16, '0'), decode(md5(g::text), 'hex'), now(), g, '{}', '{}'
+      from generate_series(1, 20000) g`);
+    await database.db.execute("vacuum analyze legal_holds, erasures");
+    const customerDigest = Buffer.alloc(16);
+    const ctx = {
+      db: database.db,
+      viewer: { accountId: "account5", scopes: ["kyc:hold"] },
+      digestCustomer: () => customerDigest,
+    } as unknown as OperationContext;
+    const filters = [{}, { kycId: here.id }, { customerId: "c" }, { isInForce: true }];
+    const all = [...filters, { kycId: here.id, customerId: "c", isInForce: true }];
+    const texts = await sentBy(async () => {
+      for (const filter of all) {
+        for (const page of [{ first: 10 }, { last: 10 }]) await listHolds(ctx, { ...page, filter }).page();
+        await listHolds(ctx, { filter }).totalCount();
+      }
+      await holds.findHoldsOn(database.db, "account5", [{ id: here.id, customerDigest }]);
+      await holds.findHold(database.db, "account5", "hold_1");
+      await holds.releaseStored(database.db, "account5", "hold_1", "over");
+      await holds.forgetCustomers(database.db, "account5", ["customer5"]);
+      await erasures.findErasure(database.db, "account5", "erasure_1");
+      await erasures.eraseTexts(database.db, "account5", [customerDigest], { kycIds: [here.id], below: 7 });
+    });
+    await expectIndexRanges([...new Set(texts.filter((text) => !text.includes("kyc_erase_reasons")))]);
   });
 
   test("a page is read in the order of its index: nothing is sorted but pages of many", async () => {
