@@ -65,9 +65,8 @@ export function newEvent(
 ): NewAuditEvent {
   const { records, at, action } = what;
   return {
-    // A literal that begins with a spread would be slow: see docs/architecture.md.
-    kycIds: records.map(({ id }) => id),
     ...{ accountId, at, tokenId, tokenName, actorName, surface, requestId, action, subject: null },
+    kycIds: records.map(({ id }) => id),
     customerDigests: records.map(({ customerId }) => digestCustomer(accountId, customerId)),
     changedFields: what.changedFields ?? [],
     statusBefore: what.statusBefore ?? null,

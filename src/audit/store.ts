@@ -74,7 +74,7 @@ export const writingEventsAbout = (ids: SQL): SQL => writing(sql`where kyc_ids i
 /** The values of the events for a statement that begins with `writingEvents`. */
 export function eventValues(events: readonly NewAuditEvent[]): Record<string, (string | null)[]> {
   const values: Record<string, (string | null)[]> = {};
-  const stored = events.map((event): StoredEvent => Object.assign({}, event, toStoredWords(event)));
+  const stored = events.map((event): StoredEvent => ({ ...event, ...toStoredWords(event) }));
   for (const field of FIELDS) values[bindingOf(field)] = stored.map((event) => textOf(event, field));
   // A record's customer never changes: each record needs it once.
   const digests = new Map<string, string>();

@@ -150,9 +150,7 @@ export function batched<Key extends object, Value>(
       }
       if (waiting.size === 0) setImmediate(flush, db, lanes, name, lane);
       waiting.set(question, {
-        key,
-        askedAt: performance.now(),
-        askers: [{ resolve, reject }],
+        ...{ key, askedAt: performance.now(), askers: [{ resolve, reject }] },
         spans: span ? [span] : [],
       });
     });

@@ -84,7 +84,7 @@ export function createAnswer(
     if (isSubscription(operation)) requireEventStream(request.headers.accept);
     const label = operation.label(trusted.includes(params.query));
     const isLive = isSubscription(operation);
-    return { label, isLive, ...(await run(document, operation, params.variables ?? {}, request)) };
+    return { ...(await run(document, operation, params.variables ?? {}, request)), label, isLive };
   }
 
   async function run(
@@ -114,10 +114,10 @@ export function createAnswer(
         : { ...outcome, result: opened };
     }
     const result = await execute({
-      operationName: operation.node.name?.value,
       ...{ schema, document: document.node, contextValue: context, variableValues: variables },
+      operationName: operation.node.name?.value,
     });
-    return { variables, cost, result: addFieldErrors(context, result) };
+    return { ...outcome, result: addFieldErrors(context, result) };
   }
 
   return async (request) => {

@@ -61,7 +61,7 @@ export function resultToJson(
 
 function sceneOf(variables: Outcome["variables"], context: OperationContext): ErrorScene {
   // An omitted variable has its default value, or is absent.
-  return { isNull: (name) => Object.hasOwn(variables, name) && variables[name] === null, ...context };
+  return { ...context, isNull: (name) => Object.hasOwn(variables, name) && variables[name] === null };
 }
 
 /** As an event stream, an answer is one event and the end, as clients of graphql-sse expect. */

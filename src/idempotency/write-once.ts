@@ -49,7 +49,7 @@ export class KeyedWrite<Result> {
 
   /** The claim of the key for a write on this record whose outcome is not known yet. */
   claim(kycId: string): Claim {
-    return { kycId, requestDigest: null, sealedResult: null, ...this.#key };
+    return { ...this.#key, kycId, requestDigest: null, sealedResult: null };
   }
 
   /** The claim of the key with the outcome of the write. */
@@ -59,7 +59,7 @@ export class KeyedWrite<Result> {
     const said = failure && { code, message, currentVersion };
     const json = JSON.stringify([secret, result, digest(secret, this.#maskedOperation), said]);
     const sealedResult = sealResult(this.#keys, this.accountId, this.#key.keyHash, json);
-    return { kycId, requestDigest: digest(secret, this.#operation), sealedResult, ...this.#key };
+    return { ...this.#key, kycId, requestDigest: digest(secret, this.#operation), sealedResult };
   }
 
   /**

@@ -77,9 +77,8 @@ export function makeCreation(
   const id = newKycId(now);
   const number = sealNumber(ctx.keys, viewer.accountId, { id, version: 1 }, documentNumber);
   const kyc: NewKyc = {
-    // A literal that begins with a spread would be slow: see docs/architecture.md.
+    ...new RecordValues({ ...value, id, createdAt: now, updatedAt: now, statusSince: now, version: 1 }),
     sealedNumber: number.sealedNumber,
-    ...new RecordValues({ id, version: 1, ...value, createdAt: now, updatedAt: now, statusSince: now }),
     sealedVersion: number.sealedVersion,
     numberDigest: number.numberDigest,
     plainNumber: null,

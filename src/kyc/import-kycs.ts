@@ -49,13 +49,12 @@ export function prepareImport(ctx: ImportContext, input: ImportKycInput, now: nu
   const { id = makeId(ctx, input), createdAt = input.updatedAt ?? now, version = 1, documentNumber } = input;
   const { updatedAt = createdAt } = input;
   const { statusSince = updatedAt } = input;
-  const made = { id, createdAt, updatedAt, statusSince, version };
-  const values = new RecordValues(Object.assign({}, input, made));
-  const kyc = { plainNumber: null, ...values, ...sealNumber(keys, accountId, values, documentNumber) };
+  const values = new RecordValues({ ...input, id, createdAt, updatedAt, statusSince, version });
+  const kyc = { ...values, ...sealNumber(keys, accountId, values, documentNumber), plainNumber: null };
   const by = { accountId, tokenId: "cli", tokenName: "cli" };
-  const event = newEvent({ surface: "cli", ...ctx }, by, {
-    statusAfter: kyc.verificationStatus,
+  const event = newEvent({ ...ctx, surface: "cli" }, by, {
     ...{ action: "created", at: now, records: [kyc] },
+    statusAfter: kyc.verificationStatus,
     documentTypeAfter: kyc.documentType,
     versionAfter: kyc.version,
   });

@@ -179,8 +179,8 @@ function planChange(
   if (changedFields.length === 0) return null;
   const sealed = sealForNext(ctx, accountId, stored, number);
   const kyc: Kyc = {
-    sealedNumber: sealed ? sealed.sealedNumber : stored.sealedNumber,
     ...values,
+    sealedNumber: sealed ? sealed.sealedNumber : stored.sealedNumber,
     sealedVersion: sealed ? sealed.sealedVersion : null,
     plainNumber: sealed ? null : stored.plainNumber,
     updatedAt,

@@ -44,10 +44,9 @@ export function createEntrance(
       : null;
     const idempotency = toIdempotencyRequest(headers["idempotency-key"]);
     return {
-      // A literal that begins with a spread would be slow: see docs/architecture.md.
-      logName: config.auditLogName,
       ...{ db, keys, logs, digestCustomer, viewer, confirmViewer, watchViewer, surface, requestId },
       ...{ idempotency, reads, log, now, unreadable: [], fieldErrors: [], traceId: span?.traceId },
+      logName: config.auditLogName,
       enforcedRetention: config.retentionEnforced ? config.retention : null,
       webhookNetworks: config.webhookAllowPrivate,
     };

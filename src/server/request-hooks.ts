@@ -65,9 +65,9 @@ export function addRequestHooks(
   function recordAnswer(request: FastifyRequest, reply: FastifyReply): void {
     const { id, method, observed, failureCode, span } = request;
     record({
-      route: request.routeOptions.url ?? "unmatched",
       ...{ requestId: id, address: request.clientAddress, method, status: reply.statusCode, observed },
       ...{ failureCode, span },
+      route: request.routeOptions.url ?? "unmatched",
       elapsed: reply.elapsedTime,
       context: request.operationContext,
     });

@@ -210,9 +210,8 @@ export class ChangeTexts implements TextSource {
     if (turn) await turn;
     const context: OperationContext = { ...pageContext, fieldErrors: [] };
     const result = await execute({
-      operationName: operation.node.name?.value,
       ...{ schema, document: document.node, rootValue: change, contextValue: context },
-      variableValues: variables,
+      ...{ variableValues: variables, operationName: operation.node.name?.value },
     });
     for (const error of result.errors ?? []) {
       const failure = failureOf({ errors: [error] });

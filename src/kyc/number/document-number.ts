@@ -85,14 +85,14 @@ function decryptNumber(keys: Keyring, accountId: string, kyc: StoredNumber): str
 
 /** The record with its plain number. It must be sealed as a whole. */
 export function toSnapshot(kyc: Kyc, number: string): Kyc {
-  return { sealedNumber: null, sealedVersion: null, plainNumber: number, ...new RecordValues(kyc) };
+  return { ...new RecordValues(kyc), sealedNumber: null, sealedVersion: null, plainNumber: number };
 }
 
 /** The record of a snapshot that was sealed as a whole. Its number needs no further check. */
 export function fromSnapshot(snapshot: Kyc): Kyc {
   // A snapshot of release 0.2 does not say since when the record had its status.
   const values = new RecordValues({ ...snapshot, statusSince: snapshot.statusSince ?? snapshot.updatedAt });
-  return { openOnce: () => snapshot.plainNumber as string, ...snapshot, ...values };
+  return { ...snapshot, ...values, openOnce: () => snapshot.plainNumber as string };
 }
 
 /** The possible digests of this number in the account, one for each key. */
