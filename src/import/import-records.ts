@@ -49,14 +49,19 @@ export interface ImportRun {
   seen: IdSet | null;
 }
 
-/** The bad lines of outcomes that are no success. `what` a record without an id has in common with another is its values. */
-const MESSAGES: Record<
-  Exclude<ImportOutcome, "imported" | "unchanged">,
-  (what: "id" | "values") => string
-> = {
-  repeated: (what) => `has the ${what} of an earlier line`,
-  different: (what) => `has the ${what} of a different record of the account`,
-  deleted: (what) => `has the ${what} of a record that was deleted`,
+type BadOutcome = Exclude<ImportOutcome, "imported" | "unchanged">;
+
+/** The bad lines of outcomes that are no success. */
+const MESSAGES: Record<BadOutcome, string> = {
+  repeated: "has the id of an earlier line",
+  different: "has the id of a different record of the account",
+  deleted: "has the id of a record that was deleted",
+};
+/** The same for records without an id, whose id is made from their values. */
+const MESSAGES_WITHOUT_ID: Record<BadOutcome, string> = {
+  repeated: "has the values of an earlier line",
+  different: "was imported before, and the record has changed since",
+  deleted: "was imported before, and the record was deleted",
 };
 
 /**
@@ -180,9 +185,10 @@ function toBadLines({ records }: PreparedBatch, outcomes: readonly ImportOutcome
   return records.flatMap(({ line, id, input }, index) => {
     const outcome = outcomes[index] as ImportOutcome;
     if (outcome === "imported" || outcome === "unchanged") return [];
-    const message = MESSAGES[outcome];
     const fault =
-      input.id === undefined ? { message: message("values") } : { field: "id", message: message("id") };
+      input.id === undefined
+        ? { message: MESSAGES_WITHOUT_ID[outcome] }
+        : { field: "id", message: MESSAGES[outcome] };
     return [{ line, id, faults: [fault] }];
   });
 }

@@ -361,8 +361,13 @@ test("a line that could be read in two ways, or lacks a column, is bad; one that
 test("a second line with the same values is bad, and one without an id does not speak of ids", async () => {
   const line = "c,verified,passport,P";
   const text = `customer_id,verification_status,document_type,document_number\n${line}\n${line}`;
-  const { report } = await runImport(text, { account: newAccount() });
+  const account = newAccount();
+  const { report } = await runImport(text, { account });
   expect(report).toEqual([{ line: 3, faults: [{ message: "has the values of an earlier line" }] }]);
+  await gateway.db.execute("update kycs set verification_status = 'failed' where account_id = $1", [account]);
+  const { report: later } = await runImport(text, { account, name: "again", digest: "another" });
+  const message = "was imported before, and the record has changed since";
+  expect(later).toEqual([2, 3].map((line) => ({ line, faults: [{ message }] })));
 });
 
 test("a formula that an export has made harmless is what it was", async () => {
