@@ -114,7 +114,7 @@ function checkKept(walk: Walk): Fault | undefined {
   const { frontier, kept, good } = walk;
   for (; kept[walk.passed]?.size === frontier.size; walk.passed += 1) {
     if (!kept[walk.passed]?.root.equals(rootOf(frontier))) {
-      const message = `the log does not continue a checkpoint of ${frontier.size} events: what is at this position or after it, up to ${frontier.size - 1}, was rewritten with all its hashes`;
+      const message = `the log does not continue a checkpoint of ${frontier.size} events: what is at this position or after it, up to ${frontier.size - 1}, was rewritten with all its hashes, or an older copy of the database was restored and has grown`;
       return fault(walk, "rewritten", good, message);
     }
     walk.good = frontier.size;
@@ -166,7 +166,7 @@ async function checkEnd(walk: Walk): Promise<Fault | undefined> {
       walk,
       "truncated",
       head.size,
-      `the log has ${head.size} events, and a checkpoint has ${longest}`,
+      `the log has ${head.size} events, and a checkpoint has ${longest}: its end was cut off, or an older copy of the database was restored`,
     );
   }
   if (endOfNodes > head.size) {
