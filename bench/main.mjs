@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { stopChildren } from "./children.mjs";
 import { measureClients, printClients } from "./clients.mjs";
 import { compareServers } from "./compare.mjs";
+import { measureCosts, printCosts } from "./costs.mjs";
 import { GATEWAY } from "./gateway.mjs";
 import { measureGrowth, printGrowth } from "./growth.mjs";
 import { measureImport, printImport } from "./import.mjs";
@@ -76,6 +77,14 @@ async function runOn(session, options, description) {
     const result = await soak(session, options, say);
     printSoak(result, print);
     writeResult(options.out, "soak.json", { ...description, ...result });
+    return;
+  }
+  if (options.mode === "costs") {
+    const result = await measureCosts(session, options, say);
+    printCosts(result, print);
+    print("");
+    printVerdicts(result.verdicts, print);
+    writeResult(options.out, "costs.json", { ...description, ...result });
     return;
   }
   if (options.mode === "ledger") {

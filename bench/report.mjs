@@ -136,10 +136,10 @@ export function printRatios(comparisons, print) {
 
 /** @param {Verdict[]} verdicts @param {(line: string) => void} print */
 export function printVerdicts(verdicts, print) {
-  print(`${"goal".padEnd(28)}${"measured".padStart(10)}${"goal".padStart(8)}`);
+  print(`${"goal".padEnd(40)}${"measured".padStart(10)}${"goal".padStart(8)}`);
   for (const { what, measured, goal, passed } of verdicts) {
     const figure = measured.toFixed(measured < 10 ? 2 : 0);
-    print(`${what.padEnd(28)}${figure.padStart(10)}${String(goal).padStart(8)}  ${passed ? "pass" : "FAIL"}`);
+    print(`${what.padEnd(40)}${figure.padStart(10)}${String(goal).padStart(8)}  ${passed ? "pass" : "FAIL"}`);
   }
 }
 

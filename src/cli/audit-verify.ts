@@ -5,7 +5,7 @@ import type { Fault } from "../ledger/fault.ts";
 import { type KeptCheckpoints, readCheckpoints } from "../ledger/kept-checkpoints.ts";
 import { NoteError, type NoteVerifier, parseVerifier } from "../ledger/note.ts";
 import { verifyLog } from "../ledger/verify-log.ts";
-import { countEntries, listLogAccounts } from "../ledger/verify-store.ts";
+import { countEntries, hasLog, listLogAccounts } from "../ledger/verify-store.ts";
 import { openLogKeysOf, sealPending } from "./audit-scene.ts";
 import { CommandFailure, type CommandScene } from "./command.ts";
 import { showProgress } from "./keys-progress.ts";
@@ -95,16 +95,18 @@ async function* accountsOf(
   only: string | undefined,
   kept: KeptCheckpoints,
 ): AsyncGenerator<string> {
+  if (only !== undefined) {
+    if (!kept.heads.has(only) && !(await hasLog(db, only)))
+      throw new CommandFailure(`the account ${only} has no log`);
+    yield only;
+    return;
+  }
   const missing = new Set(kept.heads.keys());
   for await (const account of listLogAccounts(db)) {
     missing.delete(account);
-    if (account === (only ?? account)) yield account;
-    else continue;
-    if (only !== undefined) return;
+    yield account;
   }
-  if (only === undefined) yield* missing;
-  else if (missing.has(only)) yield only;
-  else throw new CommandFailure(`the account ${only} has no log`);
+  yield* missing;
 }
 
 function report(faults: readonly Fault[], json: boolean): void {

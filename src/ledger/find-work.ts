@@ -66,6 +66,7 @@ const isUnseen = sql.raw(
 const limit = sql`(select ${given("limit")}::int)`;
 const ofProgress = (column: string) => sql.raw(`(select ${column} from progress)`);
 
+// What was found out is a row of its own: repeated for each event, the heads of a thousand accounts would be gigabytes.
 // Orders name the table: a name alone is that of an output column, which is a text or a double here.
 // One statement: for a gateway and its database, each one costs as much as dozens of events do.
 const selectWork = statement(
@@ -99,7 +100,7 @@ const selectWork = statement(
           ) as head)
       from progress
     )
-    select looked.*, found.* from looked left join found on true`,
+    select looked.*, found.* from looked full join found on false`,
   (values: unknown[]) => values,
 );
 const FIELDS = [
@@ -119,17 +120,18 @@ type Looked = Progress & {
 export async function look(db: Executor, limit: number): Promise<FoundWork> {
   for (;;) {
     const rows = await selectWork(db, { limit });
-    if (rows[0]) return toWork(rows[0], rows);
+    const looked = rows.find(([turn]) => turn !== null);
+    if (looked) return toWork(looked, rows);
     await insertProgress(db, {});
   }
 }
 
-function toWork(first: unknown[], rows: readonly unknown[][]): FoundWork {
-  const looked = Object.fromEntries(FIELDS.map((field, index) => [field, first[index]])) as unknown as Looked;
+function toWork(values: unknown[], rows: readonly unknown[][]): FoundWork {
+  const looked = Object.fromEntries(
+    FIELDS.map((field, index) => [field, values[index]]),
+  ) as unknown as Looked;
   const { nowNext, nowOpen, hasNews, isRestored, heads, ...progress } = looked;
-  const events = rows
-    .map((values) => values.slice(FIELDS.length))
-    .filter(([accountId]) => accountId !== null);
+  const events = rows.map((row) => row.slice(FIELDS.length)).filter(([accountId]) => accountId !== null);
   return {
     ...{ progress, hasNews, isRestored, events: events.map(toEvent) },
     now: { nextTransaction: nowNext, openTransactions: nowOpen },

@@ -10,11 +10,11 @@ export interface Head extends Frontier {
 
 /** The columns of `ledger_heads` that `toHead` reads. */
 export const headColumns = sql.raw("account_id, size::float8, frontier");
-/** The head of these values, and of what comes after them no more. */
+/** The head of these values. If somebody has changed the length of the frontier, its last hash is a part of one. */
 export const toHead = ([accountId, size, frontier]: [string, number, Buffer]): Head => ({
   accountId,
   size,
-  hashes: Array.from({ length: frontier.length / HASH_LENGTH }, (_, n) =>
+  hashes: Array.from({ length: Math.ceil(frontier.length / HASH_LENGTH) }, (_, n) =>
     frontier.subarray(n * HASH_LENGTH, (n + 1) * HASH_LENGTH),
   ),
 });

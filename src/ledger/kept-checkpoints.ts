@@ -20,9 +20,9 @@ export interface KeptCheckpoints {
 }
 
 /**
- * The checkpoints in the lines of a file: signed notes, one after the other; lines of JSON with a `checkpoint`, such as
- * those of the gateway's log and of `AUDIT_CHECKPOINT_FILE`; proofs. Whatever else there is is passed over. One is valid
- * if a key of the database, or one of the `others`, has signed it, under whatever name the logs had then.
+ * The checkpoints in the lines of a file: signed notes, one after the other; lines of JSON that have them, such as those of
+ * the gateway's log, of `AUDIT_CHECKPOINT_FILE` and of answers; exports; proofs. Whatever else there is is passed over. One
+ * is valid if a key of the database, or one of the `others`, has signed it, under whatever name the logs had then.
  */
 export async function readCheckpoints(
   lines: AsyncIterable<string>,
@@ -65,13 +65,14 @@ function accountOf(origin: string): string {
 }
 
 /** Finds signed notes in the lines: lines of text, an empty line, and signatures. */
-async function* findNotes(lines: AsyncIterable<string>): AsyncGenerator<string> {
+async function* findNotes(lines: AsyncIterable<string> | Iterable<string>): AsyncGenerator<string> {
   let text: string[] = [];
   let ended: string[] = [];
   let signatures: string[] = [];
   const take = () => {
     const start = findStart(ended);
-    const note = `${[...ended.slice(start), "", ...signatures].join("\n")}\n`;
+    const [name = "", ...rest] = ended.slice(start);
+    const note = `${[afterQuote(name), ...rest, "", ...signatures].join("\n")}\n`;
     const isNote = signatures.length > 0 && start !== -1;
     [ended, signatures] = [[], []];
     return isNote ? [note] : [];
@@ -82,8 +83,7 @@ async function* findNotes(lines: AsyncIterable<string>): AsyncGenerator<string> 
       continue;
     }
     yield* take();
-    const logged = noteInJson(line);
-    if (logged !== undefined) yield logged;
+    for (const text of textsInJson(line)) yield* findNotes(text.split("\n"));
     if (line === "") {
       [ended, text] = [text, []];
     } else {
@@ -101,14 +101,20 @@ function findStart(lines: readonly string[]): number {
   );
 }
 
-/** The checkpoint of a line of JSON, which can have something before it. */
-function noteInJson(line: string): string | undefined {
-  if (!line.includes('"checkpoint":"')) return undefined;
-  try {
-    const { checkpoint } = JSON.parse(line.slice(line.indexOf("{")));
-    return typeof checkpoint === "string" && checkpoint.includes("\n\n— ") ? checkpoint : undefined;
-  } catch {
-    // A line that was cut.
-    return undefined;
-  }
+/** The last line of an export as CSV has a quote before the name of the log. No name has one. */
+const afterQuote = (line: string) => line.slice(line.lastIndexOf('"') + 1);
+
+/** A field of an object with a checkpoint or proof. In a text inside another text, the quotes have backslashes. */
+const FIELD = /"(?:checkpoint|auditCheckpoint|proof)"\s*:\s*("(?:[^"\\]|\\.)*")/g;
+
+/** The texts with checkpoints in a line that has JSON, or a part of it. */
+function textsInJson(line: string): string[] {
+  return [...line.matchAll(FIELD)].flatMap(([, literal = ""]) => {
+    try {
+      return [JSON.parse(literal) as string];
+    } catch {
+      // It is no JSON.
+      return [];
+    }
+  });
 }

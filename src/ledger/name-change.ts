@@ -1,4 +1,5 @@
 import type { Executor } from "../db/client.ts";
+import { SALT_LENGTH } from "./event-leaf.ts";
 import type { Fault } from "./fault.ts";
 import { findEntries, leafOf, type SealedEvent, type StoredEntry } from "./sealed-events.ts";
 import { hashLeaf } from "./tree.ts";
@@ -34,11 +35,12 @@ export async function nameChange(db: Executor, sealed: SealedEvent): Promise<Fau
 
 /** Whether the event has the leaf of the entry. */
 export function isSealedAs(sealed: SealedEvent, position?: number): boolean {
-  return hashLeaf(leafOf(sealed, position)).equals(sealed.entry.leafHash);
+  const { tokenNameSalt, leafHash } = sealed.entry;
+  return tokenNameSalt.length === SALT_LENGTH && hashLeaf(leafOf(sealed, position)).equals(leafHash);
 }
 
 /** How much further on the entry's event was sealed, negative for further ahead; undefined: nowhere near. */
-function findMove({ entry, event }: StoredEntry): number | undefined {
+function findMove({ entry, event }: Omit<StoredEntry, "filed">): number | undefined {
   if (event === null) return undefined;
   for (let far = 1; far <= FAR; far++) {
     for (const move of [far, -far]) {

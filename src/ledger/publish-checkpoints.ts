@@ -16,8 +16,10 @@ import { rootOf, type TreeHead } from "./tree.ts";
 
 /** Checkpoints of one publication. */
 const MOST_CHECKPOINTS = 1000;
-/** Heads of one statement; signing them takes some milliseconds. */
-const STEP = 50;
+/** Heads of one statement. */
+const STEP = 1000;
+/** Heads that are signed and written together, which takes some milliseconds. */
+const SIGNED_TOGETHER = 50;
 /** Logs of which a process remembers what it has published. What it has forgotten is published once more. */
 const REMEMBERED = 100_000;
 /** The first publication comes this soon after the start. Milliseconds. */
@@ -116,33 +118,40 @@ function createPublisher({
       return undefined;
     }
   };
+  const hasGrown = (head: Head) => {
+    const last = published.get(head.accountId);
+    const isSame = last?.size === head.size && last.root.equals(rootOf(head));
+    if (isSame) broken.delete(head.accountId);
+    return !isSame;
+  };
+  /** Returns how many of the heads were published. */
+  const publishSome = async (grown: readonly Head[]): Promise<number> => {
+    const logKeys = await openLogKeys({ db, keys, logName });
+    const lines: PublishedCheckpoint[] = [];
+    for (const head of grown) {
+      const line = await sign(logKeys, head);
+      if (line) lines.push(line);
+    }
+    if (file !== undefined && lines.length > 0) await appendTo(file, lines);
+    for (const line of lines) onCheckpoint(line);
+    const signed = new Set(lines.map(({ account }) => account));
+    for (const head of grown)
+      if (signed.has(head.accountId)) published.set(head.accountId, { size: head.size, root: rootOf(head) });
+    return lines.length;
+  };
   let after = "";
   const publish = async (isStopped: () => boolean) => {
-    for (let count = 0; count < MOST_CHECKPOINTS && !isStopped(); ) {
+    for (let count = 0; count < MOST_CHECKPOINTS; ) {
       const heads = await selectHeadsAfter(db, { after, limit: STEP });
-      const grown = heads.filter((head) => {
-        const last = published.get(head.accountId);
-        const isSame = last?.size === head.size && last.root.equals(rootOf(head));
-        if (isSame) broken.delete(head.accountId);
-        return !isSame;
-      });
-      if (grown.length > 0) {
-        const logKeys = await openLogKeys({ db, keys, logName });
-        const lines: PublishedCheckpoint[] = [];
-        for (const head of grown) {
-          const line = await sign(logKeys, head);
-          if (line) lines.push(line);
-        }
-        if (file !== undefined && lines.length > 0) await appendTo(file, lines);
-        for (const line of lines) onCheckpoint(line);
-        const signed = new Set(lines.map(({ account }) => account));
-        for (const head of grown)
-          if (signed.has(head.accountId))
-            published.set(head.accountId, { size: head.size, root: rootOf(head) });
-        count += lines.length;
+      const grown = heads.filter(hasGrown);
+      for (let start = 0; start < grown.length; start += SIGNED_TOGETHER) {
+        if (isStopped() || count >= MOST_CHECKPOINTS) return;
+        const some = grown.slice(start, start + SIGNED_TOGETHER);
+        count += await publishSome(some);
+        after = (some.at(-1) as Head).accountId;
       }
       after = heads.length < STEP ? "" : (heads.at(-1) as Head).accountId;
-      if (after === "") return;
+      if (after === "" || isStopped()) return;
     }
   };
   return async (isStopped) => {

@@ -1,7 +1,9 @@
 import { sql } from "drizzle-orm";
+import { toStoredWords } from "../administration/stored-words.ts";
 import type { Executor } from "../db/client.ts";
 import { statement } from "../db/statement.ts";
-import { saltedHash, toLeaf } from "./event-leaf.ts";
+import { SALT_LENGTH, saltedHash, toLeaf } from "./event-leaf.ts";
+import { LedgerError } from "./ledger-error.ts";
 import type { Entry } from "./store.ts";
 import { eventColumns, toEvent, type UnsealedEvent } from "./unsealed-event.ts";
 
@@ -17,6 +19,15 @@ export interface SealedEvent {
 export interface StoredEntry {
   entry: Entry;
   event: UnsealedEvent | null;
+  filed: Filing;
+}
+
+/** What lists find an event by, besides its values. */
+interface Filing {
+  /** The columns for the action and the surface, as in `StoredWords`. */
+  words: (string | null)[];
+  /** Whether it is in the history of each of its records. */
+  isOfRecords: boolean;
 }
 
 const entryColumns = sql.raw(
@@ -31,14 +42,21 @@ const ENTRY_FIELDS = [
 
 function toStoredEntry(values: unknown[]): StoredEntry {
   const entry = Object.fromEntries(ENTRY_FIELDS.map((field, index) => [field, values[index]]));
-  const rest = values.slice(ENTRY_FIELDS.length);
-  return { entry: entry as unknown as Entry, event: rest[0] === null ? null : toEvent(rest) };
+  const [words, isOfRecords, ...rest] = values.slice(ENTRY_FIELDS.length);
+  return {
+    ...{ entry: entry as unknown as Entry, event: rest[0] === null ? null : toEvent(rest) },
+    filed: { words, isOfRecords } as Filing,
+  };
 }
 
-// One look-up of an index per entry.
+// One look-up of an index per entry, and one for each of its records.
 const eventOfEntry = sql`lateral (
-  select ${eventColumns} from audit_events
-  where account_id = ${given("accountId")} and sequence = entry.sequence
+  select array[action::text, other_action, surface::text, other_surface],
+    not exists (select from unnest(kyc_ids) as kyc where not exists (
+      select from audit_event_records about
+      where about.account_id = event.account_id and about.kyc_id = kyc and about.sequence = event.sequence)),
+    ${eventColumns}
+  from audit_events event where account_id = ${given("accountId")} and sequence = entry.sequence
 ) as event on true`;
 
 const selectSealed = statement(
@@ -76,9 +94,17 @@ export function findEntries(
   return selectFrom(db, { accountId, from: String(from), to: String(to), limit });
 }
 
-/** The canonical text of an event, at the position of its entry unless another one is given. */
+/**
+ * The canonical text of an event, at the position of its entry unless another one is given. Fails with a LedgerError if
+ * somebody has changed the length of a salt.
+ */
 export function leafOf({ entry, event }: SealedEvent, position: number = entry.position): string {
   const { actorHash, reasonHash } = entry;
+  if (entry.tokenNameSalt.length !== SALT_LENGTH) {
+    throw new LedgerError(
+      `the entry ${entry.position} of the log of ${entry.accountId} is not what was sealed: run \`audit verify\``,
+    );
+  }
   const tokenNameHash = saltedHash(entry.tokenNameSalt, event.tokenName);
   return toLeaf(event, { position, tokenNameHash, actorHash, reasonHash });
 }
@@ -93,5 +119,12 @@ export function hasSealedTexts({ entry, event }: SealedEvent): boolean {
 
 function isSealedText(text: string | null, salt: Buffer | null, hash: Buffer | null): boolean {
   if (text === null || salt === null) return text === null && salt === null;
-  return hash?.equals(saltedHash(salt, text)) ?? false;
+  return salt.length === SALT_LENGTH && (hash?.equals(saltedHash(salt, text)) ?? false);
+}
+
+/** Whether lists show the event as its leaf has it: under its action and surface, and in the history of its records. */
+export function isFiledAsSealed({ event, filed }: SealedEvent & Pick<StoredEntry, "filed">): boolean {
+  const { action, otherAction, surface, otherSurface } = toStoredWords(event);
+  const words = [action, otherAction, surface, otherSurface];
+  return filed.isOfRecords && words.every((word, index) => word === filed.words[index]);
 }

@@ -67,6 +67,11 @@ export function append(
   frontier.size += 1;
 }
 
+/** Whether two trees have the same right edge: then they are the same, and grow to the same. */
+export function isSameFrontier(a: Frontier, b: Frontier): boolean {
+  return a.size === b.size && Buffer.concat(a.hashes).equals(Buffer.concat(b.hashes));
+}
+
 /** The root of the tree with this frontier. */
 export function rootOf({ hashes }: Frontier): Buffer {
   return hashes.length === 0 ? EMPTY_ROOT : joinSubtrees(hashes);

@@ -20,19 +20,19 @@ export interface FoundEvents {
 // and sorts all old events for each batch.
 const selectOld = statement(
   () => sql`
-    select ${eventColumns} from audit_events
+    select ${hasNoPosition}, ${eventColumns} from audit_events event
     where (account_id, at, sequence) > (${given("oldAccount")}, coalesce(
       (select at from audit_events where account_id = ${given("oldAccount")} and sequence = ${given("oldSequence")}::bigint),
       '-infinity'), ${given("oldSequence")}::bigint)
-    order by account_id, at, audit_events.sequence limit ${given("limit")}::int`,
-  toEvent,
+    order by account_id, at, event.sequence limit ${given("limit")}::int`,
+  ([isUnsealed, ...values]: unknown[]) => ({ ...toEvent(values), isUnsealed: isUnsealed as boolean }),
 );
 
 /** Records that the events of one batch may be about, for an event can be about a thousand. */
 const MOST_RECORDS = 20_000;
 
 /** As many of the events, from the first one on, as are about at most `MOST_RECORDS` records; at least one. */
-function withinRecords(events: UnsealedEvent[]): UnsealedEvent[] {
+function withinRecords<Event extends UnsealedEvent>(events: Event[]): Event[] {
   let records = 0;
   const end = events.findIndex(({ kycIds }, index) => {
     records += kycIds.length;
@@ -56,7 +56,9 @@ export async function findOldEvents(
     ...(last && { oldAccount: last.accountId, oldSequence: last.sequence }),
     oldDone: read.length < limit && found.length === read.length,
   };
-  return { events: found.filter(({ writtenIn }) => writtenIn === null), after, isAll: false };
+  // They have positions already if somebody has put the progress back, as with an older copy of its table.
+  const events = found.filter(({ writtenIn, isUnsealed }) => writtenIn === null && isUnsealed);
+  return { events, after, isAll: false };
 }
 
 /**

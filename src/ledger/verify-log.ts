@@ -1,10 +1,10 @@
 import type { Executor } from "../db/client.ts";
 import type { Fault, FaultKind } from "./fault.ts";
 import { isSealedAs, nameChange } from "./name-change.ts";
-import { findEntries, hasSealedTexts, type StoredEntry } from "./sealed-events.ts";
+import { findEntries, hasSealedTexts, isFiledAsSealed, type StoredEntry } from "./sealed-events.ts";
 import type { Node } from "./store.ts";
-import { append, emptyFrontier, rootOf, STORED_LEVELS, type TreeHead } from "./tree.ts";
-import { findEndOfNodes, findForgotten, findNodes, findOutline, type LogOutline } from "./verify-store.ts";
+import { append, emptyFrontier, isSameFrontier, rootOf, STORED_LEVELS, type TreeHead } from "./tree.ts";
+import { findForgotten, findNodes, findOutline, type LogOutline } from "./verify-store.ts";
 
 /** Events of one statement. */
 const STEP = 500;
@@ -37,7 +37,7 @@ interface Walk extends Verification {
 export async function verifyLog(verification: Verification): Promise<Fault | undefined> {
   const outline = await findOutline(verification.db, verification.account);
   const walk = { ...verification, outline, frontier: emptyFrontier(), passed: 0, good: 0 };
-  return checkKept(walk) ?? (await walkEntries(walk)) ?? (await checkEnd(walk));
+  return checkStart(walk) ?? checkKept(walk) ?? (await walkEntries(walk)) ?? (await checkEnd(walk));
 }
 
 const fault = (
@@ -46,6 +46,12 @@ const fault = (
   position: number | null,
   message: string,
 ): Fault => ({ account, kind, position, message });
+
+function checkStart(walk: Walk): Fault | undefined {
+  const { firstPosition } = walk.outline;
+  if (firstPosition === null || firstPosition >= 0) return undefined;
+  return fault(walk, "inserted", firstPosition, "there are entries before the position 0");
+}
 
 async function walkEntries(walk: Walk): Promise<Fault | undefined> {
   const { db, account, outline, frontier, onStep } = walk;
@@ -68,7 +74,7 @@ async function walkEntries(walk: Walk): Promise<Fault | undefined> {
   return undefined;
 }
 
-async function checkEntry(walk: Walk, { entry, event }: StoredEntry): Promise<Fault | undefined> {
+async function checkEntry(walk: Walk, { entry, event, filed }: StoredEntry): Promise<Fault | undefined> {
   const expected = walk.frontier.size;
   if (entry.position !== expected) {
     return fault(
@@ -83,12 +89,15 @@ async function checkEntry(walk: Walk, { entry, event }: StoredEntry): Promise<Fa
   }
   const sealed = { entry, event };
   if (!isSealedAs(sealed)) return nameChange(walk.db, sealed);
-  if (hasSealedTexts(sealed)) return undefined;
-  return fault(
-    walk,
-    "altered",
-    expected,
-    "the reason or the name of who signed in is not the one that was sealed, or was removed without its salt",
+  const altered = (message: string) => fault(walk, "altered", expected, message);
+  if (!hasSealedTexts(sealed)) {
+    return altered(
+      "the reason or the name of who signed in is not the one that was sealed, or was removed without its salt",
+    );
+  }
+  if (isFiledAsSealed({ ...sealed, filed })) return undefined;
+  return altered(
+    "lists show the event under another action or surface, or not in the history of each of its records",
   );
 }
 
@@ -105,12 +114,19 @@ function checkKept(walk: Walk): Fault | undefined {
   const { frontier, kept, good } = walk;
   for (; kept[walk.passed]?.size === frontier.size; walk.passed += 1) {
     if (!kept[walk.passed]?.root.equals(rootOf(frontier))) {
-      const message = `the log does not continue a checkpoint of ${frontier.size} events: what is at this position or after it, up to ${frontier.size - 1}, was rewritten with all its hashes`;
+      const message = `the log does not continue a checkpoint of ${frontier.size} events: what is at this position or after it, up to ${frontier.size - 1}, was rewritten with all its hashes, or an older copy of the database was restored and has grown`;
       return fault(walk, "rewritten", good, message);
     }
     walk.good = frontier.size;
   }
   return undefined;
+}
+
+/** The number of subtrees that are stored of a log of this size. */
+function countStored(size: number): number {
+  let count = 0;
+  for (let rest = size; rest > 0; count += rest) rest = Math.floor(rest / 2 ** STORED_LEVELS);
+  return count;
 }
 
 async function checkNodes(walk: Walk, nodes: readonly Node[]): Promise<Fault | undefined> {
@@ -131,8 +147,8 @@ async function checkNodes(walk: Walk, nodes: readonly Node[]): Promise<Fault | u
 
 async function checkEnd(walk: Walk): Promise<Fault | undefined> {
   const { db, account, outline, frontier, kept, passed, good } = walk;
-  const { head, lastPosition } = outline;
-  if (!rootOf(frontier).equals(rootOf(head))) {
+  const { head, lastPosition, nodes, endOfNodes } = outline;
+  if (!isSameFrontier(frontier, head)) {
     const message = `the head is not that of the events: what is at this position or after it was rewritten with its leaf, or the head was`;
     return fault(walk, "rewritten", good, message);
   }
@@ -150,17 +166,21 @@ async function checkEnd(walk: Walk): Promise<Fault | undefined> {
       walk,
       "truncated",
       head.size,
-      `the log has ${head.size} events, and a checkpoint has ${longest}`,
+      `the log has ${head.size} events, and a checkpoint has ${longest}: its end was cut off, or an older copy of the database was restored`,
     );
   }
-  const end = await findEndOfNodes(db, account);
-  if (end > head.size && (await findOutline(db, account)).head.size < end) {
+  if (endOfNodes > head.size) {
     return fault(
       walk,
       "truncated",
       head.size,
-      `the log has ${head.size} events, and stored hashes are of ${end}`,
+      `the log has ${head.size} events, and stored hashes are of ${endOfNodes}`,
     );
+  }
+  const expected = countStored(head.size);
+  if (nodes !== expected) {
+    const message = `${nodes} hashes of subtrees are stored, and a log of ${head.size} events has ${expected}`;
+    return fault(walk, "rewritten", null, message);
   }
   const forgotten = await findForgotten(db, account);
   if (forgotten === undefined) return undefined;

@@ -7,22 +7,45 @@ import { emptyFrontier } from "./tree.ts";
 
 const given = sql.placeholder;
 
-const selectNextAccount = statement(
+const TABLES = ["ledger_heads", "ledger_nodes", "ledger_entries", "audit_events"];
+const nextAccount = sql.raw(
+  `least(${TABLES.map((table) => `(select min(account_id) from ${table} where account_id > after)`).join(", ")})`,
+);
+/** Accounts of one statement. */
+const ACCOUNTS = 500;
+
+// Each step of the recursion is one look-up in each primary key, however many events there are.
+const selectNextAccounts = statement(
   () => sql`
-    select least(
-      (select min(account_id) from ledger_heads where account_id > ${given("after")}),
-      (select min(account_id) from ledger_entries where account_id > ${given("after")}),
-      (select min(account_id) from audit_events where account_id > ${given("after")}))`,
-  ([accountId]: [string | null]) => accountId,
+    with recursive account (after, number) as (
+      select ${given("after")}::text collate "C", 0
+      union all
+      select ${nextAccount}, number + 1 from account where after is not null and number < ${sql.raw(String(ACCOUNTS))}
+    )
+    select after from account where number > 0 and after is not null order by number`,
+  ([accountId]: [string]) => accountId,
 );
 
 /** Every account that has a log, or events without one, in order. */
 export async function* listLogAccounts(db: Executor): AsyncGenerator<string> {
-  for (let after: string | null = ""; ; ) {
-    [after = null] = await selectNextAccount(db, { after });
-    if (after === null) return;
-    yield after;
+  for (let after = ""; ; ) {
+    const accounts = await selectNextAccounts(db, { after });
+    yield* accounts;
+    if (accounts.length < ACCOUNTS) return;
+    after = accounts.at(-1) as string;
   }
+}
+
+const selectHasLog = statement(
+  () => sql`
+    select ${sql.raw(TABLES.map((table) => `exists (select from ${table} where account_id = wanted)`).join(" or "))}
+    from (select ${given("accountId")}::text as wanted) as account`,
+  ([has]: [boolean]) => has,
+);
+
+/** Whether the account has a log, or events without one. */
+export async function hasLog(db: Executor, accountId: string): Promise<boolean> {
+  return (await selectHasLog(db, { accountId }))[0] ?? false;
 }
 
 const selectTotal = statement(
@@ -41,22 +64,28 @@ export async function countEntries(db: Executor, accountId: string | null): Prom
 export interface LogOutline {
   /** Empty if there is none. */
   head: Head;
-  /** The highest position of an entry; null if there is no entry. */
+  /** The lowest and the highest position of an entry; null if there is no entry. */
+  firstPosition: number | null;
   lastPosition: number | null;
+  /** How many subtrees are stored, and how many events they claim that the log has, at least. */
+  nodes: number;
+  endOfNodes: number;
 }
 
 const selectOutline = statement(
   () => sql`
-    select ${headColumns}, (
-      select max(position)::float8 from ledger_entries where account_id = ${given("accountId")})
-    from (select ${given("accountId")}::text as account_id) as account left join ledger_heads using (account_id)`,
-  ([accountId, size, frontier, lastPosition]: [string, number | null, Buffer | null, number | null]) => ({
-    head:
-      size === null || frontier === null
-        ? { accountId, ...emptyFrontier() }
-        : toHead([accountId, size, frontier]),
-    lastPosition,
-  }),
+    select ${headColumns}, first::float8, last::float8, nodes::float8, coalesce(end_of_nodes, 0)::float8
+    from (select ${given("accountId")}::text as account_id) as account left join ledger_heads using (account_id),
+      (select min(position) as first, max(position) as last from ledger_entries
+        where account_id = ${given("accountId")}) as entries,
+      (select count(*) as nodes, max((index + 1) * 2::numeric ^ level) as end_of_nodes from ledger_nodes
+        where account_id = ${given("accountId")}) as nodes`,
+  ([accountId, size, frontier, ...others]: [string, number | null, Buffer | null, ...unknown[]]) => {
+    const isThere = size !== null && frontier !== null;
+    const head = isThere ? toHead([accountId, size, frontier]) : { accountId, ...emptyFrontier() };
+    const [firstPosition, lastPosition, nodes, endOfNodes] = others;
+    return { head, firstPosition, lastPosition, nodes, endOfNodes } as LogOutline;
+  },
 );
 
 export async function findOutline(db: Executor, accountId: string): Promise<LogOutline> {
@@ -87,23 +116,12 @@ export function findNodes(
   return selectNodes(db, { accountId, levels, indexes: wanted.map(({ index }) => String(index)) });
 }
 
-const selectNodeEnd = statement(
-  () => sql`
-    select max((index + 1) * 2::numeric ^ level)::float8 from ledger_nodes where account_id = ${given("accountId")}`,
-  ([end]: [number | null]) => end ?? 0,
-);
-
-/** How many events the stored subtrees of a log claim that it has, at least. */
-export async function findEndOfNodes(db: Executor, accountId: string): Promise<number> {
-  return (await selectNodeEnd(db, { accountId }))[0] ?? 0;
-}
-
 /** Events of one statement. */
 const STEP = 2000;
 
 const selectUnsealed = statement(
   () => sql`
-    select max(sequence)::float8, min(sequence) filter (where is_due and position is null)::float8, count(*)::int
+    select max(sequence)::text, min(sequence) filter (where is_due and position is null)::text, count(*)::int
     from (
       select event.sequence, entry.position, case
         when written_in is null then old_done
@@ -113,24 +131,25 @@ const selectUnsealed = statement(
       left join ledger_entries entry on entry.account_id = event.account_id and entry.sequence = event.sequence
         and entry.account_id = ${given("accountId")}
       where ledger_progress.name = 'events' and event.account_id = ${given("accountId")}
-        and event.sequence > ${given("after")}::text::bigint
+        and event.sequence >= ${given("from")}::text::bigint
       order by event.sequence limit ${sql.raw(String(STEP))}
     ) as step`,
-  ([last, unsealed, count]: [number | null, number | null, number]) => ({ last, unsealed, count }),
+  ([last, unsealed, count]: [string | null, string | null, number]) => ({ last, unsealed, count }),
 );
+
+/** The range of the column `sequence`. JavaScript's numbers are not exact at its ends. */
+const [LOWEST, HIGHEST] = [-(2n ** 63n), 2n ** 63n - 1n];
 
 /**
  * The sequence of the account's first event that has no position although the sealer has passed it, or never can reach
  * it. Undefined: there is none. Events that have just been committed don't count.
  */
-export async function findForgotten(db: Executor, accountId: string): Promise<number | undefined> {
-  for (let after = 0; ; ) {
-    const [{ last, unsealed, count } = { last: null, unsealed: null, count: 0 }] = await selectUnsealed(db, {
-      accountId,
-      after: String(after),
-    });
-    if (unsealed !== null) return unsealed;
-    if (count < STEP || last === null) return undefined;
-    after = last;
+export async function findForgotten(db: Executor, accountId: string): Promise<string | undefined> {
+  for (let from = LOWEST; from <= HIGHEST; ) {
+    const [found] = await selectUnsealed(db, { accountId, from: String(from) });
+    if (!found?.last || found.unsealed !== null) return found?.unsealed ?? undefined;
+    if (found.count < STEP) return undefined;
+    from = BigInt(found.last) + 1n;
   }
+  return undefined;
 }

@@ -13,12 +13,21 @@ const LEAP_SECOND = "60";
 /** The words with which errors describe a valid value. */
 export const EXPECTED_INSTANT = "a time with a zone, such as 2026-03-01T12:30:00Z";
 
+/** The milliseconds before and after an instant, since the epoch: the same one if it is not between two. */
+export interface Instant {
+  earlier: number;
+  later: number;
+}
+
 /**
  * The instant of a text in epoch milliseconds. Milliseconds are the finest time there is: an instant between two of them
  * is the later one, so that a range which includes its start and excludes its end takes exactly what lies in it. Null for
  * a time without a zone, a date alone, and anything else.
  */
-export function readInstant(value: unknown): number | null {
+export const readInstant = (value: unknown): number | null => parseInstant(value)?.later ?? null;
+
+/** The instant of a text, as `readInstant` reads it. */
+export function parseInstant(value: unknown): Instant | null {
   const parts = typeof value === "string" && value.length <= LONGEST ? SHAPE.exec(value) : null;
   if (!parts) return null;
   const [, date, minutes, seconds = "00", fraction = "", hour, minute = "00"] = parts;
@@ -26,9 +35,9 @@ export function readInstant(value: unknown): number | null {
   const isLeapSecond = seconds === LEAP_SECOND;
   const offset = hour === undefined ? "Z" : `${hour}:${minute}`;
   const text = `${date}T${minutes}:${isLeapSecond ? "59" : seconds}.${millis}${offset}`;
-  const later = (isLeapSecond ? 1000 : 0) + (/[1-9]/.test(fraction.slice(3)) ? 1 : 0);
   try {
-    return DateTimeResolver.parseValue(text).getTime() + later;
+    const earlier = DateTimeResolver.parseValue(text).getTime() + (isLeapSecond ? 1000 : 0);
+    return { earlier, later: earlier + (/[1-9]/.test(fraction.slice(3)) ? 1 : 0) };
   } catch {
     // There is no such day or hour.
     return null;

@@ -57,6 +57,21 @@ test("the state of a record on a date has status, kind of document, version, and
   expect(await asOf(4e9)).toMatchObject({ isDeleted: true });
 });
 
+test("a time between two milliseconds is before what happened at the later one", async () => {
+  const ask = async (at: string) => (await gateway.graphql(token, AS_OF, { id, at })).data.kycAsOf;
+  expect(await ask("2026-03-01T11:59:59.9999Z")).toBeNull();
+  expect(await ask("2026-03-01T17:30:09.999999+05:30")).toMatchObject({
+    verificationStatus: "PENDING",
+    version: 1,
+  });
+  expect(await ask("2026-03-01T12:00:10.0009Z")).toMatchObject({
+    verificationStatus: "VERIFIED",
+    version: 2,
+  });
+  const literal = `{ kycAsOf(id: "${id}", at: "2026-03-01T12:00:39.9999Z") { isDeleted } }`;
+  expect((await gateway.graphql(token, literal)).data.kycAsOf).toEqual({ isDeleted: false });
+});
+
 test("a record of another account, and an id that is none, have no state", async () => {
   expect(await asOf(20, id, await gateway.token("globex"))).toBeNull();
   for (const other of ["0000000000000000", "short", ""]) expect(await asOf(20, other)).toBeNull();

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { look } from "../../src/ledger/find-work.ts";
 import { sealOnce } from "../../src/ledger/seal.ts";
 import { createTestDatabase, joinTestDatabase } from "../support/database.ts";
 import { plainDigests, sealAll, writeEvents } from "../support/ledger.ts";
@@ -83,6 +84,28 @@ async function costOf(account: string): Promise<{ pages: number; scanned: string
   await others.drop();
   return { pages, scanned };
 }
+
+test("events of many accounts at once, as after a rotation of a key, are read with each account's head once", async () => {
+  const accounts = 1500;
+  const writeOne = () =>
+    database.db.execute(
+      `insert into audit_events (account_id, at, token_id, token_name, surface, request_id, action, kyc_ids, changed_fields)
+       select 'of-many-' || n, now(), 't', 'n', 'rest', 'r', 'updated', '{}', '{}' from generate_series(1, $1::int) as n`,
+      [accounts],
+    );
+  await writeOne();
+  await sealAll(database.db);
+  await writeOne();
+  const recorded = await joinTestDatabase(database.url);
+  const sent = recordStatements(recorded.db);
+  expect((await look(recorded.db, 2 * accounts)).events).toHaveLength(accounts);
+  const [{ text, values } = { text: "", values: [] }] = sent;
+  const rows = await database.db.transaction((on) => on.send(text, values));
+  const size = JSON.stringify(rows).length;
+  expect(size).toBeGreaterThan(accounts * 100);
+  expect(size).toBeLessThan(accounts * 1000);
+  await recorded.drop();
+});
 
 test("an event of an account with many costs what one of an account with ten costs, also before the tables are analyzed", async () => {
   // Each transaction that is open on the server, as of other tests, costs some pages.

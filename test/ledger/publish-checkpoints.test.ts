@@ -26,6 +26,7 @@ let stop: () => Promise<void> = async () => {};
 let published: { account: string; size: number }[];
 let broken: unknown[];
 let brokenCount: number | undefined;
+let publications = 0;
 let failures: unknown[];
 beforeEach(() => {
   published = [];
@@ -44,6 +45,7 @@ function publish(file?: string, keys = gateway.keys) {
     onBroken: (log) => broken.push(log),
     onBrokenCount: (count) => {
       brokenCount = count;
+      publications += 1;
     },
     onFailure: (error) => failures.push(error),
   });
@@ -55,6 +57,30 @@ const write = async (account: string, ...requests: string[]) => {
 const sizesOf = (account: string) =>
   published.filter((one) => one.account === account).map(({ size }) => size);
 const TABLES = ["ledger_heads", "ledger_entries", "audit_event_records", "audit_events"];
+
+test("a publication of many logs that have not grown reads them a thousand at a time, and nothing else", async () => {
+  await gateway.db.execute(
+    `insert into ledger_heads
+     select 'idle' || lpad(n::text, 4, '0'), 1, sha256(n::text::bytea) from generate_series(1, 2500) as n`,
+  );
+  publish();
+  await expect.poll(() => sizesOf("idle2500"), { timeout: 60_000 }).toEqual([1]);
+  expect(new Set(published.map(({ account }) => account)).size).toBe(published.length);
+  // The publication that has just ended, or ends now, is not counted.
+  const nextOnes = async (count: number) => {
+    const until = publications + count;
+    await expect.poll(() => publications, { timeout: 60_000 }).toBeGreaterThanOrEqual(until);
+  };
+  await nextOnes(2);
+  const statements: string[] = [];
+  const stopObserving = gateway.db.observe({ statementEnded: ({ text }) => statements.push(text) });
+  const before = publications;
+  await nextOnes(3);
+  stopObserving();
+  expect(statements.length).toBeGreaterThan(3);
+  expect(statements.length).toBeLessThanOrEqual(3 * (publications - before + 1));
+  await gateway.db.execute("delete from ledger_heads where account_id like 'idle%'");
+});
 
 test("a log that was cut to an older copy is reported once and not signed, not even when it has grown again", async () => {
   await write("acme", "a0", "a1", "a2");

@@ -219,6 +219,20 @@ describe("events of an earlier release", () => {
     expect(await faultsOf(database.db)).toEqual([]);
   });
 
+  test("keep theirs if the progress is lost, and what is written since gets its own", async () => {
+    await writeOld("acme", [
+      ["2026-01-01T00:00:00Z", "o0"],
+      ["2026-01-02T00:00:00Z", "o1"],
+    ]);
+    await writeEvents(database.db, "acme", ["r0"]);
+    await sealAll(database.db);
+    await database.db.execute("delete from ledger_progress");
+    await writeEvents(database.db, "acme", ["r1"]);
+    await sealAll(database.db);
+    expect(await requestsOf("acme")).toEqual(["o0", "o1", "r0", "r1"]);
+    expect(await faultsOf(database.db)).toEqual([]);
+  });
+
   test("get them in batches that any replica continues if another one dies, while others write", async () => {
     const old = Array.from({ length: 50 }, (_, n): [string, string] => [
       new Date(Date.UTC(2026, 0, 1) + (n % 7)).toISOString(),

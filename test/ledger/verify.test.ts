@@ -81,6 +81,12 @@ const swapEntries = (a: number, b: number, columns: string) => `
     select -${columns} from ledger_entries other where account_id = 'acme' and other.position = ${a} + ${b} - entry.position)
   where account_id = 'acme' and entry.position in (${a}, ${b})`;
 
+/** Inserts an event as if it had been written before positions were introduced. */
+const insertOld = (sequence: string) => `
+  insert into audit_events (sequence, account_id, at, token_id, token_name, surface, request_id, action, kyc_ids,
+    changed_fields, written_in) overriding system value
+  values (${sequence}, 'acme', '2001-01-01', 't', 'n', 'rest', 'q', 'created', '{}', '{}', null)`;
+
 interface Tampering {
   name: string;
   sql: string;
@@ -230,6 +236,76 @@ const TAMPERINGS: Tampering[] = [
     sql: "delete from ledger_nodes where account_id = 'acme' and index = 0",
     ...{ kind: "rewritten", position: 0, says: "missing" },
   },
+  ...[
+    "other_action = 'updated'",
+    "other_surface = 'rest', surface = 'graphql'",
+    "kyc_ids = array[kyc_ids]",
+    "kyc_ids = array[null]::text[]",
+    "at = 'infinity'",
+  ].map(
+    (change): Tampering => ({
+      name: `an event whose readers see the same, or nothing, with ${change}`,
+      sql: `update audit_events set ${change} where ${at(345)}`,
+      ...{ kind: "altered", position: 345 },
+    }),
+  ),
+  {
+    name: "an event that was removed from the history of its record",
+    sql: `delete from audit_event_records where ${at(345)}`,
+    ...{ kind: "altered", position: 345, says: "history" },
+  },
+  ...["token_name_salt = 'x'", "reason_salt = 'x'", "leaf_hash = ''"].map(
+    (change): Tampering => ({
+      name: `an entry with ${change}`,
+      sql: `update ledger_entries set ${change} where ${at(345)}`,
+      ...{ kind: "altered", position: 345 },
+    }),
+  ),
+  ...["insert", "insert with a negative sequence", "insert with the highest sequence"].map(
+    (name, n): Tampering => ({
+      name: `an event without a transaction and with an old time: ${name}`,
+      sql: `${insertOld(["default", "-5", "9223372036854775807"][n] as string)}`,
+      ...{ kind: "inserted", position: null, says: "no position" },
+    }),
+  ),
+  {
+    name: "an event that was inserted before the first one",
+    sql: `${insertOld("1000000")};
+      insert into ledger_entries (account_id, position, sequence, leaf_hash, token_name_salt)
+        select account_id, -1, 1000000, leaf_hash, token_name_salt from ledger_entries
+        where account_id = 'acme' and position = 299`,
+    ...{ kind: "inserted", position: -1 },
+  },
+  ...[
+    { change: "size = -1", kind: "rewritten" as const, position: 0 },
+    { change: "size = 9000000000000000", kind: "truncated" as const, position: 700 },
+    { change: "frontier = 'x'", kind: "rewritten" as const, position: 700 },
+    { change: "frontier = frontier || 'x'", kind: "rewritten" as const, position: 700 },
+  ].map(
+    ({ change, ...found }): Tampering => ({
+      name: `a head with ${change}`,
+      sql: `update ledger_heads set ${change} where account_id = 'acme'`,
+      ...found,
+    }),
+  ),
+  ...[
+    { node: "8, 5", kind: "truncated" as const, position: 700 },
+    { node: "7, 1", kind: "rewritten" as const, position: null },
+    { node: "8, -1", kind: "rewritten" as const, position: null },
+  ].map(
+    ({ node, ...found }): Tampering => ({
+      name: `a stored hash of a subtree (${node}) that no log of this size has`,
+      sql: `insert into ledger_nodes values ('acme', ${node}, sha256('x'))`,
+      ...found,
+    }),
+  ),
+  {
+    name: "everything that the sealer has written, deleted",
+    sql: ["ledger_heads", "ledger_nodes", "ledger_entries"]
+      .map((table) => `delete from ${table} where account_id = 'acme'`)
+      .join(";"),
+    ...{ kind: "truncated", position: 0 },
+  },
   {
     name: "the whole log, deleted",
     sql: ["ledger_heads", "ledger_nodes", "ledger_entries", "audit_events"]
@@ -358,14 +434,19 @@ describe("kept checkpoints", () => {
   test("are read from notes, lines of a log and proofs, among anything else", async () => {
     const logged = (size: number) =>
       JSON.stringify({ level: "info", account: "acme", size, checkpoint: note(size), msg: "the head" });
+    const proofOf = (size: number) => `c2sp.org/tlog-proof@v1\nindex 0\n\n${note(size)}`;
     const text = [
       ...["some text", "", note(100).trimEnd(), note(200).trimEnd(), "", "", logged(300)],
       ...[`gateway-1  | ${logged(400)}`, logged(500).slice(0, 200), '{"checkpoint":"nothing"}'],
+      ...[
+        JSON.stringify({ data: { auditCheckpoint: note(100), events: [{ proof: proofOf(200) }] } }, null, 2),
+      ],
+      ...[`position,leaf`, `checkpoint,"${note(300)}"`, `{"reason":${JSON.stringify(logged(700))}}`],
       ...["c2sp.org/tlog-proof@v1", "index 3", "", note(600).trimEnd(), "the end", note(700, "globex")],
     ].join("\n");
     const { heads, count, faults } = await readCheckpoints(lines(text), logKeys);
     expect(faults).toEqual([]);
-    expect(count).toBe(6);
+    expect(count).toBe(9);
     expect(heads.get("acme")?.map(({ size }) => size)).toEqual([100, 200, 300, 400, 600]);
     expect(heads.get("globex")?.map(({ size }) => size)).toEqual([700]);
   });

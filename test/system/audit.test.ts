@@ -1,10 +1,13 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { cp, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import { createClient } from "./support/client.ts";
 import {
+  CLI,
   ENGINES,
   type Env,
   freshEnv,
@@ -174,6 +177,31 @@ describe.each(ENGINES)("on %s, while the gateway runs,", (engine) => {
     expect((await audit(env, "verify", "--account=demo")).code).toBe(0);
     expect((await audit(env, "verify", "--account=nobody")).code).toBe(1);
   });
+});
+
+test("an export reads no further than its reader does", async () => {
+  const events = 5000;
+  const env = await freshEnv("a real database");
+  const sql = openSql(env);
+  await sql`
+    insert into audit_events (account_id, at, token_id, token_name, surface, request_id, action, kyc_ids, changed_fields, reason)
+    select 'acme', now(), 't', 'n', 'rest', 'r', 'updated', '{}', '{}', repeat('x', 1000)
+    from generate_series(1, ${events}::int)`;
+  const child = spawn(process.execPath, [CLI, "audit", "export", "--account=acme"], {
+    env: { PATH: process.env.PATH, ...env },
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const ended = once(child, "exit");
+  await once(child.stdout, "readable");
+  await wait(500);
+  // Only an export that has not read them yet finds out that they are gone.
+  await sql`delete from audit_events where sequence in (select sequence from ledger_entries where position > ${events / 2})`;
+  let lines = 0;
+  for await (const chunk of child.stdout as AsyncIterable<Buffer>)
+    lines += chunk.toString("latin1").split("\n").length - 1;
+  expect((await ended)[0]).toBe(1);
+  expect(lines).toBeGreaterThanOrEqual(500);
+  expect(lines).toBeLessThanOrEqual(events / 2);
 });
 
 /** What must be nowhere: the values, and digests that could be found by trying values. */

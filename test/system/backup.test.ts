@@ -167,6 +167,31 @@ describe("a backup", () => {
     expect(await restored(file)).toEqual(numbers);
   });
 
+  test("has the signing key, and a checkpoint that was kept tells that the backup is older", async () => {
+    const client = createClient(gateway.url, token);
+    const keep = async (name: string) => {
+      const { json } = await client.graphql("{ auditCheckpoint }");
+      const path = join(folder, name);
+      await writeFile(path, (json.data as { auditCheckpoint: string }).auditCheckpoint);
+      return path;
+    };
+    const before = await keep("before");
+    const file = join(folder, "older.tar.gz");
+    expect(await runCli(["backup", file], env)).toMatchObject({ code: 0 });
+    expect((await client.form("POST", "/v1/kyc", kycFields("customer", "later"))).status).toBe(201);
+    const after = await keep("after");
+    const target = await newEnv();
+    await mkdir(target.DATA_DIR, { mode: 0o700 });
+    await copyFile(keysOf(env), keysOf(target));
+    expect(await runCli(["restore", file], target)).toMatchObject({ code: 0 });
+    const verify = (kept: string) =>
+      runCli(["audit", "verify", "--account=demo", `--checkpoint=${kept}`], target);
+    expect(await verify(before)).toMatchObject({ code: 0, stdout: "" });
+    const said = await verify(after);
+    expect(said).toMatchObject({ code: 1, stdout: expect.stringContaining("\ttruncated\t") });
+    expect(said.stdout).toContain("an older copy of the database was restored");
+  });
+
   test("never overwrites a file", async () => {
     const file = join(folder, "precious");
     await writeFile(file, "precious");

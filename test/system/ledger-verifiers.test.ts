@@ -11,7 +11,8 @@ import { formatVerifier, type NoteSigner, openNote, signerOf, signNote } from ".
 import { formatProof } from "../../src/ledger/proof.ts";
 import { hashLeaf, isConsistent, rootByInclusion, type TreeHead } from "../../src/ledger/tree.ts";
 import { grow, leavesOf } from "../support/grown-tree.ts";
-import { later, tidyUp } from "./support/gateway.ts";
+import { createClient, kycFields } from "./support/client.ts";
+import { freshEnv, fullToken, later, runCli, startGateway, tidyUp } from "./support/gateway.ts";
 
 type LeafValues = LeafEvent & LeafSeal;
 const leafOf = (values: LeafValues) => toLeaf(values, values);
@@ -45,6 +46,9 @@ function run(
   });
 }
 
+/** The folder of what Go has compiled. */
+let compiled: Promise<string> | undefined;
+
 /** The result of Go's implementation for each case: the text of a note, "ok" for a proof, or "" if it refuses it. */
 async function judgeByGo(cases: readonly Case[]): Promise<string[]> {
   if (!existsSync(`${PACKAGES}/src/golang.org/x/mod/sumdb/note`)) {
@@ -55,7 +59,8 @@ async function judgeByGo(cases: readonly Case[]): Promise<string[]> {
     return type === "Buffer" && data ? Buffer.from(data).toString("base64") : value;
   };
   const env = { ...process.env, GO111MODULE: "off", GOPATH: PACKAGES, GOFLAGS: "", GOTOOLCHAIN: "local" };
-  const cache = await mkdtemp(join(tmpdir(), "kyc-go-"));
+  compiled ??= mkdtemp(join(tmpdir(), "kyc-go-"));
+  const cache = await compiled;
   later(() => rm(cache, { recursive: true, force: true }));
   const options = { input: JSON.stringify(cases, base64), env: { ...env, GOCACHE: cache } };
   return JSON.parse(await run("go", ["run", PROGRAM], options));
@@ -149,6 +154,54 @@ test("Go's sumdb/note and tlog accept and refuse the same notes and proofs", asy
   expect(expected.filter((verdict) => verdict !== "").length).toBeGreaterThan(80);
   expect(expected.filter((verdict) => verdict === "").length).toBeGreaterThan(200);
   expect(await judgeByGo([...notes, ...proofs])).toEqual(expected);
+});
+
+const fromBase64 = (text: string) => Buffer.from(text, "base64");
+
+/** The head in a checkpoint, as its form says and without the gateway's own parser. */
+function headIn(note: string): TreeHead {
+  const [, size, root = ""] = note.split("\n");
+  return { size: Number(size), root: fromBase64(root) };
+}
+
+test("Go's tlog accepts the checkpoints and proofs that a gateway answers with", async () => {
+  const env = await freshEnv("a real database");
+  const gateway = await startGateway(env);
+  const client = createClient(gateway.url, await fullToken(env));
+  const ask = async (query: string) =>
+    (await client.graphql(query)).json.data as {
+      auditCheckpoint: string;
+      auditEvents: { nodes: { proof: string }[] };
+    };
+  const { auditCheckpoint: first } = await ask("{ auditCheckpoint }");
+  for (let n = 0; n < 5; n++) await client.form("POST", "/v1/kyc", kycFields("customer", `${n}`));
+  const { auditEvents } = await ask("{ auditEvents(first: 20) { nodes { proof } } }");
+  const { auditCheckpoint: second } = await ask("{ auditCheckpoint }");
+  const keys = (await runCli(["audit", "key", "--account=demo"], env)).stdout.trimEnd().split("\n");
+  const since = String(headIn(first).size);
+  const continued = await runCli(["audit", "checkpoint", "--account=demo", `--since=${since}`], env);
+
+  const proofs = auditEvents.nodes.map(({ proof }): [note: string, Case] => {
+    const [head = "", note = ""] = proof.split(/\n\n(.*)/s);
+    const [, extra = "", index = "", ...hashes] = head.split("\n");
+    const leaf = fromBase64(extra.replace("extra ", ""));
+    const inclusion = { index: Number(index.replace("index ", "")), proof: hashes.map(fromBase64) };
+    return [note, { ...inclusion, leaf, second: headIn(note) }];
+  });
+  const [lines = "", note = ""] = continued.stdout.split(/\n\n(.*)/s);
+  const consistency: Case = {
+    ...{ proof: lines.split("\n").slice(1).map(fromBase64) },
+    ...{ first: headIn(first), second: headIn(note) },
+  };
+  const notes = [first, second, note, ...proofs.map(([one]) => one)];
+  const verdicts = await judgeByGo([
+    ...notes.map((one) => ({ note: one, keys })),
+    ...proofs.map(([, one]) => one),
+    consistency,
+  ]);
+  const texts = notes.map((one) => `${one.split("\n\n")[0]}\n`);
+  expect(proofs.length).toBeGreaterThan(5);
+  expect(verdicts).toEqual([...texts, ...proofs.map(() => "ok"), "ok"]);
 });
 
 describe("docs/ledger.md and its program", () => {

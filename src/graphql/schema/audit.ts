@@ -203,7 +203,7 @@ builder.queryField("kycAsOf", (t) =>
       id: t.arg.id({ required: true, description: "The id of the record, which may have been deleted." }),
       at: t.arg({ type: "DateTime", required: true, description: "The time." }),
     },
-    resolve: (_root, { id, at }, ctx) => kycAsOf(ctx, id, at.getTime()),
+    resolve: (_root, { id, at }, ctx) => kycAsOf(ctx, id, at.earlier),
   }),
 );
 

@@ -2,14 +2,14 @@ import SchemaBuilder from "@pothos/core";
 import { SafeIntResolver } from "graphql-scalars";
 import type { OperationContext } from "../../context.ts";
 import { EXPECTED_INSTANT } from "../../lib/instant.ts";
-import { parseDateTime, parseDateTimeLiteral, toIsoTime } from "./date-time.ts";
+import { type DateTimeInput, parseDateTime, parseDateTimeLiteral, toIsoTime } from "./date-time.ts";
 
 /** The schema builder, to which the modules of the schema add their types and fields. */
 export const builder = new SchemaBuilder<{
   Context: OperationContext;
   DefaultFieldNullability: false;
   Scalars: {
-    DateTime: { Input: Date; Output: number };
+    DateTime: { Input: DateTimeInput; Output: number };
     ID: { Input: string; Output: string };
     SafeInt: { Input: number; Output: number };
   };
