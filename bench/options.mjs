@@ -28,6 +28,7 @@ The table of clients is left out with --only or --servers.
   --soak               instead: its rate after 300,000 requests, and its memory over --minutes 10 of W8
   --clients            instead: the CPU time of a point read as each client sends it
   --ledger             instead: sealing, verifying and exporting --events 1000000
+  --subscribers        instead: the memory of each of 1,200 subscribers, and how soon they get a change
   --start              instead: how long it takes to be ready on a migrated database
   --import             instead: the import of a file with --records lines, some of them bad
 
@@ -42,7 +43,7 @@ function defaultFolder() {
 
 /**
  * @typedef {object} Options
- * @property {"compare" | "clients" | "growth" | "soak" | "ledger" | "start" | "import" | "help"} mode
+ * @property {"compare" | "clients" | "growth" | "soak" | "ledger" | "subscribers" | "start" | "import" | "help"} mode
  * @property {import("./workloads.mjs").Workload[]} workloads
  * @property {import("./servers.mjs").ServerName[]} servers
  * @property {boolean} withClients whether a comparison ends with the table of clients
@@ -79,12 +80,14 @@ export function parseOptions(args) {
       },
       ...{ connections: text, pool: text, out: text, sizes: text, minutes: text, events: text },
       ...{ quick: flag, clients: flag, growth: flag, soak: flag, ledger: flag },
-      ...{ start: flag, import: flag, help: flag },
+      ...{ subscribers: flag, start: flag, import: flag, help: flag },
     },
   });
   const { quick } = values;
   const folder = process.env.BENCH_DIR || defaultFolder();
-  const modes = /** @type {const} */ (["help", "clients", "growth", "soak", "ledger", "start", "import"]);
+  const modes = /** @type {const} */ ([
+    ...["help", "clients", "growth", "soak", "ledger", "subscribers", "start", "import"],
+  ]);
   const full = args.every((argument) => modes.some((mode) => argument === `--${mode}`));
   const results = full ? fileURLToPath(new URL("results", import.meta.url)) : join(folder, "results");
   return {

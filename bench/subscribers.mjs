@@ -1,0 +1,164 @@
+// What subscribers of changes cost, and how soon they get a change: many streams of one gateway.
+import { connect } from "node:net";
+import { setTimeout as wait } from "node:timers/promises";
+import { memory, waitFor } from "./children.mjs";
+import { startServer } from "./servers.mjs";
+import { median } from "./statistics.mjs";
+
+/** Streams that are opened first: what the first ones need once is none of the others' memory. */
+const FIRST = 200;
+const SUBSCRIBERS = 1000;
+const CHANGES = 100;
+/** From one change to the next. Milliseconds. */
+const PAUSE_MS = 200;
+/** How long the gateway has nothing to do before its memory is looked at. Milliseconds. */
+const QUIET_MS = 10_000;
+/** Goals: kilobytes of one subscriber, and milliseconds until 99 of 100 have a change. */
+const MEMORY_GOAL = 30;
+const LATENCY_GOAL = 500;
+
+/**
+ * Latencies are from the answer to the write, which comes after its commit, in milliseconds.
+ *
+ * @typedef {{ kilobytes: number, p50: number, p99: number, worst: number,
+ *   verdicts: import("./report.mjs").Verdict[] }} Subscribed
+ */
+
+/**
+ * @param {import("./session.mjs").Session} session
+ * @param {import("./options.mjs").Options} options
+ * @param {(line: string) => void} say
+ * @returns {Promise<Subscribed>}
+ */
+export async function measureSubscribers({ database, folder, token }, { pool }, say) {
+  const server = await startServer("gateway", { database, pool, folder });
+  const arrivals = /** @type {Map<string, number[]>} */ (new Map());
+  const streams = /** @type {Stream[]} */ ([]);
+  const grow = async (/** @type {number} */ count) => {
+    for (let n = 0; n < count; n++) streams.push(subscribe(server.url, token, arrivals));
+    await waitFor(() => (streams.every(({ isOpen }) => isOpen) ? true : undefined), {
+      ...{ timeout: 60_000, what: `${streams.length} streams to open` },
+    });
+    // A change, so that each has done what it does for one.
+    await change(server.url, token);
+    return restingMemory(server.pid);
+  };
+  try {
+    const before = await grow(FIRST);
+    say(`${FIRST} subscribers: ${before.toFixed(1)} MB`);
+    const after = await grow(SUBSCRIBERS);
+    say(`${FIRST + SUBSCRIBERS} subscribers: ${after.toFixed(1)} MB`);
+    const kilobytes = (1000 * (after - before)) / SUBSCRIBERS;
+    const latencies = await measureLatencies(server.url, token, arrivals, streams.length);
+    const at = (/** @type {number} */ share) =>
+      Number(latencies[Math.min(Math.floor(share * latencies.length), latencies.length - 1)]);
+    const p99 = at(0.99);
+    const verdicts = [
+      {
+        what: "KB for a subscriber",
+        measured: kilobytes,
+        goal: MEMORY_GOAL,
+        passed: kilobytes < MEMORY_GOAL,
+      },
+      { what: "ms to 99 % of them", measured: p99, goal: LATENCY_GOAL, passed: p99 < LATENCY_GOAL },
+    ];
+    return { kilobytes, p50: at(0.5), p99, worst: at(1), verdicts };
+  } finally {
+    for (const { socket } of streams) socket.destroy();
+    await server.stop();
+  }
+}
+
+/** Resident memory of a gateway with nothing to do, in MB. @param {number} pid */
+async function restingMemory(pid) {
+  await wait(QUIET_MS);
+  const looks = [];
+  for (let n = 0; n < 5; n++) {
+    looks.push(memory(pid).resident);
+    await wait(QUIET_MS / 5);
+  }
+  return median(looks);
+}
+
+/** @typedef {{ socket: import("node:net").Socket, isOpen: boolean }} Stream */
+
+const SUBSCRIPTION =
+  "subscription { kycChanged { cursor kycId kyc { customerId verificationStatus version } } }";
+
+/**
+ * Opens a stream that notes when each change arrives.
+ *
+ * @param {string} url
+ * @param {string} token
+ * @param {Map<string, number[]>} arrivals by the id of the record
+ * @returns {Stream}
+ */
+function subscribe(url, token, arrivals) {
+  const { hostname, port } = new URL(url);
+  const body = JSON.stringify({ query: SUBSCRIPTION });
+  const head = [
+    ...["POST /graphql HTTP/1.1", "Host: bench", `Authorization: Bearer ${token}`],
+    ...["Content-Type: application/json", "Accept: text/event-stream", `Content-Length: ${body.length}`],
+  ].join("\r\n");
+  const stream = { socket: connect(Number(port), hostname), isOpen: false };
+  stream.socket.setEncoding("latin1").on("data", (/** @type {string} */ chunk) => {
+    const now = performance.now();
+    stream.isOpen ||= chunk.includes("\nid: ");
+    for (const [, id = ""] of chunk.matchAll(/"kycId":"(\w+)"/g)) {
+      const times = arrivals.get(id) ?? [];
+      arrivals.set(id, times);
+      times.push(now);
+    }
+  });
+  stream.socket.on("error", () => {});
+  stream.socket.write(`${head}\r\n\r\n${body}`);
+  return stream;
+}
+
+/** Adds a record, and returns its id. @param {string} url @param {string} token */
+async function change(url, token) {
+  const response = await fetch(`${url}/v1/kyc`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    body: JSON.stringify({
+      ...{ customer_id: "bench", verification_status: "pending" },
+      ...{ document_type: "visa", document_number: "100000000" },
+    }),
+  });
+  return /** @type {string} */ ((await response.json()).id);
+}
+
+/**
+ * Writes changes one after another, and returns how long each took to each subscriber, the shortest first. Fails if one of
+ * them does not arrive, or not once.
+ *
+ * @param {string} url
+ * @param {string} token
+ * @param {Map<string, number[]>} arrivals
+ * @param {number} subscribers
+ */
+async function measureLatencies(url, token, arrivals, subscribers) {
+  const written = /** @type {Map<string, number>} */ (new Map());
+  for (let n = 0; n < CHANGES; n++) {
+    const id = await change(url, token);
+    written.set(id, performance.now());
+    await wait(PAUSE_MS);
+  }
+  const isThere = (/** @type {string} */ id) => (arrivals.get(id)?.length ?? 0) >= subscribers;
+  await waitFor(() => ([...written.keys()].every(isThere) ? true : undefined), {
+    ...{ timeout: 60_000, what: "all changes to arrive" },
+  });
+  const latencies = [...written].flatMap(([id, at]) => {
+    const times = arrivals.get(id) ?? [];
+    if (times.length !== subscribers) throw new Error(`${times.length} events of a change arrived`);
+    return times.map((time) => Math.max(time - at, 0));
+  });
+  return latencies.sort((a, b) => a - b);
+}
+
+/** @param {Subscribed} subscribed @param {(line: string) => void} print */
+export function printSubscribers({ kilobytes, p50, p99, worst }, print) {
+  print(
+    `${FIRST + SUBSCRIBERS} subscribers: ${kilobytes.toFixed(1)} KB each; a change takes ${p50.toFixed(0)} ms (p50), ${p99.toFixed(0)} ms (p99), ${worst.toFixed(0)} ms (slowest)`,
+  );
+}
