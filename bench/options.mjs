@@ -28,7 +28,7 @@ The table of clients is left out with --only or --servers.
   --soak               instead: its rate after 300,000 requests, and its memory over --minutes 10 of W8
   --clients            instead: the CPU time of a point read as each client sends it
   --ledger             instead: sealing, verifying and exporting --events 1000000
-  --subscribers        instead: the memory of each of 1,200 subscribers, and how soon they get a change
+  --subscribers        instead: the memory of each of 1,000 subscribers, and how soon they get a change
   --start              instead: how long it takes to be ready on a migrated database
   --import             instead: the import of a file with --records lines, some of them bad
 
