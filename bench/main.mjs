@@ -25,6 +25,7 @@ import {
 import { openSession } from "./session.mjs";
 import { printSoak, soak } from "./soak.mjs";
 import { measureStart, printStart } from "./start.mjs";
+import { measureSubscribers, printSubscribers } from "./subscribers.mjs";
 
 /** Load average from which on other programs would take part in the result. */
 const BUSY_LOAD = 0.5;
@@ -91,6 +92,14 @@ async function runOn(session, options, description) {
     const result = await measureLedger(session, options, say);
     printLedger(result, print);
     writeResult(options.out, "ledger.json", { ...description, ...result });
+    return;
+  }
+  if (options.mode === "subscribers") {
+    const result = await measureSubscribers(session, options, say);
+    printSubscribers(result, print);
+    print("");
+    printVerdicts(result.verdicts, print);
+    writeResult(options.out, "subscribers.json", { ...description, ...result });
     return;
   }
   if (options.mode === "clients") {

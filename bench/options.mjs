@@ -29,6 +29,7 @@ The table of clients is left out with --only or --servers.
   --clients            instead: the CPU time of a point read as each client sends it
   --costs              instead: W1 to W8 with and without the ledger's sealing, webhooks and 100 subscribers
   --ledger             instead: sealing, verifying and exporting --events 1000000
+  --subscribers        instead: the memory of each of 1,000 subscribers, and how soon they get a change
   --start              instead: how long it takes to be ready on a migrated database
   --import             instead: the import of a file with --records lines, some of them bad
 
@@ -43,7 +44,7 @@ function defaultFolder() {
 
 /**
  * @typedef {object} Options
- * @property {"compare" | "clients" | "growth" | "soak" | "costs" | "ledger" | "start" | "import" | "help"} mode
+ * @property {"compare" | "clients" | "growth" | "soak" | "costs" | "ledger" | "subscribers" | "start" | "import" | "help"} mode
  * @property {import("./workloads.mjs").Workload[]} workloads
  * @property {import("./servers.mjs").ServerName[]} servers
  * @property {boolean} withClients whether a comparison ends with the table of clients
@@ -80,20 +81,13 @@ export function parseOptions(args) {
       },
       ...{ connections: text, pool: text, out: text, sizes: text, minutes: text, events: text },
       ...{ quick: flag, clients: flag, growth: flag, soak: flag, costs: flag, ledger: flag },
-      ...{ start: flag, import: flag, help: flag },
+      ...{ subscribers: flag, start: flag, import: flag, help: flag },
     },
   });
   const { quick } = values;
   const folder = process.env.BENCH_DIR || defaultFolder();
   const modes = /** @type {const} */ ([
-    "help",
-    "clients",
-    "growth",
-    "soak",
-    "costs",
-    "ledger",
-    "start",
-    "import",
+    ...["help", "clients", "growth", "soak", "costs", "ledger", "subscribers", "start", "import"],
   ]);
   const full = args.every((argument) => modes.some((mode) => argument === `--${mode}`));
   const results = full ? fileURLToPath(new URL("results", import.meta.url)) : join(folder, "results");

@@ -83,6 +83,8 @@ export function attempt(work: Attempt): Promise<AttemptOutcome> {
     }
     // Also after the end: a request that is cut off may still report an error.
     request.on("error", (error) => stop(describe(error)));
+    // Without an error, as after an answer that switches protocols.
+    request.on("close", () => stop("closed the connection without an answer"));
     let informed = 0;
     request.on("information", () => {
       informed += 1;
@@ -191,8 +193,8 @@ function takeLittle(response: IncomingMessage): void {
 function readRetryAfter({ headers }: IncomingMessage): number | null {
   const value = headers["retry-after"];
   if (value === undefined) return null;
-  const millis = /^\d{1,9}$/.test(value) ? 1000 * Number(value) : Date.parse(value) - Date.now();
-  return Number.isFinite(millis) && millis > 0 ? millis : null;
+  const millis = /^\d+$/.test(value) ? 1000 * Number(value) : Date.parse(value) - Date.now();
+  return millis > 0 ? millis : null;
 }
 
 const IN_WORDS: Record<string, string> = {

@@ -258,6 +258,42 @@ test("a subscription is refused with 406 unless the client accepts an event stre
   expect(head.headers.get("x-accel-buffering")).toBe("no");
 });
 
+test("a root field that is skipped or included by a directive is refused, also in fragments", async () => {
+  const token = await gateway.token("skipped");
+  const refused = async (query: string) => {
+    const stream = await openStream(url, token, query, { variables: { on: true } });
+    expect(stream.status, query).toBe(200);
+    await stream.ended;
+    return stream.results();
+  };
+  for (const query of [
+    "subscription { kycChanged @skip(if: true) { cursor } }",
+    "subscription { kycChanged @include(if: true) { cursor } }",
+    "subscription ($on: Boolean!) { kycChanged @skip(if: $on) { cursor } }",
+    "subscription ($on: Boolean!) { ... @include(if: $on) { kycChanged { cursor } } }",
+    "subscription { ...Root @skip(if: true) } fragment Root on Subscription { kycChanged { cursor } }",
+    "subscription { ...A } fragment A on Subscription { ...B } fragment B on Subscription { kycChanged @include(if: false) { cursor } }",
+  ])
+    expect(await refused(query), query).toMatchObject([
+      {
+        errors: [
+          {
+            message: "The root field of a subscription can't have @skip or @include.",
+            extensions: { code: "GRAPHQL_VALIDATION_FAILED" },
+          },
+        ],
+      },
+    ]);
+  const cyclic = "subscription { ...A } fragment A on Subscription { ...A kycChanged { cursor } }";
+  expect((await refused(cyclic))[0].errors[0].message).toMatch(/within itself/);
+  // Directives below the root field work.
+  const below = `subscription ($on: Boolean!) { kycChanged { cursor @skip(if: $on) ... @include(if: $on) { kycId } } }`;
+  const stream = await openStream(url, token, below, { variables: { on: true } });
+  const id = await create(token, "c1");
+  expect(changesOf(await stream.until(1))).toEqual([{ kycId: id }]);
+  stream.close();
+});
+
 test("a query over an event stream is one event and the end", async () => {
   const stream = await openStream(url, await gateway.token("query"), "{ changeCursor }");
   await stream.ended;

@@ -23,16 +23,17 @@ export interface ReadStream {
   close(): void;
 }
 
-/** Sends a request for a stream, and reads its answer until the end. */
+/** Sends a request for a stream, and reads its answer until the end. A document is its text, or parameters that name it. */
 export async function openStream(
   url: string,
   token: string | null,
-  query: string,
+  document: string | Record<string, string>,
   options: { variables?: object; headers?: Record<string, string>; method?: "GET" | "POST" } = {},
 ): Promise<ReadStream> {
   const { variables = {}, headers = {}, method = "POST" } = options;
   const controller = new AbortController();
-  const search = new URLSearchParams({ query, variables: JSON.stringify(variables) });
+  const named = typeof document === "string" ? { query: document } : document;
+  const search = new URLSearchParams({ ...named, variables: JSON.stringify(variables) });
   const response = await fetch(method === "GET" ? `${url}/graphql?${search}` : `${url}/graphql`, {
     method,
     headers: {
@@ -41,7 +42,7 @@ export async function openStream(
       ...(method === "POST" && { "content-type": "application/json" }),
       ...headers,
     },
-    ...(method === "POST" && { body: JSON.stringify({ query, variables }) }),
+    ...(method === "POST" && { body: JSON.stringify({ ...named, variables }) }),
     signal: controller.signal,
   });
   const blocks: StreamedEvent[] = [];

@@ -2,11 +2,25 @@ import { setTimeout as wait } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
 import { migrate } from "../../src/db/migrating/migrate.ts";
 import { FUTURE_INDEX, futureMigrations } from "../support/future-migration.ts";
+import { startReceiver } from "../support/receiver.ts";
 import { type Client, createClient, kycFields } from "./support/client.ts";
 import { startPgbouncer } from "./support/debian.ts";
-import { emptyEnv, fullToken, runCli, startGateway, tidyUp } from "./support/gateway.ts";
+import {
+  CLI,
+  emptyEnv,
+  freshEnv,
+  fullToken,
+  later,
+  runCli,
+  start,
+  startGateway,
+  tidyUp,
+} from "./support/gateway.ts";
 
 afterEach(tidyUp);
+
+/** Within it, another process must have taken over. Milliseconds. */
+const TAKEOVER = 30_000;
 
 const CREATE = `mutation ($input: CreateKycInput!) { createKyc(input: $input) { kyc { id documentNumber } } }`;
 const UPDATE = `mutation ($input: UpdateKycInput!) { updateKyc(input: $input) { kyc { id documentNumber version } } }`;
@@ -71,4 +85,40 @@ test("two gateways behind a pooler that shares connections between transactions 
   expect(await runCli(["token", "revoke", listed.id], env)).toMatchObject({ code: 0 });
   await wait(1000);
   for (const client of [one, other]) expect((await client.send("GET", "/v1/kyc")).status).toBe(401);
+});
+
+test("behind such a pooler, a `deliver` process takes over the webhooks of one that is killed, within 30 seconds and in order", async () => {
+  const direct = await freshEnv("a real database");
+  const pooled = await startPgbouncer(direct.DATABASE_URL ?? "");
+  const env = {
+    ...{ ...direct, DATABASE_URL: pooled, DATABASE_PREPARE: "false" },
+    ...{ STATEMENT_TIMEOUT: "20 s", REQUEST_TIMEOUT: "30 s", WEBHOOK_ALLOW_PRIVATE: "127.0.0.0/8" },
+  };
+  const gateway = await startGateway({ ...env, WEBHOOKS: "off" });
+  let isHanging = true;
+  const accepted: number[] = [];
+  const receiver = await startReceiver(({ body }, response) => {
+    if (isHanging) return;
+    accepted.push(body.data.position);
+    response.writeHead(204).end();
+  });
+  later(() => receiver.close());
+  const url = ["--url", receiver.url];
+  expect(await runCli(["webhook", "create", "--account=demo", ...url], env)).toMatchObject({ code: 0 });
+  const client = createClient(gateway.url, await fullToken(env));
+  const { id } = (await client.form("POST", "/v1/kyc", kycFields("c", "P-1"))).json;
+  const first = start(process.execPath, [CLI, "deliver"], { env });
+  await expect.poll(() => receiver.received.length, { timeout: 30_000 }).toBe(1);
+  const second = start(process.execPath, [CLI, "deliver"], { env });
+  await second.printed(/delivering webhooks/);
+  for (const status of ["in_review", "verified"])
+    await client.form("PUT", `/v1/kyc/${id}`, { verification_status: status });
+
+  isHanging = false;
+  const killedAt = performance.now();
+  await first.stop("SIGKILL");
+  await expect.poll(() => accepted.length, { timeout: TAKEOVER }).toBe(3);
+  expect(performance.now() - killedAt).toBeLessThan(TAKEOVER);
+  expect(accepted).toEqual([...accepted].sort((a, b) => a - b));
+  expect((await second.stop()).code).toBe(0);
 });

@@ -9,6 +9,7 @@ import {
   Kind,
   NoSchemaIntrospectionCustomRule,
   ProvidedRequiredArgumentsRule,
+  SingleFieldSubscriptionsRule,
   specifiedRules,
   type ValidationContext,
   ValuesOfCorrectTypeRule,
@@ -18,6 +19,7 @@ import type { QueryLimits } from "../settings.ts";
 import { describe } from "../variables.ts";
 import { type Path, pathOfValue, type Step } from "./argument-paths.ts";
 import { findExcesses } from "./limits.ts";
+import { SubscriptionRootRule } from "./subscription-root.ts";
 
 /** Finds what is wrong with a document. */
 export type Validate = (schema: GraphQLSchema, document: DocumentNode) => readonly GraphQLError[];
@@ -30,6 +32,7 @@ export type Validate = (schema: GraphQLSchema, document: DocumentNode) => readon
 export function createValidation(options: { introspection: boolean; queryLimits: QueryLimits }): Validate {
   const own = specifiedRules.map((rule) => {
     if (rule === ValuesOfCorrectTypeRule) return ValuesRule;
+    if (rule === SingleFieldSubscriptionsRule) return SubscriptionRootRule;
     return rule === ProvidedRequiredArgumentsRule ? RequiredArgumentsRule : rule;
   });
   const rules = options.introspection ? own : [...own, NoSchemaIntrospectionCustomRule];

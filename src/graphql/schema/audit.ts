@@ -11,7 +11,7 @@ import { KycType } from "./kyc.ts";
 import { DateTimeRange, DocumentTypeEnum, VerificationStatusEnum } from "./kyc-filter.ts";
 
 const AuditActionEnum = builder.enumType("AuditAction", {
-  description: "What was done to records, or to the account's tokens and the gateway's keys.",
+  description: "What was done to records or announced about them, or an act of administration.",
   values: {
     CREATED: { value: "created", description: "A record was created." },
     UPDATED: { value: "updated", description: "Values of a record were changed." },
@@ -38,7 +38,7 @@ const SurfaceEnum = builder.enumType("Surface", {
 
 export const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implement({
   description:
-    "One event of the audit trail: who did what, mostly to records. It stays when the records are deleted, and never changes.",
+    "One event of the audit trail: who did what, mostly to records. It stays when the records are deleted, and never changes, except that `eraseCustomer` removes its reason.",
   fields: (t) => ({
     // It is not a node, because single events can't be queried. Clients use the id to cache an event once.
     id: t.id({
@@ -53,12 +53,15 @@ export const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implem
     }),
     at: t.expose("at", { type: "DateTime", description: "When it happened." }),
     tokenId: t.exposeID("tokenId", {
-      description: "The id of the token that was used; `cli` or `gateway` if there was none.",
+      description:
+        "The id of the token that was used, or a keyed digest of who signed in; `cli` or `gateway` if there was neither.",
     }),
-    tokenName: t.exposeString("tokenName", { description: "The name of that token, as it was then." }),
+    tokenName: t.exposeString("tokenName", {
+      description: "The name of that token, as it was then; `sign-in` for a sign-in.",
+    }),
     actor: t.string({
       description:
-        "Who did it: the person who signed in, if the identity provider's tokens have a name and the operators set `JWT_NAME_CLAIM`; otherwise the name of the token.",
+        "Who did it: the person who signed in, if the identity provider's tokens have a name and the operators set `JWT_NAME_CLAIM`; otherwise the name of the token, which is `sign-in` for every sign-in.",
       resolve: ({ actorName, tokenName }) => actorName ?? tokenName,
     }),
     surface: t.expose("surface", { type: SurfaceEnum, description: "Where the act came from." }),
@@ -70,12 +73,12 @@ export const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implem
     subject: t.exposeString("subject", {
       nullable: true,
       description:
-        "What an act of administration is about: the id of a token or of a key; of `EXPIRING`, the notice as the operators set it, such as `30d`; null if the event is about other things of records or the whole database.",
+        "What an act of administration is about: the id of a token, key, webhook, hold or erasure; of `EXPIRING`, the notice as the operators set it, such as `30d`. Null for everything else that is done to records, for exports and backups.",
     }),
     kycId: t.id({
       nullable: true,
       description:
-        "The id of the record that was created, updated or deleted, or will expire; null for every other action.",
+        "The id of the record that was created, updated, deleted or held, or will expire; null if the event is about no single record.",
       resolve: ({ action, kycIds }) => (action === "read" ? null : (kycIds[0] ?? null)),
     }),
     kycIds: t.exposeIDList("kycIds", {
@@ -89,12 +92,14 @@ export const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implem
     statusBefore: t.expose("statusBefore", {
       type: VerificationStatusEnum,
       nullable: true,
-      description: "The record's status before the change; null if it was created or read.",
+      description:
+        "The record's status before the event; null if it was created, and if its status has no part in the event.",
     }),
     statusAfter: t.expose("statusAfter", {
       type: VerificationStatusEnum,
       nullable: true,
-      description: "The record's status after the change; null if it was deleted or read.",
+      description:
+        "The record's status after the event; null if it was deleted, and if its status has no part in the event.",
     }),
     documentTypeAfter: t.expose("documentTypeAfter", {
       type: DocumentTypeEnum,
@@ -105,11 +110,11 @@ export const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implem
     versionAfter: t.exposeInt("versionAfter", {
       nullable: true,
       description:
-        "The record's version after it was created or updated; null for every other action, and in events of release 0.2.",
+        "The record's version after it was created or updated, or when `EXPIRING` was announced; null for every other action, and in events of release 0.2.",
     }),
     reason: t.exposeString("reason", {
       nullable: true,
-      description: "Why the caller did it; null if they gave no reason.",
+      description: "Why the caller did it; null if they gave no reason, or if the customer was erased since.",
     }),
   }),
 });
@@ -144,7 +149,7 @@ builder.queryField("auditEvents", (t) =>
     type: AuditEventConnection,
     extensions: { cost: PAGE_COST },
     description:
-      "What was done to your account's records, newest first: the latest ten events if neither `first` nor `last` is given. Needs the scope `audit:read`.",
+      "What was done in your account, newest first: the latest ten events if neither `first` nor `last` is given. Needs the scope `audit:read`.",
     args: {
       ...pageArgs(t),
       filter: t.arg({ type: AuditEventFilter, description: "Only events that match it." }),

@@ -42,5 +42,5 @@ builder.subscriptionType({
 });
 builder.mutationType({
   description:
-    "Everything that changes records. Each mutation is one transaction. With the header `Idempotency-Key` (1 to 255 printable characters of your choice; the document has one mutation field) it is done once within 24 hours, however often it is sent: a repetition gets the first result, or the first `NOT_FOUND` or `VERSION_CONFLICT`, and the header `Idempotent-Replayed: true`. With the errors `IDEMPOTENCY_MISMATCH` (the key was used with another request) and `IDEMPOTENCY_IN_PROGRESS` (the first request still runs), nothing was done.",
+    "Everything that writes: records, legal holds and webhooks. Each mutation is one transaction. With the header `Idempotency-Key` (1 to 255 printable characters of your choice; the document has one mutation field) it is done once within 24 hours, however often it is sent: a repetition gets the first result, or the first `NOT_FOUND` or `VERSION_CONFLICT`, and the header `Idempotent-Replayed: true`. With the errors `IDEMPOTENCY_MISMATCH` (the key was used with another request) and `IDEMPOTENCY_IN_PROGRESS` (the first request still runs), nothing was done.",
 });

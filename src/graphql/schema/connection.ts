@@ -55,7 +55,7 @@ export function connectionOf<Item>(node: ObjectRef<SchemaTypes, Item>, item: str
     description: `One ${item} and its position in the list.`,
     fields: (t) => ({
       cursor: t.exposeString("cursor", {
-        description: `The position, as an opaque text for \`after\` and \`before\`. It keeps working when the ${item} is deleted.`,
+        description: `The position, as an opaque text for \`after\` and \`before\`. It keeps working if the ${item} is gone.`,
       }),
       node: t.expose("node" as never, { type: node, description: `The ${item}.` }) as never,
     }),

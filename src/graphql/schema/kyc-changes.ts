@@ -35,9 +35,13 @@ const KycChangeType = builder.objectRef<ChangeOfKyc>("KycChange").implement({
       type: "SafeInt",
       nullable: true,
       description:
-        "The event's position in your account's log, which numbers all events without a gap. Events that are no changes of records, or don't match the filter, are left out. Null if the log is empty.",
+        "The event's position in your account's log, which numbers all events without a gap; of one that only tells how far the log was read, that of the last event read. Events that are no changes of records, or don't match the filter, are left out. Null if the log is empty.",
     }),
-    at: t.expose("at", { type: "DateTime", description: "When it happened." }),
+    at: t.expose("at", {
+      type: "DateTime",
+      description:
+        "When it happened; of an event that only tells how far the log was read, when it was sent.",
+    }),
     action: t.expose("action", {
       type: KycChangeAction,
       nullable: true,
@@ -51,7 +55,7 @@ const KycChangeType = builder.objectRef<ChangeOfKyc>("KycChange").implement({
       type: KycType,
       nullable: true,
       description:
-        "The record as your token sees it now, which can be later than the change; null if it is deleted.",
+        "The record as your token sees it now, which can be later than the change; null if it is deleted, or if the event only tells how far the log was read.",
       resolve: (change, _args, ctx) => getChangedKyc(ctx, change),
     }),
   }),
@@ -66,7 +70,7 @@ const KycChangeFilter = builder.inputType("KycChangeFilter", {
     verificationStatus: t.field({
       type: VerificationStatusEnum,
       description:
-        "Only changes that left the record with this status, and deletions of records that had it.",
+        "Only changes that left the record with this status, deletions of records that had it, and what is announced about records that have it.",
     }),
     documentType: t.field({
       type: DocumentTypeEnum,

@@ -46,7 +46,7 @@ const WebhookDeliveryType = builder.objectRef<WebhookDelivery>("WebhookDelivery"
       type: "SafeInt",
       description: "The event's position in your account's log.",
     }),
-    kycId: t.exposeID("kycId", { description: "The id of the record that was changed." }),
+    kycId: t.exposeID("kycId", { description: "The id of the record that the event is about." }),
     eventType: t.expose("eventType", { type: WebhookEventTypeEnum, description: "The type of the event." }),
     state: t.expose("state", { type: WebhookDeliveryStateEnum, description: "The state of the delivery." }),
     attempts: t.exposeInt("attempts", {

@@ -91,32 +91,44 @@ const EVENT_FIELDS: Record<keyof EventBody, JsonSchema> = {
     ].join("\n"),
     examples: ["updated"],
   },
-  actor: { ...string, description: "Who did it: the name of who signed in, or of the token." },
-  token_id: { ...string, description: "The id of the token; `cli` or `gateway` if there was none." },
-  token_name: { ...string, description: "The name of the token, as it was then." },
+  actor: {
+    ...string,
+    description:
+      "Who did it: the name of who signed in, or of the token; `sign-in` for a sign-in without a name.",
+  },
+  token_id: {
+    ...string,
+    description:
+      "The id of the token, or a keyed digest of who signed in; `cli` or `gateway` if there was neither.",
+  },
+  token_name: { ...string, description: "The name of the token, as it was then; `sign-in` for a sign-in." },
   surface: { ...string, enum: [...SURFACES], description: "Where the act came from.", examples: ["rest"] },
   request_id: { ...string, description: "The id of the request, or of the run of a command." },
   subject: orNull(
     string,
-    "The id of the token or key that an act of administration is about, or the notice of `expiring`, such as `30d`.",
+    "The id of the token, key, webhook, hold or erasure that an act of administration is about, or the notice of `expiring`, such as `30d`.",
   ),
   kyc_ids: {
     type: "array",
     items: idSchema,
-    description: "The records that it is about: several if one answer showed several numbers.",
+    description:
+      "The records that it is about: several if one answer showed several numbers, and none for most acts of administration.",
   },
   changed_fields: { type: "array", items: string, description: "The fields that an update changed." },
   status_before: status("before"),
   status_after: status("after"),
   document_type_after: orNull(
     reference("schemas", "DocumentType"),
-    "The record's document type after it was created or updated; null in events of release 0.2.",
+    "The record's document type after it was created or updated; null for everything else, and in events of release 0.2.",
   ),
   version_after: orNull(
     { type: "integer", format: "int32", minimum: 1 },
-    "The record's version after it was created or updated; null in events of release 0.2.",
+    "The record's version after it was created or updated, or when `expiring` was announced; null for everything else, and in events of release 0.2.",
   ),
-  reason: orNull(string, "Why the caller did it, if they gave a reason."),
+  reason: orNull(
+    string,
+    "Why the caller did it; null if they gave no reason, or if the customer was erased since.",
+  ),
 };
 
 const EVENT = {
@@ -132,7 +144,8 @@ export const auditSchemas: Record<string, JsonSchema> = {
   AuditEvent: {
     type: "object",
     title: "Event of the audit trail",
-    description: "Who did what, mostly to records. It stays when the records are deleted, and never changes.",
+    description:
+      "Who did what, mostly to records. It stays when the records are deleted, and never changes, except that an erasure of the customer removes its reason.",
     properties: EVENT_FIELDS,
     required: Object.keys(EVENT_FIELDS),
     additionalProperties: false,
