@@ -55,6 +55,9 @@ test("requests are counted on both surfaces, by the route's pattern", async () =
   const count = (labels: string) => read(`http_request_duration_seconds_count{${labels}}`);
   expect(await count('method="GET",route="/v1/kyc/:id",status="404"')).toBe(1);
   expect(await count('method="POST",route="/graphql",status="200"')).toBe(1);
+  for (const method of ["TRACE", "PROPFIND", "MKCOL"])
+    await gateway.app.inject({ method: method as "GET", url: "/v1/kyc" });
+  expect(await count('method="_OTHER",route="/v1/kyc",status="405"')).toBe(3);
   expect((await gateway.app.inject("/metrics")).body).not.toContain("secret");
 });
 

@@ -1,3 +1,4 @@
+import { Readable } from "node:stream";
 import { execute, GraphQLError, OperationTypeNode } from "graphql";
 import { type OperationContext, withholdAnswer } from "../context.ts";
 import { badUserInput, RequestRefusal } from "../errors.ts";
@@ -28,7 +29,8 @@ interface GraphqlAnswer extends Observed {
   status: number;
   headers: Record<string, string>;
   mediaType: MediaType;
-  body: string | EventStream;
+  /** An empty stream if the answer has neither a body nor a length: that to a HEAD which would open a stream by GET. */
+  body: string | EventStream | Readable;
 }
 
 /**
@@ -53,8 +55,8 @@ type Performed = Outcome & {
   label: string;
   /** Whether it was for a subscription. */
   isLive?: boolean;
-  /** Of a subscription that was opened. */
-  texts?: ChangeTexts;
+  /** Of a subscription that was opened; null: a HEAD, which opens none. */
+  texts?: ChangeTexts | null;
 };
 
 /** The function that answers from these documents, within the limit of what an operation may cost. */
@@ -103,7 +105,7 @@ export function createAnswer(
       return { ...outcome, result: { errors: [tooCostly(cost, limits.cost, operation.node)] } };
     if (isSubscription(operation)) {
       // Nothing is opened for an answer without a body.
-      if (method === "HEAD") return { ...outcome, result: {} };
+      if (method === "HEAD") return { ...outcome, result: {}, texts: null };
       const lastEventId = headers["last-event-id"] as string | undefined;
       const request = { document, operation, variables, cost, context, lastEventId };
       const opened = await openSubscription(request, live, live.pingMs);
@@ -122,11 +124,8 @@ export function createAnswer(
     const negotiated = negotiate(request.headers.accept);
     const { label, texts, ...outcome } = await perform(request);
     const mediaType = outcome.isLive ? EVENT_STREAM : negotiated;
-    if (texts) {
-      const { operationContext: context } = request;
-      const openedAt = performance.now();
-      const onEnd = (end: StreamEnd) => live.ended(context, end, texts.sent, performance.now() - openedAt);
-      const body = new EventStream(texts, live.slowAfter, onEnd);
+    if (texts !== undefined) {
+      const body = texts === null ? Readable.from([]) : streamOf(texts, live, request.operationContext);
       return { operation: label, outcome: "OK", status: 200, headers: STREAM_HEADERS, mediaType, body };
     }
     const { data } = outcome.result;
@@ -139,6 +138,12 @@ export function createAnswer(
       ...render(outcome, mediaType, extensions, request.operationContext),
     };
   };
+}
+
+function streamOf(texts: ChangeTexts, live: Live, context: OperationContext): EventStream {
+  const openedAt = performance.now();
+  const onEnd = (end: StreamEnd) => live.ended(context, end, texts.sent, performance.now() - openedAt);
+  return new EventStream(texts, live.slowAfter, onEnd);
 }
 
 const isSubscription = ({ node }: Operation) => node.operation === OperationTypeNode.SUBSCRIPTION;

@@ -39,7 +39,8 @@ export function registerExportRoute(app: FastifyInstance, { most, isClosed }: Li
     const { filter, format, isKnown } = await readRequest(request);
     if (isKnown) return reply.code(304).send();
     reply.header("content-type", TYPES[format]);
-    if (request.method === "HEAD") return reply.send();
+    // As a stream it has no length, like the answer to a GET.
+    if (request.method === "HEAD") return reply.send(Readable.from([]));
     const ctx = request.operationContext;
     const leave = running.enter(requireViewer(ctx.viewer).accountId);
     try {

@@ -28,6 +28,7 @@ import { BasicTracerProvider, BatchSpanProcessor, type SpanExporter } from "@ope
 import type { TracingConfig } from "../config/tracing-settings.ts";
 import type { EndedStatement } from "../db/client.ts";
 import { kindOf } from "../db/statement-kind.ts";
+import { labelOfMethod, OTHER_METHOD } from "../http-metrics.ts";
 import { currentScope, type RequestSpan } from "../lib/span-scope.ts";
 import type { SpanCounts } from "../state-metrics.ts";
 import type { TracedAnswer, Tracing } from "./tracing.ts";
@@ -93,9 +94,6 @@ const GETTER: TextMapGetter<IncomingHttpHeaders> = {
   get: (headers, name) => headers[name],
 };
 
-/** As a semantic convention names it: the other methods that Node accepts are rare, and one word stands for them. */
-const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"]);
-
 /** Failures that are the gateway's or the database's, whatever the status says. */
 const OWN_FAILURES = new Set(["INTERNAL", "UNAVAILABLE"]);
 
@@ -144,9 +142,9 @@ class OpenTelemetry implements Tracing {
     if (!request.isSampled || !(request instanceof OpenTelemetrySpan)) return;
     const { span } = request;
     const { route, status, failure, operation } = answered;
-    const method = METHODS.has(answered.method) ? answered.method : "_OTHER";
+    const method = labelOfMethod(answered.method);
     const isRouted = route !== "unmatched";
-    span.updateName([method === "_OTHER" ? "HTTP" : method, ...(isRouted ? [route] : [])].join(" "));
+    span.updateName([method === OTHER_METHOD ? "HTTP" : method, ...(isRouted ? [route] : [])].join(" "));
     span.setAttributes({
       "http.request.method": method,
       "http.response.status_code": status,

@@ -77,6 +77,14 @@ const cut = (socket?: Socket) => socket?.destroy();
 /** No coding at all, however often it is written. A list may have empty elements. */
 const UNCODED = /^[\s,]*(?:identity(?:[\s,]+|$))*$/i;
 
+/** RFC 9112, section 6.1. The end of the body is not certain, so nothing may follow on the connection. */
+const UNKNOWN_TRANSFER = new RequestRefusal(
+  501,
+  "transfer_encoding_unsupported",
+  "The Transfer-Encoding of a body can be only chunked.",
+  { connection: "close" },
+);
+
 /**
  * Headers that a request may have only once. If there were two, a proxy could have used the other one; Node joins some of
  * them and drops the second of others.
@@ -108,6 +116,11 @@ export function findHeaderFault(request: IncomingMessage): RequestRefusal | unde
   if (repeated !== undefined) return malformed(`The header ${repeated} is sent more than once.`);
   if (headers.host === undefined && httpVersion === "1.1") return malformed("The request has no Host.");
   if (headers.host !== undefined && !isHost(headers.host)) return malformed("The Host is malformed.");
+  const transfer = headers["transfer-encoding"];
+  if (transfer !== undefined) {
+    if (httpVersion === "1.0") return malformed("HTTP/1.0 has no Transfer-Encoding.");
+    if (!/^\s*chunked\s*$/i.test(transfer)) return UNKNOWN_TRANSFER;
+  }
   if (!UNCODED.test(headers["content-encoding"] ?? ""))
     return new RequestRefusal(
       415,

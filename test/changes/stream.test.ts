@@ -254,6 +254,8 @@ test("a subscription is refused with 406 unless the client accepts an event stre
     headers: { accept: "text/event-stream", authorization: `Bearer ${token}` },
   });
   expect(head.status).toBe(200);
+  expect([...head.headers.keys()]).not.toContain("content-length");
+  expect(head.headers.get("x-accel-buffering")).toBe("no");
 });
 
 test("a query over an event stream is one event and the end", async () => {

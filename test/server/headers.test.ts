@@ -94,6 +94,21 @@ test("GraphQL without a host is refused in its own shape, and HTTP/1.0 needs non
   expect(await ask("1.0")).toContain('"__typename":"Query"');
 });
 
+test.each([
+  ["1.1", "gzip, chunked", 501],
+  ["1.1", "identity, chunked", 501],
+  ["1.1", "deflate\r\nTransfer-Encoding: chunked", 501],
+  ["1.0", "chunked", 400],
+  ["1.1", " Chunked ", 200],
+])("over HTTP/%s, a body with the Transfer-Encoding %j is answered %i", async (version, coding, status) => {
+  const query = '{"query":"{ __typename }"}';
+  const answer = await sendBytes(
+    `POST /graphql HTTP/${version}\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: ${coding}\r\n` +
+      `${status === 200 ? "Connection: close\r\n" : ""}\r\n${query.length.toString(16)}\r\n${query}\r\n0\r\n\r\n`,
+  );
+  expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} [\\s\\S]*\r\nconnection: close\r\n`, "i"));
+});
+
 test("browsers are told to stay with TLS if a proxy says that they came over it, and only then", async () => {
   const header = async (headers: Record<string, string>) =>
     (await gateway.app.inject({ url: "/health", headers })).headers["strict-transport-security"];

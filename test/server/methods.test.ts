@@ -19,12 +19,13 @@ beforeAll(async () => {
   for (const path of ["/", "/docs", "/openapi.json", "/health", "/ready", "/metrics", ...assets])
     paths.set(path, ["GET", "HEAD"]);
   paths.set("/graphql", ["GET", "HEAD", "POST"]);
-  paths.set("/v1/kyc", ["GET", "HEAD", "POST"]);
+  const document: { paths: Record<string, object> } = (await gateway.app.inject("/openapi.json")).json();
+  for (const [path, calls] of Object.entries(document.paths)) {
+    const methods = Object.keys(calls).map((name) => name.toUpperCase());
+    const served = METHODS.filter((method) => methods.includes(method === "HEAD" ? "GET" : method));
+    for (const id of ["x", "AAAAAAAAAAAAAAAA"]) paths.set(path.replace("{id}", id), served);
+  }
   paths.set("/v1/kyc/", ["GET", "HEAD", "POST"]);
-  paths.set("/v1/kyc/search", ["POST"]);
-  for (const path of ["/v1/audit_events", "/v1/kyc/x/history"]) paths.set(path, ["GET", "HEAD"]);
-  paths.set("/v1/kyc/AAAAAAAAAAAAAAAA", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]);
-  paths.set("/v1/kyc/x", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]);
 });
 afterAll(async () => {
   await gateway.close();
@@ -142,8 +143,8 @@ describe("HEAD answers as GET does, without the body", () => {
     for (const [path, methods] of paths) {
       if (!methods.includes("GET")) continue;
       for (const accept of ["*/*", "text/html"]) {
-        // The figures of one answer are others in the next.
-        const skipped = path === "/metrics" ? ["content-length"] : [];
+        // The figures of one answer are others in the next, and only a body has an encoding for its transfer.
+        const skipped = path === "/metrics" ? ["content-length"] : ["transfer-encoding"];
         await expectAlike(path, { authorization, accept }, skipped);
       }
     }
