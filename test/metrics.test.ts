@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { Histogram } from "../src/lib/histogram.ts";
 import { createMetrics } from "../src/metrics.ts";
 import { createTestApp, type TestApp } from "./support/app.ts";
+import { POOL_SIZE } from "./support/database.ts";
 
 let gateway: TestApp;
 beforeAll(async () => {
@@ -64,16 +65,16 @@ test("the pool tells what its connections do, and what waits for them", async ()
   expect(await read("database_pool_waiting")).toBe(0);
   expect(await read('database_pool_connections{state="in_use"}')).toBe(0);
   const busy = Promise.all([
-    ...Array.from({ length: 12 }, () => gateway.db.send("select pg_sleep(1)", [])),
+    ...Array.from({ length: POOL_SIZE + 2 }, () => gateway.db.send("select pg_sleep(1)", [])),
     gateway.db.transaction((tx) => tx.send("select 1", [])),
   ]);
-  expect(await read('database_pool_connections{state="in_use"}')).toBe(10);
+  expect(await read('database_pool_connections{state="in_use"}')).toBe(POOL_SIZE);
   expect(await read('database_pool_connections{state="idle"}')).toBe(0);
   expect(await read('database_pool_connections{state="retired"}')).toBe(0);
   expect(await read("database_pool_waiting")).toBe(3);
   await busy;
   expect(await read("database_pool_waiting")).toBe(0);
-  expect(await read('database_pool_connections{state="idle"}')).toBe(10);
+  expect(await read('database_pool_connections{state="idle"}')).toBe(POOL_SIZE);
 });
 
 test("what was refused is counted by the reason, and each reason is there before it happens", async () => {

@@ -1,9 +1,7 @@
-import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { get, type IncomingHttpHeaders, type IncomingMessage, type OutgoingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
-import { promisify } from "node:util";
 import { gunzipSync } from "node:zlib";
 import Fastify from "fastify";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -28,8 +26,6 @@ let html: string;
 let pageHeaders: IncomingHttpHeaders;
 
 beforeAll(async () => {
-  // Takes almost no time if the files exist already.
-  await promisify(execFile)(process.execPath, ["build.mjs"]);
   const sendGraphiql = await registerGraphiql(app, await serveOwnAssets(app));
   app.get("/graphql", (request, reply) =>
     wantsGraphiql(request) ? sendGraphiql(reply) : reply.send("answer"),

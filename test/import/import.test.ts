@@ -227,7 +227,8 @@ describe("a file of several batches", () => {
     const again = await runImport(text, { account });
     expect(again).toMatchObject({ imported: good.length, bad: badLines.length, wasFinished: true });
     expect(again.report).toEqual(report);
-    expect(await records(account)).toHaveLength(good.length);
+    const counted = await gateway.db.execute("select from kycs where account_id = $1", [account]);
+    expect(counted).toHaveLength(good.length);
   });
 
   test("of which two processes import at once is imported once", async () => {

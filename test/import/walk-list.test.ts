@@ -65,7 +65,7 @@ test("a list of several pages is read once, with numbers in its order, and its s
 test.each(Object.entries(FAULTS))("a page is asked for again after %s", async (name, fault) => {
   const server = await serve(many(25), { faults: [() => false, fault, () => false, fault] });
   const isSlow = ["no answer", "single bytes"].includes(name);
-  const { ids } = await walk(server.url, isSlow ? { pageMs: 2000 } : {});
+  const { ids } = await walk(server.url, isSlow ? { pageMs: 500 } : {});
   expect(ids).toEqual(many(25).map(({ id }) => id));
 });
 

@@ -170,7 +170,7 @@ test.each([
         for (const number of NUMBERS) shown.push(await show(steps, number, token, pipelined));
         expect(shown[0]).toEqual(shown[1]);
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
   },
 );

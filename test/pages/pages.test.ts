@@ -1,5 +1,3 @@
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createTestApp, type TestApp } from "../support/app.ts";
 
@@ -7,8 +5,6 @@ const browser = { accept: "text/html,application/xhtml+xml,*/*;q=0.8" };
 
 let gateway: TestApp;
 beforeAll(async () => {
-  // Takes almost no time if the files exist already.
-  await promisify(execFile)(process.execPath, ["build.mjs"]);
   gateway = await createTestApp();
 });
 afterAll(() => gateway.close());

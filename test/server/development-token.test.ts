@@ -1,6 +1,4 @@
-import { execFile } from "node:child_process";
 import { networkInterfaces } from "node:os";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { makePageKey, PAGE_KEY_LIFETIME_MS } from "../../src/auth/page-keys.ts";
 import { SCOPES } from "../../src/auth/scopes.ts";
@@ -11,8 +9,6 @@ import { createTestApp, type TestApp } from "../support/app.ts";
 let gateway: TestApp;
 let token: string;
 beforeAll(async () => {
-  // Takes almost no time if the pages' files exist already.
-  await promisify(execFile)(process.execPath, ["build.mjs"]);
   gateway = await createTestApp({ CORS_ORIGINS: "https://app.example.com" }, undefined, async (db, keys) => {
     const options = {
       ...{ accountId: "demo", name: "development", scopes: SCOPES },

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { METHODS, request } from "node:http";
+import { Agent, METHODS, request } from "node:http";
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createTestApp, type TestApp } from "../support/app.ts";
@@ -38,14 +38,11 @@ interface Answer {
   body: string;
 }
 
+const agent = new Agent({ keepAlive: true });
+afterAll(() => agent.destroy());
+
 async function send(method: string, path: string, headers: Record<string, string> = {}): Promise<Answer> {
-  const sent = request({
-    host: "127.0.0.1",
-    port,
-    method,
-    path,
-    headers: { connection: "close", ...headers },
-  });
+  const sent = request({ agent, host: "127.0.0.1", port, method, path, headers });
   sent.end();
   const [answer] = await once(sent, "response");
   let body = "";

@@ -43,6 +43,8 @@ export function write(
 
 /** How often a client repeats a request if the answer says that it should. */
 const TRIES = 200;
+/** The longest pause before it does. Asking more often would only take time from the first request. Milliseconds. */
+const LONGEST_PAUSE = 40;
 
 /** As `write`, by a client that asks again with its key while the first request runs. */
 export async function writePatiently(
@@ -51,7 +53,7 @@ export async function writePatiently(
   for (let n = 0; n < TRIES; n++) {
     const answer = await write(gateway, surface, ...asked);
     if (answer.code !== "IDEMPOTENCY_IN_PROGRESS") return answer;
-    await wait(1 + Math.random() * 5);
+    await wait(1 + Math.random() * Math.min(LONGEST_PAUSE, 10 * 2 ** n));
   }
   throw new Error("the first request has no end");
 }

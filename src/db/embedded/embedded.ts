@@ -17,10 +17,15 @@ export interface EmbeddedDatabase {
   socketDir: string;
   socketPath: string;
   /**
-   * Accepts no new connections. Existing ones get `guestsMs` milliseconds (default 0), and running transactions some
-   * seconds. Then everything is closed and the folder unlocked.
+   * Accepts no new connections. Existing ones get `guestsMs` milliseconds (default 0), and running transactions then get
+   * `closeGraceMs`. Then everything is closed and the folder unlocked.
    */
   close(guestsMs?: number): Promise<void>;
+}
+
+interface EmbeddedOptions extends MultiplexerOptions {
+  /** How long transactions may go on at closing, and, after as long again, a statement before it is ended. Milliseconds. */
+  closeGraceMs: number;
 }
 
 const IDLE_TRANSACTION_MS = 10_000;
@@ -50,7 +55,7 @@ export function hasDatabase(dataDir: string): boolean {
  * Opens the database in `dataDir`, creating it if necessary, and serves it on a socket there until it is closed. Only
  * this user can connect. There can be any number of clients, with one transaction at a time. `idleTransactionMs` limits
  * how long a client may be idle inside a transaction (default 10 s). `longestCallMs` limits how long it may keep the
- * engine busy (default 5 minutes); beyond that, all connections end. An acknowledged commit survives the death of the
+ * engine busy (default 5 minutes); beyond that, all connections end. `closeGraceMs` has a default of 2 s. An acknowledged commit survives the death of the
  * process, but not of the machine, because nothing waits for the disk. Fails with a DataDirInUseError if another process
  * has the folder open, and with a DataDirError if the folder can't be created or other users can access it.
  *
@@ -59,11 +64,12 @@ export function hasDatabase(dataDir: string): boolean {
  */
 export async function openEmbedded(
   dataDir: string,
-  options: Partial<MultiplexerOptions>,
+  options: Partial<EmbeddedOptions>,
 ): Promise<EmbeddedDatabase> {
   const limits = {
     idleTransactionMs: IDLE_TRANSACTION_MS,
     longestCallMs: LONGEST_CALL_MS,
+    closeGraceMs: CLOSE_GRACE_MS,
     onWarning: (text: string) => process.emitWarning(text),
     ...options,
   };
@@ -85,7 +91,7 @@ export async function openEmbedded(
       const empty = once(server, "close");
       server.close();
       await Promise.race([empty, wait(guestsMs, undefined, { ref: false })]);
-      await multiplexer.close(CLOSE_GRACE_MS);
+      await multiplexer.close(limits.closeGraceMs);
       unlock();
     };
     let closed: Promise<void> | undefined;

@@ -115,7 +115,7 @@ class Connection implements Holder {
   #waiting: Exchange[] = [];
   /** The memory of its requests. Bytes. */
   #received = 0;
-  /** How much had been read from it at the end of its last answer. Bytes. */
+  /** How much had been read from it when its last request had arrived and was answered. Bytes. */
   #readBefore = 0;
   readonly #answers: Holder = {
     giveUp: () => {
@@ -226,11 +226,13 @@ class Connection implements Holder {
   #end({ request, bytes }: Exchange): void {
     request.upload?.release();
     this.#shared.unsent.hold(this.#answers, 0);
-    const letGo = () => this.#count(-bytes);
+    const letGo = () => {
+      this.#count(-bytes);
+      this.#readBefore = this.#socket.bytesRead;
+    };
     // A request that was answered early stays in memory until all of it has arrived.
     if (request.complete) letGo();
     else request.once("end", letGo);
-    this.#readBefore = this.#socket.bytesRead;
     this.#current = undefined;
     const following = this.#waiting.shift();
     if (following) this.#beginInTurn(following);
