@@ -11,12 +11,12 @@ export interface SpanCounts {
   failed: number;
 }
 
-/** Receives whether the process can do its work, as of now. */
+/** Receives whether the process can do its work now. */
 export interface BuildMetrics {
   setReady(isReady: boolean): void;
 }
 
-/** The parts of the gateway's state that are counted elsewhere, and now and then. */
+/** Receives figures of the gateway's state that other modules count from time to time. */
 export interface StateMetrics {
   /** The latest count of the records. */
   setCensus(census: RecordCensus): void;
@@ -32,7 +32,7 @@ export interface StateMetrics {
   setNoneDue(): void;
   /** Counts records that this replica has erased because their time of retention has passed. */
   countErased(records: number): void;
-  /** No record has to be erased now that could be. The lag counts from the first call on. */
+  /** No record that may be erased has to be erased now. The lag is measured from the first call on. */
   setNoneToErase(): void;
   /** How many logs do not continue what this replica has published. */
   setBrokenLogs(count: number): void;

@@ -120,7 +120,7 @@ async function openFor(connection: Connection, hosts: Hosts, { tls }: ServerAddr
   // The driver reports only changed parameters, and the new socket can lead to another server.
   for (const name of READ_ONLY_PARAMETERS) delete connection.client.parameters[name];
   let failure: Error = unavailable(new Error("the connection was lost"));
-  for (const index of isCancelling ? [connection.host] : hosts.inTurn()) {
+  for (const index of isCancelling ? [connection.host] : hosts.inOrder()) {
     if (lost()) break;
     connection.host = index;
     try {

@@ -6,8 +6,7 @@ import type { Open } from "./connections.ts";
 const CHANNEL = /^[a-z_]+$/;
 
 /**
- * Listens for notifications on a connection of its own. Fails if the connection can't be opened within `patience`
- * milliseconds.
+ * Listens for notifications on a separate connection. Fails if the connection can't be opened within `patience` milliseconds.
  */
 export async function openListener(
   open: Open,
