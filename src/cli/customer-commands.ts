@@ -65,7 +65,7 @@ async function writeExport(
   customerId: string,
   { account, out }: ExportOptions,
 ): Promise<void> {
-  // There may be no gateway that gives positions to the latest events.
+  // Maybe no gateway runs that assigns positions to the latest events.
   await sealPending(scene);
   const ctx = await openContextOf(scene, account, ["kyc:read", "kyc:pii", "audit:read", "kyc:hold"]);
   const unreadable = new Set<string>();
@@ -79,7 +79,7 @@ async function writeExport(
   );
 }
 
-/** Nothing is done before the first piece is read, and reads are in the trail before the piece that shows them. */
+/** Does nothing before the first piece is read. The trail has the reads before the piece that shows them. */
 async function* readExport(
   ctx: OperationContext,
   customerId: string,
@@ -103,7 +103,7 @@ async function createNew(path: string, text: AsyncIterable<string>): Promise<voi
 
 /** How long the receipt waits for the position of an event. Milliseconds. */
 const PATIENCE_MS = 10_000;
-/** Proofs that are made at once. */
+/** Proofs per step. */
 const STEP = 100;
 
 async function erase(

@@ -78,7 +78,7 @@ async function deliver({ port }: { port?: number }): Promise<void> {
   } finally {
     await closeInTime(close());
   }
-  // As in `serve`: nothing that is left may keep the process.
+  // As in `serve`: nothing that is left may keep the process alive.
   process.exit(0);
 }
 

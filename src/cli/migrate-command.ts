@@ -24,12 +24,12 @@ export function migrateCommand(): Command {
     });
 }
 
-/** Prints what `migrate` would do, and answers whether there is anything. */
+/** Prints what `migrate` would do, and returns whether that is anything. */
 async function printPending(json: boolean): Promise<boolean> {
   const config = readConfig();
-  const isThere = config.databaseUrl !== undefined || hasDatabase(config.dataDir);
-  // To look must not make one.
-  const pending = isThere
+  const exists = config.databaseUrl !== undefined || hasDatabase(config.dataDir);
+  // A check must not create a database.
+  const pending = exists
     ? await withOpenDatabase(config, ({ db }) => findPending(db))
     : { migrations: ownMigrations(), indexes: [], obsolete: [] };
   const migrations = pending.migrations.map(({ name }) => name);

@@ -37,7 +37,7 @@ export function toSelection(
   return selection;
 }
 
-/** The values that are allowed by both; undefined: all are. */
+/** The values that both allow; undefined if both allow all. */
 function intersect<T>(one: T | null | undefined, list: readonly T[] | null | undefined): T[] | undefined {
   if (list == null) return one == null ? undefined : [one];
   const values = [...new Set(list)];

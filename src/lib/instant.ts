@@ -14,9 +14,8 @@ const LEAP_SECOND = "60";
 export const EXPECTED_INSTANT = "a time with a zone, such as 2026-03-01T12:30:00Z";
 
 /**
- * The instant of a text in epoch milliseconds. Milliseconds are the finest time there is: an instant between two of them
- * is the later one, so that a range which includes its start and excludes its end takes exactly what lies in it. Null for
- * a time without a zone, a date alone, and anything else.
+ * The instant of a text in epoch milliseconds; null for a time without a zone, a date alone, and anything else. Fractions of
+ * a millisecond are rounded up, so that a range that includes its start and excludes its end has exactly the times in it.
  */
 export function readInstant(value: unknown): number | null {
   const parts = typeof value === "string" && value.length <= LONGEST ? SHAPE.exec(value) : null;
@@ -30,7 +29,7 @@ export function readInstant(value: unknown): number | null {
   try {
     return DateTimeResolver.parseValue(text).getTime() + later;
   } catch {
-    // There is no such day or hour.
+    // No such day or hour exists.
     return null;
   }
 }

@@ -64,10 +64,10 @@ export function serveAssets(app: FastifyInstance, assets: Assets, names: readonl
       "cache-control": "public, max-age=31536000, immutable",
       vary: "accept-encoding",
       "x-content-type-options": "nosniff",
-      // A worker obeys the policy that comes with its own script: these need no network at all.
+      // A worker has the policy that its own script is sent with. These workers need no network at all.
       "content-security-policy": "default-src 'none'",
     };
-    // It is read at the first request and kept. All downloads share it, and a slow one keeps no file open.
+    // The file is read at the first request and kept: all downloads share it, and a slow one keeps no file open.
     let kept: Buffer | undefined;
     app.get(assets.path(name), async (request, reply) => {
       kept ??= await assets.read(name);

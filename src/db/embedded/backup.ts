@@ -107,7 +107,8 @@ async function requireReadersKeptOut(
   onWarning(fault);
 }
 
-const alreadyExists = (file: string) => new BackupError(`${file} is there already, and a backup never overwrites`);
+const alreadyExists = (file: string) =>
+  new BackupError(`${file} is there already, and a backup never overwrites`);
 
 /** Does `work` while nothing is written: a transaction holds the engine, and all earlier writes are in the files. */
 async function whileHeld(

@@ -56,7 +56,8 @@ export async function migrate(
     for (const migration of pending.migrations) {
       await underLock(db, migration.name, (tx) => apply(tx, migration));
     }
-    if ("socketPath" in address) await underLock(db, "the indexes", (tx) => buildInTransaction(tx, migrations));
+    if ("socketPath" in address)
+      await underLock(db, "the indexes", (tx) => buildInTransaction(tx, migrations));
     else await underLock(db, "the indexes", () => buildConcurrently(db, migrations));
   } finally {
     await db.close();

@@ -30,7 +30,7 @@ export async function openSocket(
   onSocket(socket);
   let open = socket;
   const timer = setTimeout(() => {
-    open.destroy(failure(CONNECT_TIMEOUT, `the server at ${placeOf(host)} does not answer`));
+    open.destroy(failure(CONNECT_TIMEOUT, `the server at ${nameOfHost(host)} does not answer`));
   }, timeout);
   try {
     await happened(socket, "connect");
@@ -97,11 +97,11 @@ function asFailure(error: unknown, host: Host): Error {
   // If several addresses of a host name failed, Node reports them as a list.
   const [first] = (error as AggregateError).errors ?? [];
   const said = message || (first as Error | undefined)?.message || code || "no connection";
-  return failure(CONNECT_FAILED, said.includes(placeOf(host)) ? said : `${said} (${placeOf(host)})`);
+  return failure(CONNECT_FAILED, said.includes(nameOfHost(host)) ? said : `${said} (${nameOfHost(host)})`);
 }
 
 function failure(code: string, message: string): Error {
   return Object.assign(new Error(message), { code });
 }
 
-const placeOf = (host: Host) => ("path" in host ? host.path : `${host.host}:${host.port}`);
+const nameOfHost = (host: Host) => ("path" in host ? host.path : `${host.host}:${host.port}`);

@@ -6,7 +6,7 @@ import { CHECKPOINT_COST, PROOF_COST } from "../documents/field-costs.ts";
 import { AuditEventType } from "./audit.ts";
 import { builder } from "./builder.ts";
 
-/** The proofs that the answer to a request has, by sequence, of events that had no position when they were read. */
+/** For each request: proofs, by sequence, of events that had no position when they were read. */
 const provedLater = new WeakMap<OperationContext, Map<number, Promise<EventProof>>>();
 
 builder.objectField(AuditEventType, "position", (t) =>
