@@ -39,7 +39,7 @@ export function addHttp(registry: Registry, usage: () => PoolUsage): HttpMetrics
   const shed = { requests: 0, event_loop: 0, late: 0, uploads: 0 };
   new Counter({
     name: "http_requests_shed_total",
-    help: "Requests that got 503 to bound the load, by what there was too much of; under queue: statements.",
+    help: "Requests that got 503 to bound the load, by what exceeded its limit; queue: statements.",
     labelNames: ["reason"],
     registers: [registry],
     collect() {
@@ -49,7 +49,7 @@ export function addHttp(registry: Registry, usage: () => PoolUsage): HttpMetrics
   const limited = { token: 0, address: 0 };
   new Counter({
     name: "http_requests_limited_total",
-    help: "Requests that got 429, by what the limit is of.",
+    help: "Requests that got 429, by what was limited.",
     labelNames: ["by"],
     registers: [registry],
     collect() {
@@ -95,7 +95,7 @@ function addMemory(registry: Registry): Pick<HttpMetrics, "countCut" | "watchMem
   });
   new Gauge({
     name: "http_unsent_bytes",
-    help: "Bytes of answers that clients have not taken yet.",
+    help: "Bytes of answers that clients have not read yet.",
     registers: [registry],
     collect() {
       this.set(read().unsent);
@@ -104,7 +104,7 @@ function addMemory(registry: Registry): Pick<HttpMetrics, "countCut" | "watchMem
   const cut = { uploads: 0, unsent: 0 };
   new Counter({
     name: "http_connections_cut_total",
-    help: "Connections that were cut because all together took too much memory, by what of.",
+    help: "Connections that were cut because all together used too much memory, by what used it.",
     labelNames: ["reason"],
     registers: [registry],
     collect() {

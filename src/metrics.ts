@@ -72,7 +72,7 @@ function addProcess(registry: Registry, { usage, droppedLines }: Sources): Proce
     registry.removeSingleMetric(`nodejs_active_${name}_total`);
   new Counter({
     name: "log_lines_dropped_total",
-    help: "Lines of the log that were lost because nobody took what was written before them.",
+    help: "Lines of the log that were lost because stdout did not accept them.",
     registers: [registry],
     collect() {
       this.reset();

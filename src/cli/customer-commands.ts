@@ -30,10 +30,10 @@ const ACCOUNT = ["--account <account>", "the account that the customer belongs t
 
 /** `customer export` and `customer erase`. */
 export function customerCommands(): Command {
-  const commands = new Command("customer").description("export or erase what is held about one customer");
+  const commands = new Command("customer").description("export or erase all data of one customer");
   commands
     .command("export")
-    .description("print everything that is held about a customer as one JSON object, for an access request")
+    .description("print all data of a customer as one JSON object, for an access request")
     .argument(...CUSTOMER)
     .requiredOption(...ACCOUNT)
     .option("--out <file>", "write it to a new file that only you can read, instead of stdout")
@@ -42,7 +42,7 @@ export function customerCommands(): Command {
     );
   commands
     .command("erase")
-    .description("delete all records of a customer for good, and print the receipt as JSON")
+    .description("delete all records of a customer permanently, and print the receipt as JSON")
     .argument(...CUSTOMER)
     .requiredOption(...ACCOUNT)
     .requiredOption("--reason <reason>", "why; it stays in the audit trail")

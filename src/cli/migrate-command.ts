@@ -11,7 +11,7 @@ const PENDING = 1;
 /** `migrate`, and `migrate --check`. */
 export function migrateCommand(): Command {
   return new Command("migrate")
-    .description("bring the database up to this release, while gateways of the previous release serve")
+    .description("migrate the database to this release, while gateways of the previous release serve")
     .option("--check", "change nothing: list what is pending, and exit with 1 if anything is")
     .addOption(new Option("--json", "with --check: print JSON").default(false))
     .action(async ({ check, json }: { check?: boolean; json: boolean }) => {
