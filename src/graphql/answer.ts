@@ -24,7 +24,7 @@ interface GraphqlRequest extends ParamsRequest {
   rateLimit?: object | null;
 }
 
-/** The answer to a request, and what is observed of it. */
+/** The answer to a request, with its labels for metrics and log. */
 interface GraphqlAnswer extends Observed {
   status: number;
   headers: Record<string, string>;

@@ -25,7 +25,7 @@ import type { KycSelection } from "./store/selection.ts";
 
 /**
  * The viewer's records that match the filter, in the order that `orderBy` names (newest first without it): the `first` or
- * `last` records between `after` and `before`; ten if neither is given. `after` and `before` take a cursor of the same order,
+ * `last` records between `after` and `before`; ten if neither is given. `after` and `before` accept a cursor of the same order,
  * in either direction and with any filter, or the id of a record; the id of a deleted record only in the order of creation.
  * Needs `kyc:read`, and `kyc:pii` to search for a number; if reads are audited, a successful search is in the audit trail.
  * Fails with BAD_USER_INPUT, naming every fault; `found` are those that the surface has found. A page that can't be found in

@@ -51,7 +51,7 @@ function selectNumber({ keys }: OperationContext, accountId: string, number: str
   return { numberAnywhere: { digests, plain: number } };
 }
 
-// No id is empty, so `(time, "")` comes directly before all records of that millisecond.
+// No id is empty, so `(time, "")` sorts directly before all records of that millisecond.
 const startOf = (at: number): Position => ({ at, id: "" });
 
 /** The selection in an order. A span of the order's own time becomes the bounds of the list. */

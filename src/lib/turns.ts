@@ -1,6 +1,6 @@
 /**
  * For how long jobs of one kind may be started in one turn of the event loop, by default. Milliseconds. The last job may take longer
- * by itself, and what reads sockets and answers comes on top: a turn stays well below 100 ms.
+ * by itself, and reading sockets and sending answers takes further time: a turn stays well below 100 ms.
  */
 const BUDGET_MS = 20;
 

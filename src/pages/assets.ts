@@ -52,7 +52,7 @@ export async function serveOwnAssets(app: FastifyInstance): Promise<Pick<Assets,
 }
 
 /**
- * Serves these files, from this host alone, compressed to clients that accept gzip. Each file has a route of its own, so
+ * Serves these files, from this host alone, compressed to clients that accept gzip. Each file has its own route, so
  * no part of a request ever becomes a file's path. @fastify/static would do the same work, but turns request paths into
  * file paths: its releases before 10.1.3 have known bypasses by such paths, and later ones need Node.js 22. It can replace
  * this function when the gateway requires Node.js 22.

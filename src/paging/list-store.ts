@@ -191,7 +191,7 @@ export function createListStore<Selection extends object, Row, Aside extends key
     const pages: Row[][] = requests.map(() => []);
     const found = await selectPages(selection, from)(db, { accountId, limit, ...lists });
     for (const { row, pageNumber } of found) pages[pageNumber - 1]?.push(row);
-    // Each page comes from its index in order, but PostgreSQL guarantees no order without an outer ORDER BY.
+    // Each page is read from its index in order, but PostgreSQL guarantees no order without an outer ORDER BY.
     const sign = from === "newest" ? -1 : 1;
     for (const page of pages) page.sort((a, b) => sign * source.compare(a, b, selection));
     return pages;

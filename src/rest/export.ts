@@ -45,7 +45,7 @@ export function registerExportRoute(app: FastifyInstance, { most, isClosed }: Li
     const leave = running.enter(requireViewer(ctx.viewer).accountId);
     try {
       const text = toTextWhileOpen(toExportText(ctx, await exportKycs(ctx, filter), format), isClosed);
-      // A page waits until the reader has taken the one before.
+      // A page is read only when the reader has consumed the one before.
       const body = Readable.from(text, { objectMode: false, highWaterMark: 1 });
       body.once("close", leave);
       return reply.send(body);

@@ -43,7 +43,7 @@ export function checkMemory({ databaseUrl, ...config }: Config): Finding {
   return available < needed ? limits.warning("memory", found, todo) : limits.ok("memory", found);
 }
 
-/** Room for the embedded database, and for a log that goes into a file. */
+/** Room for the embedded database, and for a log that is written to a file. */
 export async function checkDisks({ databaseUrl, dataDir }: Config): Promise<Finding[]> {
   const findings: Finding[] = [];
   if (databaseUrl === undefined)

@@ -37,7 +37,7 @@ export interface Connection {
   readonly runs: Set<Run>;
   /** Whether the server refused the connection: too many connections, or read-only. Waiting statements were not sent. */
   wasRefused: boolean;
-  /** Whether it was closed for good. */
+  /** Whether it was closed permanently. */
   isCut: boolean;
   /** Whether the socket being opened only carries a cancel request. */
   isCancelling: boolean;
@@ -158,7 +158,7 @@ export async function cutConnection(connection: Connection): Promise<void> {
   if (oldest?.query) cancel(oldest.query);
   connection.isCancelling = false;
   connection.isCut = true;
-  // Reset rather than end the socket: an ended socket still receives, so the server would go on working. It must happen
+  // Reset rather than end the socket: an ended socket still receives, so the server would continue to work. It must happen
   // before the driver ends the socket, because Node can't reset an ended socket and would leave it open forever.
   if (socket?.remoteFamily) socket.resetAndDestroy();
   else socket?.destroy();

@@ -2,7 +2,7 @@ import { lateAnswer } from "../../errors.ts";
 import type { Listening } from "../client.ts";
 import type { Open } from "./connections.ts";
 
-/** A channel's name goes into a statement as it is. */
+/** A channel's name becomes a part of a statement unchanged. */
 const CHANNEL = /^[a-z_]+$/;
 
 /**

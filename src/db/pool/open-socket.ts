@@ -66,7 +66,7 @@ export function failedSocket(error: Error): Duplex {
 async function agreesToTls(socket: Socket, tls: TlsSettings): Promise<boolean> {
   socket.write(SSL_REQUEST);
   const answer = await happened<Buffer>(socket, "data");
-  // More than one byte means that somebody in between injected data, which would later be taken for encrypted data.
+  // More than one byte means that an attacker on the network injected data, which would later count as encrypted.
   if (answer.length === 1 && answer[0] === YES) return true;
   if (answer.length === 1 && answer[0] === NO && tls.mode === "prefer") return false;
   const isRefusal = answer[0] === NO;

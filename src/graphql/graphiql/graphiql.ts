@@ -32,7 +32,7 @@ export async function registerGraphiql(
     });
 }
 
-/** Whether a request to `/graphql` comes from a person's browser, which wants the page and not an answer. */
+/** Whether a request to `/graphql` asks for the page, as a browser does, and not for an answer. */
 export function wantsGraphiql(request: FastifyRequest): boolean {
   return request.method !== "POST" && !("query" in (request.query as object)) && prefersPage(request);
 }

@@ -3,7 +3,7 @@ import { pad, unpad } from "../../sealing/padding.ts";
 import { RecordValues } from "../fields.ts";
 import type { Kyc, SealedNumber } from "../record.ts";
 
-/** A record's number can't be opened, because it was changed or comes from elsewhere. The error contains no values. */
+/** A record's number can't be opened, because it was changed or is another record's. The error contains no values. */
 export class UnreadableNumberError extends Error {
   override readonly name = "UnreadableNumberError";
   readonly accountId: string;

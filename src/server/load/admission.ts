@@ -48,20 +48,20 @@ class Slots {
     return this.#requests.length - this.#free.length;
   }
 
-  take(request: FastifyReply): void {
+  occupy(request: FastifyReply): void {
     request.slot = this.#free.pop() ?? this.#requests.length;
     this.#requests[request.slot] = request;
   }
 
   /** Does nothing if the request has no slot. */
-  leave(request: FastifyReply): void {
+  free(request: FastifyReply): void {
     if (request.slot === -1) return;
     this.#requests[request.slot] = null;
     this.#free.push(request.slot);
     request.slot = -1;
   }
 
-  *taken(): Iterable<FastifyReply> {
+  *occupied(): Iterable<FastifyReply> {
     for (const request of this.#requests) if (request) yield request;
   }
 }
@@ -83,10 +83,10 @@ export function limitLoad(
   let now = performance.now();
   const sweep = setInterval(() => {
     now = performance.now();
-    for (const request of slots.taken()) {
+    for (const request of slots.occupied()) {
       const { raw } = request;
       // If the client has left, `onResponse` does not run; and a stream may take as long as it needs.
-      if (raw.destroyed || raw.headersSent) slots.leave(request);
+      if (raw.destroyed || raw.headersSent) slots.free(request);
       else if (now - request.begun > limits.requestTimeout) {
         metrics.countShed("late");
         refuseLate(request);
@@ -109,12 +109,12 @@ export function limitLoad(
       throw overloaded();
     }
     reply.begun = now;
-    slots.take(reply);
+    slots.occupy(reply);
   }
 
   function pause(reply: FastifyReply): void {
     reply.spent = now - reply.begun;
-    slots.leave(reply);
+    slots.free(reply);
   }
 
   function resume(reply: FastifyReply): void {
@@ -134,7 +134,7 @@ export function limitLoad(
   };
   app.addHook("onRequest", onRequest);
   app.addHook("onResponse", (_request, reply, done) => {
-    slots.leave(reply);
+    slots.free(reply);
     done();
   });
   app.addHook("onClose", (_app, done) => {
