@@ -25,6 +25,7 @@ import { Worker } from "node:worker_threads";
 import { constants, gzip } from "node:zlib";
 import { waitForLock } from "fs-native-extensions";
 import { rolldown } from "rolldown";
+import { parseAst } from "rolldown/parseAst";
 import { create } from "tar";
 
 const at = (path) => new URL(path, import.meta.url);
@@ -71,9 +72,31 @@ async function bundle() {
   await build.close();
   // The chunks are written before the entries that load them.
   for (const one of output.sort((a, b) => Number(a.isEntry ?? false) - Number(b.isEntry ?? false))) {
-    leave(one.fileName, one.code ?? one.source);
+    leave(one.fileName, one.code === undefined ? one.source : mendSpreads(one.code));
   }
   leave("licences.txt", describeLibraries(output.flatMap(({ moduleIds = [] }) => moduleIds)));
+}
+
+/** Names the prototype that each object literal has anyway. */
+const PROTOTYPE = "__proto__: Object.prototype, ";
+
+/**
+ * Makes no object literal begin with a spread. After one, Node.js 20 defines each further property by its slowest path, which
+ * takes 2 to 3 µs (0.02 µs in Node.js 22): 30 µs of a request. Once Node.js 20 is not supported, this function can go.
+ */
+function mendSpreads(code) {
+  const at = [];
+  const look = (node) => {
+    if (node === null || typeof node !== "object") return;
+    if (node.type === "ObjectExpression" && node.properties.length > 1) {
+      const [first] = node.properties;
+      if (first.type === "SpreadElement") at.push(first.start);
+    }
+    for (const value of Object.values(node)) look(value);
+  };
+  look(parseAst(code));
+  at.sort((a, b) => a - b);
+  return [0, ...at].map((from, i) => (i > 0 ? PROTOTYPE : "") + code.slice(from, at[i])).join("");
 }
 
 /** The libraries that these modules belong to, with their licences: they ask to go wherever the code is sent. */

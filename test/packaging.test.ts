@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
+import { parseAst } from "rolldown/parseAst";
 import { satisfies } from "semver";
 import { describe, expect, test } from "vitest";
 // @ts-expect-error: what packs has no types
@@ -160,4 +161,18 @@ describe("the bill of materials", () => {
     reach(root);
     expect(refs.filter((ref) => !reached.has(ref))).toEqual([]);
   });
+});
+
+test("no object literal of the built code has a spread before other properties, which Node.js 20 is slow at", () => {
+  const found: string[] = [];
+  for (const name of readdirSync("dist").filter((one) => one.endsWith(".js"))) {
+    const code = readFileSync(`dist/${name}`, "utf8");
+    JSON.stringify(parseAst(code), (_key, node) => {
+      const [first, second] = node?.type === "ObjectExpression" ? node.properties : [];
+      if (second && first.type === "SpreadElement")
+        found.push(`${name}: ${code.slice(node.start, node.end)}`);
+      return typeof node === "bigint" ? String(node) : node;
+    });
+  }
+  expect(found).toEqual([]);
 });

@@ -62,8 +62,14 @@ const log = pino(
 export function logAnswered({ requestId, method, route, status, ms, viewer, operation }) {
   log.info(
     {
-      ...{ requestId, method, route, status, ms: Math.round(ms * 100) / 100 },
-      ...{ account: viewer?.accountId, token: viewer?.tokenId, operation },
+      requestId,
+      method,
+      route,
+      status,
+      ms: Math.round(ms * 100) / 100,
+      account: viewer?.accountId,
+      token: viewer?.tokenId,
+      operation,
     },
     "answered",
   );

@@ -20,20 +20,20 @@ app.addHook("onRequest", (request, reply, done) => {
 });
 app.addHook("onResponse", ({ id, method, routeOptions, viewer, body }, { statusCode, elapsedTime }, done) => {
   logAnswered({
-    ...{
-      requestId: id,
-      method,
-      route: String(routeOptions.url),
-      status: statusCode,
-      ms: elapsedTime,
-      viewer,
-    },
+    requestId: id,
+    method,
+    route: String(routeOptions.url),
+    status: statusCode,
+    ms: elapsedTime,
+    viewer,
     operation: body?.operationName,
   });
   done();
 });
 await app.register(mercurius, {
-  ...{ schema, resolvers, jit: 1 },
+  schema,
+  resolvers,
+  jit: 1,
   context: async (request) => {
     const viewer = await findViewer(request.headers.authorization);
     if (!viewer) throw Object.assign(new Error("unauthenticated"), { statusCode: 401 });
