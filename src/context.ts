@@ -15,11 +15,11 @@ export interface OperationContext {
   /** Fails with UNAUTHENTICATED if the token is no longer valid, and with UNAVAILABLE if that can't be determined. */
   confirmViewer: () => Promise<void>;
   /**
-   * Calls back once if the token stops being valid, within a second. The returned function ends the watch. Requests that
-   * last longer than a moment need it.
+   * Calls back once, within a second, if the token stops being valid. The returned function ends the watch. Only requests
+   * that can last long need it.
    */
   watchViewer: (onInvalid: () => void) => () => void;
-  /** The events of accounts as they get their positions; null in commands, which follow none. */
+  /** The logs of accounts, for requests that follow events; null in commands. */
   logs: EventLogs | null;
   surface: Surface;
   /** The keyed digest by which the trail finds the events of a customer. */
@@ -31,11 +31,11 @@ export interface OperationContext {
   traceId?: string | undefined;
   /** The reads of document numbers that must be in the audit trail before the answer is sent; null if reads are not audited. */
   reads: AuditedReads | null;
-  /** The operator's name for the logs of this installation; undefined: one that is made for the database. */
+  /** The operator's name for this installation's logs; if undefined, the database has a generated one. */
   logName?: string | undefined;
-  /** The time after the end of a relationship before which nothing can be deleted: an interval of PostgreSQL; null: there is none. */
+  /** How long after the end of a relationship nothing can be deleted, as an interval of PostgreSQL; null: not enforced. */
   enforcedRetention: string | null;
-  /** Networks besides the public ones that webhooks may be in; undefined: none. */
+  /** Networks that webhooks may be in, in addition to the public ones. */
   webhookNetworks?: readonly string[] | undefined;
   /** The document numbers that the answer needed and that can't be decrypted. */
   unreadable: UnreadableNumber[];
@@ -46,7 +46,7 @@ export interface OperationContext {
   now: () => number;
 }
 
-/** An event with its position in the log of its account, as far as its followers need it. It has no personal data. */
+/** The part of an event that followers of its account's log need, without personal data. */
 export interface LoggedEvent {
   position: number;
   /** Epoch milliseconds. */
@@ -62,7 +62,7 @@ export interface LoggedEvent {
 export interface EventLogs {
   /** How many events the account's log has. */
   sizeOf(accountId: string): Promise<number>;
-  /** The next events from this position on: some of them, and none only if there are none. Callers must not change them. */
+  /** Some of the events from this position on; an empty list only if there are none. Callers must not change them. */
   read(accountId: string, from: number): Promise<readonly LoggedEvent[]>;
   /**
    * Follows a log from this position on. Fails with UNAVAILABLE if the process has as many followers as it may have, and
@@ -80,7 +80,7 @@ export interface Follower {
    * can't be read now; undefined after the end. The position stays: `advance` moves it.
    */
   next(milliseconds: number): Promise<readonly LoggedEvent[] | undefined>;
-  /** Moves the position behind so many further events. */
+  /** Moves the position forward by so many events. */
   advance(events: number): void;
   close(): void;
 }

@@ -86,9 +86,9 @@ export const MOST_FAULTS = 100;
 /** The error for input with these faults; its message names them all, up to a hundred. */
 export function badUserInput(all: readonly FieldFault[]): AppError {
   const faults = all.slice(0, MOST_FAULTS);
-  const told = faults.map((fault) => `${fault.path.join(".")}: ${fault.message}`);
-  if (all.length > faults.length) told.push(`and ${all.length - faults.length} more`);
-  const message = told.join("; ");
+  const texts = faults.map((fault) => `${fault.path.join(".")}: ${fault.message}`);
+  if (all.length > faults.length) texts.push(`and ${all.length - faults.length} more`);
+  const message = texts.join("; ");
   return new AppError("BAD_USER_INPUT", message, { faults });
 }
 
@@ -109,7 +109,7 @@ const OVERLOADED = new AppError(
   "The service has more requests than it can serve. Try again shortly.",
 );
 
-/** The error for a request beyond the limit of requests. All requests share one object, because it must be cheap. */
+/** The error for a request above the limit of requests. All requests share one object, because it must be cheap. */
 export function overloaded(): AppError {
   return OVERLOADED;
 }

@@ -6,9 +6,9 @@ import { Histogram } from "./lib/histogram.ts";
 export interface HttpMetrics {
   /** Counts a request that was refused, or given up, to bound the load. */
   countShed(reason: ShedReason): void;
-  /** Counts a request beyond the rate limit: of its token, or of its address. */
+  /** Counts a request above the rate limit of its token or of its address. */
   countLimited(by: "token" | "address"): void;
-  /** Counts a connection that was cut to bound the memory that clients take. */
+  /** Counts a connection that was cut to bound the memory that clients use. */
   countCut(reason: CutReason): void;
   /** Sets the source of the figures of that memory. */
   watchMemory(read: () => Record<CutReason, number>): void;
@@ -20,7 +20,7 @@ export interface HttpMetrics {
 
 /** More requests than may be in progress, a busy event loop, no answer in time, or too many bytes of uploads. */
 type ShedReason = "requests" | "event_loop" | "late" | "uploads";
-/** Requests that are still arriving or wait, or answers that were not taken. */
+/** Requests that are still arriving or wait, or answers that clients have not read. */
 type CutReason = "uploads" | "unsent";
 
 /** Upper bounds of the times of requests. Seconds. */
@@ -39,7 +39,7 @@ export function addHttp(registry: Registry, usage: () => PoolUsage): HttpMetrics
   const shed = { requests: 0, event_loop: 0, late: 0, uploads: 0 };
   new Counter({
     name: "http_requests_shed_total",
-    help: "Requests that got 503 to bound the load, by what there was too much of; under queue: statements.",
+    help: "Requests that got 503 to bound the load, by what exceeded its limit; queue: statements.",
     labelNames: ["reason"],
     registers: [registry],
     collect() {
@@ -49,7 +49,7 @@ export function addHttp(registry: Registry, usage: () => PoolUsage): HttpMetrics
   const limited = { token: 0, address: 0 };
   new Counter({
     name: "http_requests_limited_total",
-    help: "Requests that got 429, by what the limit is of.",
+    help: "Requests that got 429, by what was limited.",
     labelNames: ["by"],
     registers: [registry],
     collect() {
@@ -82,7 +82,7 @@ export function addHttp(registry: Registry, usage: () => PoolUsage): HttpMetrics
   };
 }
 
-/** Adds the figures of the memory that clients take. */
+/** Adds the figures of the memory that clients use. */
 function addMemory(registry: Registry): Pick<HttpMetrics, "countCut" | "watchMemory"> {
   let read = () => ({ uploads: 0, unsent: 0 });
   new Gauge({
@@ -95,7 +95,7 @@ function addMemory(registry: Registry): Pick<HttpMetrics, "countCut" | "watchMem
   });
   new Gauge({
     name: "http_unsent_bytes",
-    help: "Bytes of answers that clients have not taken yet.",
+    help: "Bytes of answers that clients have not read yet.",
     registers: [registry],
     collect() {
       this.set(read().unsent);
@@ -104,7 +104,7 @@ function addMemory(registry: Registry): Pick<HttpMetrics, "countCut" | "watchMem
   const cut = { uploads: 0, unsent: 0 };
   new Counter({
     name: "http_connections_cut_total",
-    help: "Connections that were cut because all together took too much memory, by what of.",
+    help: "Connections that were cut because all together used too much memory, by what used it.",
     labelNames: ["reason"],
     registers: [registry],
     collect() {
@@ -121,7 +121,7 @@ function addMemory(registry: Registry): Pick<HttpMetrics, "countCut" | "watchMem
   };
 }
 
-/** Lets a counter have these figures, which are counted elsewhere. */
+/** Sets a counter to these figures, which are counted elsewhere. */
 function setAll<Label extends string>(
   counter: Counter<Label>,
   label: Label,

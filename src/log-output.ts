@@ -13,7 +13,7 @@ const NEWLINE = 10;
 
 /**
  * Writes log lines to a file descriptor. Nothing waits for it: lines that can't be written now are kept, up to `limit`
- * characters in addition to the running write, and lines beyond that are lost. Lines are also lost if a write fails, as on a
+ * characters in addition to the running write, and further lines are lost. Lines are also lost if a write fails, as on a
  * full disk or without a reader; later lines are tried again. `onLost` is called with the number of lost lines. When the
  * process ends, the rest is written if that takes no longer than half a second.
  */

@@ -76,7 +76,7 @@ function isoTime(): string {
 }
 
 // Errors whose messages are written by Node or by us. Messages of parsers and drivers can contain their input.
-const SPEAKS_SAFELY = new Set([
+const SAFE_MESSAGES = new Set([
   "TypeError",
   "ReferenceError",
   "RangeError",
@@ -93,7 +93,7 @@ export function describeError(error: unknown): Record<string, unknown> {
   const { code } = error as { code?: unknown };
   const safe =
     error instanceof AppError ||
-    SPEAKS_SAFELY.has(error.name) ||
+    SAFE_MESSAGES.has(error.name) ||
     (typeof code === "string" && SYSTEM_ERROR.test(code));
   const frames = error.stack?.split("\n").filter((line) => /^ {4}at /.test(line)) ?? [];
   return {

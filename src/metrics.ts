@@ -18,7 +18,7 @@ export interface ProcessMetrics extends BuildMetrics, DatabaseMetrics, HttpMetri
 export interface Metrics extends ProcessMetrics, StateMetrics, StreamMetrics {
   /** Counts document numbers that an answer needed and that can't be decrypted. */
   countUnreadable(numbers: number): void;
-  /** Counts one answered GraphQL request, besides. */
+  /** Counts one answered GraphQL request, in addition to `observeRequest`. */
   observeOperation(operation: string, outcome: string, seconds: number): void;
   /** Counts a token whose row somebody has written without the gateway's keys. */
   countForged(): void;
@@ -32,7 +32,7 @@ export interface Sources {
   droppedLines(): number;
 }
 
-/** The metrics of a process that delivers webhooks and serves no requests but for its state. */
+/** The metrics of a process that delivers webhooks and serves only probes. */
 export function createProcessMetrics(sources: Sources): ProcessMetrics {
   return addProcess(new Registry(), sources);
 }
@@ -67,12 +67,12 @@ export function createMetrics(sources: Sources): Metrics {
 
 function addProcess(registry: Registry, { usage, droppedLines }: Sources): ProcessMetrics {
   collectDefaultMetrics({ register: registry });
-  // Sums that are not counters, whatever their names say: the same figures are there by type.
+  // Despite their names, these sums are not counters. The same figures exist by type.
   for (const name of ["handles", "resources", "requests"])
     registry.removeSingleMetric(`nodejs_active_${name}_total`);
   new Counter({
     name: "log_lines_dropped_total",
-    help: "Lines of the log that were lost because nobody took what was written before them.",
+    help: "Lines of the log that were lost because stdout did not accept them.",
     registers: [registry],
     collect() {
       this.reset();

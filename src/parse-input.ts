@@ -9,7 +9,7 @@ export type Raw<Schema extends z.ZodType> = {
 /** An input that was read, or every fault that it has. */
 export type Parsed<T> = { value: T; faults: [] } | { value: undefined; faults: FieldFault[] };
 
-/** Reads an input. `found` are faults that the surface met on its own: they are reported together with the input's. */
+/** Reads an input. `found` are faults that the surface has found: they are reported together with the input's. */
 export function readInput<T>(schema: z.ZodType<T>, input: unknown, found: readonly FieldFault[]): Parsed<T> {
   const result = schema.safeParse(input);
   if (result.success && found.length === 0) return { value: result.data, faults: [] };

@@ -11,12 +11,12 @@ export interface SpanCounts {
   failed: number;
 }
 
-/** Receives whether the process can do its work, as of now. */
+/** Receives whether the process can do its work now. */
 export interface BuildMetrics {
   setReady(isReady: boolean): void;
 }
 
-/** The parts of the gateway's state that are counted elsewhere, and now and then. */
+/** Receives figures of the gateway's state that other modules count from time to time. */
 export interface StateMetrics {
   /** The latest count of the records. */
   setCensus(census: RecordCensus): void;
@@ -32,7 +32,7 @@ export interface StateMetrics {
   setNoneDue(): void;
   /** Counts records that this replica has erased because their time of retention has passed. */
   countErased(records: number): void;
-  /** No record has to be erased now that could be. The lag counts from the first call on. */
+  /** No record that may be erased has to be erased now. The lag is measured from the first call on. */
   setNoneToErase(): void;
   /** How many logs do not continue what this replica has published. */
   setBrokenLogs(count: number): void;
@@ -100,7 +100,7 @@ function addLedger(
   let allSealedAt = performance.now();
   new Gauge({
     name: "ledger_lag_seconds",
-    help: "How long ago this replica last saw that every committed event has its position. Each replica looks: take the minimum.",
+    help: "How long ago this replica last saw that every committed event has its position. Each replica measures it: take the minimum.",
     registers: [registry],
     collect() {
       this.set((performance.now() - allSealedAt) / 1000);
@@ -129,7 +129,7 @@ function addExpiry(registry: Registry): Pick<StateMetrics, "countExpiry" | "setN
   let noneDueAt = performance.now();
   new Gauge({
     name: "kyc_expiry_lag_seconds",
-    help: "How long ago this replica last saw that no record had to expire and no notice had to be sent. Each replica looks: take the minimum.",
+    help: "How long ago this replica last saw that no record had to expire and no notice had to be sent. Each replica measures it: take the minimum.",
     registers: [registry],
     collect() {
       this.set((performance.now() - noneDueAt) / 1000);
@@ -155,7 +155,7 @@ function addRetention(registry: Registry): Pick<StateMetrics, "countErased" | "s
   let noneAt: number | undefined;
   new Gauge({
     name: "kyc_retention_lag_seconds",
-    help: "How long ago this replica last saw that no record had to be erased but held ones; 0 without RETENTION. Each replica looks: take the minimum.",
+    help: "How long ago this replica last saw that no record had to be erased, except held ones; 0 without RETENTION. Each replica measures it: take the minimum.",
     registers: [registry],
     collect() {
       this.set(noneAt === undefined ? 0 : (performance.now() - noneAt) / 1000);
@@ -190,7 +190,7 @@ function addCensus(registry: Registry): (census: RecordCensus) => void {
   const name = "kyc_account_records";
   const get = async () => ({
     ...{ name, type: "histogram", aggregator: "sum" },
-    help: "Accounts by how many records of a status they have, as of the same count: it also goes down, so rate() of it means nothing.",
+    help: "Accounts by how many records of a status they have, as of the same count: it can also decrease, so rate() of it means nothing.",
     values: latest ? toBuckets(name, latest) : [],
   });
   registry.registerMetric({ name, get } as unknown as Metric);
@@ -222,7 +222,7 @@ function addSpans(registry: Registry): (read: () => SpanCounts) => void {
   let read = (): SpanCounts => ({ ended: 0, exported: 0, failed: 0 });
   new Counter({
     name: "trace_spans_total",
-    help: "Sampled spans: ended, exported, or failed because the collector did not take them. What ended and is neither waits, or found the queue full.",
+    help: "Sampled spans: ended, exported, or failed because the collector did not accept them. The others wait, or were lost because the queue was full.",
     labelNames: ["state"],
     registers: [registry],
     collect() {

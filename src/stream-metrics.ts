@@ -15,7 +15,7 @@ export interface StreamMetrics {
 /** Upper bounds. Seconds. */
 const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600];
 
-/** Adds the figures of those who follow changes. */
+/** Adds the figures of the followers of changes. */
 export function addStreams(registry: Registry): StreamMetrics {
   let read = (): FollowerFigures => ({ followers: 0, behind: 0, listening: false });
   const gauge = (name: string, help: string, value: (figures: FollowerFigures) => number) =>

@@ -70,7 +70,7 @@ export const ADMINISTRATIVE_ACTS = {
   webhook_secret_rotated: "A webhook of the account got a new secret.",
   webhook_enabled: "A webhook of the account was enabled.",
   webhook_disabled:
-    "A webhook of the account was disabled: by somebody, or because its receiver failed for days or wants no more.",
+    "A webhook of the account was disabled: by a user, or because its receiver failed for days or answered that it wants no more events.",
   webhook_resent: "Events were sent again to a webhook of the account.",
   webhook_deleted: "A webhook of the account was deleted.",
 } as const;

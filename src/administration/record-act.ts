@@ -14,13 +14,13 @@ export interface Administrator {
   tokenId: string;
   tokenName: string;
   requestId: string;
-  /** Who signed in; null for a token of the gateway's own. */
+  /** Who signed in; null for one of the gateway's own tokens. */
   actorName: string | null;
 }
 
 /**
- * One run of a command. The CLI has no token, and the user of the operating system is not recorded: it says who may use
- * the machine, often `root` or the user of a container, and the name would look like proof of a person.
+ * One run of a command. The CLI has no token. The user of the operating system is not recorded: it is often `root` or the
+ * user of a container, and its name would look like proof of a person.
  */
 export function byCommand(): Administrator {
   const requestId = `cmd_${randomUUID()}`;
@@ -36,7 +36,7 @@ export function byGateway(): Administrator {
 /** An act of administration. */
 export interface Act {
   action: AdministrativeAction;
-  /** The id of the token or key that it is about; null: it is about the whole database. */
+  /** The id of the token or key that it is about; null if it is about the whole database. */
   subject: string | null;
   /** Epoch milliseconds. */
   at: number;
@@ -118,12 +118,12 @@ export async function recordAct(
   return (await insertOne(tx, { ...valuesOf(by, act), accountId }))[0] as number;
 }
 
-/** Writes the event of an act that concerns every account into the trail of each one that has a token or an event. */
+/** Writes the event of an act that concerns every account into the trail of each account that has a token or an event. */
 export async function recordActForAll(tx: Executor, by: Administrator, act: Act): Promise<void> {
   await insertForAll(tx, valuesOf(by, act));
 }
 
-/** Whether the database can have such events: one of an earlier release can't until it is migrated. */
+/** Whether the database can store these events. A database of an earlier release can't until it is migrated. */
 export async function canRecordActs(tx: Executor): Promise<boolean> {
   const [found] = await tx.execute<{ can: boolean }>(
     "select to_regclass('audit_event_customers') is not null as can",

@@ -16,8 +16,8 @@ export interface StoredWords {
 }
 
 /**
- * How an event's action and surface are stored. Replicas of release 0.2 know four actions and two surfaces, and show the
- * one that comes nearest for any other: a change of no record.
+ * How an event's action and surface are stored. Replicas of release 0.2 have only the actions of records and the two APIs:
+ * they show an administrative act as an update of no record, and any other surface as REST.
  */
 export function toStoredWords({ action, surface }: { action: AuditAction; surface: Surface }): StoredWords {
   const isOfRecord = isRecordAction(action);
@@ -30,7 +30,7 @@ export function toStoredWords({ action, surface }: { action: AuditAction; surfac
   };
 }
 
-/** Whether it is done to records, and not an act of administration. */
+/** Whether this is done to records, and is not an act of administration. */
 export function isRecordAction(action: AuditAction): action is RecordAction {
   return (RECORD_ACTIONS as readonly string[]).includes(action);
 }

@@ -5,7 +5,7 @@ import type { OperationContext } from "../context.ts";
 import { badUserInput, type FieldFault } from "../errors.ts";
 import { isKycId } from "../kyc-id.ts";
 import { openList, type PagedList } from "../paging/list.ts";
-import type { Stretch } from "../paging/list-store.ts";
+import type { PageSlice } from "../paging/list-store.ts";
 import { pageInput, timeRange } from "../paging/page-input.ts";
 import { parseInput, type Raw } from "../parse-input.ts";
 import { AUDIT_ACTIONS, VERIFICATION_STATUSES } from "../vocabulary.ts";
@@ -65,7 +65,7 @@ export async function listAuditEvents(
   const positions = await findPositions(ctx, accountId, { after, before }, parts.some(isSpan));
   return openList<AuditEvent, number, AuditSelection>(
     {
-      select: (bounds, stretch) => selectFrom(ctx, accountId, { parts, bounds }, stretch),
+      select: (bounds, slice) => selectFrom(ctx, accountId, { parts, bounds }, slice),
       count: async () => {
         const counts = await Promise.all(parts.map((part) => auditList.count(ctx.db, accountId, part)));
         return counts.reduce((sum, count) => sum + count, 0);
@@ -108,15 +108,15 @@ async function selectFrom(
   { db }: OperationContext,
   accountId: string,
   { parts, bounds }: { parts: readonly AuditSelection[]; bounds: AuditSelection },
-  stretch: Stretch,
+  slice: PageSlice,
 ): Promise<AuditEvent[]> {
   const pages = await Promise.all(
-    parts.map((part) => auditList.list(db, accountId, { ...part, ...bounds }, stretch)),
+    parts.map((part) => auditList.list(db, accountId, { ...part, ...bounds }, slice)),
   );
   if (pages.length === 1) return pages[0] as AuditEvent[];
-  const sign = stretch.from === "newest" ? -1 : 1;
+  const sign = slice.from === "newest" ? -1 : 1;
   const merged = pages.flat().sort((a, b) => sign * (a.sequence - b.sequence));
-  return merged.slice(0, stretch.limit);
+  return merged.slice(0, slice.limit);
 }
 
 /**

@@ -39,13 +39,13 @@ export function createAuthenticator(
   const lookUps = new LRUCache<string, LookUp>({ max: CACHED_TOKENS });
 
   /** Hashes of tokens that were found before. */
-  const good = new LRUCache<string, true>({ max: CACHED_TOKENS });
+  const foundHashes = new LRUCache<string, true>({ max: CACHED_TOKENS });
 
   function lookUp(header: string, secret: string): LookUp {
     const hash = hashToken(secret);
     const entry: LookUp = {
       startedAt: performance.now(),
-      token: findToken(db, keys, hash, good.has(hash), onForged),
+      token: findToken(db, keys, hash, foundHashes.has(hash), onForged),
     };
     lookUps.set(header, entry);
     const forget = () => {
@@ -54,7 +54,7 @@ export function createAuthenticator(
     // Don't keep a secret in memory longer than it is used.
     setTimeout(forget, FRESH_FOR).unref();
     entry.token.then((token) => {
-      if (token) good.set(hash, true);
+      if (token) foundHashes.set(hash, true);
       else forget();
     }, forget);
     return entry;

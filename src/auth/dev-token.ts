@@ -19,8 +19,8 @@ export const devTokenFile = (dataDir: string): string => join(resolve(dataDir), 
 /**
  * Afterwards `file`, which only its owner can read, contains a token of the account `demo` with every scope. An existing
  * token is kept, even if it has been revoked. Returns the token, or null if it is revoked. A development token of an
- * earlier release gets the scopes that have come since, so that it still has every one; no other token does. If the file can't be
- * written, this fails, and no usable token remains.
+ * earlier release gets the scopes that were added since; no other token does. If the file can't be written, this fails,
+ * and no usable token remains.
  */
 export async function ensureDevToken(
   db: Database,

@@ -5,8 +5,8 @@ import { unavailable } from "../errors.ts";
 const FETCH_TIMEOUT = 3000;
 /** Older keys are fetched again before they are used, because the provider may have withdrawn one. Milliseconds. */
 const REFRESH_AFTER = 10 * 60_000;
-/** How long after a failed fetch requests that can use known keys don't wait for another one. Milliseconds. */
-const IMPATIENCE = 60_000;
+/** For this long after a failed fetch, requests whose key is known don't wait for another fetch. Milliseconds. */
+const NO_WAIT_AFTER_FAILURE = 60_000;
 /** Minimum interval between fetches, so that tokens with invented key ids don't cause one fetch each. Milliseconds. */
 const COOLDOWN = 5000;
 
@@ -45,7 +45,7 @@ export function createKeySource(
   /** Fetches the keys if they are old and the provider answers. */
   async function refreshOld(): Promise<void> {
     if (elapsed() - fetchedAt <= REFRESH_AFTER) return;
-    const failedLately = elapsed() - failedAt < IMPATIENCE;
+    const failedLately = elapsed() - failedAt < NO_WAIT_AFTER_FAILURE;
     const fresh = refresh().catch(() => {});
     if (!failedLately) await fresh;
   }

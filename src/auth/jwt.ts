@@ -19,7 +19,7 @@ const LONGEST_TOKEN = 8192;
 const VERIFIED_FOR = 60_000;
 const CACHED_TOKENS = 10_000;
 
-/** Of the name of who signed in. Characters. */
+/** Of the name of the person who signed in. Characters. */
 const LONGEST_NAME = 200;
 
 /** The token name in the audit trail for every JWT, because a name from a claim would be a person's name. */
@@ -97,7 +97,7 @@ function toViewer(
   };
 }
 
-/** The name in a claim, on one line and cut to a length; null if it is no text. */
+/** The name in a claim, on one line and cut to `LONGEST_NAME`; null if the claim is not a text. */
 function toActorName(claim: unknown): string | null {
   if (typeof claim !== "string") return null;
   const name = claim.replace(/[\p{C}\p{Z}]+/gu, " ").trim();

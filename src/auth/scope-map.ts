@@ -5,7 +5,7 @@ export type ScopeMap = ReadonlyMap<string, readonly Scope[]>;
 
 /**
  * Parses a list of `word=scope scope` entries. Returns the map and all faults, which name an entry by its number. The last
- * `=` separates, so that a word can be any URL.
+ * `=` is the separator, so that a word can be any URL.
  */
 export function parseScopeMap(entries: readonly string[]): { map: ScopeMap; faults: string[] } {
   const map = new Map<string, readonly Scope[]>();

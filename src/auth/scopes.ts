@@ -29,7 +29,7 @@ export interface Viewer {
   /** Who signed in, if the identity provider says. Only the audit trail may have it. */
   actorName?: string | null;
   scopes: readonly Scope[];
-  /** When the token ends, in epoch milliseconds; null: it does not, or there is none, as in commands. */
+  /** When the token expires, in epoch milliseconds; null if it never does, or if there is no token, as in commands. */
   expiresAt: number | null;
 }
 

@@ -38,7 +38,7 @@ export const jwtSettings = {
       .regex(/^[\w.+-]+(\/[\w.+-]+)?$/, "must be a media type such as at+jwt")
       .optional(),
   ),
-  /** The account that every token opens; undefined: a claim names it. */
+  /** The account of every token; undefined if a claim names the account. */
   account: setting(
     "JWT_ACCOUNT",
     z.string().refine(isAccountId, `must be the name of an account. ${ACCOUNT_ID_RULE}`).optional(),
@@ -54,7 +54,7 @@ export const jwtSettings = {
 };
 type JwtValues = ValuesOf<typeof jwtSettings>;
 
-/** All of these are needed for a sign-in. */
+/** Sign-in needs all of these. */
 export const NEEDED_FOR_JWT = ["issuer", "audience", "jwksUrl"] as const;
 type Needed = (typeof NEEDED_FOR_JWT)[number];
 

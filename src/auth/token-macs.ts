@@ -73,7 +73,7 @@ export function toStoredToken(row: TokenRow): StoredToken {
   return { accountId, id, name, hash, scopes, createdAt, expiresAt, revokedAt, mac };
 }
 
-/** Tokens of one step. */
+/** Tokens per step. */
 const STEP = 500;
 
 const selectSome = statement(
@@ -105,7 +105,7 @@ const replace = statement(
   () => true,
 );
 
-/** Gives each token a MAC under the newest key, unless it got another one since it was read; returns how many. */
+/** Gives each token a MAC under the newest key, unless its MAC has changed since it was read. Returns how many changed. */
 async function replaceMacs(db: Executor, keys: Keyring, some: readonly StoredToken[]): Promise<number> {
   if (some.length === 0) return 0;
   const written = await replace(db, {
@@ -132,7 +132,7 @@ const selectUnder = statement(
   () => true,
 );
 
-/** The MACs of tokens, as the `keys` commands see them. */
+/** The MACs of tokens, for the `keys` commands. */
 export const tokenMacs: SealedPlace = {
   name: "tokens",
   settle: async (tx, keys, { now, onWarning }) => {

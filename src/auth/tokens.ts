@@ -50,8 +50,8 @@ const toWhole = (millis: number | null) => (millis === null ? null : new Date(mi
 
 /**
  * Creates a token and returns its secret, which can't be read again. `expiresAt` is in epoch milliseconds; null means that
- * it never expires. `by` does it, and the trail has the event; null, for tests, leaves none. The same holds for
- * the other functions here that change tokens.
+ * it never expires. The trail gets an event by `by`, and none if `by` is null, as in tests. The same applies to the other
+ * functions here that change tokens.
  */
 export async function issueToken(
   db: Database,

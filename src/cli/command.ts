@@ -58,7 +58,7 @@ export async function withKnownDatabase<T>(
   const config = readConfig();
   check(config);
   const failure = new CommandFailure(
-    `there is no database of a gateway ${placeOf(config)}. Give this command the gateway's DATABASE_URL or DATA_DIR`,
+    `there is no database of a gateway ${locationOf(config)}. Give this command the gateway's DATABASE_URL or DATA_DIR`,
   );
   if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) {
     // A folder of another user looks empty. Report that instead.
@@ -86,7 +86,7 @@ export async function withOpenDatabase<T>(
 }
 
 /** The location of the database, without credentials. */
-function placeOf({ databaseUrl, dataDir }: Config): string {
+function locationOf({ databaseUrl, dataDir }: Config): string {
   if (databaseUrl === undefined) return `in ${resolve(dataDir)}`;
   return `at ${describeAddress(readServerAddress(databaseUrl, process.env))}`;
 }
@@ -96,12 +96,12 @@ function placeOf({ databaseUrl, dataDir }: Config): string {
  * Fails with a DataDirError if the data folder can't be used.
  */
 export function nameDatabase(config: Config): void {
-  const isThere = config.databaseUrl !== undefined || hasDatabase(config.dataDir);
-  // One that can't be made fails before it is named.
-  if (!isThere) openDataDir(config.dataDir);
+  const exists = config.databaseUrl !== undefined || hasDatabase(config.dataDir);
+  // If the folder can't be created, fail before printing its name.
+  if (!exists) openDataDir(config.dataDir);
   say(
-    isThere
-      ? `The database is ${placeOf(config)}.`
-      : `There is no database ${placeOf(config)} yet: making one.`,
+    exists
+      ? `The database is ${locationOf(config)}.`
+      : `There is no database ${locationOf(config)} yet: making one.`,
   );
 }

@@ -30,10 +30,10 @@ const ACCOUNT = ["--account <account>", "the account that the customer belongs t
 
 /** `customer export` and `customer erase`. */
 export function customerCommands(): Command {
-  const commands = new Command("customer").description("export or erase what is held about one customer");
+  const commands = new Command("customer").description("export or erase all data of one customer");
   commands
     .command("export")
-    .description("print everything that is held about a customer as one JSON object, for an access request")
+    .description("print all data of a customer as one JSON object, for an access request")
     .argument(...CUSTOMER)
     .requiredOption(...ACCOUNT)
     .option("--out <file>", "write it to a new file that only you can read, instead of stdout")
@@ -42,7 +42,7 @@ export function customerCommands(): Command {
     );
   commands
     .command("erase")
-    .description("delete all records of a customer for good, and print the receipt as JSON")
+    .description("delete all records of a customer permanently, and print the receipt as JSON")
     .argument(...CUSTOMER)
     .requiredOption(...ACCOUNT)
     .requiredOption("--reason <reason>", "why; it stays in the audit trail")
@@ -65,7 +65,7 @@ async function writeExport(
   customerId: string,
   { account, out }: ExportOptions,
 ): Promise<void> {
-  // There may be no gateway that gives positions to the latest events.
+  // Maybe no gateway runs that assigns positions to the latest events.
   await sealPending(scene);
   const ctx = await openContextOf(scene, account, ["kyc:read", "kyc:pii", "audit:read", "kyc:hold"]);
   const unreadable = new Set<string>();
@@ -79,7 +79,7 @@ async function writeExport(
   );
 }
 
-/** Nothing is done before the first piece is read, and reads are in the trail before the piece that shows them. */
+/** Does nothing before the first piece is read. The trail has the reads before the piece that shows them. */
 async function* readExport(
   ctx: OperationContext,
   customerId: string,
@@ -103,7 +103,7 @@ async function createNew(path: string, text: AsyncIterable<string>): Promise<voi
 
 /** How long the receipt waits for the position of an event. Milliseconds. */
 const PATIENCE_MS = 10_000;
-/** Proofs that are made at once. */
+/** Proofs per step. */
 const STEP = 100;
 
 async function erase(

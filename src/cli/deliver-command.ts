@@ -23,11 +23,11 @@ import { readConfig } from "./command.ts";
 export function deliverCommand(): Command {
   return new Command("deliver")
     .description(
-      "deliver webhooks until it is stopped, together with all other processes that do: gateways need not with WEBHOOKS=off",
+      "deliver webhooks until it is stopped, together with all other processes that do; gateways with WEBHOOKS=off do not",
     )
     .option(
       "--port <port>",
-      "serve /health, /ready and /metrics on this port of HOST; 0 takes a free one, which the log names",
+      "serve /health, /ready and /metrics on this port of HOST; 0 uses a free one, which the log names",
       toPort,
     )
     .action(deliver);
@@ -78,7 +78,7 @@ async function deliver({ port }: { port?: number }): Promise<void> {
   } finally {
     await closeInTime(close());
   }
-  // As in `serve`: nothing that is left may keep the process.
+  // As in `serve`: nothing that is left may keep the process alive.
   process.exit(0);
 }
 

@@ -33,7 +33,7 @@ export function demoCommand(): Command {
 async function fill(options: Options): Promise<void> {
   const { account, records } = options;
   const step = Math.ceil(records / 4);
-  const tell = (made: number) => {
+  const showProgress = (made: number) => {
     if (made === 1) say(`Making ${records} records in the account ${account} …`);
     if (made % step === 0 && made < records) say(`  ${made} of ${records}`);
   };
@@ -41,7 +41,7 @@ async function fill(options: Options): Promise<void> {
     async ({ db, config, by }) => {
       const keys = await openKeyring(config, db, SEALED_PLACES, say, by);
       const { fillDemo } = await import("../demo/fill-demo.ts");
-      const filled = await fillDemo({ db, keys }, { ...options, now: Date.now() }, tell);
+      const filled = await fillDemo({ db, keys }, { ...options, now: Date.now() }, showProgress);
       await addSealCounts(db, keys);
       return filled;
     },

@@ -57,7 +57,7 @@ export function exportCommand(): Command {
 
 async function printExport(scene: CommandScene, options: Options): Promise<void> {
   const { account, format, customer, status, type } = options;
-  // There may be no gateway that gives positions to the latest events.
+  // Maybe no gateway runs that assigns positions to the latest events.
   await sealPending(scene);
   const filter = {
     ...(customer !== undefined && { customerId: customer }),

@@ -60,10 +60,10 @@ export function keysCommands(): Command {
 interface KeyRow {
   id: string;
   newest: boolean;
-  /** Null: it has sealed nothing yet. */
+  /** Null if it has sealed nothing yet. */
   firstUsed: string | null;
   fingerprint: string;
-  /** How much it seals, by what that is. */
+  /** How many texts it seals, by kind. */
   seals: Record<string, number>;
   /** About how much it has sealed so far. */
   sealedSoFar: number;
@@ -106,7 +106,7 @@ function printKeys(rows: readonly KeyRow[]): void {
   );
 }
 
-/** Prints what can't be opened, never what is in it. Fails if there is any. */
+/** Prints which texts can't be opened, never their contents. Fails if there are any. */
 async function check({ config, db, by }: CommandScene, json: boolean): Promise<void> {
   const keys = await openKeyring(config, db, SEALED_PLACES, say, by);
   const unreadable: Unreadable[] = [];
@@ -136,12 +136,12 @@ function requireKeyFile({ encryptionKeys, encryptionKeysFile, databaseUrl }: Con
 }
 
 /**
- * Afterwards the newest key of the file, which has to fit the database, has sealed nothing: one that has not, as a
- * command leaves it that was ended too early, is new enough. A gateway that serves meanwhile knows it by then.
+ * Afterwards the newest key of the file has sealed nothing, and running gateways have read it. A key that has sealed nothing
+ * yet, which an interrupted command can leave, is not replaced. The file's keys must be those of the database.
  */
 async function addKey({ config, db, isGuest }: CommandScene): Promise<void> {
   const { keys } = await findKeyring(config, db, SEALED_PLACES);
-  // Without a file the start of any command makes one, with a key that is as new.
+  // Without a file, each command creates one with a new key at its start.
   if (!keys) return;
   if (await isUsed(db, keys.newestId, SEALED_PLACES)) {
     const file = keyFileOf(config);

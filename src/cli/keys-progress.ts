@@ -3,10 +3,10 @@ import type { Database } from "../db/client.ts";
 import type { SealedPlace } from "../sealing/place.ts";
 import { say } from "./print.ts";
 
-/** Between two lines that tell how far it is, without a terminal. Milliseconds. */
-const SAY_EVERY = 5000;
+/** The interval of progress lines if stderr is not a terminal. Milliseconds. */
+const PRINT_EVERY_MS = 5000;
 
-/** How many texts there are, sealed or not. */
+/** The number of texts, sealed or not. */
 export async function countTexts(db: Database, place: SealedPlace): Promise<number> {
   return [...(await place.countByKey(db)).values()].reduce((sum, count) => sum + count, 0);
 }
@@ -26,7 +26,7 @@ export function showProgress(name: string, total: number): { step: (seen: number
   return {
     step: (seen) => {
       done += seen;
-      if (performance.now() - saidAt < SAY_EVERY) return;
+      if (performance.now() - saidAt < PRINT_EVERY_MS) return;
       saidAt = performance.now();
       say(`${name}: ${done} of ${total}`);
     },

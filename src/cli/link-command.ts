@@ -18,7 +18,7 @@ function parseUrl(text: string): string {
 export function linkCommand(): Command {
   return new Command("link")
     .description("print links that open GraphiQL and /docs with the development token; each works once")
-    .option("--url <url>", "where the gateway listens (default: what HOST and PORT say)", parseUrl)
+    .option("--url <url>", "where the gateway listens (default: HOST and PORT)", parseUrl)
     .action(async ({ url }: { url?: string }) => {
       const config = readConfig();
       const pages = pagesWithToken(config);

@@ -5,7 +5,7 @@ import { awaitStop } from "../server/stop-signal.ts";
 import { readVersion } from "../version.ts";
 import { keepOutputFailures, print, printed } from "./print.ts";
 
-/** The commands besides `serve` and `schema`, in the order of the help. The code of a command is loaded if it is needed. */
+/** All commands except `serve` and `schema`, in the order of the help. The code of a command is loaded if it is needed. */
 const COMMANDS: readonly { names: readonly string[]; load: () => Promise<Command[]> }[] = [
   { names: ["migrate"], load: async () => [(await import("./migrate-command.ts")).migrateCommand()] },
   { names: ["doctor"], load: async () => [(await import("./doctor/doctor-command.ts")).doctorCommand()] },
@@ -69,7 +69,7 @@ async function serveUntilStopped(): Promise<void> {
     await printed();
   };
   const code = await serve(readConfig(), say, stop);
-  // Everything is closed. Retries of the exporter of traces would keep the process for up to ten seconds.
+  // Everything is closed. Retries of the exporter of traces would keep the process alive for up to ten seconds.
   process.exit(code);
 }
 
@@ -84,7 +84,7 @@ async function addCompletion(program: Command): Promise<void> {
   };
 }
 
-/** Says what failed, and returns the exit code. */
+/** Prints what failed, and returns the exit code. */
 async function reportFailure(error: unknown): Promise<number> {
   const { report } = await import("./report.ts");
   return report(error);

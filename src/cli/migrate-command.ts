@@ -11,7 +11,7 @@ const PENDING = 1;
 /** `migrate`, and `migrate --check`. */
 export function migrateCommand(): Command {
   return new Command("migrate")
-    .description("bring the database up to this release, while gateways of the previous release serve")
+    .description("migrate the database to this release, while gateways of the previous release serve")
     .option("--check", "change nothing: list what is pending, and exit with 1 if anything is")
     .addOption(new Option("--json", "with --check: print JSON").default(false))
     .action(async ({ check, json }: { check?: boolean; json: boolean }) => {
@@ -24,12 +24,12 @@ export function migrateCommand(): Command {
     });
 }
 
-/** Prints what `migrate` would do, and answers whether there is anything. */
+/** Prints what `migrate` would do, and returns whether that is anything. */
 async function printPending(json: boolean): Promise<boolean> {
   const config = readConfig();
-  const isThere = config.databaseUrl !== undefined || hasDatabase(config.dataDir);
-  // To look must not make one.
-  const pending = isThere
+  const exists = config.databaseUrl !== undefined || hasDatabase(config.dataDir);
+  // A check must not create a database.
+  const pending = exists
     ? await withOpenDatabase(config, ({ db }) => findPending(db))
     : { migrations: ownMigrations(), indexes: [], obsolete: [] };
   const migrations = pending.migrations.map(({ name }) => name);

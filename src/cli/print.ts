@@ -23,7 +23,7 @@ export class OutputError extends Error {
   }
 }
 
-/** The first failure to write to stdout: Node forgets it soon. */
+/** The first failure to write to stdout, because Node does not keep it. */
 let failure: Error | undefined;
 
 /** Must be called first: from then on, failures to write to stdout are kept for `printed`, and those of stderr ignored. */
@@ -31,17 +31,17 @@ export function keepOutputFailures(): void {
   process.stdout.on("error", (error) => {
     failure ??= error;
   });
-  // There is nowhere left to report it.
+  // A failure of stderr can't be reported anywhere.
   process.stderr.on("error", () => {});
 }
 
-/** Prints a text as it is, and resolves when the reader has taken it; fails with an OutputError if it can't. */
+/** Prints a text as it is, and resolves when it is written. Fails with an OutputError if it can't be. */
 export function printAndWait(text: string): Promise<void> {
   process.stdout.write(text);
   return printed();
 }
 
-/** Resolves when the operating system has taken everything that was printed; fails with an OutputError if it has not. */
+/** Resolves when everything that was printed is written. Fails with an OutputError if it can't be. */
 export function printed(): Promise<void> {
   return new Promise((resolve, reject) => {
     process.stdout.write("", (error) => {

@@ -16,12 +16,12 @@ import { OutputError, say } from "./print.ts";
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
-/** The exit code that a shell reports for a program that SIGPIPE has ended. It is used if the reader of stdout has left. */
+/** The exit code that a shell reports for a program that SIGPIPE has ended. It is used if stdout's reader has closed it. */
 const EXIT_UNREAD = 141;
 
-/** Says what failed, and returns the exit code. */
+/** Prints what failed, and returns the exit code. */
 export function report(error: unknown): number {
-  // Commander has said what is wrong with the usage, or has printed the help that was asked for.
+  // Commander has printed what is wrong with the usage, or the requested help.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
   if (error instanceof ConfigError) {
     for (const fault of error.faults) say(`configuration: ${fault}`);
@@ -36,7 +36,7 @@ export function report(error: unknown): number {
   return EXIT_FAILURE;
 }
 
-/** Failures whose message alone tells the user what to do. */
+/** Failures whose message alone says what to do. */
 const FAILURES_IN_WORDS = [
   ...[BackupError, CommandFailure, DataDirInUseError, EncodingError, EngineError, LedgerError],
   ...[MigrationBlockedError, OutputError, OvertakenError, SourceError, FaultFileError],
@@ -47,6 +47,6 @@ function explain(error: unknown): string[] {
   if (line !== undefined) return [line];
   if (FAILURES_IN_WORDS.some((kind) => error instanceof kind)) return [(error as Error).message];
   if (!(error instanceof Error)) return [String(error)];
-  // A failure of the system, such as a port in use, says all in its message.
+  // The message of a system's failure, such as a port in use, is enough.
   return ["syscall" in error ? error.message : (error.stack ?? error.message)];
 }

@@ -16,8 +16,8 @@ import { CommandFailure, type CommandScene } from "./command.ts";
 import { countTexts, showProgress } from "./keys-progress.ts";
 import { say } from "./print.ts";
 
-/** Ways through a place until nothing is found any more: what a gateway has sealed meanwhile lies behind the first. */
-const MOST_WAYS = 3;
+/** The maximum number of passes. The first can miss texts that a gateway seals meanwhile, so passes repeat until one finds none. */
+const MOST_PASSES = 3;
 
 /**
  * Afterwards everything is sealed under the newest key, and each document number is bound to the version of its record.
@@ -25,7 +25,7 @@ const MOST_WAYS = 3;
  */
 export async function rotate(scene: CommandScene, keys: Keyring): Promise<void> {
   const { db, config, by } = scene;
-  const isBinding = await beginToBind(scene, keys);
+  const isBinding = await startBinding(scene, keys);
   try {
     await resealAll(db, keys);
   } finally {
@@ -38,14 +38,14 @@ export async function rotate(scene: CommandScene, keys: Keyring): Promise<void> 
   for (const id of await forgetUnusedKeys(db, keys, SEALED_PLACES, by)) {
     say(`${id} is forgotten: it has been removed, and nothing is sealed under it.`);
   }
-  sayWhatIsIdle(keys, config);
+  printUnneededKeys(keys, config);
 }
 
 /**
  * Afterwards gateways of this release bind each number that they write to the version of its record, and those of
- * earlier releases can't write numbers any more. False if this role may not arrange that.
+ * earlier releases can't write numbers any more. Returns false if this role may not change the table.
  */
-async function beginToBind({ db, config, isGuest }: CommandScene, keys: Keyring): Promise<boolean> {
+async function startBinding({ db, config, isGuest }: CommandScene, keys: Keyring): Promise<boolean> {
   if (keys.reached.has("numbers_bound")) return true;
   if (!(await ownsRecords(db))) {
     say(
@@ -69,7 +69,7 @@ async function resealAll(db: Database, keys: Keyring): Promise<void> {
   const unreadable: Unreadable[] = [];
   const stillNeeded = new Map<string, number>();
   for (const place of SEALED_PLACES) {
-    const outcome = await resealPlace(db, keys, place);
+    const outcome = await resealInPasses(db, keys, place);
     resealed += outcome.resealed;
     unreadable.push(...outcome.unreadable);
     for (const [keyId, count] of await place.countByKey(db)) {
@@ -89,12 +89,12 @@ async function resealAll(db: Database, keys: Keyring): Promise<void> {
   }
 }
 
-async function resealPlace(db: Database, keys: Keyring, place: SealedPlace) {
+async function resealInPasses(db: Database, keys: Keyring, place: SealedPlace) {
   const progress = showProgress(place.name, await countTexts(db, place));
   try {
     const first = await place.reseal(db, keys, progress.step);
     let { resealed } = first;
-    for (let way = 1, last = resealed; last > 0 && way < MOST_WAYS; way++) {
+    for (let pass = 1, last = resealed; last > 0 && pass < MOST_PASSES; pass++) {
       last = (await place.reseal(db, keys, () => {})).resealed;
       resealed += last;
     }
@@ -104,12 +104,12 @@ async function resealPlace(db: Database, keys: Keyring, place: SealedPlace) {
   }
 }
 
-function sayWhatIsIdle(keys: Keyring, config: Config): void {
-  const idle = keys.keyIds.filter((id) => id !== keys.newestId);
+function printUnneededKeys(keys: Keyring, config: Config): void {
+  const unneeded = keys.keyIds.filter((id) => id !== keys.newestId);
   const source = config.encryptionKeys ? "ENCRYPTION_KEYS" : keyFileOf(config);
   say(
-    idle.length > 0
-      ? `Nothing needs ${idle.join(", ")} any more: remove ${idle.length > 1 ? "them" : "it"} from ${source} at the next start.`
+    unneeded.length > 0
+      ? `Nothing needs ${unneeded.join(", ")} any more: remove ${unneeded.length > 1 ? "them" : "it"} from ${source} at the next start.`
       : `${keys.newestId} is the only key.`,
   );
 }

@@ -23,7 +23,7 @@ function parseScopes(list: string): Scope[] {
   throw new InvalidArgumentError(`Known are ${SCOPES.join(", ")}.`);
 }
 
-/** The values that `--scopes` can have once this has been typed of it: one scope more. */
+/** The completions of a partly typed `--scopes`: with one more scope each. */
 export function completeScopes(typed: string): string[] {
   const given = typed
     .replace(/^--scopes=/, "")
@@ -76,7 +76,7 @@ function printTokens(tokens: readonly TokenRecord[], json: boolean): void {
 /** The widths of the columns besides the account's, with all borders: the id, the scopes, and two times. */
 const TOKEN_COLUMNS = { id: 22, others: 3 * 12 + 6 };
 
-/** As wide as the terminal at most, down to 80 columns. */
+/** Prints a table at most as wide as the terminal, but with at least 80 columns. */
 function printTokenTable(tokens: readonly TokenRecord[]): void {
   const { id, others } = TOKEN_COLUMNS;
   const longest = Math.max(0, ...tokens.map(({ accountId }) => accountId.length));
@@ -100,7 +100,7 @@ function printTokenTable(tokens: readonly TokenRecord[]): void {
  * Creates a token and prints it. If it can't be printed, nobody has it, so it is revoked, and this fails with a
  * CommandFailure.
  */
-async function handOut(
+async function createAndPrint(
   { db, by }: CommandScene,
   keys: Keyring,
   issue: Parameters<typeof issueToken>[2],
@@ -140,7 +140,7 @@ export function tokenCommands(): Command {
       const { account: accountId, name, scopes } = options;
       const issue = { accountId, name, scopes, expiresAt, now };
       await withDatabase(
-        async (scene) => handOut(scene, await openKeys(scene), issue),
+        async (scene) => createAndPrint(scene, await openKeys(scene), issue),
         (config) => {
           requireKeySource(config);
           nameDatabase(config);

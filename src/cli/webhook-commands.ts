@@ -86,7 +86,7 @@ function addSwitches(webhook: Command): void {
       say(`${id} is enabled.`);
     });
   withAccount(webhook.command("delete"))
-    .description("delete a webhook and what is known of its deliveries")
+    .description("delete a webhook and its stored deliveries")
     .argument(...WEBHOOK_ARGUMENT)
     .action(async (id: string, { account }: AccountOption) => {
       await changeWebhooks(account, (tx, managing) => deleteEndpoint(tx, managing, id));
@@ -96,7 +96,7 @@ function addSwitches(webhook: Command): void {
 
 function addResend(webhook: Command): void {
   withAccount(webhook.command("resend"))
-    .description("send events to a webhook again, and print how many they are")
+    .description("send events to a webhook again, and print their number")
     .argument(...WEBHOOK_ARGUMENT)
     .requiredOption("--from <position>", "the position of the first event", parseWhole)
     .option("--to <position>", "the position of the last event (default: the same)", parseWhole)

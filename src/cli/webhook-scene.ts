@@ -12,13 +12,13 @@ export interface AccountOption {
   account: string;
 }
 
-/** A whole number from 0 on. */
+/** Parses a whole number of at least 0. */
 export function parseWhole(text: string): number {
   if (/^\d{1,15}$/.test(text)) return Number(text);
   throw new InvalidArgumentError("It must be a whole number from 0 on.");
 }
 
-/** Does the work with what managing an account's webhooks needs. What is wrong with the input ends the command. */
+/** Does the work in the context of managing an account's webhooks. Faults of the input end the command. */
 export function manageWebhooksOf<T>(
   account: string,
   work: (managing: Managing, scene: CommandScene) => Promise<T>,

@@ -32,7 +32,7 @@ export const VARIABLES: readonly string[] = variablesOf(settings);
 
 /** Everything that can be set, read once at the start. */
 export interface Config extends Omit<Settings, "jwt" | "tracing"> {
-  /** Undefined: only tokens of the gateway's own open anything. */
+  /** Undefined: only the gateway's own tokens are accepted. */
   jwt: JwtConfig | undefined;
   /** Undefined: nothing is traced. */
   tracing: TracingConfig | undefined;
@@ -44,8 +44,8 @@ const SPARE_FOR_HEADERS = 64 * 1024;
 const MIN_UNSENT_MEMORY = 1024 * 1024;
 
 /**
- * The configuration that these variables make. One that is empty counts as not set. Fails with a ConfigError that
- * lists every fault.
+ * The configuration from these variables. An empty variable counts as not set. Fails with a ConfigError that lists every
+ * fault.
  */
 export function parseConfig(env: Record<string, string | undefined>): Config {
   const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
@@ -62,7 +62,7 @@ export function parseConfig(env: Record<string, string | undefined>): Config {
   };
 }
 
-/** Faults of settings that don't fit one another. */
+/** Faults of settings that contradict one another. */
 function findContradictions(set: Record<string, string | undefined>, values: Settings | undefined): string[] {
   const faults = findLacks(
     set,

@@ -6,7 +6,7 @@ export function findConfigHints(env: Record<string, string | undefined>): string
   return [...set.flatMap(findMisspelt), ...findUnused((name) => set.includes(name), env)];
 }
 
-/** Other programs' variables are none of our business, unless their names are very close to one of ours. */
+/** Ignores other programs' variables, unless a name is very close to one of ours. */
 function findMisspelt(name: string): string[] {
   if (VARIABLES.includes(name)) return [];
   const plain = name.toUpperCase().replaceAll("-", "_");
@@ -14,7 +14,7 @@ function findMisspelt(name: string): string[] {
   return meant === undefined ? [] : [`${name} is not a setting of the gateway. Is ${meant} meant?`];
 }
 
-/** In a short name, one wrong letter makes another word: only letters that have changed places count there. */
+/** In a shorter name, one wrong letter can make another word, so only swapped letters count as a mistake. */
 const LONG_NAME = 7;
 
 function isClose(name: string, known: string): boolean {
@@ -33,7 +33,7 @@ function isSwapped(name: string, known: string): boolean {
   return name.slice(0, at) + name.charAt(at + 1) + name.charAt(at) + name.slice(at + 2) === known;
 }
 
-/** In which spans can be exported. */
+/** The protocols in which spans can be exported. */
 const PROTOCOLS = new Set(["http/json", "http/protobuf"]);
 
 /** Settings that have no effect because of another one. */

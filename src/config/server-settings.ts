@@ -17,30 +17,30 @@ export const serverSettings = {
     "LOG_LEVEL",
     z.enum(LOG_LEVELS, { error: `must be one of ${LOG_LEVELS.join(", ")}` }).default("info"),
   ),
-  /** Of lines that stdout does not take. Bytes. */
+  /** For lines that stdout does not accept yet. Bytes. */
   logBufferLimit: setting("LOG_BUFFER_LIMIT", bytes.default(4 * 1024 * 1024)),
   /** Bytes. */
   bodyLimit: setting("BODY_LIMIT", bytes.default(100 * 1024)),
-  /** Of all requests that are still arriving, wait for their turn, or are in progress with a body. Bytes. */
+  /** For all requests that are still arriving, that wait, or that are in progress with a body. Bytes. */
   uploadMemoryLimit: setting("UPLOAD_MEMORY_LIMIT", bytes.default(64 * 1024 * 1024)),
-  /** Of all answers that clients have not taken yet. Bytes. */
+  /** For all answers that clients have not read yet. Bytes. */
   unsentMemoryLimit: setting("UNSENT_MEMORY_LIMIT", bytes.default(64 * 1024 * 1024)),
   /** From the end of a request's body to its answer. Milliseconds. */
   requestTimeout: setting("REQUEST_TIMEOUT", duration.default(10_000)),
   /** How long a client may take to send a request. Milliseconds. */
   receiveTimeout: setting("RECEIVE_TIMEOUT", duration.default(30_000)),
-  /** How long a client may take no part of an answer. Milliseconds. */
+  /** How long a client may read nothing of its answer. Milliseconds. */
   sendTimeout: setting("SEND_TIMEOUT", duration.default(30_000)),
   /** How long a connection may be idle between two requests. Milliseconds. */
   keepAliveTimeout: setting("KEEP_ALIVE_TIMEOUT", duration.default(72_000)),
   maxConnections: setting("MAX_CONNECTIONS", integer(1, 1_000_000).default(10_000)),
   maxConcurrentRequests: setting("MAX_CONCURRENT_REQUESTS", integer(1, 1_000_000).default(1000)),
-  /** Exports that run at once, a fifth of them for one account. */
+  /** Exports that may run at once; one account may have a fifth of them. */
   maxExports: setting("MAX_EXPORTS", integer(1, 1000).default(20)),
-  /** The mean delay of the event loop from which on requests are refused. Milliseconds. */
+  /** The mean delay of the event loop at which requests are refused. Milliseconds. */
   maxEventLoopDelay: setting("MAX_EVENT_LOOP_DELAY", duration.default(500)),
   /** Requests a minute of one token; 0: any number. */
   rateLimit: setting("RATE_LIMIT", integer(0, 100_000_000).default(0)),
-  /** Whether answers that show document numbers are in the audit trail, too. */
+  /** Whether the audit trail gets an event for each answer that shows document numbers. */
   auditReads: setting("AUDIT_READS", flag.default(false)),
 };

@@ -18,8 +18,8 @@ export interface TracingConfig {
 }
 
 /**
- * Undefined if nothing is traced. Values that OpenTelemetry does not know are ignored, as its specification asks: they are
- * often set for all programs of a platform.
+ * Undefined if nothing is traced. Values that OpenTelemetry does not define are ignored, as its specification requires: they
+ * are often set for all programs of a platform.
  */
 export function toTracingConfig(values: ValuesOf<typeof tracingSettings>): TracingConfig | undefined {
   const isOff = values.isDisabled.toLowerCase() === "true" || values.exporter === "none";

@@ -21,7 +21,7 @@ interface Entry<Key, Value> {
   /** Milliseconds. */
   askedAt: number;
   askers: Asker<Value>[];
-  /** Of the requests that ask, if they are traced. */
+  /** The spans of the requests that wait for it, if they are traced. */
   spans: RequestSpan[];
 }
 
@@ -30,8 +30,8 @@ interface Lane<Key, Value> {
   largest: number;
   /** Keyed by question: callers that ask the same before it is sent share the answer. */
   waiting: Map<unknown, Entry<Key, Value>>;
-  /** The places that it has taken in the queue: one for each statement that the waiting keys will need. */
-  places: number;
+  /** Its slots in the database's queue: one for each statement that the waiting keys will need. */
+  slots: number;
   inFlight: number;
   /** When the last statement was sent. Milliseconds. */
   sentAt: number;
@@ -45,8 +45,8 @@ interface Lane<Key, Value> {
  * committed before it was requested. Writes can be grouped, too, if a failed statement has no effect. `laneOf` separates keys
  * that must not share a statement; it must begin with the account. Keys with the same `questionOf` share one value, which
  * callers must not change. `read` returns the values in the order of the keys, at most `largestOf` of them, which is constant
- * for a lane; it should be lower if processing one value takes longer. Waiting keys take places in the database's queue. They
- * fail with UNAVAILABLE if the queue is full, or if they wait longer than its patience.
+ * for a lane; it should be lower if processing one value takes longer. Waiting keys occupy slots of the database's queue. They
+ * fail with UNAVAILABLE if the queue is full, or if they wait longer than its `patience`.
  */
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: the closures share the batch in the making.
 export function batched<Key extends object, Value>(
@@ -93,11 +93,11 @@ export function batched<Key extends object, Value>(
     name: string,
     lane: Lane<Key, Value>,
   ): void {
-    while (lane.waiting.size > 0 && mayGo(lane)) {
+    while (lane.waiting.size > 0 && maySend(lane)) {
       dropLate(lane, db.queue.patience);
       const batch = [...lane.waiting].slice(0, lane.largest);
       for (const [question] of batch) lane.waiting.delete(question);
-      for (; lane.places > statementsOf(lane); lane.places -= 1) db.queue.leave();
+      for (; lane.slots > statementsOf(lane); lane.slots -= 1) db.queue.leave();
       if (batch.length === 0) break;
       lane.inFlight += 1;
       lane.sentAt = performance.now();
@@ -129,7 +129,7 @@ export function batched<Key extends object, Value>(
     let lane = lanes.get(name);
     if (!lane) {
       lane = {
-        ...{ largest: Math.min(largestOf(key), LARGEST_BATCH), waiting: new Map(), places: 0 },
+        ...{ largest: Math.min(largestOf(key), LARGEST_BATCH), waiting: new Map(), slots: 0 },
         ...{ inFlight: 0, sentAt: 0, timer: undefined },
       };
       lanes.set(name, lane);
@@ -144,9 +144,9 @@ export function batched<Key extends object, Value>(
         if (span) entry.spans.push(span);
         return;
       }
-      if (waiting.size === lane.places * lane.largest) {
+      if (waiting.size === lane.slots * lane.largest) {
         db.queue.enter();
-        lane.places += 1;
+        lane.slots += 1;
       }
       if (waiting.size === 0) setImmediate(flush, db, lanes, name, lane);
       waiting.set(question, {
@@ -158,7 +158,7 @@ export function batched<Key extends object, Value>(
 }
 
 /** Whether another statement of a lane may be sent now. */
-function mayGo({ largest, waiting, inFlight, sentAt }: Lane<unknown, never>): boolean {
+function maySend({ largest, waiting, inFlight, sentAt }: Lane<unknown, never>): boolean {
   if (inFlight === 0) return true;
   return inFlight < IN_FLIGHT && (waiting.size >= largest || performance.now() - sentAt >= SLOW);
 }

@@ -18,14 +18,14 @@ export interface Executor {
 export interface EndedStatement {
   /** With placeholders, and without values. `begin`, `commit` and `rollback` are statements, too. */
   text: string;
-  /** When it was sent, or would have been if no other one had been in its way. Milliseconds of `performance.now()`. */
+  /** When it was sent, or when its connection was free for it if that was later. Milliseconds of `performance.now()`. */
   startedAt: number;
   endedAt: number;
   /** Undefined: it was answered. */
   failure: unknown;
 }
 
-/** Gets each statement when it ends, in the async context of its caller, and each wait for a connection. */
+/** Receives each statement when it ends, in the async context of its caller, and each wait for a connection. */
 export interface StatementObserver {
   statementEnded(statement: EndedStatement): void;
   /** How long a statement or transaction waited behind others for its connection. Milliseconds. */
@@ -45,22 +45,22 @@ export interface PoolUsage {
   refused: number;
 }
 
-/** A channel to listen to on a separate connection. */
+/** A channel whose notifications arrive on a separate connection. */
 export interface Listening {
   /** Lower-case letters and underscores. */
   channel: string;
   onNotification(payload: string): void;
-  /** The connection is lost: nothing is heard any more. Not called after it was closed by us. */
+  /** The connection is lost, so no more notifications arrive. Not called after we have closed it. */
   onClosed(): void;
 }
 
 export interface Database extends Executor {
-  /** Limits the statements in progress. Code that delays a statement takes a place for it. */
+  /** Limits the statements in progress. Code that delays a statement reserves a slot for it. */
   readonly queue: StatementQueue;
   /** Runs statements even if the queue is full. Only for a few statements: those that check the database's state or seal events. */
   readonly urgent: Executor;
   usage(): PoolUsage;
-  /** From now on this observer, too, gets what ends and what has waited; until the returned function is called. */
+  /** Adds an observer, until the returned function is called. */
   observe(observer: StatementObserver): () => void;
   /** As in Executor. `deadline` is its time limit in milliseconds. */
   execute<Row extends object = Record<string, unknown>>(
@@ -74,9 +74,9 @@ export interface Database extends Executor {
    */
   transaction<T>(work: (tx: Executor) => Promise<T>, deadline?: number): Promise<T>;
   /**
-   * Opens a connection besides the pool's and listens on it until the returned function is called. Undefined if nothing
-   * can be heard: through a pooler that shares connections, and from the embedded database. Fails if the connection can't
-   * be opened.
+   * Opens a separate connection and listens on it until the returned function is called. Returns undefined if notifications
+   * can't arrive: through a pooler that shares connections, and from the embedded database. Fails if the connection can't be
+   * opened.
    */
   listen(listening: Listening): Promise<(() => Promise<void>) | undefined>;
   /** Closes the pool. Running statements have some seconds to finish; then their connections are cut. */

@@ -1,6 +1,6 @@
 import { customType, timestamp } from "drizzle-orm/pg-core";
 
-/** Text that sorts by its byteText, as ids do. It is the same on every server and faster than a language's order. */
+/** Text that sorts by its bytes, as ids do. This order is the same on every server and faster than a language's. */
 export const byteText = customType<{ data: string }>({ dataType: () => 'text collate "C"' });
 /** A transaction's number, which no database uses twice. */
 export const transactionId = customType<{ data: string }>({ dataType: () => "xid8" });

@@ -20,7 +20,7 @@ export class DatabaseError extends Error {
 // Classes of SQLSTATE whose messages name schema objects, users, databases, files or limits, but never bound values.
 const WITHOUT_VALUES = /^(08|25|28|3D|3F|42|53|55|57|58)/;
 
-// A SQLSTATE contains a digit; this tells it from codes such as EPIPE.
+// A SQLSTATE contains a digit, unlike codes such as EPIPE.
 const SQLSTATE = /^(?=.*\d)[0-9A-Z]{5}$/;
 // The request may be valid, but the database can't serve it now: connection, authorization, missing database, resources,
 // operator intervention, system errors, rollback because of a conflict, lock timeout, transaction timeout, or read-only

@@ -21,7 +21,7 @@ export const legalHolds = pgTable(
     /** Null: it was erased with the customer. */
     reason: text("reason"),
     placedAt: instant("placed_at").notNull(),
-    /** Null: until it is released. */
+    /** Null: it lasts until it is released. */
     until: instant("until"),
     releasedAt: instant("released_at"),
     releaseReason: text("release_reason"),

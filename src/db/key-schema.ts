@@ -13,7 +13,7 @@ export const encryptionKeys = pgTable("encryption_keys", {
   seals: bigint("seals", { mode: "number" }).notNull().default(0),
 });
 
-/** States that the database has reached for good, such as "no number is stored plain". */
+/** States that the database has reached permanently, such as "no number is stored plain". */
 export const milestones = pgTable("milestones", {
   name: byteText("name").primaryKey(),
   reachedAt: instant("reached_at").notNull(),

@@ -9,7 +9,7 @@ export const ledgerEntries = pgTable(
     accountId: byteText("account_id").notNull(),
     /** 0, 1, 2 …, without a gap. */
     position: bigint("position", { mode: "number" }).notNull(),
-    /** The event's. */
+    /** The event's sequence. */
     sequence: bigint("sequence", { mode: "number" }).notNull(),
     leafHash: binary("leaf_hash").notNull(),
     tokenNameSalt: binary("token_name_salt").notNull(),
@@ -46,7 +46,7 @@ export const ledgerNodes = pgTable(
   (table) => [primaryKey({ columns: [table.accountId, table.level, table.index] })],
 );
 
-/** One row: how far events have got their positions. `src/ledger/find-work.ts` says what holds. */
+/** One row: up to where events have got their positions. `src/ledger/find-work.ts` has its invariants. */
 export const ledgerProgress = pgTable("ledger_progress", {
   name: byteText("name").primaryKey(),
   turn: bigint("turn", { mode: "number" }).notNull().default(0),
@@ -59,9 +59,9 @@ export const ledgerProgress = pgTable("ledger_progress", {
 });
 
 /**
- * Assigns events to customers, by a keyed digest of the customer's id: an event is found by the id after the
- * records are gone, although the id is not kept. It is no part of the event and of its leaf, so deleting rows, as when
- * the customer is to be forgotten, leaves every proof valid.
+ * Assigns events to customers by a keyed digest of the customer's id: events can be found by the id after the records were
+ * deleted, although the id is not stored. It is not a part of the event or its leaf, so every proof stays valid if rows are
+ * deleted, as when the customer is erased.
  */
 export const auditEventCustomers = pgTable(
   "audit_event_customers",

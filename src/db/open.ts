@@ -109,7 +109,7 @@ async function connectTo(
   if (failure === undefined || !refusesSettings(failure)) return opened(direct);
   await direct.close();
   return opened(
-    connect({ ...options, settings: await howToSetBehindPooler(url, onWarning), listens: false }),
+    connect({ ...options, settings: await chooseSettingsBehindPooler(url, onWarning), listens: false }),
   );
 }
 
@@ -126,7 +126,7 @@ export function refusesSettings(error: unknown): boolean {
  * Decides how sessions get their settings if a pooler, which shares connections between clients, refuses settings at the
  * start of a session: each transaction sets them, unless the defaults are right.
  */
-async function howToSetBehindPooler(url: string, onWarning: (message: string) => void) {
+async function chooseSettingsBehindPooler(url: string, onWarning: (message: string) => void) {
   const pooled = connect({ address: { url }, poolSize: 1, prepare: false });
   try {
     const deviations = await pooled.execute<{ name: string }>(FIND_DEVIATIONS);

@@ -2,7 +2,7 @@ import { type SQL, sql } from "drizzle-orm";
 import type { AnyPgColumn } from "drizzle-orm/pg-core";
 import type { OrderName } from "../vocabulary.ts";
 
-/** The time by which an order sorts. A record without an expiry comes after all others; it is not null, because rows are compared. */
+/** The time by which an order sorts. It is never null, because rows are compared: records without an expiry sort last. */
 export function orderKey(
   table: Record<"createdAt" | "updatedAt" | "statusSince" | "expiresAt", AnyPgColumn>,
   order: OrderName,

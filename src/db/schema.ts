@@ -28,8 +28,8 @@ export const NO_EXPIRY_STEP = 2_147_483_647;
 
 /**
  * The records. The account leads the primary key and every index, so that the table can be partitioned or
- * distributed on it. Each list index ends in the paging key `(created_at, id)`: a page, filtered or not, is one
- * range of one index, whatever page it is.
+ * distributed on it. Each list index ends in the paging key, a time and the id: any page is a range of an index, or is
+ * merged from several.
  */
 export const kycs = pgTable(
   "kycs",
@@ -39,7 +39,7 @@ export const kycs = pgTable(
     customerId: text("customer_id").notNull(),
     verificationStatus: verificationStatus("verification_status").notNull(),
     documentType: documentType("document_type").notNull(),
-    /** Null in every record of this release: an earlier one kept the number here, plain. */
+    /** Null in records of this release. An earlier one stored the plain number here. */
     documentNumber: text("document_number"),
     sealedNumber: text("sealed_number"),
     /** For searches: equal numbers of an account have equal digests under one key. */
@@ -143,8 +143,8 @@ export const auditEvents = pgTable(
     /** The transaction that wrote it, also if a replica of an earlier release did; null if it was written before. */
     writtenIn: transactionId("written_in").default(sql`pg_current_xact_id()`),
     /**
-     * The action, if it is an administrative one, and the surface, if it is no API. `action` and `surface` have the words
-     * then that come nearest: replicas of release 0.2 could show no page with a word that they do not know.
+     * The action, if it is an administrative one, and the surface, if it is no API. Then `action` and `surface` have
+     * substitutes, because replicas of release 0.2 fail to show a page that has another word.
      */
     otherAction: text("other_action"),
     otherSurface: text("other_surface"),
@@ -152,7 +152,7 @@ export const auditEvents = pgTable(
     actorName: text("actor_name"),
     /** The subject of an administrative act: the id of a token or key. */
     subject: text("subject"),
-    /** Null in events of release 0.2, as all columns from here on. */
+    /** Null in events of release 0.2, like all columns below. */
     documentTypeAfter: documentType("document_type_after"),
     versionAfter: integer("version_after"),
     /** Whether `audit_event_customers` has the customers of its records. */
@@ -219,7 +219,7 @@ export const tokens = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.accountId, table.id] }),
-    // A look-up has only the hash. It finds out the account.
+    // A look-up has only the hash, and finds the account.
     uniqueIndex("tokens_by_hash").on(table.hash),
   ],
 );

@@ -2,9 +2,9 @@ import { TABLE_NAMES } from "./table-names.ts";
 
 /** The kind of a statement. Both values come from closed sets. */
 export interface StatementKind {
-  /** Of a statement with several writes: what it does with the records, otherwise the first. */
+  /** If there are several writes: the one of records, or else the first. */
   operation: "select" | "insert" | "update" | "delete" | "begin" | "commit" | "rollback" | "other";
-  /** The gateway's table that it does that with; undefined: with none of them. */
+  /** The gateway's table that the operation is on; undefined if it is on none of them. */
   table: string | undefined;
 }
 

@@ -12,7 +12,7 @@ export const webhookEndpoints = pgTable(
     eventTypes: text("event_types").array().notNull(),
     /** Its secrets and its signing key. */
     sealedSecrets: text("sealed_secrets").notNull(),
-    /** Until when the last of the secrets before the present one signs, too; null: there is none. */
+    /** Until when the latest previous secret signs, too; null if there is none. */
     previousUntil: instant("previous_until"),
     createdAt: instant("created_at").notNull(),
     /** Null: it is enabled. */
@@ -30,7 +30,7 @@ export const webhookEndpoints = pgTable(
     wakeAt: instant("wake_at").notNull(),
     /** Whether so many deliveries wait that the cursor must wait, too. */
     isFull: boolean("is_full").notNull().default(false),
-    /** When a process took it last: the one that has waited longest comes first. */
+    /** When a process last got it: the endpoint that has waited longest is next. */
     servedAt: instant("served_at"),
   },
   (table) => [primaryKey({ columns: [table.accountId, table.id] })],
@@ -56,7 +56,7 @@ export const webhookDeliveries = pgTable(
     lastAttemptAt: instant("last_attempt_at"),
     /** The status of the last answer; null: there was none. */
     lastStatus: integer("last_status"),
-    /** The last outcome in words of our own: nothing of an answer. */
+    /** The last outcome in our own words, without any text of the answer. */
     lastResult: text("last_result"),
   },
   (table) => [

@@ -10,7 +10,7 @@ import { DOCUMENT_TYPES, type DocumentType, type VerificationStatus } from "../v
 
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
-/** How far back the oldest record goes. */
+/** The age of the oldest record. */
 const SPAN = 240 * DAY;
 
 /** How often each kind of document is shown, and what its numbers look like. */
@@ -82,7 +82,7 @@ export async function fillDemo(
 
 const newCustomerId = (faker: Faker) => `cus_${faker.string.alphanumeric(14)}`;
 
-/** What happens to all records until now, in the order of time; to each of them first its creation. */
+/** What happens to all records until now, in the order of time; each record's creation is its first. */
 function happenings(faker: Faker, records: number, now: number): Happening[] {
   const all: Happening[] = [];
   for (let record = 0; record < records; record++) {

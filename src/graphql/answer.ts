@@ -17,19 +17,19 @@ import { addFieldErrors } from "./schema/field-errors.ts";
 import { schema } from "./schema.ts";
 import type { QueryLimits } from "./settings.ts";
 
-/** A request, once its token is known to be good or absent. */
+/** A request whose token is valid or absent. */
 interface GraphqlRequest extends ParamsRequest {
   operationContext: OperationContext;
   /** The state of the rate limit for the answer, if there is a limit. */
   rateLimit?: object | null;
 }
 
-/** The answer to a request, and what is observed of it. */
+/** The answer to a request, with its labels for metrics and log. */
 interface GraphqlAnswer extends Observed {
   status: number;
   headers: Record<string, string>;
   mediaType: MediaType;
-  /** An empty stream if the answer has neither a body nor a length: that to a HEAD which would open a stream by GET. */
+  /** An empty stream for a HEAD whose GET would open a stream: its answer has neither a body nor a length. */
   body: string | EventStream | Readable;
 }
 
@@ -44,7 +44,7 @@ export type AnswerGraphql = (request: GraphqlRequest) => Promise<GraphqlAnswer>;
 export interface Live extends StreamObserver {
   /** How often a stream without events shows that it is alive. Milliseconds. */
   pingMs: number;
-  /** A reader that takes nothing for so long is slow. Milliseconds. */
+  /** A client that reads nothing for this long is slow. Milliseconds. */
   slowAfter: number;
   /** A stream has ended, after so many changes and milliseconds. */
   ended(context: OperationContext, end: StreamEnd, changes: number, milliseconds: number): void;
@@ -55,11 +55,11 @@ type Performed = Outcome & {
   label: string;
   /** Whether it was for a subscription. */
   isLive?: boolean;
-  /** Of a subscription that was opened; null: a HEAD, which opens none. */
+  /** The events of an opened subscription; null for a HEAD, which opens none. */
   texts?: ChangeTexts | null;
 };
 
-/** The function that answers from these documents, within the limit of what an operation may cost. */
+/** Creates the function that answers requests for these documents, up to the limit of an operation's cost. */
 export function createAnswer(
   read: ReadDocument,
   limits: Pick<QueryLimits, "cost">,
@@ -148,7 +148,7 @@ function streamOf(texts: ChangeTexts, live: Live, context: OperationContext): Ev
 
 const isSubscription = ({ node }: Operation) => node.operation === OperationTypeNode.SUBSCRIPTION;
 
-/** Nginx passes on what it gets at once, and no proxy changes it. */
+/** Makes nginx pass on each event at once, and keeps proxies from changing the stream. */
 const STREAM_HEADERS = { "x-accel-buffering": "no", "cache-control": "no-store, no-transform" };
 
 const NO_PARAMS: Params = { query: "" };

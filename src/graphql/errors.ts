@@ -11,7 +11,7 @@ import { type FailureLog, logFailure } from "../log.ts";
 import { pathOfValue } from "./documents/argument-paths.ts";
 
 /** How one request's errors are rendered. */
-export interface ErrorScene {
+export interface ErrorContext {
   requestId: string;
   log: FailureLog;
   /** Whether this variable of the request is null. */
@@ -40,15 +40,15 @@ const MOST_ERRORS = 100;
  * Renders errors for clients, in the order of their locations in the document and in the answer. Each has a code of the
  * catalogue and the request's id, and none has a value. Causes of unforeseen errors are in the log.
  */
-export function renderErrors(all: readonly GraphQLError[], scene: ErrorScene): RenderedErrors {
-  const { requestId } = scene;
+export function renderErrors(all: readonly GraphQLError[], context: ErrorContext): RenderedErrors {
+  const { requestId } = context;
   const answer: RenderedErrors = { errors: [], status: 200, headers: {} };
   const placed = all.map((error) => ({ error, location: locationOf(error) }));
-  placed.sort((a, b) => compare(placeOf(a), placeOf(b)));
+  placed.sort((a, b) => compare(positionOf(a), positionOf(b)));
   for (const { error, location } of placed.slice(0, MOST_ERRORS)) {
-    const failure = findAppError(error, scene);
+    const failure = findAppError(error, context);
     const { message, extensions, status, headers } = failure
-      ? renderAppError(failure, error, scene)
+      ? renderAppError(failure, error, context)
       : renderRequestError(error);
     answer.status = Math.max(answer.status, status);
     Object.assign(answer.headers, headers);
@@ -78,7 +78,7 @@ function locationOf({ nodes, source, locations }: GraphQLError): Placed["locatio
   return { line: Math.max(start.line, 1), column: Math.max(start.column, 1) };
 }
 
-const placeOf = ({ error: { path }, location }: Placed) => [
+const positionOf = ({ error: { path }, location }: Placed) => [
   ...[location?.line ?? 0, location?.column ?? 0],
   ...(path ?? []),
 ];
@@ -98,8 +98,8 @@ interface Rendered {
   headers?: Record<string, string>;
 }
 
-function renderAppError(failure: AppError, { path }: GraphQLError, scene: ErrorScene): Rendered {
-  logFailure(failure, scene);
+function renderAppError(failure: AppError, { path }: GraphQLError, context: ErrorContext): Rendered {
+  logFailure(failure, context);
   const { code, message, faults, retryAfter, currentVersion, holdId, retainedUntil } = failure;
   const fields = faults.map((fault) => ({ path: fault.path.join("."), message: fault.message }));
   return {
@@ -140,7 +140,7 @@ export function failureOf({ errors }: Pick<ExecutionResult, "errors">): AppError
   return errors?.[0] && findAppError(errors[0]);
 }
 
-function findAppError(error: GraphQLError, scene?: ErrorScene): AppError | undefined {
+function findAppError(error: GraphQLError, context?: ErrorContext): AppError | undefined {
   let cause: unknown = error;
   while (cause instanceof GraphQLError && cause.originalError) cause = cause.originalError;
   if (cause instanceof AppError) return cause;
@@ -149,7 +149,7 @@ function findAppError(error: GraphQLError, scene?: ErrorScene): AppError | undef
   // message can quote the document.
   const argument = cause instanceof GraphQLError && /^Argument "(\w+)"/.exec(cause.message)?.[1];
   if (!argument) return toAppError(cause);
-  const paths = findNulls(cause as GraphQLError, scene);
+  const paths = findNulls(cause as GraphQLError, context);
   return badUserInput(
     (paths.length > 0 ? paths : [[]]).map((path) => ({
       path: [argument, ...path],
@@ -160,7 +160,7 @@ function findAppError(error: GraphQLError, scene?: ErrorScene): AppError | undef
 }
 
 /** The paths inside an argument's value at which a variable is null. */
-function findNulls({ nodes }: GraphQLError, scene?: ErrorScene): (string | number)[][] {
+function findNulls({ nodes }: GraphQLError, context?: ErrorContext): (string | number)[][] {
   const [value] = nodes ?? [];
   const found: (string | number)[][] = [];
   if (value?.kind !== Kind.OBJECT && value?.kind !== Kind.LIST) return found;
@@ -168,7 +168,7 @@ function findNulls({ nodes }: GraphQLError, scene?: ErrorScene): (string | numbe
     Variable(node: VariableNode, _key, parent, _path, ancestors) {
       // An error names no more than this, and a list can contain one variable thousands of times.
       if (found.length > MOST_FAULTS) return BREAK;
-      if (scene?.isNull?.(node.name.value)) found.push(pathOfValue([...ancestors, parent ?? [], node]));
+      if (context?.isNull?.(node.name.value)) found.push(pathOfValue([...ancestors, parent ?? [], node]));
     },
   });
   return found;

@@ -1,6 +1,6 @@
 import type { ExecutionResult } from "graphql";
 import type { OperationContext } from "../context.ts";
-import { type ErrorScene, renderErrors } from "./errors.ts";
+import { type ErrorContext, renderErrors } from "./errors.ts";
 import type { MediaType } from "./media-type.ts";
 
 /** The result of a request, and what it depends on. */
@@ -18,7 +18,7 @@ interface RenderedAnswer {
   outcome: string;
 }
 
-/** JSON, empty if there is nothing to say. */
+/** The extensions as JSON; empty if there are none. */
 export function extensionsOf(cost: number | undefined, limit: number, rateLimit?: object | null): string {
   const parts: string[] = [];
   if (cost !== undefined) parts.push(`"cost":{"requested":${cost},"limit":${limit}}`);
@@ -37,7 +37,7 @@ export function render(
     const body = wrap(`{"data":${JSON.stringify(data)}${extensions}}`, mediaType);
     return { status: 200, headers: {}, body, outcome: "OK" };
   }
-  const rendered = renderErrors(errors, sceneOf(variables, context));
+  const rendered = renderErrors(errors, errorContextOf(variables, context));
   const json = `${JSON.stringify({ errors: rendered.errors, data }).slice(0, -1)}${extensions}}`;
   return {
     // GraphQL over HTTP: with `application/json`, the status says only whether the server understood the request.
@@ -49,22 +49,22 @@ export function render(
   };
 }
 
-/** A result as an event of a stream has it. */
+/** The result as JSON, for an event of a stream. */
 export function resultToJson(
   { data, errors }: ExecutionResult,
   variables: Outcome["variables"],
   context: OperationContext,
 ): string {
   if (!errors) return JSON.stringify({ data });
-  return JSON.stringify({ errors: renderErrors(errors, sceneOf(variables, context)).errors, data });
+  return JSON.stringify({ errors: renderErrors(errors, errorContextOf(variables, context)).errors, data });
 }
 
-function sceneOf(variables: Outcome["variables"], context: OperationContext): ErrorScene {
+function errorContextOf(variables: Outcome["variables"], context: OperationContext): ErrorContext {
   // An omitted variable has its default value, or is absent.
   return { ...context, isNull: (name) => Object.hasOwn(variables, name) && variables[name] === null };
 }
 
-/** As an event stream, an answer is one event and the end, as clients of graphql-sse expect. */
+/** An event stream has the answer as one event and then the end, as clients of graphql-sse expect. */
 function wrap(json: string, mediaType: MediaType): string {
   return mediaType === "text/event-stream"
     ? `event: next\ndata: ${json}\n\nevent: complete\ndata:\n\n`

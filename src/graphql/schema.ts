@@ -15,7 +15,7 @@ import "./schema/webhook-mutations.ts";
 
 export const schema = builder.toSchema();
 
-/** The schema in its definition language. Pothos sorts it: two prints differ only where the schema does. */
+/** The schema in its definition language. Pothos sorts it: two prints differ only if the schema does. */
 export function printSdl(): string {
   return `${printSchema(schema)}\n`;
 }

@@ -5,11 +5,11 @@ import { setting, type ValuesOf } from "../lib/settings.ts";
 export const graphqlSettings = {
   graphiql: setting("GRAPHIQL", flag.default(true)),
   introspection: setting("INTROSPECTION", flag.default(true)),
-  /** Limits of a GraphQL document. */
+  /** Limits of GraphQL documents. */
   queryLimits: {
     /** Of an operation: about one for each value that it can answer with. */
     cost: setting("QUERY_COST_LIMIT", integer(1, 1_000_000).default(10_000)),
-    /** Of an operation: fields inside one another. */
+    /** Of an operation: how deep fields are nested. */
     depth: setting("QUERY_DEPTH_LIMIT", integer(1, 100).default(20)),
     aliases: setting("QUERY_ALIAS_LIMIT", integer(0, 10_000).default(100)),
     directives: setting("QUERY_DIRECTIVE_LIMIT", integer(0, 10_000).default(100)),

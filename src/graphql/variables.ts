@@ -19,7 +19,7 @@ import { MAX_PAGE_SIZE } from "../paging/page-input.ts";
 /** A name that may be repeated in an error. A name with digits can be a value in the wrong place. */
 const NAME = /^[A-Za-z_]{1,64}$/;
 
-/** The maximum length of a list. No list of the schema takes more. A longer one is refused before its items are read. */
+/** The maximum length of a list. No list of the schema allows more. A longer one is refused before its items are read. */
 const MAX_LIST_LENGTH = MAX_PAGE_SIZE;
 
 /**
@@ -48,7 +48,7 @@ export function checkVariables(schema: GraphQLSchema, operation: OperationDefini
   };
 }
 
-/** The faults found so far: one list, however deep the value that is being read, and of a bounded length. */
+/** The faults found so far, in one list of bounded length for all levels of the value that is being read. */
 class FaultList {
   readonly found: FieldFault[] = [];
   readonly #path: (string | number)[] = [];
@@ -107,7 +107,7 @@ const unlessNull =
 
 function createListCheck(check: Check): Check {
   return (value, faults) => {
-    // A value in the place of a list is a list of one.
+    // A single value counts as a list of one.
     if (!Array.isArray(value)) return check(value, faults);
     if (value.length > MAX_LIST_LENGTH) {
       return faults.add("invalid", `must have at most ${MAX_LIST_LENGTH} items`);

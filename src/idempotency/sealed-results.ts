@@ -11,26 +11,26 @@ import {
   type StoredResult,
 } from "./result-store.ts";
 
-/** Results of one step: what others may have to wait for, in the database and in this process. */
+/** Results per step. Other work, in the database and in this process, may have to wait for one step. */
 const STEP = 200;
 
 /** The associated data: a sealed result opens only for this key. Account ids contain no space. */
-const placeOf = (accountId: string, keyHash: string) => `idempotency_keys ${accountId} ${keyHash}`;
+const associatedDataOf = (accountId: string, keyHash: string) => `idempotency_keys ${accountId} ${keyHash}`;
 
 /** Trailing blanks don't change the meaning of JSON. */
 const FILLER = " ";
 
 /** Seals the JSON text, padded, so that its length does not reveal the length of the number in it. */
 export function sealResult(keys: Keyring, accountId: string, keyHash: string, json: string): string {
-  return keys.seal(pad(json, FILLER), placeOf(accountId, keyHash));
+  return keys.seal(pad(json, FILLER), associatedDataOf(accountId, keyHash));
 }
 
 /** Opens the JSON text. Fails as `Keyring.open` does. */
 export function openResult(keys: Keyring, accountId: string, keyHash: string, sealed: string): string {
-  return keys.open(sealed, placeOf(accountId, keyHash)).trimEnd();
+  return keys.open(sealed, associatedDataOf(accountId, keyHash)).trimEnd();
 }
 
-/** The answers that the ledger keeps to repeat, as the `keys` commands see them. */
+/** The stored answers of idempotency keys, for the `keys` commands. */
 export const sealedResults: SealedPlace = {
   name: "answers of idempotency keys",
   countByKey: (db) => unhurried(db, async (tx) => new Map(await countResultsByKey(tx))),
@@ -51,7 +51,7 @@ export const sealedResults: SealedPlace = {
   })),
 };
 
-/** Reads of the whole ledger may take longer than any request would wait. */
+/** A read of the whole table may take longer than any request would wait. */
 function unhurried<T>(db: Database, read: (tx: Executor) => Promise<T>): Promise<T> {
   return db.transaction(read, Number.POSITIVE_INFINITY);
 }

@@ -21,7 +21,7 @@ export interface Claim {
 
 /** The result of a claim. */
 export interface ClaimFinding {
-  /** The record of the claim that has the key since; null where none of the statement's could have it. */
+  /** The record of the claim that now has the key; null if no claim of the statement got it. */
   claimedFor: string | null;
   /** No other request under the key was running. */
   free: boolean;
@@ -40,9 +40,8 @@ const given = sql.placeholder;
 const bindingOf = (column: string) => `claim.${column}`;
 
 /**
- * What goes before a statement, after its `with`, so that it claims the keys that `claimValues` binds. A key that is
- * known and not too old stays as it is; of the others, `claimed` has those that no other transaction is claiming:
- * `(key_hash, kyc_id)`.
+ * Common table expressions, after `with`, that claim the keys that `claimValues` binds. A stored key that has not expired
+ * stays as it is. Of the others, `claimed` has those that no other transaction is claiming: `(key_hash, kyc_id)`.
  */
 export const claimingKeys: SQL = (() => {
   const lists = sql.join(
@@ -138,10 +137,10 @@ export async function completeKey(
 }
 
 /**
- * What goes into the statement that deletes the records `ids` of `accountId`, so that all that the ledger holds of them goes
- * too: their keys stay spent. They are locked in their order, as a rotation locks them.
+ * Common table expressions that delete the results of the records `ids` of `accountId`, for the statement that deletes the
+ * records. The keys stay used. Rows are locked in their order, as in a key rotation.
  */
-export const spendingKeys: SQL = sql`
+export const deletingResults: SQL = sql`
   spent as (
     update idempotency_keys set request_digest = null, sealed_result = null
     where account_id = ${given("accountId")} and kyc_id = any(${given("ids")}::text[]) and key_hash = any(array(
@@ -167,8 +166,8 @@ const removeExpired = statement(
 );
 
 /**
- * Removes up to `limit` keys that are no longer kept, the oldest first, and returns how many. What another replica is
- * removing is left to it.
+ * Removes up to `limit` expired keys, the oldest first, and returns how many. Keys that another replica is removing are
+ * skipped.
  */
 export async function removeExpiredKeys(db: Executor, limit: number): Promise<number> {
   return (await removeExpired(db, { limit })).length;

@@ -22,9 +22,9 @@ interface ManyRequest {
 type KeptFailure = Pick<AppError, "code" | "message" | "faults" | "currentVersion" | "detail"> | null;
 
 /**
- * Does the work for all items in one transaction or, under the key of an earlier request, returns what that returned. The
- * results of the items are kept separately, each for its record: the deletion of a record deletes its result, and a repetition
- * then gets NOT_FOUND for it. Failures of items are kept; if the work fails as a whole, the key stays unused.
+ * Does the work for all items in one transaction or, under the key of an earlier request, returns that request's outcomes. The
+ * results of the items are stored separately, each for its record: the deletion of a record deletes its result, and a
+ * repetition then gets NOT_FOUND for it. Failures of items are stored; if the work fails as a whole, the key stays unused.
  */
 export async function writeManyOnce<Result>(
   ctx: { db: Database; keys: Keyring; idempotency: IdempotencyRequest | null },

@@ -27,8 +27,8 @@ export class KeyedWrite<Result> {
   readonly #seesNumbers: boolean;
 
   /**
-   * `operation` is the canonical text of what is asked for, the same whichever surface it comes through;
-   * `maskedOperation` is it as a viewer without `kyc:pii` would see it.
+   * `operation` is the canonical text of the request, the same on both surfaces; `maskedOperation` is the same text as a
+   * viewer without `kyc:pii` would see it.
    */
   constructor(
     keys: Keyring,
@@ -63,11 +63,10 @@ export class KeyedWrite<Result> {
   }
 
   /**
-   * The result of the first request under the key; undefined if none has ended, so that the key is
-   * to be claimed again. Fails as the first one did, with IDEMPOTENCY_IN_PROGRESS while it runs, with
-   * IDEMPOTENCY_MISMATCH where it asked for something else, and with NOT_FOUND where its record was deleted since. A
-   * viewer who may not see numbers is not told whether the number was another one, but for what its mask shows: the
-   * key would prove guesses.
+   * The result of the first request under the key; undefined if none has ended, so that the key must be claimed again.
+   * Fails as the first request did; with IDEMPOTENCY_IN_PROGRESS while it runs, with IDEMPOTENCY_MISMATCH if it was another
+   * request, and with NOT_FOUND if its record was deleted since. For a viewer without `kyc:pii` only the masks of the numbers
+   * are compared: otherwise the key would confirm a guessed number.
    */
   replay({ first, free, claimedFor }: ClaimFinding): { result: Result } | undefined {
     if (!first) {
@@ -111,8 +110,8 @@ function digest(secret: string, operation: string): string {
 }
 
 /**
- * The write under the key of the request; null where it has none. `input` was read: its faults use no key up. `mask`
- * makes of it what a viewer without `kyc:pii` may see.
+ * The write under the request's key; null if it has none. `input` is valid, because faults must not use up a key. `mask`
+ * returns the input as a viewer without `kyc:pii` may see it.
  */
 export function toKeyedWrite<Result, Input extends object>(
   ctx: { keys: Keyring; idempotency: IdempotencyRequest | null },
@@ -128,10 +127,10 @@ export function toKeyedWrite<Result, Input extends object>(
 }
 
 /**
- * Does the work in one transaction, or, under the key of an earlier request, answers what that was answered. Key and
- * work are committed together. Where the work fails with NOT_FOUND or VERSION_CONFLICT, which it may before it has
- * written anything, so does each repetition; any other failure leaves the key unused. `deadline` is the time limit of
- * the transaction, in milliseconds.
+ * Does the work in one transaction or, under the key of an earlier request, repeats its answer. Key and work are committed
+ * together. If the work fails with NOT_FOUND or VERSION_CONFLICT, which it may only do before it has written anything, each
+ * repetition fails the same way; any other failure leaves the key unused. `deadline` is the time limit of the transaction,
+ * in milliseconds.
  */
 export async function writeOnce<Result>(
   { db }: { db: Database },

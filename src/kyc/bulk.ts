@@ -14,7 +14,7 @@ export type WrittenKyc = { kyc: ShownKyc; error: null } | { kyc: null; error: Ap
 const MOST_ITEMS = MAX_PAGE_SIZE;
 const items = z.array(z.unknown()).max(MOST_ITEMS, `must have at most ${MOST_ITEMS} items`);
 
-/** Fails with BAD_USER_INPUT if there are too many items, or if the idempotency key is none. */
+/** Fails with BAD_USER_INPUT if there are too many items, or if the idempotency key is invalid. */
 export function requireItems(ctx: OperationContext, input: readonly unknown[]): void {
   parseInput(items, input, findIdempotencyKeyFaults(ctx.idempotency));
 }
@@ -37,7 +37,7 @@ export function tryItem<T>(work: () => T): { value: T; failure?: undefined } | {
   }
 }
 
-/** The item with its fields in a fixed order, as a key stands for it, and the same with its number masked. */
+/** The item with its fields in a fixed order, to compare repetitions under a key, and the same with its number masked. */
 export function toCanonical(item: object): { item: unknown; masked: unknown } {
   const fields = Object.entries(item).filter(([, value]) => value !== undefined);
   const sorted = fields.sort(([a], [b]) => (a < b ? -1 : 1));

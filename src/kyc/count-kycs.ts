@@ -13,8 +13,8 @@ export interface StatusCount {
 }
 
 /**
- * How many of the viewer's records that match the filter have each status, in the order of the statuses, also those that no
- * record has. It is one statement, which reads all of them. Needs `kyc:read`, and `kyc:pii` to search for a number; if reads
+ * How many of the viewer's records that match the filter have each status, in the order of the statuses, including statuses
+ * without records. One statement reads all matching records. Needs `kyc:read`, and `kyc:pii` to search for a number; if reads
  * are audited, a successful search is in the audit trail. Fails with BAD_USER_INPUT, naming every fault.
  */
 export async function countKycs(ctx: OperationContext, input: CountKycsInput): Promise<StatusCount[]> {
@@ -26,7 +26,7 @@ export async function countKycs(ctx: OperationContext, input: CountKycsInput): P
   const number = filter?.documentNumber;
   if (selection && ctx.reads && number != null && [...(counts?.values() ?? [])].some((count) => count > 0)) {
     const first = { from: "newest", limit: 1 } as const;
-    // One that is further away than a page is looked for has the same number as the newest that has it.
+    // If no match is found within the limit of a page, any record with the number will do: the event is about the number.
     const found =
       (await findPage(ctx.db, accountId, selection, first)) ??
       (await findPage(

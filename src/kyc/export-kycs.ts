@@ -14,8 +14,8 @@ import type { ShownKyc } from "./show-kyc.ts";
 /** An export that has begun. */
 export interface KycExport {
   /**
-   * The position of the account's next event when the export began: a client that follows the events from there on gets every
-   * change that the export does not have.
+   * The position of the account's next event when the export began: the events from there on have every change that the
+   * export does not have.
    */
   position: number;
   /** The signed head of the account's log at that moment. */

@@ -16,7 +16,7 @@ export type FieldKind = keyof Kinds;
 
 interface FieldDefinition {
   kind: FieldKind;
-  /** Whether a record can have no value for it. */
+  /** Whether a record can lack a value for it. */
   nullable?: true;
   /** `always`: clients set and change it. `once`: clients set it in a new record. `never`: the gateway sets it. */
   given: "always" | "once" | "never";

@@ -41,8 +41,8 @@ export interface PreparedKyc extends NewEntry {
 export type ImportOutcome = "imported" | "unchanged" | "repeated" | "different" | "deleted";
 
 /**
- * Prepares a record with its event. What it lacks is made: its id from its values, so that the same values always get the
- * same id; its times are `now`, in epoch milliseconds, and its version is 1.
+ * Prepares a record with its event, and adds what is missing: the id is derived from the values, so that the same values
+ * always get the same id; times are `now`, in epoch milliseconds, and the version is 1.
  */
 export function prepareImport(ctx: ImportContext, input: ImportKycInput, now: number): PreparedKyc {
   const { accountId, keys } = ctx;
@@ -126,7 +126,7 @@ export async function judgeImport(
 /** What the expiry of a record changes. */
 const CHANGED_BY_EXPIRY: readonly PlainName[] = ["verificationStatus", "updatedAt", "statusSince", "version"];
 
-/** Whether the stored record has each value that is given, apart from what has changed if it expired since. */
+/** Whether the stored record has each given value, except those that its expiry has changed since. */
 function isSame({ keys, accountId }: ImportContext, stored: Kyc, input: ImportKycInput): boolean {
   const hasExpired =
     input.verificationStatus === "verified" &&

@@ -37,7 +37,7 @@ const documentNumber = anyNumber.refine((number) => !number.includes(MASK), IS_M
 export const anyTime = z
   .number("must be a time")
   .refine(isStorableTime, "must be a time in the years 1 to 9999");
-/** Times that a record can do without. In an update, null removes them. */
+/** Optional times. In an update, null removes them. */
 const optionalTimes = { expiresAt: anyTime.nullish(), relationshipEndedAt: anyTime.nullish() };
 /** The caller's reason, for the audit trail. */
 export const requiredReason = z.string("must be a string").trim().pipe(printable(REASON_LENGTH));
@@ -72,7 +72,7 @@ const pastTime = z
   .int("must be a time")
   .min(Date.parse("0001-01-01T00:00:00Z"), "must be a time from the year 1 on");
 
-/** A record that keeps its identity and history: what is absent is made, as for a new record. */
+/** A record that keeps its id and times. Absent ones are made, as for a new record. */
 export const importKycInput = z
   .object({
     ...({

@@ -13,7 +13,7 @@ import { type ReadRecord, readShared } from "./shared-records.ts";
 import { ShownKyc } from "./show-kyc.ts";
 import { findKyc } from "./store/read.ts";
 
-/** The changes of a record, and what is announced about it. All other events of a log are acts of administration or reads. */
+/** Changes of records and notices about them. All other events of a log are acts of administration or reads. */
 export const CHANGE_ACTIONS = ["created", "updated", "deleted", ...wordsOf(NOTICES)] as const;
 type ChangeAction = (typeof CHANGE_ACTIONS)[number];
 
@@ -40,7 +40,7 @@ const followInput = z.object({ after: z.string().nullish(), filter: filterInput.
 type FollowInput = Raw<typeof followInput>;
 type Filter = z.infer<typeof filterInput>;
 
-/** The logs. Fails if this process follows none, which only commands do. */
+/** The logs. Fails in commands, which have none. */
 export function requireLogs({ logs }: OperationContext): EventLogs {
   if (logs) return logs;
   throw new Error("this process follows no logs");
@@ -68,7 +68,7 @@ export function readChangeCursor(
   return seen;
 }
 
-/** The cursor behind the latest event of the account. Needs `kyc:read`. */
+/** The cursor after the latest event of the account. Needs `kyc:read`. */
 export async function getChangeCursor(ctx: OperationContext): Promise<string> {
   const { accountId } = requireScope(ctx.viewer, "kyc:read");
   return toChangeCursor(accountId, await requireLogs(ctx).sizeOf(accountId));
@@ -77,7 +77,7 @@ export async function getChangeCursor(ctx: OperationContext): Promise<string> {
 /**
  * Follows the changes of the account's records after a cursor, or from now on. `lastEventId` is the cursor with which a
  * client continues: it replaces `after`. Needs `kyc:read`. Fails with BAD_USER_INPUT, and if there are too many followers
- * as `EventLogs.follow`. The caller must close what it gets.
+ * as `EventLogs.follow`. The caller must close the result.
  */
 export async function followKycChanges(
   ctx: OperationContext,
@@ -104,7 +104,7 @@ export async function getChangedKyc(ctx: OperationContext, change: ChangeOfKyc):
   return stored ? new ShownKyc(ctx, stored) : null;
 }
 
-/** The changes that one caller follows. graphql-js takes it for the source of a subscription because it can be iterated. */
+/** The changes that one caller follows. It is iterable so that graphql-js accepts it as the source of a subscription. */
 export class KycChanges implements AsyncIterable<never> {
   readonly #accountId: string;
   readonly #filter: Filter;
@@ -116,7 +116,7 @@ export class KycChanges implements AsyncIterable<never> {
     this.follower = follower;
   }
 
-  /** The cursor behind everything that the follower has passed. */
+  /** The cursor after the last event that the follower has passed. */
   get cursor(): string {
     return toChangeCursor(this.#accountId, this.follower.position);
   }
@@ -153,7 +153,7 @@ export class KycChanges implements AsyncIterable<never> {
     return documentType == null || record.documentType === documentType;
   }
 
-  /** Whether a record that is gone was of the customer and had the kind of document, by the trail. */
+  /** Whether a deleted record was of the customer and had the kind of document, according to the trail. */
   async #matchesDeleted({ db, digestCustomer }: OperationContext, kycId: string): Promise<boolean> {
     const { customerId, documentType } = this.#filter;
     const accountId = this.#accountId;

@@ -28,7 +28,7 @@ interface ChangePage {
   cursor: string;
 }
 
-/** Waits for `work`, which ends early if `leave` is called: a request that only waits takes no place of those in progress. */
+/** Waits for `work`, and calls `leave` to end it early. Meanwhile the request does not count as in progress. */
 export type Idle = <T>(work: Promise<T>, leave: () => void) => Promise<T>;
 
 /**
@@ -63,7 +63,7 @@ async function readPage(
   const changes: LoggedEvent[] = [];
   let position = from;
   let isEnd = false;
-  // One more than is shown tells whether there are more.
+  // Find one more than is shown, to know whether there are more.
   for (let pages = 0; changes.length <= limit && !isEnd; pages++) {
     if (pages >= (changes.length > 0 ? ENOUGH_PAGES : MOST_PAGES)) break;
     const events = await logs.read(accountId, position);

@@ -3,7 +3,7 @@ import type { OperationContext } from "../context.ts";
 import { badUserInput, type FieldFault } from "../errors.ts";
 import { isKycId } from "../kyc-id.ts";
 import { openList, type PagedList } from "../paging/list.ts";
-import type { Stretch } from "../paging/list-store.ts";
+import type { PageSlice } from "../paging/list-store.ts";
 import { DEFAULT_PAGE_SIZE } from "../paging/page-input.ts";
 import { readInput } from "../parse-input.ts";
 import {
@@ -25,7 +25,7 @@ import type { KycSelection } from "./store/selection.ts";
 
 /**
  * The viewer's records that match the filter, in the order that `orderBy` names (newest first without it): the `first` or
- * `last` records between `after` and `before`; ten if neither is given. `after` and `before` take a cursor of the same order,
+ * `last` records between `after` and `before`; ten if neither is given. `after` and `before` accept a cursor of the same order,
  * in either direction and with any filter, or the id of a record; the id of a deleted record only in the order of creation.
  * Needs `kyc:read`, and `kyc:pii` to search for a number; if reads are audited, a successful search is in the audit trail.
  * Fails with BAD_USER_INPUT, naming every fault; `found` are those that the surface has found. A page that can't be found in
@@ -50,8 +50,8 @@ export async function listKycs(
   if (!value || misses.length > 0) throw badUserInput([...faults, ...misses]);
   const { first, last, filter } = value;
   const selected = toSelection(ctx, accountId, filter ?? {});
-  const select = async (selection: KycSelection, stretch: Stretch) =>
-    selected ? requirePage(await findPage(ctx.db, accountId, selection, stretch)) : [];
+  const select = async (selection: KycSelection, slice: PageSlice) =>
+    selected ? requirePage(await findPage(ctx.db, accountId, selection, slice)) : [];
   const filtered = inOrder(selected ?? {}, ordering);
   const list = openList<ShownKyc, Position, KycSelection>(
     {
@@ -70,7 +70,7 @@ export async function listKycs(
   return list;
 }
 
-/** Fails if the records of a page are further apart than the store looks. */
+/** Fails if the store has not found the page among the records that it may look at. */
 function requirePage(page: Kyc[] | undefined): Kyc[] {
   if (page) return page;
   const message =

@@ -9,8 +9,8 @@ type Given = Pick<OperationContext, "db" | "keys" | "requestId" | "enforcedReten
 } & Partial<Pick<OperationContext, "surface" | "reads" | "logName" | "now">>;
 
 /**
- * The context of operations that a command calls, without a request. Operators have the database and its keys: nobody takes
- * their token away, no reads are audited, and nothing is logged, unless `given` says something else.
+ * The context of operations that a command calls, without a request. Operators have the database and its keys: they have no
+ * token that can be revoked. Reads are not audited, and nothing is logged, unless `given` says otherwise.
  */
 export async function openOperatorContext(given: Given): Promise<OperationContext> {
   return {

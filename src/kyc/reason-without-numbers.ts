@@ -6,7 +6,7 @@ import { toAuditReason } from "./reason.ts";
 import type { Kyc } from "./record.ts";
 import { requireNumber } from "./show-kyc.ts";
 
-/** Records of a customer whose numbers a reason is compared with. */
+/** A reason is compared with the numbers of up to this many records of a customer. */
 export const MOST_COMPARED = 10_000;
 
 const LETTER_OR_DIGIT = /[\p{L}\p{N}]/u;

@@ -90,7 +90,7 @@ export async function takeCensus(db: Database, signal?: AbortSignal): Promise<Re
   return undefined;
 }
 
-/** Sums up the counts of each account, which come in the order of accounts: it holds those of one account at a time. */
+/** Sums up counts that arrive in the order of accounts, so that only those of one account are kept. */
 class Tally {
   readonly #byStatus = Object.fromEntries(
     VERIFICATION_STATUSES.map((status) => [

@@ -37,7 +37,7 @@ export function toSelection(
   return selection;
 }
 
-/** The values that are allowed by both; undefined: all are. */
+/** The values that both allow; undefined if both allow all. */
 function intersect<T>(one: T | null | undefined, list: readonly T[] | null | undefined): T[] | undefined {
   if (list == null) return one == null ? undefined : [one];
   const values = [...new Set(list)];
@@ -51,7 +51,7 @@ function selectNumber({ keys }: OperationContext, accountId: string, number: str
   return { numberAnywhere: { digests, plain: number } };
 }
 
-// No id is empty, so `(time, "")` comes directly before all records of that millisecond.
+// No id is empty, so `(time, "")` sorts directly before all records of that millisecond.
 const startOf = (at: number): Position => ({ at, id: "" });
 
 /** The selection in an order. A span of the order's own time becomes the bounds of the list. */

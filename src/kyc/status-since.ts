@@ -10,8 +10,8 @@ const STEP = 200;
 const PAUSE_MS = 30_000;
 
 /**
- * Finds out, again and again, since when records have their status that an earlier release wrote. Each replica does so, and
- * several can at once. `onSettled` gets the number of records of each run that found any.
+ * Repeatedly finds out since when records that an earlier release wrote have their status. Each replica does so, and several
+ * can at once. `onSettled` gets the number of records of each run that found any.
  */
 export function startSettlingStatusSince(
   db: Database,

@@ -126,7 +126,7 @@ export function confirmReplayed(ctx: OperationContext, viewer: Viewer, kyc: Kyc,
     ctx.reads?.confirmed.set(kyc.id, kyc.customerId);
 }
 
-/** The change to a record as it was read; null if nothing of it changes. Fails if it may not be changed so. */
+/** The change to a record as it was read; null if nothing of it changes. Fails if the change is not allowed. */
 type Plan = (stored: Kyc | undefined) => KycChange | null;
 
 /** How often a change is tried without a lock. */
@@ -209,7 +209,7 @@ function findNewValues(input: z.output<typeof updateKycInput>): Partial<PlainVal
   );
 }
 
-/** The reason for the audit trail. If the record's number can't be decrypted and is being replaced, it is not looked for. */
+/** The reason for the audit trail. It is not checked for a stored number that can't be decrypted and is being replaced. */
 function toReason(
   ctx: OperationContext,
   viewer: Viewer,

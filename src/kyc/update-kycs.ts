@@ -15,7 +15,7 @@ import { listVersions } from "./version-condition.ts";
 
 /**
  * Changes up to 100 records, each as `updateKyc` does. The outcomes are in the order of the items: a fault of one leaves the
- * others as they are. All records are locked by one statement and written by another; if a record is there several times, its
+ * others as they are. All records are locked by one statement and written by another; if a record occurs several times, its
  * changes are made one after another, with one statement each. Needs `kyc:write`. Fails as a whole with BAD_USER_INPUT if there
  * are too many items, and if the database can't be reached: then nothing was written. With an idempotency key, a repetition
  * gets the same outcomes.

@@ -1,8 +1,8 @@
 /** A value of a table's cell. */
 export type Cell = string | number | boolean | null;
 
-// Spreadsheets take a text that begins like this for a formula, and some strip white space first. The apostrophes are
-// those of earlier escapes, so that each text has one escaped form.
+// Spreadsheets treat a text that begins like this as a formula, and some strip white space first. The apostrophes are those
+// of earlier escapes, so that each text has one escaped form.
 const LOOKS_LIKE_FORMULA = /^'*(?:\s*[=+\-@＝＋－＠]|[\t\r\n])/;
 const NEEDS_QUOTES = /[",;\r\n\t]|^\s|\s$/;
 

@@ -13,5 +13,5 @@ export function headerText(header: string): string {
 }
 
 /** Whether the connection to the last proxy is encrypted, according to `X-Forwarded-Proto`. */
-export const cameOverTls = (headers: IncomingHttpHeaders): boolean =>
+export const usedTls = (headers: IncomingHttpHeaders): boolean =>
   /^\s*https\s*(,|$)/i.test(String(headers["x-forwarded-proto"] ?? ""));

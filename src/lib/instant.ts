@@ -20,9 +20,8 @@ export interface Instant {
 }
 
 /**
- * The instant of a text in epoch milliseconds. Milliseconds are the finest time there is: an instant between two of them
- * is the later one, so that a range which includes its start and excludes its end takes exactly what lies in it. Null for
- * a time without a zone, a date alone, and anything else.
+ * The instant of a text in epoch milliseconds; null for a time without a zone, a date alone, and anything else. Fractions of
+ * a millisecond are rounded up, so that a range that includes its start and excludes its end has exactly the times in it.
  */
 export const readInstant = (value: unknown): number | null => parseInstant(value)?.later ?? null;
 
@@ -39,7 +38,7 @@ export function parseInstant(value: unknown): Instant | null {
     const earlier = DateTimeResolver.parseValue(text).getTime() + (isLeapSecond ? 1000 : 0);
     return { earlier, later: earlier + (/[1-9]/.test(fraction.slice(3)) ? 1 : 0) };
   } catch {
-    // There is no such day or hour.
+    // No such day or hour exists.
     return null;
   }
 }

@@ -3,7 +3,7 @@ export type Pages = AsyncIterable<readonly unknown[]>;
 
 /**
  * The text of one JSON object: the members of `head`, then each list under its name, then the members that `end` returns once
- * it gets the length of each list. A page is read once the text before it was taken, so the memory does not depend on the
+ * it gets the length of each list. A page is read when the text before it was consumed, so the memory does not depend on the
  * lengths. Each item is one line. A text that was cut is not JSON.
  */
 export async function* toJsonText<Name extends string>(

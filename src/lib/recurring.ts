@@ -15,7 +15,7 @@ interface Recurring {
 /** Stops a recurring job, and resolves when the current run has ended. */
 interface StopRecurring {
   (): Promise<void>;
-  /** Brings the next run forward, unless it begins sooner than after so many milliseconds, or one is in progress. */
+  /** Makes the next run begin within so many milliseconds, unless a run is in progress. */
   runWithin(milliseconds: number): void;
 }
 

@@ -40,7 +40,7 @@ export function variablesOf(table: SettingTable): string[] {
   return Object.values(table).flatMap((entry) => (isSetting(entry) ? [entry.variable] : variablesOf(entry)));
 }
 
-/** The values that these variables make, or a line for each one that does not fit. */
+/** The values of these variables, or a line for each invalid one. */
 export function readSettings<Table extends SettingTable>(
   table: Table,
   env: Record<string, string | undefined>,

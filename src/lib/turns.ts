@@ -1,6 +1,6 @@
 /**
  * For how long jobs of one kind may be started in one turn of the event loop, by default. Milliseconds. The last job may take longer
- * by itself, and what reads sockets and answers comes on top: a turn stays well below 100 ms.
+ * by itself, and reading sockets and sending answers takes further time: a turn stays well below 100 ms.
  */
 const BUDGET_MS = 20;
 
@@ -27,7 +27,7 @@ export class Turns {
     else job();
   }
 
-  /** Undefined if this turn has time left, otherwise what resolves when it is this caller's turn. */
+  /** Undefined if this turn has time left, otherwise a promise that resolves in a turn that has. */
   until(): Promise<void> | undefined {
     return this.#mustWait() ? new Promise((resolve) => this.#waiting.push(resolve)) : undefined;
   }
@@ -58,7 +58,7 @@ export class Turns {
     }
     this.#begun += 1;
     job();
-    // A tick that is asked for by a microtask comes when no microtask is left: the time of what this job resolves counts.
+    // A tick that a microtask requests runs after all microtasks, so the work that this job's promises trigger counts, too.
     queueMicrotask(() => process.nextTick(this.#runNext));
   };
 }
@@ -74,7 +74,7 @@ export function runInTurn(job: Job): void {
   work.run(job);
 }
 
-/** Undefined if there is time for a request's work in this turn, otherwise what resolves when there is. */
+/** Undefined if this turn has time for a request's work, otherwise a promise that resolves when one has. */
 export function untilTurn(): Promise<void> | undefined {
   return work.until();
 }

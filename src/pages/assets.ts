@@ -52,7 +52,7 @@ export async function serveOwnAssets(app: FastifyInstance): Promise<Pick<Assets,
 }
 
 /**
- * Serves these files, from this host alone, compressed to clients that accept gzip. Each file has a route of its own, so
+ * Serves these files, from this host alone, compressed to clients that accept gzip. Each file has its own route, so
  * no part of a request ever becomes a file's path. @fastify/static would do the same work, but turns request paths into
  * file paths: its releases before 10.1.3 have known bypasses by such paths, and later ones need Node.js 22. It can replace
  * this function when the gateway requires Node.js 22.
@@ -64,10 +64,10 @@ export function serveAssets(app: FastifyInstance, assets: Assets, names: readonl
       "cache-control": "public, max-age=31536000, immutable",
       vary: "accept-encoding",
       "x-content-type-options": "nosniff",
-      // A worker obeys the policy that comes with its own script: these need no network at all.
+      // A worker has the policy that its own script is sent with. These workers need no network at all.
       "content-security-policy": "default-src 'none'",
     };
-    // It is read at the first request and kept. All downloads share it, and a slow one keeps no file open.
+    // The file is read at the first request and kept: all downloads share it, and a slow one keeps no file open.
     let kept: Buffer | undefined;
     app.get(assets.path(name), async (request, reply) => {
       kept ??= await assets.read(name);

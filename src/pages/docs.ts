@@ -4,7 +4,7 @@ import { pageHead, sendPage, shield } from "./page.ts";
 
 /**
  * Adds `/docs`: the reference of the REST API, in which each call can be tried, over the document at `/openapi.json`.
- * Everything comes from this host. Adds nothing if the build has left no files.
+ * All files are served from this host. Adds nothing if the build's files are missing.
  */
 export async function registerDocs(
   app: FastifyInstance,

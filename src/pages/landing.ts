@@ -1,11 +1,11 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { RequestRefusal } from "../errors.ts";
-import { cameOverTls } from "../lib/header-text.ts";
+import { usedTls } from "../lib/header-text.ts";
 import { readVersion } from "../version.ts";
 import type { Assets } from "./assets.ts";
 import { pageHead, prefersPage, sendPage, shield } from "./page.ts";
 
-/** Adds `/`: for a browser a page that says what this is and where things are; for programs there is nothing. */
+/** Adds `/`: a page that describes the gateway and links to its other pages. Clients that prefer no page get a 404. */
 export function registerLanding(
   app: FastifyInstance,
   config: { graphiql: boolean; databaseUrl: string | undefined },
@@ -25,10 +25,10 @@ export function registerLanding(
   });
 }
 
-/** The origin that a browser asked for, as far as a request tells it; with a stand-in where its host is none. */
+/** The origin of the request's URL, or a placeholder if its host is not plain. */
 function originOf({ host, headers }: FastifyRequest): string {
-  // The gateway itself speaks plain HTTP.
-  const scheme = cameOverTls(headers) ? "https" : "http";
+  // The gateway itself serves plain HTTP.
+  const scheme = usedTls(headers) ? "https" : "http";
   return `${scheme}://${/^([\w.-]+|\[[\da-f:]+\])(:\d+)?$/i.test(host) ? host : "gateway.example"}`;
 }
 

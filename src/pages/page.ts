@@ -1,12 +1,12 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 
-/** The gateway's mark, as an SVG of its own and for a page's `icon`. */
+/** The gateway's mark, as a separate SVG and for a page's `icon`. */
 export const shield =
   "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' width='24' height='24' fill='none' " +
   "stroke='#d60590' stroke-width='2' stroke-linecap='round' stroke-linejoin='round'>" +
   "<path d='M12 2.5 4 5.5v6c0 5 3.4 8.3 8 10 4.6-1.7 8-5 8-10v-6Z'/><path d='m8.5 12 2.5 2.5 4.5-5'/></svg>";
 
-/** The start of every page; `extra` goes into its head. */
+/** The start of every page; `extra` is added to its head. */
 export const pageHead = (title: string, extra: string) => `<!doctype html>
 <html lang="en">
 <head>

@@ -9,7 +9,7 @@ export type Source = (name: string) => SQL;
 /** The input from which a list writes its own statement of a page. */
 export interface PageParts<Selection> {
   selection: Selection;
-  from: Stretch["from"];
+  from: PageSlice["from"];
   values: Source;
   /** The columns of a row. A page must have exactly these. */
   columns: SQL;
@@ -43,15 +43,15 @@ export interface ListSource<Selection extends object, Row, Aside extends keyof S
   compare(a: Row, b: Row, selection: Selection): number;
 }
 
-/** Which end of a selection is read, and how many rows. */
-export interface Stretch {
+/** A number of rows from one end of a selection. */
+export interface PageSlice {
   from: "newest" | "oldest";
   limit: number;
 }
 
 export interface ListStore<Selection, Row> {
   /** Up to `limit` rows from the newest or oldest end of the selection. The cost does not depend on its depth. */
-  list(db: Database, accountId: string, selection: Selection, stretch: Stretch): Promise<Row[]>;
+  list(db: Database, accountId: string, selection: Selection, slice: PageSlice): Promise<Row[]>;
   /** The number of rows of the selection. It reads all of them, so its cost grows with their number. */
   count(db: Database, accountId: string, selection: Selection): Promise<number>;
   /** The same for each value of a column, in one statement. Values without rows are absent. */
@@ -61,8 +61,8 @@ export interface ListStore<Selection, Row> {
     selection: Selection,
     column: Column,
   ): Promise<Map<string, number>>;
-  /** Whether a page can be read, by the statement that the list has for that. */
-  check(db: Database, accountId: string, selection: Selection, stretch: Stretch): Promise<boolean>;
+  /** Whether a page can be read, according to the list's `check` statement. */
+  check(db: Database, accountId: string, selection: Selection, slice: PageSlice): Promise<boolean>;
 }
 
 /** Maximum rows of one statement, unless a single page has more. Processing them blocks the event loop. */
@@ -75,7 +75,7 @@ interface CountRequest<Selection> {
   values: Record<string, string>;
 }
 
-interface PageRequest<Selection> extends CountRequest<Selection>, Stretch {}
+interface PageRequest<Selection> extends CountRequest<Selection>, PageSlice {}
 
 type Statement<Row> = (db: Executor, values: Record<string, unknown>) => Promise<Row[]>;
 
@@ -98,19 +98,19 @@ export function createListStore<Selection extends object, Row, Aside extends key
   const columns = listOf(Object.values(source.columns), (column) =>
     is(column, SQL.Aliased) ? sql`${column.sql} as ${sql.identifier(column.fieldAlias)}` : sql`${column}`,
   );
-  /** The index of the `place` column, which follows the columns of a row. */
-  const place = Object.keys(source.columns).length;
+  /** The index of the column with the page's number, which follows the columns of a row. */
+  const pageColumn = Object.keys(source.columns).length;
 
   function where(selection: Selection, from: Source): SQL {
     const conditions = conditionsOf(selection).map((name) => source.conditions[name](from, selection));
     return sql.join([sql`${source.accountId(selection)} = ${given("accountId")}`, ...conditions], sql` and `);
   }
 
-  const partsOf = (selection: Selection, from: Stretch["from"], values: Source): PageParts<Selection> => ({
+  const partsOf = (selection: Selection, from: PageSlice["from"], values: Source): PageParts<Selection> => ({
     ...{ selection, from, values, columns, where: where(selection, values), limit: given("limit") },
   });
 
-  function page(selection: Selection, from: Stretch["from"], values: Source): SQL {
+  function page(selection: Selection, from: PageSlice["from"], values: Source): SQL {
     const own = source.page?.(partsOf(selection, from, values));
     if (own) return own;
     const order = from === "newest" ? sql`desc` : sql`asc`;
@@ -121,14 +121,14 @@ export function createListStore<Selection extends object, Row, Aside extends key
   const selectPage = variants<Row>((selection, from) =>
     statement(() => page(selection, from, given), source.toRow),
   );
-  const selectPages = variants<{ row: Row; place: number }>((selection, from) => {
+  const selectPages = variants<{ row: Row; pageNumber: number }>((selection, from) => {
     const labels = Object.keys(valuesOf(selection));
     return statement(
-      () => sql`select page.*, wanted.place::int
+      () => sql`select page.*, wanted.page_number::int
         from unnest(${listOf(labels, (name) => sql`${given(name)}::text[]`)})
-          with ordinality as wanted(${listOf(labels, (name) => sql.identifier(name) as unknown as SQL)}, place)
+          with ordinality as wanted(${listOf(labels, (name) => sql.identifier(name) as unknown as SQL)}, page_number)
         cross join lateral (${page(selection, from, (name) => sql`wanted.${sql.identifier(name)}`)}) as page`,
-      (values: unknown[]) => ({ row: source.toRow(values), place: values[place] as number }),
+      (values: unknown[]) => ({ row: source.toRow(values), pageNumber: values[pageColumn] as number }),
     );
   });
   const selectCount = variants<number>((selection) =>
@@ -160,9 +160,9 @@ export function createListStore<Selection extends object, Row, Aside extends key
     return found;
   }
 
-  function variants<Result>(build: (selection: Selection, from: Stretch["from"]) => Statement<Result>) {
+  function variants<Result>(build: (selection: Selection, from: PageSlice["from"]) => Statement<Result>) {
     const known = new Map<string, Statement<Result>>();
-    return (selection: Selection, from: Stretch["from"] = "newest"): Statement<Result> => {
+    return (selection: Selection, from: PageSlice["from"] = "newest"): Statement<Result> => {
       const key = `${from} ${shapeOf(selection)}`;
       let found = known.get(key);
       if (!found) {
@@ -190,8 +190,8 @@ export function createListStore<Selection extends object, Row, Aside extends key
     for (const name of Object.keys(values)) lists[name] = requests.map((request) => request.values[name]);
     const pages: Row[][] = requests.map(() => []);
     const found = await selectPages(selection, from)(db, { accountId, limit, ...lists });
-    for (const { row, place } of found) pages[place - 1]?.push(row);
-    // Each page comes from its index in order, but PostgreSQL guarantees no order without an outer ORDER BY.
+    for (const { row, pageNumber } of found) pages[pageNumber - 1]?.push(row);
+    // Each page is read from its index in order, but PostgreSQL guarantees no order without an outer ORDER BY.
     const sign = from === "newest" ? -1 : 1;
     for (const page of pages) page.sort((a, b) => sign * source.compare(a, b, selection));
     return pages;
@@ -218,8 +218,8 @@ export function createListStore<Selection extends object, Row, Aside extends key
   );
 
   return {
-    list: (db, accountId, selection, stretch) =>
-      findPage(db, { accountId, selection, values: valuesOf(selection), ...stretch }),
+    list: (db, accountId, selection, slice) =>
+      findPage(db, { accountId, selection, values: valuesOf(selection), ...slice }),
     count: (db, accountId, selection) => findCount(db, { accountId, selection, values: valuesOf(selection) }),
     countBy: async (db, accountId, selection, column) =>
       new Map(await selectCounts(column)(selection)(db, { accountId, ...valuesOf(selection) })),

@@ -1,4 +1,4 @@
-import type { Stretch } from "./list-store.ts";
+import type { PageSlice } from "./list-store.ts";
 import { DEFAULT_PAGE_SIZE } from "./page-input.ts";
 
 /** Items of a list, newest first. */
@@ -21,7 +21,7 @@ export interface PagedList<Item> {
   cursorOf(item: Item): string;
 }
 
-/** All pages of a list, one after the other. `open` opens it behind a cursor; at the beginning, there is none. */
+/** All pages of a list, one after the other. `open` opens it after a cursor, or at the beginning without one. */
 export async function* pagesOf<Item>(
   open: (after: string | undefined) => PagedList<Item> | Promise<PagedList<Item>>,
 ): AsyncGenerator<readonly Item[]> {
@@ -47,7 +47,7 @@ export interface Bounds<Position> {
 
 /** Reads a list. */
 export interface ListReader<Item, Position, Selection> {
-  select(selection: Selection, stretch: Stretch): Promise<Item[]>;
+  select(selection: Selection, slice: PageSlice): Promise<Item[]>;
   count(selection: Selection): Promise<number>;
   positionOf(item: Item): Position;
   /** Negative if `a` is older than `b`, positive if it is newer. */
@@ -56,7 +56,7 @@ export interface ListReader<Item, Position, Selection> {
 }
 
 /** The requested page. */
-export interface Ask<Position, Selection> {
+export interface ListRequest<Position, Selection> {
   filtered: Selection;
   first?: number | null | undefined;
   last?: number | null | undefined;
@@ -71,7 +71,7 @@ export interface Ask<Position, Selection> {
  */
 export function openList<Item, Position, Selection extends Bounds<Position>>(
   reader: ListReader<Item, Position, Selection>,
-  { filtered, first, last, after, before }: Ask<Position, Selection>,
+  { filtered, first, last, after, before }: ListRequest<Position, Selection>,
 ): PagedList<Item> {
   const { compare } = reader;
   const backward = last != null;
@@ -88,26 +88,26 @@ export function openList<Item, Position, Selection extends Bounds<Position>>(
     const size = limit + (inclusive ? 2 : 1);
     const found = await reader.select(selection, { from: backward ? "oldest" : "newest", limit: size });
     const [nearest] = found;
-    const startStands =
+    const startExists =
       inclusive &&
       start !== undefined &&
       nearest !== undefined &&
       compare(reader.positionOf(nearest), start) === 0;
-    const beyond = startStands ? found.slice(1) : found;
-    const items = beyond.slice(0, limit);
-    return { items: backward ? items.reverse() : items, more: beyond.length > limit, startStands };
+    const rest = startExists ? found.slice(1) : found;
+    const items = rest.slice(0, limit);
+    return { items: backward ? items.reverse() : items, more: rest.length > limit, startExists };
   });
   return {
     page: read,
     hasNextPage: once(() =>
-      whenRead(read(), ({ more, startStands }) => {
-        if (backward ? startStands : more) return true;
+      whenRead(read(), ({ more, startExists }) => {
+        if (backward ? startExists : more) return true;
         return before !== undefined && some({ ...filtered, fromHereOlder: before });
       }),
     ),
     hasPreviousPage: once(() =>
-      whenRead(read(), ({ more, startStands }) => {
-        if (backward ? more : startStands) return true;
+      whenRead(read(), ({ more, startExists }) => {
+        if (backward ? more : startExists) return true;
         return after !== undefined && some({ ...filtered, fromHereNewer: after });
       }),
     ),

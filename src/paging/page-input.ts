@@ -11,7 +11,7 @@ const pageSize = z
 const instant = z.number("must be a time");
 export const timeRange = z.object({ from: instant.nullish(), to: instant.nullish() });
 
-/** The arguments of a list that takes these cursors, this filter and, if it has several orders, this order. */
+/** The arguments of a list with these cursors, this filter and, if it has several orders, this order. */
 export function pageInput<
   Cursor extends z.ZodType,
   Filter extends z.ZodType,
@@ -29,7 +29,7 @@ export function pageInput<
     .refine(({ first, last }) => first == null || last == null, {
       path: ["last"],
       message: "can't be used together with first",
-      // Said also when other fields are at fault.
+      // Reported even if other fields have faults.
       when: () => true,
     });
 }

@@ -4,7 +4,7 @@ import { FIELDS } from "../kyc/fields.ts";
 import { toCsvRow } from "../lib/csv.ts";
 import { toSeconds } from "./kyc-body.ts";
 
-/** An event as REST's clients know it, its time in whole Unix seconds. */
+/** An event as REST shows it, with its time in whole Unix seconds. */
 export function renderEvent(event: AuditEvent) {
   return {
     id: toEventId(event),

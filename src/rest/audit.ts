@@ -58,13 +58,13 @@ async function list(request: RestRequest): Promise<RestAnswer> {
   );
 }
 
-type Ask = ReturnType<typeof readAuditPage> & Pick<ReturnType<typeof readAuditFilter>, "filter">;
+type RequestedEvents = ReturnType<typeof readAuditPage> & Pick<ReturnType<typeof readAuditFilter>, "filter">;
 
 /** The page as the client accepts it. Fails with 406 before anything is read. */
 async function answerPage(
   request: RestRequest,
   known: readonly string[],
-  read: (ask: Ask) => Promise<PagedList<AuditEvent>>,
+  read: (requested: RequestedEvents) => Promise<PagedList<AuditEvent>>,
 ): Promise<RestAnswer> {
   const type = negotiate(request.headers.accept);
   const conditions = readConditions(request);
@@ -79,7 +79,7 @@ async function answerPage(
   const headers = {
     "content-type":
       type === CSV ? `${CSV}; charset=utf-8; header=present` : "application/json; charset=utf-8",
-    // CSV has no other place for it. An address of the next page would repeat what the client searched for.
+    // CSV has no field for this. A URL of the next page would repeat what the client searched for.
     "has-more": String(more),
   };
   if (type === CSV) return { status: 200, headers, body: renderEventsAsCsv(items) };

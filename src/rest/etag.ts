@@ -26,8 +26,8 @@ const OURS = new RegExp(
 );
 
 /**
- * The tags that an `If-Match` or `If-None-Match` header lists, null if it is not a list of tags. Weak tags, and tags
- * that a compressing proxy has extended, count as the tags they were.
+ * The tags that an `If-Match` or `If-None-Match` header lists; null if it is not a list of tags. Weak tags, and tags that a
+ * compressing proxy has extended, count as the original tags.
  */
 export function parseTags(header: string): Tags | null {
   if (/^[ \t]*\*[ \t]*$/.test(header)) return "any";

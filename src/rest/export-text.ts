@@ -23,7 +23,7 @@ function renderExported(kyc: ShownKyc): ExportedBody {
   return body;
 }
 
-/** Records with an unreadable number that are named in the log, at most. */
+/** The log names at most this many records with an unreadable number. */
 const MOST_UNREADABLE = 100;
 
 /** The last line of an export, without which it is not complete. */
@@ -54,8 +54,8 @@ const WRITERS = {
 };
 
 /**
- * The text of an export, a page at a time: the next one is read once it is asked for. If reads are audited, the trail has
- * the event of a page before the page is passed on.
+ * The text of an export, a page at a time: the next page is read when its text is requested. If reads are audited, the trail
+ * has the event of a page before the page is passed on.
  */
 export async function* toExportText(
   ctx: OperationContext,

@@ -21,13 +21,13 @@ const TYPES: Record<ExportFormat, string> = {
   csv: "text/csv; charset=utf-8; header=present",
 };
 
-/** An account can have one of so many places of exports. */
+/** One account can have a fifth of the exports that may run. */
 const SHARE_OF_ACCOUNT = 5;
 
 interface Limits {
-  /** Exports that run at once, of all accounts. */
+  /** Exports that may run at once, of all accounts. */
   most: number;
-  /** Whether the gateway stops: the running exports are cut then, and their readers lack the last line. */
+  /** Whether the gateway stops. Then the running exports are cut, and their readers miss the last line. */
   isClosed: () => boolean;
 }
 
@@ -45,7 +45,7 @@ export function registerExportRoute(app: FastifyInstance, { most, isClosed }: Li
     const leave = running.enter(requireViewer(ctx.viewer).accountId);
     try {
       const text = toTextWhileOpen(toExportText(ctx, await exportKycs(ctx, filter), format), isClosed);
-      // A page waits until the reader has taken the one before.
+      // A page is read only when the reader has consumed the one before.
       const body = Readable.from(text, { objectMode: false, highWaterMark: 1 });
       body.once("close", leave);
       return reply.send(body);
@@ -56,7 +56,7 @@ export function registerExportRoute(app: FastifyInstance, { most, isClosed }: Li
   });
 }
 
-/** The exports of each account that run. One account can't take all places: a slow reader keeps its place for hours. */
+/** Counts the running exports of each account. One account can't use all slots: a slow reader keeps its slot for hours. */
 class RunningExports {
   readonly #most: number;
   readonly #mostOfAccount: number;
@@ -68,7 +68,7 @@ class RunningExports {
     this.#mostOfAccount = Math.ceil(most / SHARE_OF_ACCOUNT);
   }
 
-  /** Takes a place until the returned function is called. Fails with UNAVAILABLE, and with RATE_LIMITED if the account has its share. */
+  /** Occupies a slot until the returned function is called. Fails with UNAVAILABLE, or RATE_LIMITED if the account's share is used. */
   enter(accountId: string): () => void {
     if (this.#all >= this.#most) throw overloaded();
     const own = this.#ofAccounts.get(accountId) ?? 0;

@@ -4,7 +4,7 @@ import { type ErrorBody, renderFailure } from "./errors.ts";
 
 export const toSeconds = (millis: number) => Math.floor(millis / 1000);
 
-/** The record as REST's clients know it, times in whole Unix seconds. */
+/** The record as REST shows it, with times in whole Unix seconds. */
 function renderFields<Number extends string | null>(kyc: ShownKyc, number: Number) {
   return {
     id: kyc.id,

@@ -28,7 +28,7 @@ export function ignoreTypeOfNothing(app: FastifyInstance): void {
   });
 }
 
-/** The parameters in the address, with a fault for each that is not known. */
+/** The parameters in the query of the URL, with a fault for each unknown one. */
 export function readQuery(request: RestRequest, known: readonly string[]): WireParams {
   const start = request.url.indexOf("?");
   return allowOnly(parseForm(start < 0 ? "" : request.url.slice(start + 1)), known, "query");

@@ -11,8 +11,8 @@ import { type Cipher, createCipher } from "./cipher.ts";
  * `numbers_bound`: all document numbers are. From now on a number that is not bound is not shown.
  * `tokens_authentic`: every token has a MAC.
  *
- * One is reached when it is first needed: `ledger_signed`: the ledger has a signing key. From now on a missing one is
- * not replaced without an operator.
+ * `ledger_signed`, which is reached when it is first needed: the ledger has a signing key. From now on a missing one is not
+ * replaced without an operator.
  */
 export type Milestone =
   | "numbers_sealed"
@@ -94,23 +94,23 @@ export class Keyring {
   }
 
   /**
-   * Encrypts and authenticates the text under the newest key and prefixes the key's id. The result can be opened only
-   * with the same `place`, which identifies where it is stored, including account and record.
+   * Encrypts and authenticates the text under the newest key and prefixes the key's id. The result can be opened only with
+   * the same associated data, which says where it is stored, including account and record.
    */
-  seal(text: string, place: string): string {
+  seal(text: string, associatedData: string): string {
     const keyId = this.newestId;
     this.sealCounts.set(keyId, (this.sealCounts.get(keyId) ?? 0) + 1);
-    return keyId + SEPARATOR + this.#cipher(keyId).encrypt(text, place);
+    return keyId + SEPARATOR + this.#cipher(keyId).encrypt(text, associatedData);
   }
 
   /**
    * Opens a sealed text. Fails with a MissingKeyError if the keyring does not have its key, and with an Error that
-   * contains no values if it was changed or was sealed for another place.
+   * contains no values if it was changed or was sealed with other associated data.
    */
-  open(sealed: string, place: string): string {
+  open(sealed: string, associatedData: string): string {
     const at = sealed.indexOf(SEPARATOR);
     if (at < 0) throw new Error("it is no sealed text");
-    return this.#cipher(sealed.slice(0, at)).decrypt(sealed.slice(at + 1), place);
+    return this.#cipher(sealed.slice(0, at)).decrypt(sealed.slice(at + 1), associatedData);
   }
 
   /** The HMAC-SHA-256 of the text under the newest key, prefixed with the key's id. */

@@ -8,7 +8,7 @@ import type { Keyring, Milestone } from "./keyring.ts";
 
 /** How often a gateway reads them. Milliseconds. */
 const LOOK_EVERY_MS = 2000;
-/** Within this time every gateway that can reach the database knows a new milestone. Milliseconds. */
+/** Within this time every gateway that can reach the database has read a new milestone. Milliseconds. */
 export const KNOWN_WITHIN_MS = 3 * LOOK_EVERY_MS;
 
 const given = sql.placeholder;
@@ -18,7 +18,7 @@ const selectNames = statement(
   ([name]: [Milestone]) => name,
 );
 
-/** Adds the database's milestones to the keyring. Returns those that the keyring knows and the database no longer has. */
+/** Adds the database's milestones to the keyring. Returns those that the keyring has and the database has lost. */
 export async function readMilestones(db: Executor, keys: Keyring): Promise<Milestone[]> {
   const reached = new Set(await selectNames(db, {}));
   const missing = [...keys.reached].filter((name) => !reached.has(name));

@@ -68,7 +68,7 @@ export async function findKeyring(
 /**
  * As `findKeyring`, and afterwards the newest key is registered and the database is prepared for this release. The key
  * file is created if there is none and the database has no registered key. If several gateways start for the first time
- * with different keys, one succeeds and the others fail. `by` starts it, for the trail's event of a new key.
+ * with different keys, one succeeds and the others fail. The trail gets an event of a new key, by `by`.
  */
 export async function openKeyring(
   config: Settings,
@@ -106,7 +106,7 @@ export async function openKeyring(
 async function readKeys(config: Settings, onWarning?: (message: string) => void): Promise<Keyring | null> {
   if (config.encryptionKeys) return new Keyring(config.encryptionKeys);
   const file = keyFileOf(config);
-  // A file that the operator names can belong to anybody, for example to a user outside the container.
+  // A file that the operator names may belong to any user, for example to one outside the container.
   if (!config.encryptionKeysFile) await requireOwnKeyFile(file);
   const known = await readKeyFile(file, onWarning);
   if (!known && config.encryptionKeysFile)

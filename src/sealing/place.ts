@@ -4,7 +4,7 @@ import type { Keyring } from "./keyring.ts";
 /** Something that can't be opened, named without values. */
 export interface Unreadable {
   kind: "record" | "answer" | "token" | "secret" | "webhook";
-  /** Null: it belongs to no account. */
+  /** Null if it belongs to no account. */
   account: string | null;
   /** Of an answer: the hash of its idempotency key. */
   id: string;

@@ -76,8 +76,8 @@ export async function findKeyFaults(
 
 /**
  * Unregisters keys that are older than the newest, are not in the keyring, and seal nothing. Returns their ids. A start
- * must not do this, because another gateway could have such a key as its newest and be about to use it. `by` does it, and
- * every account's trail has the event; null, for tests, leaves none.
+ * must not do this, because another gateway could have such a key as its newest and be about to use it. Every account's
+ * trail gets an event by `by`, and none if `by` is null, as in tests.
  */
 export async function forgetUnusedKeys(
   db: Database,

@@ -2,14 +2,14 @@ import type { Database } from "../db/client.ts";
 import type { Keyring } from "./keyring.ts";
 import { describeFailure, type Resealing, type SealedPlace, type Unreadable } from "./place.ts";
 
-/** How to go through the texts of one place. `Sealed` is what replaces a stored text. */
+/** How to visit the texts of one SealedPlace. `Sealed` is what replaces a stored text. */
 export interface Texts<Stored, Sealed> {
   /** All of them, in steps. */
   steps: AsyncIterable<readonly Stored[]>;
   nameOf(stored: Stored): Omit<Unreadable, "why">;
-  /** Whether it is sealed as it would be sealed now. */
+  /** Whether the text is sealed as it would be sealed now. */
   isDone(stored: Stored): boolean;
-  /** Opens one, which fails if it can't be opened, and returns a function that seals it as it would be sealed now. */
+  /** Opens a text and returns a function that seals it as it would be sealed now. Fails if it can't be opened. */
   open(stored: Stored): () => Sealed;
   /** Writes replacements, each unless the text has changed since it was read; returns how many it wrote. */
   replace(replacements: readonly Replacement<Stored, Sealed>[]): Promise<number>;
@@ -20,7 +20,7 @@ interface Replacement<Stored, Sealed> {
   to: Sealed;
 }
 
-/** The parts of a sealed place that go through its texts. */
+/** The functions of a SealedPlace that visit all its texts. */
 export function goThrough<Stored, Sealed>(
   textsOf: (db: Database, keys: Keyring) => Texts<Stored, Sealed>,
 ): Pick<SealedPlace, "reseal" | "check"> {
@@ -30,7 +30,7 @@ export function goThrough<Stored, Sealed>(
   };
 }
 
-/** Goes once through all texts, and seals those again that are not done. `onStep` as in `SealedPlace`. */
+/** Visits all texts once, and seals those again that are not done. `onStep` as in `SealedPlace`. */
 export async function resealTexts<Stored, Sealed>(
   texts: Texts<Stored, Sealed>,
   onStep?: (seen: number) => void,
@@ -48,7 +48,7 @@ export async function resealTexts<Stored, Sealed>(
   return total;
 }
 
-/** Goes once through all texts, and returns those that can't be opened. `onStep` as in `SealedPlace`. */
+/** Visits all texts once, and returns those that can't be opened. `onStep` as in `SealedPlace`. */
 async function checkTexts<Stored, Sealed>(
   texts: Texts<Stored, Sealed>,
   onStep: (seen: number) => void,
@@ -70,7 +70,7 @@ function openOne<Stored, Sealed>(texts: Texts<Stored, Sealed>, stored: Stored, u
   }
 }
 
-/** Everything that `find` returns, `limit` at a time, each time after the last one. `first` comes before all. */
+/** Everything that `find` returns, `limit` at a time, each time after the last key. `first` is lower than all keys. */
 export async function* inSteps<Key, Stored extends Key>(
   find: (after: Key, limit: number) => Promise<readonly Stored[]>,
   first: Key,

@@ -9,9 +9,9 @@ import type { Keyring } from "./keyring.ts";
  * below 2^-32 (NIST SP 800-38D).
  */
 export const MOST_SEALS = 2 ** 32;
-/** Half of it: it is time to change to a new key. */
+/** From half of it on, operators should change to a new key. */
 export const MANY_SEALS = MOST_SEALS / 2;
-/** What a process counts ahead at once. */
+/** How many texts a process counts in advance at once. */
 const SEALS_AHEAD = 10_000;
 /** Milliseconds. */
 const ADD_EVERY_MS = 60_000;
@@ -42,7 +42,7 @@ export async function addSealCounts(db: Executor, keys: Keyring): Promise<Map<st
 
 /**
  * Makes sure that the database has counted at least so many more texts than were sealed. A process that seals many at once
- * calls it before each batch: if it is killed, the count is a little too high, and never too low. `addSealCounts` takes back
+ * calls it before each batch: if it is killed, the count is a little too high, and never too low. `addSealCounts` subtracts
  * what was not used.
  */
 export async function countSealsAhead(db: Executor, keys: Keyring, batch: number): Promise<void> {
@@ -84,11 +84,11 @@ export function countSeals(
       onMany(id, seals);
     }
   };
-  const tell = async () => {
+  const addAndReport = async () => {
     await work();
     onTotals(new Map(await selectTotals(db, {})));
   };
-  const stop = startRecurring({ work: tell, pause: () => ADD_EVERY_MS, onFailure });
+  const stop = startRecurring({ work: addAndReport, pause: () => ADD_EVERY_MS, onFailure });
   return async () => {
     await stop();
     await work().catch(onFailure);

@@ -11,7 +11,7 @@ import { goThrough } from "./reseal.ts";
 const LENGTH = 32;
 const given = sql.placeholder;
 /** The associated data: a sealed secret opens only under its own name. */
-const placeOf = (name: string) => `secrets ${name}`;
+const associatedDataOf = (name: string) => `secrets ${name}`;
 
 const insert = statement(
   () => sql`
@@ -33,7 +33,7 @@ const selectSome = statement(
 );
 
 const openOne = (keys: Keyring, name: string, sealed: string): Buffer =>
-  Buffer.from(keys.open(sealed, placeOf(name)), "base64url");
+  Buffer.from(keys.open(sealed, associatedDataOf(name)), "base64url");
 
 /**
  * The secret with this name: 32 random bytes, the same for every gateway on the database and after key rotation. The
@@ -49,9 +49,9 @@ export async function openSecret(db: Executor, keys: Keyring, name: string): Pro
   return openOne(keys, name, sealed as string);
 }
 
-/** Creates the secret with this name: 32 random bytes. False: there is one, and it stays as it is. */
+/** Creates the secret with this name: 32 random bytes. Returns false, and changes nothing, if it exists. */
 export async function createSecret(db: Executor, keys: Keyring, name: string): Promise<boolean> {
-  const sealed = keys.seal(randomBytes(LENGTH).toString("base64url"), placeOf(name));
+  const sealed = keys.seal(randomBytes(LENGTH).toString("base64url"), associatedDataOf(name));
   return (await insert(db, { name, sealed })).length > 0;
 }
 
@@ -72,7 +72,7 @@ const replace = statement(
   () => true,
 );
 
-/** The secrets, as the `keys` commands see them: there are very few. */
+/** The secrets, for the `keys` commands. There are very few. */
 export const sealedSecrets: SealedPlace = {
   name: "secrets",
   countByKey: async (db) => {
@@ -92,8 +92,8 @@ export const sealedSecrets: SealedPlace = {
     nameOf: ({ name }) => ({ kind: "secret", account: null, id: name }),
     isDone: ({ sealed }) => keyIdOf(sealed) === keys.newestId,
     open: ({ name, sealed }) => {
-      const text = keys.open(sealed, placeOf(name));
-      return () => keys.seal(text, placeOf(name));
+      const text = keys.open(sealed, associatedDataOf(name));
+      return () => keys.seal(text, associatedDataOf(name));
     },
     replace: async (replacements) => {
       let written = 0;

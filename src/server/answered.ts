@@ -20,7 +20,7 @@ interface Answered {
   context: OperationContext | undefined;
   /** Null if it was not a request for a GraphQL operation. */
   observed: Observed | null;
-  /** Of the failure that it was answered with as a whole. */
+  /** The code of the failure that replaced the whole answer. */
   failureCode: string | undefined;
   /** Undefined: it is not traced. */
   span: RequestSpan | undefined;

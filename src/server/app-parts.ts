@@ -8,7 +8,7 @@ import type { Metrics, ProcessMetrics } from "../metrics.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import type { Tracing } from "./tracing.ts";
 
-/** The parts of a server that only says how its process is. */
+/** The parts of a server that only answers probes about its process. */
 export interface ProbeParts {
   config: Pick<Config, "bodyLimit" | "trustedProxies" | "unsentMemoryLimit" | "uploadMemoryLimit"> &
     Pick<Config, "keepAliveTimeout" | "maxConnections" | "receiveTimeout" | "sendTimeout">;

@@ -79,7 +79,7 @@ export function startBackground(background: Background): () => Promise<void> {
   };
 }
 
-/** Takes over new keys from the key file. Without a file, keys change only with a start. */
+/** Adds new keys from the key file. Without a file, keys change only with a start. */
 function followKeyFile({ config, db, keys, log }: Background): () => void {
   if (config.encryptionKeys) return () => {};
   return watchKeyFile(keyFileOf(config), keys, {
@@ -94,8 +94,8 @@ function followKeyFile({ config, db, keys, log }: Background): () => void {
   });
 }
 
-/** Records that can't expire are named again after so long. Milliseconds. */
-const NAME_AGAIN_MS = 3_600_000;
+/** Records that can't expire are logged again after so long. Milliseconds. */
+const LOG_AGAIN_MS = 3_600_000;
 
 function expireRecords({ config, db, digestCustomer, keys, log, metrics }: Background): () => Promise<void> {
   let [named, namedAt] = [0, 0];
@@ -104,7 +104,7 @@ function expireRecords({ config, db, digestCustomer, keys, log, metrics }: Backg
     onBatch: metrics.countExpiry,
     onNoneDue: metrics.setNoneDue,
     onUnreadable: (records, kycIds) => {
-      if (records === named && performance.now() - namedAt < NAME_AGAIN_MS) return;
+      if (records === named && performance.now() - namedAt < LOG_AGAIN_MS) return;
       [named, namedAt] = [records, performance.now()];
       log.warn(
         { records, kycIds },

@@ -7,8 +7,8 @@ export type AddressOf = (request: Pick<IncomingMessage, "headers" | "socket">) =
 
 /**
  * With trusted proxies (addresses, and networks such as 10.0.0.0/8), the client is the last address in
- * `X-Forwarded-For` that is not one of theirs, if a trusted proxy sent the request. Otherwise it is the other end of the
- * connection, since everyone can write that header.
+ * `X-Forwarded-For` that is not one of theirs, if a trusted proxy sent the request. Otherwise it is the connection's remote
+ * address, because every client can send that header.
  */
 export function createAddressOf(trustedProxies: readonly string[]): AddressOf {
   if (trustedProxies.length === 0) return ofConnection;

@@ -2,7 +2,7 @@ import cors, { type FastifyCorsOptions } from "@fastify/cors";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { EXPOSED_HEADERS } from "./headers.ts";
 
-/** Allows pages of these origins to use the gateway; without any, browsers allow none. */
+/** Lets pages of these origins use the gateway. Without any, browsers allow no other origin. */
 export async function allowOrigins(app: FastifyInstance, origins: string[]): Promise<void> {
   if (origins.length === 0) return;
   const options = {
@@ -11,7 +11,7 @@ export async function allowOrigins(app: FastifyInstance, origins: string[]): Pro
     exposedHeaders: EXPOSED_HEADERS,
     maxAge: 86_400,
   };
-  // OPTIONS without a preflight's headers asks what the address allows.
+  // OPTIONS without a preflight's headers asks for the methods of the path.
   await app.register(cors, {
     delegator: (request: FastifyRequest, callback: (error: null, options: FastifyCorsOptions) => void) =>
       callback(null, { ...options, preflight: isPreflight(request) }),

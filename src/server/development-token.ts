@@ -14,7 +14,7 @@ const LOOPBACK = /^(127(\.\d{1,3}){3}|::1|::ffff:127(\.\d{1,3}){3})$/;
 /** Whether this is an address that only programs on this machine can reach. */
 export const isLoopbackHost = (host: string): boolean => host === "localhost" || LOOPBACK.test(host);
 
-/** One answer for every refusal: it does not tell a used key from one that never existed. */
+/** One answer for every refusal, so that it does not reveal whether a key was used or never existed. */
 const REFUSED = new RequestRefusal(
   403,
   "key_refused",

@@ -9,14 +9,14 @@ import type { Admission } from "./load/admission.ts";
 import { countFailed, type RateLimiter } from "./rate-limit.ts";
 import { createTokenWatch } from "./token-watch.ts";
 
-/** How long a token that was good counts as good. With the time that a look-up counts this is less than a second. Milliseconds. */
-const MOMENT = 50;
+/** How long a checked token counts as valid. Together with the time for which a look-up is used, this is less than a second. */
+const VALID_FOR_MS = 50;
 
 /** The hooks by which a request enters a surface. */
 export interface Entrance {
-  /** Before the body: requires a token that is good or absent, counts the request, and sets its `operationContext`. */
+  /** Before the body: requires a token that is valid or absent, counts the request, and sets its `operationContext`. */
   enterBy(surface: Surface): onRequestHookHandler;
-  /** After the body, which can take its time: the token must be good when the work begins. */
+  /** After the body, which can arrive slowly: the token must be valid when the work begins. */
   reenter: preHandlerHookHandler;
 }
 
@@ -36,7 +36,7 @@ export function createEntrance(
     const enteredAt = performance.now();
     const viewer = await authenticate(authorization);
     const confirmViewer = async () => {
-      if (performance.now() - enteredAt > MOMENT) await authenticate(authorization);
+      if (performance.now() - enteredAt > VALID_FOR_MS) await authenticate(authorization);
     };
     const watchViewer = (onInvalid: () => void) => watchToken(authorization, onInvalid);
     const reads = config.auditReads
@@ -66,9 +66,9 @@ export function createEntrance(
     };
   const reenter: preHandlerHookHandler = (request, reply, done) => {
     admission.resume(reply);
-    // A turn that others have begun, or the end of a body, belongs to no request.
+    // The work can begin in a turn of another request, or at the end of a body, where no span is active.
     const start = () => runInTurn(() => isWanted(reply) && withinSpan(request.span, done));
-    if (reply.elapsedTime <= MOMENT) start();
+    if (reply.elapsedTime <= VALID_FOR_MS) start();
     else withinSpan(request.span, () => authenticate(request.headers.authorization)).then(start, done);
   };
   return { enterBy, reenter };

@@ -8,9 +8,9 @@ import { toFailure } from "./refusals.ts";
 export const nothingHere = () =>
   new RequestRefusal(404, "route_unknown", "There is nothing at this address.");
 
-/** Sends a failure as REST does; also for requests that no surface has taken. */
+/** Sends a failure as REST does; also for requests outside both surfaces. */
 export function sendRestFailure(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const failure = giveUp(error, request, reply);
+  const failure = replaceAnswer(error, request, reply);
   const { status, headers } = toHttp(failure);
   return reply.code(status).headers(headers).send(renderFailure(failure));
 }
@@ -19,7 +19,7 @@ export function sendRestFailure(error: unknown, request: FastifyRequest, reply: 
 const ANSWER_HEADERS = ["etag", "location", "idempotent-replayed", "content-type", "content-encoding"];
 
 /** Drops the answer that was being prepared, with its headers, and returns the failure to send instead. */
-export function giveUp(
+export function replaceAnswer(
   error: unknown,
   request: FastifyRequest,
   reply: FastifyReply,

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { cameOverTls } from "../lib/header-text.ts";
+import { usedTls } from "../lib/header-text.ts";
 
 /**
  * Headers of every answer. Pages replace the content security policy by one that allows what they need. They don't affect
@@ -24,7 +24,7 @@ export function commonHeaders(request: IncomingHttpHeaders, requestId: string): 
   return {
     ...SECURITY_HEADERS,
     "cache-control": "no-store",
-    ...(cameOverTls(request) && { "strict-transport-security": STRICT_TRANSPORT }),
+    ...(usedTls(request) && { "strict-transport-security": STRICT_TRANSPORT }),
     "request-id": requestId,
   };
 }

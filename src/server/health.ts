@@ -8,7 +8,7 @@ import type { ProcessMetrics } from "../metrics.ts";
 const PROBE_TIMEOUT = 2000;
 
 /** How long the result of a probe is used, so that many requests cause few probes. Milliseconds. */
-const PROBE_SPEAKS_FOR = 500;
+const PROBE_USED_FOR = 500;
 
 /** How long `/metrics` waits for a probe, at most. Milliseconds. */
 const SCRAPE_WAITS = 300;
@@ -24,14 +24,14 @@ export function registerHealth(
   app.get("/health", ALWAYS, async () => ({ status: "ok" }));
   app.get("/ready", ALWAYS, async (_request, reply) => {
     const status = parts.isDraining() ? "draining" : (await isReady()) ? "ready" : "unavailable";
-    // Close the prober's connection: it has nothing more to ask, and a single client that reconnects is no load.
+    // Close the prober's connection: it needs no other answer, and a single client that reconnects is no load.
     if (status === "draining") reply.header("connection", "close");
     if (status !== "ready") reply.code(503).headers(toHttp(unavailable()).headers);
     return reply.send({ status });
   });
   app.get("/metrics", ALWAYS, async (_request, reply) => {
     const probe = isReady().then((ready) => parts.metrics.setReady(ready && !parts.isDraining()));
-    // With a silent database the answer has the state of an earlier probe: nobody should wait for it.
+    // Don't wait for a database that does not answer: use the state of an earlier probe.
     await Promise.race([probe, wait(SCRAPE_WAITS, undefined, { ref: false })]);
     // Rendering takes some milliseconds.
     await untilTurn();
@@ -43,7 +43,7 @@ export function registerHealth(
 function shared(probe: () => Promise<boolean>): () => Promise<boolean> {
   let answer: Promise<boolean> | undefined;
   const begin = async () => {
-    const kept = wait(PROBE_SPEAKS_FOR, undefined, { ref: false });
+    const kept = wait(PROBE_USED_FOR, undefined, { ref: false });
     const isReady = await probe();
     void kept.then(() => {
       answer = undefined;

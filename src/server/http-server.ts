@@ -9,13 +9,13 @@ import { answerConnect, MAX_HEADERS, newRequestId, refuseConnection } from "./re
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** Set on the routes of both surfaces, once the request's token is known to be good or absent. */
+    /** Set on the routes of both surfaces, once the request's token is known to be valid or absent. */
     operationContext: OperationContext;
-    /** Of the client, behind the proxies that are trusted. */
+    /** The client's address, also behind trusted proxies. */
     clientAddress: string;
     /** Undefined: the request is not traced. */
     span: RequestSpan | undefined;
-    /** Of the failure that it is answered with; undefined: it has none, or it is in GraphQL's answer. */
+    /** The code of the failure that replaces the answer; undefined if none does, as if GraphQL's answer has errors. */
     failureCode: string | undefined;
     /** Whether its answer is a stream of events, which can last for days. */
     isStreamed: boolean;
@@ -24,7 +24,7 @@ declare module "fastify" {
 
 /** How long a client may take to send the headers of a request, at most. Milliseconds. */
 const HEADERS_TIMEOUT = 10_000;
-/** How often Node looks for connections that are slower. Milliseconds. */
+/** How often Node looks for slower connections. Milliseconds. */
 const SLOW_SWEEP = 1000;
 /** Of the request line and the headers together. Bytes. */
 export const MAX_HEADER_SIZE = 16 * 1024;
@@ -37,11 +37,11 @@ export function createHttpServer({ config, log }: Pick<ProbeParts, "config" | "l
     requestTimeout: config.receiveTimeout,
     keepAliveTimeout: config.keepAliveTimeout,
     genReqId: newRequestId,
-    // Every request would pay for a logger of its own, and few write more than a line: lines name the request's id.
+    // A logger for each request would cost time, and few requests log more than one line: each line has the request's id.
     childLoggerFactory: (logger) => logger,
-    // Fastify's own lines hold the URL, and a URL can hold anything.
+    // Fastify's own lines contain the URL, and a URL can contain anything.
     logController: new LogController({ disableRequestLogging: true }),
-    // Longer than any URL that Node takes: an id of whatever length is an id that nobody has.
+    // Longer than any URL that Node accepts: an id that is too long gets the same answer as any unknown id.
     routerOptions: { maxParamLength: MAX_HEADER_SIZE },
     // No hook runs for these.
     frameworkErrors: (error, request, reply) =>
@@ -57,11 +57,11 @@ export function createHttpServer({ config, log }: Pick<ProbeParts, "config" | "l
       requireHostHeader: false,
     },
   });
-  // For the same reason; a server may pass over what it does not know.
+  // For the same reason. A server may ignore an unknown expectation.
   app.server.on("checkExpectation", (...exchange) => app.server.emit("request", ...exchange));
   answerConnect(app.server, config.sendTimeout);
   app.server.maxConnections = config.maxConnections;
-  // Node leaves out the rest, and with it perhaps a second Host: a request with more than `MAX_HEADERS` is refused.
+  // Node drops further headers, perhaps a second Host among them: a request with more than `MAX_HEADERS` is refused.
   app.server.maxHeadersCount = MAX_HEADERS + 1;
   // Bodies reach the adapters as bytes: each surface reads its own content types.
   app.removeAllContentTypeParsers();

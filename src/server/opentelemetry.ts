@@ -45,8 +45,8 @@ interface Reports {
 }
 
 /**
- * Spans that go to an OTLP collector, by the environment's `OTEL_…` variables, which the SDK reads itself. Nothing waits
- * for the collector: spans wait in a queue of bounded length, and those that find no room there are lost.
+ * Sends spans to an OTLP collector as configured by the `OTEL_…` variables, which the SDK reads itself. Nothing waits for the
+ * collector: spans wait in a queue of bounded length, and are lost if it is full.
  */
 export function startTracing(
   { protocol }: TracingConfig,
@@ -76,7 +76,7 @@ export function startTracing(
   return new OpenTelemetry(provider, counts);
 }
 
-/** An exporter that counts what has become of the spans. */
+/** An exporter that counts the exported and the failed spans. */
 function counting(exporter: SpanExporter, counts: SpanCounts): SpanExporter {
   return {
     export: (spans, done) =>
@@ -116,7 +116,7 @@ class OpenTelemetrySpan implements RequestSpan {
     this.isSampled = (traceFlags & TraceFlags.SAMPLED) !== 0;
   }
 
-  /** Epoch milliseconds of a time of `performance.now()`: the spans of a request fit into one another. */
+  /** Converts a time of `performance.now()` to epoch milliseconds, so that a request's spans nest exactly. */
   epochOf(millis: number): number {
     return this.#wallClock + millis - this.#startedAt;
   }

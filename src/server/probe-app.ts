@@ -10,8 +10,7 @@ import { watchMethods } from "./methods.ts";
 import { addRequestHooks } from "./request-hooks.ts";
 
 /**
- * The HTTP server of a process that only delivers webhooks: `/health`, `/ready` and `/metrics`. Its log has no line for
- * what it answers.
+ * The HTTP server of a process that only delivers webhooks: `/health`, `/ready` and `/metrics`. Its requests are not logged.
  */
 export function createProbeApp(parts: ProbeParts): FastifyInstance {
   const { config, metrics } = parts;
@@ -39,7 +38,7 @@ export function refuseUnknown(app: FastifyInstance): void {
     throw nothingHere();
   });
   app.addHook("onRequest", ({ is404 }, _reply, done) => {
-    // Before there is a body to read, of whatever type.
+    // Refuse before a body of any type is read.
     done(is404 ? nothingHere() : undefined);
   });
 }

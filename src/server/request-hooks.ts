@@ -10,8 +10,8 @@ import type { HttpConnections } from "./load/connections.ts";
 import { cutSlowReader, findHeaderFault } from "./refusals.ts";
 
 /**
- * Adds the hooks of every request. They take callbacks: what waits for nothing needs no promise. Returns the function that
- * sends a stream of events as an answer.
+ * Adds the hooks of every request. They use callbacks, because those that wait for nothing need no promise. Returns the
+ * function that sends a stream of events as an answer.
  */
 export function addRequestHooks(
   app: FastifyInstance,
@@ -23,7 +23,7 @@ export function addRequestHooks(
   }: { record: RecordAnswered; connections: HttpConnections; addressOf: AddressOf },
 ): SendStream {
   app.addHook("onRequest", (request, reply, done) => {
-    // Now: later the connection may have ended, and a socket that is closed has no address.
+    // Read it now: later the socket may be closed, and then it has no address.
     request.clientAddress = addressOf(request.raw);
     reply.headers(commonHeaders(request.headers, request.id));
     request.span = tracing?.begin(request.headers);
@@ -46,12 +46,12 @@ export function addRequestHooks(
     connections.streamAnswer(request.raw, stream.bytes + sizeOfVariables(request.body));
     beginAnswer(reply);
     raw.writeHead(reply.statusCode, reply.getHeaders() as OutgoingHttpHeaders);
-    // Node keeps the head of the answer: sent by itself, it is one string in place of forty parts.
+    // Node keeps the answer's head in memory: sent separately, it is one string instead of forty parts.
     raw.flushHeaders();
     // The request is answered: what follows is the stream's.
     request.isStreamed = true;
     recordAnswer(request, reply);
-    forget(request);
+    releaseParts(request);
     stream.sendTo(raw);
     return reply;
   };
@@ -74,8 +74,8 @@ export function addRequestHooks(
   }
 }
 
-/** Lets go of what nothing needs any more, because the connection keeps the request until a stream's end. */
-function forget(request: FastifyRequest): void {
+/** Releases what a stream does not need, because the connection keeps the request until the stream ends. */
+function releaseParts(request: FastifyRequest): void {
   const { raw } = request;
   request.body = undefined;
   request.query = undefined;
@@ -90,7 +90,7 @@ const SMALL_BODY = 2048;
 /** The memory of a parsed body, for each of its bytes. */
 const PARSED = 4;
 
-/** The memory of what a stream holds of the body of its request. Bytes. */
+/** The memory of the part of its request's body that a stream keeps. Bytes. */
 function sizeOfVariables(body: unknown): number {
   return Buffer.isBuffer(body) && body.length > SMALL_BODY ? PARSED * body.length : 0;
 }

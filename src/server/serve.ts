@@ -43,7 +43,7 @@ const V8_FLAGS = ["--heap-growing-percent=40", "--no-allocation-site-pretenuring
 type Say = (...lines: string[]) => Promise<void>;
 
 /**
- * Runs the gateway until `stop`, then resolves with the exit code 0. If `stop` comes before it listens, the process
+ * Runs the gateway until `stop`, then resolves with the exit code 0. If `stop` resolves before it listens, the process
  * ends with 0. Fails if the database can't be opened, the address can't be listened on, or nobody can read the lines
  * that a start prints; nothing stays open then.
  */
@@ -82,7 +82,7 @@ export async function serve(config: Config, say: Say, stop: Stop): Promise<numbe
   } catch (error) {
     if (!(error instanceof StoppedAtStart)) throw error;
     log.info({ signal: error.signal }, "stopped before it listened");
-    // A migration that waits for others would keep the process: PostgreSQL rolls it back, and the next start repeats it.
+    // A migration that waits for others would keep the process alive. PostgreSQL rolls it back, and the next start repeats it.
     process.exit(0);
   }
 }
@@ -141,7 +141,7 @@ async function run(
     let closedLogs: Promise<void> | undefined;
     const drained = drain(acceptors, () => {
       state.closed = true;
-      // Not earlier: clients reconnect at once, and would come back here.
+      // Not earlier: clients reconnect at once, and would reach this process again.
       closedLogs = logs.close();
     });
     await Promise.all([drained, stopBackground()]);
@@ -177,7 +177,7 @@ async function jwtVerifier(
   log: Logger,
 ): Promise<VerifyJwt | undefined> {
   if (!jwt) return undefined;
-  // Loaded only if it is needed: every start would pay for it.
+  // Loaded only if it is needed, because loading it makes a start slower.
   const { createJwtVerifier } = await import("../auth/jwt.ts");
   const onFailure = (err: unknown) => log.warn({ err }, "the identity provider's keys could not be fetched");
   const nameSignIn = await openSignInNames(db, keys);
@@ -185,17 +185,17 @@ async function jwtVerifier(
 }
 
 /** How often the log may say that spans are not exported. Milliseconds. */
-const SAY_AGAIN_MS = 60_000;
+const LOG_AGAIN_MS = 60_000;
 
 async function openTracing(config: TracingConfig, log: Logger): Promise<Tracing> {
-  // Loaded only if it is needed: a gateway without a collector has no code of it.
+  // Loaded only if it is needed: a gateway without a collector does not run any of its code.
   const { startTracing } = await import("./opentelemetry.ts");
   let saidAt = Number.NEGATIVE_INFINITY;
   return startTracing(config, {
     version: readVersion(),
     onWarning: (message) => log.warn(message),
     onFailure: (err) => {
-      if (performance.now() - saidAt < SAY_AGAIN_MS) return;
+      if (performance.now() - saidAt < LOG_AGAIN_MS) return;
       saidAt = performance.now();
       log.warn({ err }, "spans could not be exported");
     },

@@ -2,7 +2,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { launcherGone } from "./launcher.ts";
 
 /** Signals within this time count as one: npm passes on a signal that the gateway has received itself. Milliseconds. */
-const SAME_WISH = 500;
+const SAME_SIGNAL_MS = 500;
 /** Time limit for closing, within the ten seconds that a stop allows. Milliseconds. */
 const CLOSING_DEADLINE = 5000;
 
@@ -20,7 +20,7 @@ export function awaitStop(): Stop {
     const onSignal = (signal: string) => {
       askedAt ??= performance.now();
       // A second Ctrl-C means that the user does not want to wait.
-      if (signal === "SIGINT" && performance.now() - askedAt > SAME_WISH) process.exit(130);
+      if (signal === "SIGINT" && performance.now() - askedAt > SAME_SIGNAL_MS) process.exit(130);
       resolve(signal);
     };
     process.on("SIGTERM", onSignal);
@@ -29,7 +29,7 @@ export function awaitStop(): Stop {
   return Promise.race([signalled, launcherGone()]);
 }
 
-/** The gateway was told to stop before it listened. */
+/** The gateway got a stop signal before it listened. */
 export class StoppedAtStart extends Error {
   readonly signal: string;
 

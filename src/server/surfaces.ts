@@ -16,7 +16,7 @@ import { ignoreTypeOfNothing } from "../rest/requests.ts";
 import type { AppParts } from "./app-parts.ts";
 import { registerDevelopmentToken } from "./development-token.ts";
 import { createEntrance } from "./enter.ts";
-import { giveUp } from "./failures.ts";
+import { replaceAnswer } from "./failures.ts";
 import type { Admission } from "./load/admission.ts";
 import { createRateLimiter } from "./rate-limit.ts";
 import { findUpgradeFault } from "./refusals.ts";
@@ -40,7 +40,7 @@ export async function registerSurfaces(
     graphql.addHook("onRequest", enterBy("graphql"));
     graphql.addHook("preHandler", reenter);
     graphql.setErrorHandler((error, request, reply) =>
-      sendGraphqlFailure(giveUp(error, request, reply), request, reply),
+      sendGraphqlFailure(replaceAnswer(error, request, reply), request, reply),
     );
     if (config.auditReads) graphql.addHook("onSend", holdUntilAudited);
     await registerGraphql(graphql, { ...config, sendGraphiql, live: serveLive(parts), sendStream });
@@ -83,7 +83,7 @@ export async function registerSurfaces(
   }
 }
 
-/** Waits for a request's work, which `leave` ends early: a request that only waits takes no place of those in progress. */
+/** Waits for a request's work, which `leave` ends early. Meanwhile the request does not count as in progress. */
 async function idle<T>(
   admission: Admission,
   reply: FastifyReply,
@@ -106,7 +106,7 @@ const PING_MS = 10_000;
 /** How subscriptions are served, counted and logged. */
 function serveLive({ config, log, metrics }: AppParts): Live {
   return {
-    // A connection that nothing is sent on for as long as the limit is cut.
+    // A connection is cut if nothing is sent on it for `sendTimeout`.
     pingMs: Math.min(PING_MS, config.sendTimeout / 3),
     slowAfter: config.sendTimeout * 0.9,
     sent: (changes, milliseconds) => metrics.observeSent(changes, milliseconds / 1000),
@@ -126,7 +126,7 @@ function serveLive({ config, log, metrics }: AppParts): Live {
 const holdUntilAudited: onSendHookHandler = ({ operationContext, method }, reply, payload, done) => {
   if (method === "HEAD") operationContext?.reads?.shown.clear();
   if (!operationContext || !hasReads(operationContext)) return done(null, payload);
-  // If the request was answered as late meanwhile, this answer goes nowhere.
+  // If the request was answered as late meanwhile, this answer is discarded.
   recordReads(operationContext).then(
     () => reply.sent || done(null, payload),
     (error) => reply.sent || done(error),

@@ -11,8 +11,8 @@ const FRESH_MS = 300;
 type WatchToken = (authorization: string | undefined, onInvalid: () => void) => () => void;
 
 /**
- * Watches the tokens of requests that last long: those who use a token share its look-up, and those of all tokens are sent
- * together. If the database can't be reached, nobody is called. Nothing is read if no token is watched.
+ * Watches the tokens of long requests. Requests with one token share its look-up, and the look-ups of all tokens are sent
+ * together. If the database can't be reached, no callback is called. Nothing is read if no token is watched.
  */
 export function createTokenWatch(authenticate: Authenticate): WatchToken {
   const watched = new Map<string | undefined, Set<() => void>>();

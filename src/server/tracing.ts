@@ -12,7 +12,7 @@ export interface TracedAnswer {
   status: number;
   /** The code of its failure, or of its answer's first error; undefined: it has none. */
   failure: string | undefined;
-  /** Of GraphQL: the label of its operation. */
+  /** The label of its GraphQL operation. */
   operation: string | undefined;
 }
 
@@ -25,6 +25,6 @@ export interface Tracing {
   /** Adds the span of a statement to the trace of the request that it served, if there is one. */
   statementEnded(statement: EndedStatement): void;
   readonly counts: Readonly<SpanCounts>;
-  /** Exports what is left, as far as that takes no longer than two seconds. */
+  /** Exports the remaining spans, for at most two seconds. */
   close(): Promise<void>;
 }

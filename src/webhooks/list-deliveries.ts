@@ -5,7 +5,7 @@ import type { OperationContext } from "../context.ts";
 import type { Executor } from "../db/client.ts";
 import { statement } from "../db/statement.ts";
 import { type Bounds, openList, type PagedList } from "../paging/list.ts";
-import type { Stretch } from "../paging/list-store.ts";
+import type { PageSlice } from "../paging/list-store.ts";
 import { pageInput } from "../paging/page-input.ts";
 import { parseInput, type Raw } from "../parse-input.ts";
 import { wordsOf } from "../vocabulary.ts";
@@ -108,7 +108,7 @@ export function pageDeliveries(
     text == null ? undefined : (fromCursor(text) as number);
   return openList<WebhookDelivery, number, Selection>(
     {
-      select: (selection, { from, limit }: Stretch) =>
+      select: (selection, { from, limit }: PageSlice) =>
         (from === "newest" ? selectNewest : selectOldest)(db, {
           accountId,
           id,

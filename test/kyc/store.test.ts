@@ -189,7 +189,7 @@ describe("each statement reads ranges of an index, and never the table", () => {
         );
       }
     });
-    const together = texts.filter((text) => text.includes("wanted.place"));
+    const together = texts.filter((text) => text.includes("wanted.page_number"));
     expect(together.length).toBeGreaterThan(selections.length / 4);
     await expectBoundedPages(together);
   });

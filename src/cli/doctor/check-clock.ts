@@ -3,9 +3,9 @@ import { Area, type Finding, type Stage } from "./finding.ts";
 
 export const clocks = new Area("clocks");
 
-/** From here on records of several replicas are visibly out of order. Milliseconds. */
+/** From this difference on, records of several replicas are visibly out of order. Milliseconds. */
 const NOTICEABLE_MS = 1000;
-/** From here on sign-ins of an identity provider are refused, and tokens end at another time. Milliseconds. */
+/** From this difference on, sign-ins of an identity provider are refused, and tokens expire at a wrong time. Milliseconds. */
 const HARMFUL_MS = 30_000;
 const SAMPLES = 3;
 
@@ -37,7 +37,7 @@ async function measure(db: Database): Promise<{ offset: number; error: number }>
   return { offset: sent + took / 2 - Number(row?.at), error: took / 2 };
 }
 
-/** A clock that was set back makes times that lie before those that are there. */
+/** After a clock was set back, new times are before stored ones. */
 async function checkPast(db: Database): Promise<Finding[]> {
   const [row] = await db.execute<{ at: number | null }>(
     `select (extract(epoch from greatest((select max(created_at) from encryption_keys),

@@ -8,7 +8,7 @@ type Env = Record<string, string | undefined>;
 /** The usable part of the configuration. */
 export interface ReadConfiguration {
   findings: Finding[];
-  /** The configuration without the variables that have faults: their defaults stand for them. */
+  /** The configuration, with defaults for the variables that have faults. */
   config: Config;
   /** The names of those variables. */
   faulty: ReadonlySet<string>;

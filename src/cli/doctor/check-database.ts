@@ -1,8 +1,9 @@
 import type { Config } from "../../config/config.ts";
+import type { Database } from "../../db/client.ts";
 import { FIND_DEVIATIONS } from "../../db/pool/session.ts";
 import { isWritable } from "../../db/writable.ts";
 import { Area, type Finding, type Stage } from "./finding.ts";
-import type { Look } from "./open-for-looking.ts";
+import type { InspectedDatabase } from "./open-for-inspection.ts";
 
 export const database = new Area("database");
 
@@ -22,8 +23,8 @@ const FACTS = `
     current_setting('server_encoding') as encoding, current_database() as name, pg_is_in_recovery() as "isStandby",
     current_setting('default_transaction_read_only') = 'on' as "isReadOnly"`;
 
-/** Version, encoding, and whether it takes writes. */
-export async function checkServer({ db, defaults }: Look, stage: Stage): Promise<Finding[]> {
+/** Version, encoding, and whether it accepts writes. */
+export async function checkServer({ db, defaults }: InspectedDatabase, stage: Stage): Promise<Finding[]> {
   const [facts] = await defaults.execute<Facts>(FACTS);
   if (!facts) return [];
   return [checkVersion(facts), checkEncoding(facts), await checkWrites(db, facts, stage)];
@@ -43,7 +44,7 @@ function checkEncoding({ encoding, name }: Facts): Finding {
   );
 }
 
-async function checkWrites(db: Look["db"], { isStandby, isReadOnly }: Facts, stage: Stage): Promise<Finding> {
+async function checkWrites(db: Database, { isStandby, isReadOnly }: Facts, stage: Stage): Promise<Finding> {
   if (isStandby) {
     const todo = "Name the primary in DATABASE_URL, or all hosts: the gateway uses the one that takes writes";
     return database.problem("writable", "the server is a standby, and takes no writes", todo);
@@ -67,8 +68,11 @@ interface Setting {
   source: string;
 }
 
-/** Settings that would change answers, cut statements, or lose what was acknowledged. */
-export async function checkSettings({ defaults, isPooled }: Look, config: Config): Promise<Finding[]> {
+/** Settings that would change answers, cut statements, or lose acknowledged writes. */
+export async function checkSettings(
+  { defaults, isPooled }: InspectedDatabase,
+  config: Config,
+): Promise<Finding[]> {
   const deviations = await defaults.execute<{ name: string }>(FIND_DEVIATIONS);
   const names = deviations.map(({ name }) => name).join(", ");
   const found = await defaults.execute<Setting>(`
@@ -97,7 +101,7 @@ function checkSetting({ name, value }: Setting, isPooled: boolean, config: Confi
     const todo = "Check that this role has the grants; ALTER ROLE … RESET role if it is not meant";
     return [database.warning("settings", `the session runs as the role ${value} (setting role)`, todo)];
   }
-  // Direct sessions set their own, but for this one.
+  // Direct sessions set all of these themselves, except this one.
   if (!isPooled && name !== "transaction_timeout") return [];
   const ours = name === "statement_timeout" ? config.statementTimeout : config.requestTimeout;
   if (Number(value) === 0 || Number(value) >= ours) return [];
@@ -113,7 +117,10 @@ const CONNECTIONS = `
   from pg_database where datname = current_database()`;
 
 /** Whether the pool gets its connections. Through a pooler it gets the pooler's. */
-export async function checkConnections({ db, isPooled }: Look, config: Config): Promise<Finding> {
+export async function checkConnections(
+  { db, isPooled }: InspectedDatabase,
+  config: Config,
+): Promise<Finding> {
   if (isPooled) return database.ok("connections", "the pooler decides how many the server gives");
   const [row] = await db.execute<Record<"server" | "database" | "role" | "used", number>>(CONNECTIONS);
   if (!row) return database.notChecked("connections", "the server does not say");
@@ -126,28 +133,33 @@ export async function checkConnections({ db, isPooled }: Look, config: Config): 
   return database.warning("connections", found, todo);
 }
 
-/** A statement that is prepared, and returns which of the server's processes it ran in. */
+/** A statement to prepare. It returns the id of the server process in which it runs. */
 const WHERE_AM_I = "select pg_backend_pid() where $1::int = 1";
 /** The error codes for a statement that another server process has prepared, and for statements after it. */
 const LOST_STATEMENT = ["26000", "25P02", "42P05"];
 
 /**
- * Whether prepared statements work. `prepared` prepares one, and uses it in a transaction while its connection to the
- * server is taken by another client: a pooler that shares connections between transactions gives it another one.
+ * Whether prepared statements work. `prepared` prepares one, and uses it in a transaction while another client uses its
+ * connection to the server: a pooler that shares connections between transactions gives it another one.
  */
-export async function checkPooler(look: Look, prepared: Look["db"], config: Config): Promise<Finding> {
+export async function checkPooler(
+  inspected: InspectedDatabase,
+  prepared: Database,
+  config: Config,
+): Promise<Finding> {
   if (!config.databasePrepare) {
-    if (look.isPooled) return database.ok("pooler", "a pooler is in between, and DATABASE_PREPARE is false");
+    if (inspected.isPooled)
+      return database.ok("pooler", "a pooler is in between, and DATABASE_PREPARE is false");
     const todo = "Remove DATABASE_PREPARE=false, unless a pooler needs it: it makes statements slower";
     return database.warning("pooler", "no pooler refuses settings, and DATABASE_PREPARE is false", todo);
   }
   const [first] = await prepared.send(WHERE_AM_I, [1]);
   try {
-    const second = await look.defaults.transaction(async (tx) => {
+    const second = await inspected.defaults.transaction(async (tx) => {
       await tx.execute("select 1");
       return (await prepared.transaction((other) => other.send(WHERE_AM_I, [1])))[0];
     });
-    const isShared = look.isPooled || first?.[0] !== second?.[0];
+    const isShared = inspected.isPooled || first?.[0] !== second?.[0];
     return database.ok("pooler", isShared ? "a pooler is in between, and keeps prepared statements" : "none");
   } catch (error) {
     const { code, cause } = error as { code?: string; cause?: { code?: string } };

@@ -50,7 +50,7 @@ export async function readKeys(config: Config): Promise<{ keys: Keyring | null; 
 export async function checkKeys(db: Database, keys: Keyring | null, stage: Stage): Promise<Finding[]> {
   if (stage === "empty") return [keyArea.ok("registered", "no gateway has started on the database yet")];
   const isCurrent = stage === "current";
-  const registered = await (isCurrent ? listRegisteredKeys(db) : listKeysOfOld(db));
+  const registered = await (isCurrent ? listRegisteredKeys(db) : listKeysOfEarlierRelease(db));
   const faults = await findKeyFaults(db, keys, registered, isCurrent ? SEALED_PLACES : []);
   if (faults.length > 0) {
     const todo = "Give the gateway this key, from the backup of its keys: it does not start without it";
@@ -72,8 +72,8 @@ export async function checkKeys(db: Database, keys: Keyring | null, stage: Stage
   return findings;
 }
 
-/** The keys that the database of an earlier release knows: its tables lack columns of this one. */
-async function listKeysOfOld(db: Database): Promise<RegisteredKey[]> {
+/** The keys that are registered in the database of an earlier release, whose tables lack columns of this one. */
+async function listKeysOfEarlierRelease(db: Database): Promise<RegisteredKey[]> {
   const [row] = await db.execute<{ known: boolean }>(
     "select to_regclass('encryption_keys') is not null as known",
   );

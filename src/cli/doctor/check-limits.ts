@@ -9,10 +9,10 @@ import { Area, type Finding } from "./finding.ts";
 export const limits = new Area("limits");
 
 const MIB = 1024 ** 2;
-/** The memory of a loaded gateway without that for its clients, and of the embedded database. MiB. */
+/** The memory of a loaded gateway without its clients' memory, and of the embedded database. MiB. */
 const GATEWAY_MIB = 160;
 const EMBEDDED_MIB = 350;
-/** Below the first, PostgreSQL soon stops; below the second, it is time to make room. MiB. */
+/** Below the first, PostgreSQL stops soon; below the second, operators should make room. MiB. */
 const NO_SPACE_MIB = 100;
 const LITTLE_SPACE_MIB = 1024;
 
@@ -43,12 +43,12 @@ export function checkMemory({ databaseUrl, ...config }: Config): Finding {
   return available < needed ? limits.warning("memory", found, todo) : limits.ok("memory", found);
 }
 
-/** Room for the embedded database, and for a log that goes into a file. */
+/** Room for the embedded database, and for a log that is written to a file. */
 export async function checkDisks({ databaseUrl, dataDir }: Config): Promise<Finding[]> {
   const findings: Finding[] = [];
   if (databaseUrl === undefined)
     findings.push(await checkDisk("disk of DATA_DIR", resolve(dataDir), limits.problem));
-  // The log goes where stdout goes: if that is a file, it grows.
+  // The log is written to stdout. If that is a file, it grows.
   if (fstatSync(1).isFile())
     findings.push(await checkDisk("disk of the log", "/proc/self/fd/1", limits.warning));
   return findings;

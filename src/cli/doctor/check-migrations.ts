@@ -38,7 +38,7 @@ export async function findStage(db: Database): Promise<Stage> {
   }
 }
 
-/** Whether the tables are there and are this release's, and whether the role may serve and migrate. */
+/** Whether the tables exist and are this release's, and whether the role may serve and migrate. */
 export async function checkMigrations(db: Database): Promise<Finding[]> {
   const [role] = await db.execute<{ name: string; migrates: boolean }>(
     `select current_user as name, has_database_privilege(current_database(), 'CREATE')

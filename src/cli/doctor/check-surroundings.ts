@@ -24,7 +24,7 @@ export async function checkDataDir({ dataDir }: Config): Promise<Finding[]> {
   return [folders.ok("folder", `${folder} is this user's alone`), folders.ok("lock", lock)];
 }
 
-/** How the way to the database is protected. */
+/** Whether the connection to the database is encrypted and verified. */
 export function checkDatabaseTls(url: string): Finding {
   const address = readServerAddress(url, process.env);
   const place = describeAddress(address);

@@ -1,5 +1,6 @@
 import { Command, Option } from "commander";
 import type { Config } from "../../config/config.ts";
+import type { Database } from "../../db/client.ts";
 import { connect } from "../../db/pool/pool.ts";
 import type { Keyring } from "../../sealing/keyring.ts";
 import { isOnTerminal, print, printed, printTable } from "../print.ts";
@@ -11,7 +12,7 @@ import { checkDisks, checkFiles, checkMemory, limits } from "./check-limits.ts";
 import { checkMigrations, findStage } from "./check-migrations.ts";
 import { checkDatabaseTls, checkDataDir, checkListening, folders, network } from "./check-surroundings.ts";
 import type { Finding, Stage } from "./finding.ts";
-import { type Look, openForLooking } from "./open-for-looking.ts";
+import { type InspectedDatabase, openForInspection } from "./open-for-inspection.ts";
 
 /** The exit code if something would keep the gateway from starting, or harm it. */
 const PROBLEM = 1;
@@ -29,7 +30,7 @@ export function doctorCommand(): Command {
       if (json) print(JSON.stringify(findings, null, 2));
       else printFindings(findings);
       process.exitCode = hasProblem ? PROBLEM : 0;
-      // A check that is still running would keep the process.
+      // A check that is still running would keep the process alive.
       if ([database, keyArea, clocks, limits, folders, network].some(({ isLate }) => isLate)) {
         await printed();
         process.exit();
@@ -37,7 +38,7 @@ export function doctorCommand(): Command {
     });
 }
 
-/** How long to open the embedded database may take, also on a busy machine. Milliseconds. */
+/** How long opening the embedded database may take, also on a busy machine. Milliseconds. */
 const OPEN_EMBEDDED_MS = 45_000;
 
 /** Widths on a terminal of 100 columns and more: the two texts share what the others leave. */
@@ -55,7 +56,7 @@ function printFindings(findings: readonly Finding[]): void {
   );
 }
 
-/** Does all checks. One that fails keeps none of the others from being done. */
+/** Does all checks, even if some fail. */
 async function examine(env: NodeJS.ProcessEnv): Promise<Finding[]> {
   const { config, faulty, findings } = readConfiguration(env);
   findings.push(...(await checkDocuments(config)));
@@ -78,7 +79,7 @@ async function examine(env: NodeJS.ProcessEnv): Promise<Finding[]> {
 }
 
 interface KnownKeys {
-  /** Undefined: they can't be read, or are not configured rightly. */
+  /** Undefined if they can't be read, or are misconfigured. */
   keys: Keyring | null | undefined;
   findings: Finding[];
 }
@@ -102,38 +103,42 @@ async function examineDatabase(config: Config, isKnown: boolean, known: KnownKey
     ...[keyArea.notChecked("registered", why), clocks.notChecked("database", why)],
   ];
   if (!isKnown) return unopened("DATABASE_URL has a fault");
-  let look: Look | null | undefined;
+  let inspected: InspectedDatabase | null | undefined;
   const open = async () => {
-    look = await openForLooking(config);
-    if (look === null)
+    inspected = await openForInspection(config);
+    if (inspected === null)
       return database.ok("reachable", "there is no embedded database yet: the first start makes it");
-    return database.ok("reachable", `it answers${look.how && `, ${look.how}`}`);
+    return database.ok("reachable", `it answers${inspected.how && `, ${inspected.how}`}`);
   };
   const opened = await database.run("reachable", open, config.databaseUrl ? undefined : OPEN_EMBEDDED_MS);
-  if (look === null) return [...opened, ...known.findings];
-  if (!look) return [...opened, ...unopened("the database can't be asked")];
+  if (inspected === null) return [...opened, ...known.findings];
+  if (!inspected) return [...opened, ...unopened("the database can't be asked")];
   try {
-    return [...opened, ...(await examineOpen(config, look, known))];
+    return [...opened, ...(await examineOpen(config, inspected, known))];
   } finally {
-    await look.close();
+    await inspected.close();
   }
 }
 
-async function examineOpen(config: Config, look: Look, { keys, findings }: KnownKeys): Promise<Finding[]> {
-  const { db } = look;
+async function examineOpen(
+  config: Config,
+  inspected: InspectedDatabase,
+  { keys, findings }: KnownKeys,
+): Promise<Finding[]> {
+  const { db } = inspected;
   const stage = await findStage(db);
-  const found = await database.run("server", () => checkServer(look, stage));
+  const found = await database.run("server", () => checkServer(inspected, stage));
   found.push(...(await database.run("migrations", () => checkMigrations(db))));
   if (config.databaseUrl !== undefined) {
-    found.push(...(await database.run("settings", () => checkSettings(look, config))));
-    found.push(...(await database.run("connections", () => checkConnections(look, config))));
+    found.push(...(await database.run("settings", () => checkSettings(inspected, config))));
+    found.push(...(await database.run("connections", () => checkConnections(inspected, config))));
     const prepared = connect({
       address: { url: config.databaseUrl },
       poolSize: 1,
       prepare: true,
       statementTimeout: 3000,
     });
-    found.push(...(await database.run("pooler", () => checkPooler(look, prepared, config))));
+    found.push(...(await database.run("pooler", () => checkPooler(inspected, prepared, config))));
     await prepared.close();
   }
   found.push(...findings);
@@ -142,7 +147,7 @@ async function examineOpen(config: Config, look: Look, { keys, findings }: Known
   return found;
 }
 
-async function examineKeys(db: Look["db"], keys: KnownKeys["keys"], stage: Stage): Promise<Finding[]> {
+async function examineKeys(db: Database, keys: KnownKeys["keys"], stage: Stage): Promise<Finding[]> {
   if (keys === undefined) return [keyArea.notChecked("registered", "there are no keys to compare")];
   if (stage === "unknown") return [keyArea.notChecked("registered", "this role does not see the migrations")];
   const found = await keyArea.run("registered", () => checkKeys(db, keys, stage));

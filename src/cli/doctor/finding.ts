@@ -5,7 +5,7 @@ import { ConfigError } from "../../lib/settings.ts";
 /** Empty: nothing is migrated. Behind: this release's migrations are pending. Unknown: this role may not see it. */
 export type Stage = "empty" | "behind" | "current" | "unknown";
 
-/** Problem: it would keep the gateway from starting, or harm it. Warning: it deserves a look, or could not be checked. */
+/** Problem: it would keep the gateway from starting, or harm it. Warning: it deserves a examine, or could not be checked. */
 type State = "ok" | "warning" | "problem";
 
 /** The result of one check, without any secret. */
@@ -43,7 +43,7 @@ export class Area {
     return { area: this.name, check, state: "problem", found, todo };
   }
 
-  /** For a check that another problem prevents, so that it does not look as if it had passed. */
+  /** For a check that another problem prevents, so that it does not examine as if it had passed. */
   notChecked(check: string, why: string): Finding {
     return this.warning(check, `not checked: ${why}`, "Run this again once that is solved");
   }
@@ -51,13 +51,13 @@ export class Area {
   /** The findings of a check. If it fails, or takes longer than `limitMs` milliseconds, that is the finding. */
   async run(
     check: string,
-    look: () => Finding | Finding[] | Promise<Finding | Finding[]>,
+    examine: () => Finding | Finding[] | Promise<Finding | Finding[]>,
     limitMs = CHECK_LIMIT_MS,
   ): Promise<Finding[]> {
     const ending = new AbortController();
     const late = wait(limitMs, "late" as const, { signal: ending.signal }).catch(() => "late" as const);
     try {
-      const findings = await Promise.race([Promise.resolve().then(look), late]);
+      const findings = await Promise.race([Promise.resolve().then(examine), late]);
       if (findings !== "late") return [findings].flat();
       this.isLate = true;
       const found = `not checked: it took more than ${limitMs / 1000} s`;

@@ -59,7 +59,7 @@ export async function backUp(
       const packed = join(unfinished, "packed");
       await pack(copies, packed);
       await moveToNew(packed, target).catch((error: NodeJS.ErrnoException) => {
-        throw error.code === "EEXIST" ? isThere(file) : error;
+        throw error.code === "EEXIST" ? alreadyExists(file) : error;
       });
       await syncFolder(dirname(target));
     } finally {
@@ -72,7 +72,7 @@ export async function backUp(
 
 /** Fails if the backup would replace a file, or if other users could replace parts of it in the meantime. */
 async function requireSafePlace(target: string): Promise<void> {
-  if (await lstat(target).catch(() => undefined)) throw isThere(target);
+  if (await lstat(target).catch(() => undefined)) throw alreadyExists(target);
   const folder = dirname(target);
   const isUnsafe = await letsOthersReplace(folder).catch((error: NodeJS.ErrnoException) => {
     throw new BackupError(`${target} can't be written: ${error.code}`);
@@ -107,7 +107,8 @@ async function requireReadersKeptOut(
   onWarning(fault);
 }
 
-const isThere = (file: string) => new BackupError(`${file} is there already, and a backup never overwrites`);
+const alreadyExists = (file: string) =>
+  new BackupError(`${file} is there already, and a backup never overwrites`);
 
 /** Does `work` while nothing is written: a transaction holds the engine, and all earlier writes are in the files. */
 async function whileHeld(

@@ -82,7 +82,7 @@ export class ClientConnection {
     socket.on("error", () => {});
   }
 
-  /** Whether there is a batch to run and the client takes the answers that it has already got. */
+  /** Whether there is a batch to run and the client reads its earlier answers. */
   get hasWork(): boolean {
     return this.#batches.length > 0 && !this.#socket.writableNeedDrain;
   }

@@ -30,18 +30,17 @@ export function openDataDir(dataDir: string): string {
 }
 
 /**
- * Whether the data folder is there. Makes nothing. Fails with DataDirError if a start could not use it, or could not
- * make it.
+ * Whether the data folder exists. Creates nothing. Fails with a DataDirError if a start could not use it or create it.
  */
 export function inspectDataDir(dataDir: string): boolean {
   const folder = resolve(dataDir);
   try {
-    const isThere = isFolder(folder);
-    if (isThere) requireOwn(folder);
+    const exists = isFolder(folder);
+    if (exists) requireOwn(folder);
     let nearest = folder;
     while (!isFolder(nearest)) nearest = dirname(nearest);
     accessSync(nearest, constants.W_OK | constants.X_OK);
-    return isThere;
+    return exists;
   } catch (error) {
     throw asDataDirError(folder, error);
   }

@@ -55,9 +55,10 @@ export function hasDatabase(dataDir: string): boolean {
  * Opens the database in `dataDir`, creating it if necessary, and serves it on a socket there until it is closed. Only
  * this user can connect. There can be any number of clients, with one transaction at a time. `idleTransactionMs` limits
  * how long a client may be idle inside a transaction (default 10 s). `longestCallMs` limits how long it may keep the
- * engine busy (default 5 minutes); beyond that, all connections end. `closeGraceMs` has a default of 2 s. An acknowledged commit survives the death of the
- * process, but not of the machine, because nothing waits for the disk. Fails with a DataDirInUseError if another process
- * has the folder open, and with a DataDirError if the folder can't be created or other users can access it.
+ * engine busy (default 5 minutes); after that, all connections end. `closeGraceMs` has a default of 2 s. An acknowledged
+ * commit survives the death of the process, but not of the machine, because nothing waits for the disk. Fails with a
+ * DataDirInUseError if another process has the folder open, and with a DataDirError if the folder can't be created or other
+ * users can access it.
  *
  * All clients share one session. SET lasts until another client has its turn, startup parameters have no effect, and
  * temporary tables and advisory locks belong to all. LISTEN, COPY FROM STDIN and cancelling are not supported.

@@ -76,9 +76,9 @@ async function serve(database: PGlite, messages: ToEngine): Promise<void> {
   }
   try {
     const answer = await run(database, messages);
-    tell({ answer }, answer);
+    postToMain({ answer }, answer);
   } catch (error) {
-    tell({ crash: describe(error) });
+    postToMain({ crash: describe(error) });
   }
 }
 
@@ -88,7 +88,7 @@ function describe(error: unknown): string {
   return message || (errno === undefined ? String(error) : `system error ${errno}`);
 }
 
-function tell(words: FromEngine, transferred: Uint8Array<ArrayBuffer>[] = []): void {
+function postToMain(words: FromEngine, transferred: Uint8Array<ArrayBuffer>[] = []): void {
   parentPort?.postMessage(
     words,
     transferred.map(({ buffer }) => buffer),
@@ -108,4 +108,4 @@ const { rows } = await database.query<{ name: string; value: string }>(
   [REPORTED_SETTINGS],
 );
 parentPort?.on("message", (messages: ToEngine) => serve(database, messages));
-tell({ parameters: Object.fromEntries(rows.map(({ name, value }) => [name, value])) });
+postToMain({ parameters: Object.fromEntries(rows.map(({ name, value }) => [name, value])) });

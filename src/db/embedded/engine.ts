@@ -21,7 +21,7 @@ export class EngineError extends Error {
 /** A new database takes 40 MB; opening an existing one needs less. Bytes. */
 const LITTLE_SPACE = 48 * 1024 * 1024;
 
-/** The error of a failure to open or make the engine's files, with the reason if it is known. */
+/** The error of a failure to open or create the engine's files, with the reason if it is known. */
 export function asEngineError(pgdata: string, cause: unknown): EngineError {
   const { bavail, bsize } = statfsSync(dirname(pgdata));
   const free = bavail * bsize;

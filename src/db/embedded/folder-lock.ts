@@ -12,7 +12,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { DataDirError } from "./data-dir.ts";
 
-/** How long a taken lock is waited for: `findLockHolder` of another process takes a free one for an instant. Milliseconds. */
+/** How long to wait for a lock: `findLockHolder` of another process holds a free one for an instant. Milliseconds. */
 const INSTANT_MS = 50;
 
 /** Another process has the data folder open. */

@@ -32,9 +32,9 @@ export async function restore(dataDir: string, file: string): Promise<void> {
       throw notABackup(file, error);
     });
     // Move the database last: until it is there, nothing counts as restored.
-    const takeBackKeys = await moveKeys(unpacked, folder);
+    const undoMove = await moveKeys(unpacked, folder);
     await rename(join(unpacked, PGDATA), pgdataOf(folder)).catch(async (error) => {
-      await takeBackKeys();
+      await undoMove();
       throw error;
     });
   } finally {

@@ -37,10 +37,11 @@ const CREATE_REGISTRY = `
   create table if not exists drizzle.__drizzle_migrations (id serial primary key, hash text not null, created_at bigint)`;
 
 /**
- * Afterwards the database has all given migrations (default: this release's own), their indexes are valid, and none is left that they replace. Gateways
- * keep serving meanwhile; none of their statements waits for a migration longer than a second. Several processes can call
- * this at once: one does a step, the others wait. A later call completes an interrupted one. Fails with an EncodingError
- * unless the database's encoding is UTF8, and with a MigrationBlockedError if others hold a lock for most of a minute.
+ * Afterwards the database has all given migrations (default: this release's own), their indexes are valid, and the indexes
+ * that they replace are dropped. Gateways keep serving meanwhile; none of their statements waits for a migration longer than
+ * a second. Several processes can call this at once: one does a step, the others wait. A later call completes an interrupted
+ * one. Fails with an EncodingError unless the database's encoding is UTF8, and with a MigrationBlockedError if others hold a
+ * lock for most of a minute.
  */
 export async function migrate(
   address: DatabaseAddress,
@@ -55,8 +56,9 @@ export async function migrate(
     for (const migration of pending.migrations) {
       await underLock(db, migration.name, (tx) => apply(tx, migration));
     }
-    if ("socketPath" in address) await underLock(db, "the indexes", (tx) => buildInside(tx, migrations));
-    else await underLock(db, "the indexes", () => buildBeside(db, migrations));
+    if ("socketPath" in address)
+      await underLock(db, "the indexes", (tx) => buildInTransaction(tx, migrations));
+    else await underLock(db, "the indexes", () => buildConcurrently(db, migrations));
   } finally {
     await db.close();
   }
@@ -73,10 +75,10 @@ async function apply(tx: Executor, { createdAt, hash, statements }: Migration): 
 }
 
 /**
- * Builds the missing indexes, and then drops those that they replace, on a second connection. The transaction that holds the lock sends nothing in the meantime:
- * even a finished statement with parameters would keep its snapshot until the next one.
+ * Builds the missing indexes, and then drops those that they replace, on a second connection. The transaction that holds the
+ * lock sends nothing in the meantime: even a finished statement with parameters would keep its snapshot until the next one.
  */
-async function buildBeside(db: Database, migrations: readonly Migration[]): Promise<void> {
+async function buildConcurrently(db: Database, migrations: readonly Migration[]): Promise<void> {
   const forever = Number.POSITIVE_INFINITY;
   // Building waits for other transactions but blocks none. Limits of the role would interrupt it.
   await db.execute(
@@ -93,7 +95,7 @@ async function buildBeside(db: Database, migrations: readonly Migration[]): Prom
 }
 
 /** In the embedded database a transaction excludes all others, so building concurrently would gain nothing. */
-async function buildInside(tx: Executor, migrations: readonly Migration[]): Promise<void> {
+async function buildInTransaction(tx: Executor, migrations: readonly Migration[]): Promise<void> {
   const { indexes, obsolete } = await findPending(tx, migrations);
   for (const { name, statement } of indexes) {
     await tx.execute(`drop index if exists "${name}"`);

@@ -37,7 +37,7 @@ export interface Connection {
   readonly runs: Set<Run>;
   /** Whether the server refused the connection: too many connections, or read-only. Waiting statements were not sent. */
   wasRefused: boolean;
-  /** Whether it was closed for good. */
+  /** Whether it was closed permanently. */
   isCut: boolean;
   /** Whether the socket being opened only carries a cancel request. */
   isCancelling: boolean;
@@ -120,7 +120,7 @@ async function openFor(connection: Connection, hosts: Hosts, { tls }: ServerAddr
   // The driver reports only changed parameters, and the new socket can lead to another server.
   for (const name of READ_ONLY_PARAMETERS) delete connection.client.parameters[name];
   let failure: Error = unavailable(new Error("the connection was lost"));
-  for (const index of isCancelling ? [connection.host] : hosts.inTurn()) {
+  for (const index of isCancelling ? [connection.host] : hosts.inOrder()) {
     if (lost()) break;
     connection.host = index;
     try {
@@ -158,7 +158,7 @@ export async function cutConnection(connection: Connection): Promise<void> {
   if (oldest?.query) cancel(oldest.query);
   connection.isCancelling = false;
   connection.isCut = true;
-  // Reset rather than end the socket: an ended socket still receives, so the server would go on working. It must happen
+  // Reset rather than end the socket: an ended socket still receives, so the server would continue to work. It must happen
   // before the driver ends the socket, because Node can't reset an ended socket and would leave it open forever.
   if (socket?.remoteFamily) socket.resetAndDestroy();
   else socket?.destroy();

@@ -79,7 +79,7 @@ export class Connections {
 
   /**
    * Replaces a connection that is silent or unusable, so that no new statement waits for it. Its server may still be
-   * working on its statements, so at most as many connections can be retired as the pool has; beyond that it stays.
+   * working on its statements, so at most as many connections can be retired as the pool has; above that, it stays.
    */
   retire(connection: Connection): void {
     if (this.#retired.size < this.#active.length && this.#replace(connection, this.#open))

@@ -26,7 +26,7 @@ export class Hosts {
   }
 
   /** The indexes of all hosts in the order in which a connection tries them. */
-  inTurn(): number[] {
+  inOrder(): number[] {
     return this.#hosts.map((_, offset) => (this.#first + offset) % this.count);
   }
 

@@ -2,12 +2,11 @@ import { lateAnswer } from "../../errors.ts";
 import type { Listening } from "../client.ts";
 import type { Open } from "./connections.ts";
 
-/** A channel's name goes into a statement as it is. */
+/** A channel's name becomes a part of a statement unchanged. */
 const CHANNEL = /^[a-z_]+$/;
 
 /**
- * Listens for notifications on a connection of its own. Fails if the connection can't be opened within `patience`
- * milliseconds.
+ * Listens for notifications on a separate connection. Fails if the connection can't be opened within `patience` milliseconds.
  */
 export async function openListener(
   open: Open,

@@ -7,7 +7,7 @@ import type { Client } from "./driver.ts";
 export class Observation {
   readonly observers = new Set<StatementObserver>();
 
-  /** A statement that was sent at `sentAt` has ended. The time that others before it took is not its own. */
+  /** Reports a statement that was sent at `sentAt` and has ended. Time during which earlier ones ran is not counted. */
   ended({ freedAt }: Connection, text: string, sentAt: number, error?: unknown): void {
     if (this.observers.size === 0) return;
     const startedAt = Math.max(sentAt, freedAt);
@@ -16,14 +16,14 @@ export class Observation {
     for (const observer of this.observers) observer.statementEnded(ended);
   }
 
-  /** A statement or transaction that was sent at `sentAt` leaves its connection to the next. */
+  /** Reports the wait of a statement or transaction that was sent at `sentAt` and has freed its connection. */
   left(connection: Connection, sentAt: number): void {
     const waited = Math.max(connection.freedAt - sentAt, 0);
     for (const observer of this.observers) observer.waited?.(waited);
     connection.freedAt = performance.now();
   }
 
-  /** Waits for a statement of a transaction. What fails here has none of its values. */
+  /** Waits for a statement of a transaction. Errors contain none of its values. */
   async inside<T>(connection: Connection, text: string, statement: PromiseLike<T>): Promise<T> {
     const sentAt = performance.now();
     try {
@@ -40,8 +40,8 @@ export class Observation {
   async transaction<T>(connection: Connection, work: (tx: Client) => Promise<T>): Promise<T> {
     let text = "begin";
     let sentAt = performance.now();
-    const next = (asked: string) => {
-      text = asked;
+    const next = (sent: string) => {
+      text = sent;
       sentAt = performance.now();
     };
     const begun = async (tx: Client) => {
@@ -58,7 +58,7 @@ export class Observation {
       this.ended(connection, text, sentAt);
       return value as T;
     } catch (error) {
-      // It was asked to roll back, and did so: its own failure is that of an earlier statement.
+      // The rollback itself succeeded: the error is that of an earlier statement.
       this.ended(connection, text, sentAt, text === "rollback" ? undefined : error);
       throw error;
     }

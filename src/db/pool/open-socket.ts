@@ -30,7 +30,7 @@ export async function openSocket(
   onSocket(socket);
   let open = socket;
   const timer = setTimeout(() => {
-    open.destroy(failure(CONNECT_TIMEOUT, `the server at ${placeOf(host)} does not answer`));
+    open.destroy(failure(CONNECT_TIMEOUT, `the server at ${nameOfHost(host)} does not answer`));
   }, timeout);
   try {
     await happened(socket, "connect");
@@ -66,7 +66,7 @@ export function failedSocket(error: Error): Duplex {
 async function agreesToTls(socket: Socket, tls: TlsSettings): Promise<boolean> {
   socket.write(SSL_REQUEST);
   const answer = await happened<Buffer>(socket, "data");
-  // More than one byte means that somebody in between injected data, which would later be taken for encrypted data.
+  // More than one byte means that an attacker on the network injected data, which would later count as encrypted.
   if (answer.length === 1 && answer[0] === YES) return true;
   if (answer.length === 1 && answer[0] === NO && tls.mode === "prefer") return false;
   const isRefusal = answer[0] === NO;
@@ -97,11 +97,11 @@ function asFailure(error: unknown, host: Host): Error {
   // If several addresses of a host name failed, Node reports them as a list.
   const [first] = (error as AggregateError).errors ?? [];
   const said = message || (first as Error | undefined)?.message || code || "no connection";
-  return failure(CONNECT_FAILED, said.includes(placeOf(host)) ? said : `${said} (${placeOf(host)})`);
+  return failure(CONNECT_FAILED, said.includes(nameOfHost(host)) ? said : `${said} (${nameOfHost(host)})`);
 }
 
 function failure(code: string, message: string): Error {
   return Object.assign(new Error(message), { code });
 }
 
-const placeOf = (host: Host) => ("path" in host ? host.path : `${host.host}:${host.port}`);
+const nameOfHost = (host: Host) => ("path" in host ? host.path : `${host.host}:${host.port}`);

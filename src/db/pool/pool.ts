@@ -14,7 +14,7 @@ import { runInside } from "./transaction.ts";
 
 interface PoolOptions {
   address: DatabaseAddress;
-  /** There are fewer connections while the server lets no more in. */
+  /** The maximum number of connections. There are fewer while the server accepts no more. */
   poolSize: number;
   prepare: boolean;
   /**
@@ -22,39 +22,39 @@ interface PoolOptions {
    * Above the limit, others fail with UNAVAILABLE. Default: any number.
    */
   queueLimit?: number;
-  /** How long a statement may take, with its wait for a connection. Default 5 s. Milliseconds. */
+  /** How long a statement may take, including its wait for a connection. Default 5 s. Milliseconds. */
   statementTimeout?: number;
-  /** The same of a transaction. Default 10 s. Milliseconds. */
+  /** The same for a transaction. Default 10 s. Milliseconds. */
   transactionTimeout?: number;
   /**
-   * How the session gets its settings. At its start the server is also told of these limits, and ends what takes longer;
-   * some poolers refuse that. In each transaction: every statement costs three round trips more. Default: not at all.
+   * How the session gets its settings. `at the start`: together with these time limits, so that the server enforces them,
+   * too; some poolers refuse that. `in each transaction`: every statement costs three more round trips. Default: not at all.
    */
   settings?: "at the start" | "in each transaction" | undefined;
-  /** False: its server, a pooler, shares its connections, so that none of them can listen. Default true. */
+  /** False behind a pooler that shares connections, so that none of them can listen. Default true. */
   listens?: boolean;
 }
 
 /**
- * A pool of at most `poolSize` connections, and as many again while they do not answer in time. They are opened as
- * they are needed: nothing is sent before the first statement. `prepare: false` is for poolers that can't keep
- * prepared statements. Fails with DatabaseUrlError.
+ * Creates a pool of at most `poolSize` connections, or twice as many while some do not answer in time. They are opened when
+ * they are needed: nothing is sent before the first statement. `prepare: false` is for poolers that can't keep prepared
+ * statements. Fails with a DatabaseUrlError.
  */
 export function connect(options: PoolOptions): Database {
   return new Pool(options);
 }
 
 const CLOSE_TIMEOUT_SECONDS = 2;
-/** How much longer than a transaction may take the server lets one idle: this process, if it still runs, ends it first. Milliseconds. */
+/** The server ends an idle transaction this long after its time limit. A running process has ended it before. Milliseconds. */
 const IDLE_GRACE = 1000;
 
-/** The server, or a role, has no connection left: another one of the pool has to do. */
+/** The server or the role has no connection left: use another connection of the pool. */
 const TOO_MANY_CONNECTIONS = "53300";
-/** The server is starting, or takes no connections yet or any more: another host may. */
+/** The server is starting or stopping: another host may accept connections. */
 const CANNOT_CONNECT_NOW = "57P03";
-/** It takes no writes. */
+/** The server accepts no writes. */
 const READ_ONLY = "25006";
-/** A prepared statement that the server does not know, or a broken order of messages: the session is another one. */
+/** An unknown prepared statement, or messages out of order: a pooler has switched the session. */
 const FOREIGN_SESSION = /^(26000|08P01)$/;
 
 class Pool implements Database {
@@ -125,7 +125,7 @@ class Pool implements Database {
   #alone<T>(work: (tx: Executor) => Promise<T>, deadline: number, urgent = false): Promise<T> {
     const settings = [
       ...(this.#setsLocally ? [SET_LOCAL] : []),
-      // The server was told of a limit that is not this one's.
+      // The session's own limit does not apply to this statement.
       ...(deadline === Number.POSITIVE_INFINITY ? ["set local statement_timeout = 0"] : []),
     ].join(";");
     const inside = settings
@@ -236,10 +236,10 @@ class Pool implements Database {
   }
 }
 
-/** Other statements keep away from the connection of an urgent one, which can take as long as a transaction. */
+/** Other statements avoid the connection of an urgent one, which can take as long as a transaction. */
 const loadOf = (urgent: boolean) => (urgent ? TRANSACTION_LOAD : 1);
 
-/** Also of what was made an error for the caller already, inside a transaction. */
+/** Also finds the code of an error that a transaction has already converted for the caller. */
 function codeOf(error: unknown): string | undefined {
   const { code, cause } = (error ?? {}) as { code?: string; cause?: { code?: string } };
   return code === "UNAVAILABLE" ? cause?.code : code;

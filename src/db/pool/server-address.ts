@@ -14,7 +14,7 @@ export type Env = Record<string, string | undefined>;
 /** One server: its name or address and its port, or the socket of a server on this machine. */
 export type Host = { host: string; address: string; port: number } | { path: string };
 
-/** How a database is reached, and as whom. */
+/** How to reach a database, and as which user. */
 export interface ServerAddress {
   /** In the order in which they are tried. */
   hosts: [Host, ...Host[]];
@@ -22,7 +22,7 @@ export interface ServerAddress {
   password: string;
   database: string;
   tls: TlsSettings;
-  /** Whether a read-only server is left for the next host. */
+  /** Whether to leave a read-only server and try the next host. */
   writableOnly: boolean;
   /** Time limit of one attempt with one host. Milliseconds; undefined: not specified. */
   connectTimeout: number | undefined;
@@ -144,10 +144,10 @@ function normalize(password: string): string {
 
 /** The address of a database for messages, without user and password. */
 export function describeAddress({ hosts, database }: ServerAddress): string {
-  const places = hosts.map((one) =>
+  const names = hosts.map((one) =>
     "path" in one ? one.path : `${one.host.includes(":") ? `[${one.host}]` : one.host}:${one.port}`,
   );
-  return `${places.join(",")}/${database}`;
+  return `${names.join(",")}/${database}`;
 }
 
 /** Whether traffic to the database stays on this machine. */
@@ -166,7 +166,7 @@ function requireKnown(given: ConnectionParameters): void {
 }
 
 function requireUsable(all: ConnectionParameters, given: ConnectionParameters): void {
-  const told = (name: string) =>
+  const describe = (name: string) =>
     given[name] === undefined ? `needs another ${FROM_ENV[name]}` : `needs another ${name}`;
   for (const name of UNSUPPORTED) {
     if (all[name] !== undefined) {
@@ -179,12 +179,12 @@ function requireUsable(all: ConnectionParameters, given: ConnectionParameters): 
     const value = all[name]?.toLowerCase();
     if (value === undefined || values.includes(value)) continue;
     throw new DatabaseUrlError(
-      `${told(name)}: one of ${values.join(", ")}${otherwise ? ` (${otherwise})` : ""}`,
+      `${describe(name)}: one of ${values.join(", ")}${otherwise ? ` (${otherwise})` : ""}`,
     );
   }
   for (const name of NUMBERS) {
     if (all[name] !== undefined && !/^-?\d{1,9}$/.test(all[name].trim())) {
-      throw new DatabaseUrlError(`${told(name)}: a whole number of seconds`);
+      throw new DatabaseUrlError(`${describe(name)}: a whole number of seconds`);
     }
   }
 }

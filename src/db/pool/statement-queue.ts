@@ -2,21 +2,21 @@ import { overloaded } from "../../errors.ts";
 
 /** Limits how many statements and transactions may run or wait at once. */
 export class StatementQueue {
-  readonly #places: number;
+  readonly #limit: number;
   /** How long a statement may wait before it is sent. Milliseconds. */
   readonly patience: number;
   #taken = 0;
   /** How often a statement was refused because the queue was full. */
   refused = 0;
 
-  constructor(places = Number.POSITIVE_INFINITY, patience = 5000) {
-    this.#places = places;
+  constructor(limit = Number.POSITIVE_INFINITY, patience = 5000) {
+    this.#limit = limit;
     this.patience = patience;
   }
 
-  /** Takes a place in the queue; `leave` returns it. Fails with UNAVAILABLE if the queue is full, unless it is urgent. */
+  /** Occupies a slot of the queue until `leave`. Fails with UNAVAILABLE if the queue is full, unless it is urgent. */
   enter(urgent = false): void {
-    if (this.#taken >= this.#places && !urgent) {
+    if (this.#taken >= this.#limit && !urgent) {
       this.refused += 1;
       throw overloaded();
     }

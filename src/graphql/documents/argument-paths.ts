@@ -9,19 +9,19 @@ import {
 import type { FieldFault } from "../../errors.ts";
 
 export type Path = (string | number)[];
-/** A step of the way from the document to a node: a node, or a list of nodes. */
+/** A step from the document to a node: a node, or a list of nodes. */
 export type Step = ASTNode | readonly ASTNode[];
 
 /**
- * The path of the value at the end of this way, from the argument that it is given for: `input.documentNumber`. In a variable's
- * default it is the path of the variable, `$name`.
+ * The path of the value at the end of these steps, from its argument on: `input.documentNumber`. A value in a variable's
+ * default has a path that starts at the variable, `$name`.
  */
-export function pathOfValue(way: readonly Step[]): Path {
+export function pathOfValue(steps: readonly Step[]): Path {
   const path: Path = [];
-  for (const [index, step] of way.entries()) {
+  for (const [index, step] of steps.entries()) {
     if (Array.isArray(step)) {
-      const parent = way[index - 1] as ASTNode;
-      const next = way[index + 1] as ASTNode;
+      const parent = steps[index - 1] as ASTNode;
+      const next = steps[index + 1] as ASTNode;
       if (parent.kind === Kind.LIST) path.push(step.indexOf(next));
     } else path.push(...nameOf(step as ASTNode));
   }
@@ -34,8 +34,8 @@ function nameOf(node: ASTNode): string[] {
 }
 
 /**
- * The faults of variables, whose paths start at the variables, with paths that start at the arguments that the
- * variables are used in. If a variable is used several times, the first counts.
+ * Moves faults from variables to arguments: a path that starts at a variable then starts at the argument that uses it. If
+ * a variable is used several times, the first use counts.
  */
 export function placeVariables(
   document: DocumentNode,

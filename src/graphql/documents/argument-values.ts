@@ -1,6 +1,6 @@
 import { Kind, type ObjectValueNode, type ValueNode } from "graphql";
 
-/** Gives what `read` makes of a variable's value. */
+/** Returns the result of `read` for the value of the variable with this name. */
 export type Variable = (name: string, read: (value: unknown) => unknown) => unknown;
 
 /** The value itself. */
@@ -13,7 +13,7 @@ export function countInList(value: unknown): number {
   return Array.isArray(value) ? value.length : 0;
 }
 
-/** The number of values in all lists of an object, which a variable has or a default of one. */
+/** The number of values in all lists of an object that is the value or the default of a variable. */
 export function countInObject(value: unknown): number {
   if (typeof value !== "object" || value === null) return 0;
   if ("kind" in value && value.kind === Kind.OBJECT) {
@@ -35,7 +35,7 @@ export function namesIn(value: unknown): string {
   return fields.map(({ name }) => name.value).join(" ");
 }
 
-/** Returns the result of `read` for as much of an argument's value as a size needs. */
+/** Returns the result of `read` for an argument's value, as far as a size depends on it. */
 export function toValue(
   node: ValueNode | undefined,
   read: (value: unknown) => unknown,

@@ -16,7 +16,7 @@ import {
 import { asGiven, countInList, countInObject, namesIn, toValue, type Variable } from "./argument-values.ts";
 import type { FieldCost } from "./field-costs.ts";
 
-/** Records of a range that cost 1. */
+/** How many records of a range cost 1. */
 const RECORDS_READ = 10;
 
 /** Lists of the schema's own description. The introspection that tools send takes half of the default limit. */
@@ -24,7 +24,7 @@ const INTROSPECTION_COST: FieldCost = { items: () => 20 };
 /** Characters of a name in the answer that cost nothing. Each further piece as long costs 1. */
 const NAME_LENGTH = 32;
 
-/** As they were sent: nothing has looked at them yet. */
+/** As they were sent, unchecked. */
 type Variables = Readonly<Record<string, unknown>>;
 
 /**
@@ -65,15 +65,15 @@ export function costOf(
 
 /** The size of an operation, as far as it is known before anything is done. */
 export interface Extent {
-  /** One for each field and each record that it can be asked of, more for the fields that declare so. */
+  /** One for each field of each record, and more for fields that declare a cost. */
   cost: number;
-  /** Fields inside one another. */
+  /** How deep fields are nested. */
   depth: number;
 }
 
 /** The size of some selections. */
 interface Part extends Extent {
-  /** The costs that the field around them has once, however many records it leads to. */
+  /** The costs that the enclosing field has once, however many records it returns. */
   once: number;
 }
 
@@ -81,7 +81,7 @@ const NOTHING: Part = { cost: 0, depth: 0, once: 0 };
 
 type Parent = GraphQLCompositeType | undefined;
 
-/** Measures the operations of a document. `variable` gives the value of one by its name. */
+/** Measures the operations of a document. `variable` returns the value of a variable by its name. */
 export class Meter {
   readonly #schema: GraphQLSchema;
   readonly #fragments = new Map<string, FragmentDefinitionNode>();

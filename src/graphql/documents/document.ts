@@ -14,7 +14,7 @@ import type { Validate } from "./validation.ts";
 /** A valid document, or what is wrong with it. */
 export type ReadDocument = (text: string) => Document | readonly GraphQLError[];
 
-/** Of the syntax tree, for each token, however short its text is. Bytes. */
+/** The memory of the syntax tree for each token, however short its text is. Bytes. */
 const TOKEN_BYTES = 250;
 /** Tokens of all documents in the cache. */
 const CACHE_SIZE = 50_000;
@@ -24,8 +24,7 @@ const OVERHEAD = 20;
 const CHARACTERS_PER_TOKEN = 200;
 
 /**
- * Reads documents within these limits. Valid ones are kept, because clients send the same few again and again. Of an
- * invalid one nothing is kept.
+ * Reads documents within these limits. Valid ones are cached, because clients repeat the same few; invalid ones are not.
  */
 export function createDocuments(validate: Validate, { tokens }: Pick<QueryLimits, "tokens">): ReadDocument {
   const documents = new LRUCache<string, Document>({
@@ -60,12 +59,12 @@ export class Document {
     this.node = node;
   }
 
-  /** The memory that it takes. Bytes. */
+  /** Its memory. Bytes. */
   get bytes(): number {
     return TOKEN_BYTES * countTokens(this.node);
   }
 
-  /** The operation of this name, or the only one if there is no name; undefined if that is not exactly one. */
+  /** The operation of this name, or the only one if `name` is absent; undefined if none or several match. */
   operation(name: string | null | undefined): Operation | undefined {
     const node = getOperationAST(this.node, name);
     if (!node) return undefined;

@@ -1,13 +1,13 @@
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../../paging/page-input.ts";
 import { VERIFICATION_STATUSES } from "../../vocabulary.ts";
 
-/** The cost that a field of the schema declares in `extensions.cost`. Without it, a field costs 1 and leads to one object. */
+/** The cost that a field of the schema declares in `extensions.cost`. Without it, a field costs 1 and returns one object. */
 export interface FieldCost {
   /** The cost of each value of the field. Default 1. */
   weight?: number;
-  /** A cost that the field around it has once, however many records it leads to: a count, for example. */
+  /** A cost that the enclosing field has once, however many records it returns: a count, for example. */
   once?: number;
-  /** How many objects the field leads to, by the values of its arguments. */
+  /** How many objects the field returns, by the values of its arguments. */
   items?: (argument: (name: string) => unknown) => number;
   /** An argument whose lists cost more the longer they are, however they are given. */
   lists?: string;
@@ -23,14 +23,14 @@ export const PAGE_COST: FieldCost = {
   },
 };
 
-/** Filters for which a page can be looked for among ten thousand records. Newest first, the first three are a range. */
+/** Filters that can make a page a search of ten thousand records. In the default order, the first three never do. */
 const SEARCHED = ["createdAt", "customerId", "customerIdIn", "updatedAt", "statusSince", "expiresAt"];
 const RANGES = new Set(SEARCHED.slice(0, 3));
 const SEARCH_COST = 300;
 
 /**
- * The same if the page has a filter: each listed value can be one more range of an index, in which up to as many records are
- * read as the page has, and each filter that is no range can be a search.
+ * The same if the page has a filter. Each listed value can be one more range of an index, in which as many records are read as
+ * the page has. Each filter that is not a range can be a search.
  */
 export const FILTERED_PAGE_COST: FieldCost = {
   ...PAGE_COST,
@@ -61,7 +61,7 @@ export const ITEMS_COST: FieldCost = {
     return Math.max(1, Array.isArray(input) ? input.length : 1);
   },
 };
-/** The cost of a list whose length the field around it counts. */
+/** The cost of a list whose length the enclosing field counts. */
 export const COUNTED_COST: FieldCost = {};
 /** The cost of the faults of one item: it has few fields. */
 export const FAULTS_COST: FieldCost = { items: () => 5 };
@@ -91,7 +91,7 @@ export const PROOF_COST: FieldCost = { weight: 30 };
 /** The cost of a record's state at a time: its statements read the record's history. */
 export const AS_OF_COST: FieldCost = { weight: 20 };
 
-/** The cost of everything that is held about a customer, up to 2 MiB: an operation can have it once. */
+/** The cost of all data about a customer, up to 2 MiB: an operation can have it once. */
 export const CUSTOMER_EXPORT_COST: FieldCost = { weight: 6000 };
 
 /** At least 1: what is inside an empty page, or a page of a size that is refused, must not be free. */

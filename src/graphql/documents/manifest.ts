@@ -19,8 +19,8 @@ const apollo = z.object({
 const byId = z.record(id, z.string());
 
 /**
- * The documents of a manifest by their ids: one that Apollo's tool, Relay's compiler or graphql-codegen's client preset
- * has written. Fails with a ConfigError that names every document which is not valid, or beyond the limits.
+ * The documents, by id, of a manifest that Apollo's tool, Relay's compiler or graphql-codegen's client preset has written.
+ * Fails with a ConfigError that names every document that is invalid or above the limits.
  */
 export async function readManifest(
   path: string,

@@ -9,7 +9,7 @@ import {
   TokenKind,
 } from "graphql";
 
-/** Braces, brackets and parentheses inside one another: the parser recurses once for each. */
+/** The nesting of braces, brackets and parentheses: the parser recurses once for each level. */
 const MAX_NESTING = 200;
 /**
  * A document's syntax tree. Fails with a GraphQLError if the text is not GraphQL, and with QUERY_TOO_COMPLEX if it is
@@ -46,7 +46,7 @@ function requireSmall(source: Source, maxTokens: number): void {
   }
 }
 
-/** How much of something a document asks for, if that is known, and how much it may. */
+/** By limit: how much a document asks for, if that is known, and how much it may. */
 type Figures = Record<string, { requested?: number; limit: number }>;
 
 /** The error for a document that asks for too much. */

@@ -12,7 +12,7 @@ type Params = Record<string, unknown>;
 export interface TrustedDocuments {
   /**
    * Adds the text of the document that the parameters name; returns the same object if they name none. Fails with a
-   * GraphQLError that tells the client to send the text, or that the document is not allowed.
+   * GraphQLError that asks the client to send the text, or says that the document is not allowed.
    */
   resolve(params: Params): Params;
   /** Whether this text is one of the manifest's. */
@@ -28,7 +28,7 @@ const OVERHEAD = 200;
 
 /**
  * The documents of the manifest, and those that clients register under their own SHA-256 while texts are allowed.
- * Fails with a ConfigError where a document of the manifest is not valid, or beyond the limits.
+ * Fails with a ConfigError if a document of the manifest is invalid or above the limits.
  */
 export async function loadTrustedDocuments(
   { mode, manifest }: PersistedOperationsConfig,

@@ -26,8 +26,8 @@ export type Validate = (schema: GraphQLSchema, document: DocumentNode) => readon
 
 /**
  * Validation as graphql-js does it, with texts that repeat no value of the document. Errors of arguments have `fields`
- * in their extensions, with the path of each. Documents beyond the limits are refused before the other rules read
- * them, because some rules take long for documents of many parts.
+ * in their extensions, with the path of each. Documents above the limits are refused before the other rules read them,
+ * because some rules take long for documents of many parts.
  */
 export function createValidation(options: { introspection: boolean; queryLimits: QueryLimits }): Validate {
   const own = specifiedRules.map((rule) => {
@@ -89,7 +89,7 @@ function ValuesRule(context: ValidationContext): ASTVisitor {
   });
 }
 
-/** Reports each argument that must be given and is not. */
+/** Reports each missing required argument. */
 function RequiredArgumentsRule(context: ValidationContext): ASTVisitor {
   return withPaths(context, ProvidedRequiredArgumentsRule, ({ message }, path) => {
     const name = / argument "(\w+)" of type /.exec(message)?.[1] ?? "";

@@ -129,7 +129,7 @@ mutation Delete($input: DeleteKycInput!) {
 
 const ID = "the record's id";
 
-/** The operations that GraphiQL opens with, each in a tab of its own. */
+/** The operations that GraphiQL opens with, each in its own tab. */
 export function exampleTabs(hasToken: boolean): { query: string; variables?: string }[] {
   const tab = (query: string, variables: object) => ({
     query,

@@ -6,8 +6,8 @@ import { exampleTabs } from "./examples.ts";
 const FILES = ["graphiql.js", "graphiql.css", "editor.worker.js", "graphql.worker.js", "json.worker.js"];
 
 /**
- * Serves GraphiQL's script, style and workers below `/graphql/assets/`, from this host alone. The function that comes
- * back answers with the page; if the build has left no files, with 404 and the command that helps.
+ * Serves GraphiQL's script, style and workers below `/graphql/assets/`, from this host alone. Returns the function that
+ * answers with the page or, if the build's files are missing, with 404 and the command that builds them.
  */
 export async function registerGraphiql(
   app: FastifyInstance,
@@ -32,14 +32,14 @@ export async function registerGraphiql(
     });
 }
 
-/** Whether a request to `/graphql` comes from a person's browser, which wants the page and not an answer. */
+/** Whether a request to `/graphql` asks for the page, as a browser does, and not for an answer. */
 export function wantsGraphiql(request: FastifyRequest): boolean {
   return request.method !== "POST" && !("query" in (request.query as object)) && prefersPage(request);
 }
 
-/** The page over these files, which the script at `start` fills. */
+/** The page that loads these files. The script at `start` fills it. */
 function graphiqlPage(files: Assets, start: string, settings: object): string {
-  // Nothing in it ends the element.
+  // No text in it can end the script element.
   const json = JSON.stringify(settings).replaceAll("<", "\\u003c");
   const head = pageHead(
     "GraphQL · KYC gateway",

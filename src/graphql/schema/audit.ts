@@ -15,7 +15,7 @@ const AuditActionEnum = builder.enumType("AuditAction", {
   values: {
     CREATED: { value: "created", description: "A record was created." },
     UPDATED: { value: "updated", description: "Values of a record were changed." },
-    DELETED: { value: "deleted", description: "A record was deleted for good." },
+    DELETED: { value: "deleted", description: "A record was deleted permanently." },
     READ: {
       value: "read",
       description:
@@ -164,7 +164,7 @@ builder.queryField("auditEvents", (t) =>
 
 const KycStateType = builder.objectRef<KycState>("KycState").implement({
   description:
-    "What a record was at a time, as its events say. Null values are unknown, but for a deleted record.",
+    "What a record was at a time, according to its events. A null value is unknown, unless the record was deleted.",
   fields: (t) => ({
     kycId: t.exposeID("kycId", { description: "The id of the record." }),
     isDeleted: t.exposeBoolean("isDeleted", {
@@ -180,7 +180,7 @@ const KycStateType = builder.objectRef<KycState>("KycState").implement({
       type: DocumentTypeEnum,
       nullable: true,
       description:
-        "Its kind of document at that time. Events of release 0.2 do not have it: then it is known only if a later event or the record says it, and no change is between.",
+        "Its kind of document at that time. Events of release 0.2 do not have it: then it is known only if a later event or the record says it, and nothing changed it in between.",
     }),
     version: t.exposeInt("version", { nullable: true, description: "Its version at that time." }),
     since: t.expose("since", {

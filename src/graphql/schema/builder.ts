@@ -38,7 +38,7 @@ builder.queryType({
 });
 builder.subscriptionType({
   description:
-    "What happens from now on, as server-sent events: `Accept: text/event-stream`, by POST or GET, one subscription for each connection. The `id` of each event is its cursor: a client that reconnects continues without a gap if it sends the last one in the header `Last-Event-ID`, as `EventSource` does, or as `after`. A stream that ends without `event: complete` is to be continued.",
+    "What happens from now on, as server-sent events: `Accept: text/event-stream`, by POST or GET, one subscription for each connection. The `id` of each event is its cursor: a client that reconnects continues without a gap if it sends the last one in the header `Last-Event-ID`, as `EventSource` does, or as `after`. A stream that ends without `event: complete` must be continued.",
 });
 builder.mutationType({
   description:

@@ -80,7 +80,7 @@ export function connectionOf<Item>(node: ObjectRef<SchemaTypes, Item>, item: str
       }),
       totalCount: t.int({
         extensions: { cost: COUNT_COST },
-        description: `How many ${items} match the filter, on all pages. It takes a query of its own, which only runs if this field is selected.`,
+        description: `How many ${items} match the filter, on all pages. It takes a separate query, which only runs if this field is selected.`,
         resolve: (list) => list.totalCount(),
       }),
     }),

@@ -91,7 +91,7 @@ builder.mutationField("eraseCustomer", (t) =>
     type: EraseCustomerPayload,
     nullable: true,
     description:
-      "Deletes all records of a customer for good, in one transaction, and the reasons that earlier events of the customer have. This can't be undone. It fails as a whole if the customer or a record is under a legal hold, or if there are more than 10,000 records. Needs the scope `kyc:delete`. Null if it fails.",
+      "Deletes all records of a customer permanently, in one transaction, and the reasons that earlier events of the customer have. This can't be undone. It fails as a whole if the customer or a record is under a legal hold, or if there are more than 10,000 records. Needs the scope `kyc:delete`. Null if it fails.",
     args: { input: t.arg({ type: EraseCustomerInput, required: true, description: "Which customer." }) },
     resolve: (_root, { input }, ctx) =>
       runMutation(ctx, async () => ({ erasure: await eraseCustomer(ctx, input) })),

@@ -13,7 +13,7 @@ const REASON =
   "1 to 500 printable characters. It must contain neither the customer's id nor a document number.";
 
 const LegalHoldType = builder.objectRef<LegalHold>("LegalHold").implement({
-  description: "A legal hold: while it is in force, what it is on can't be deleted.",
+  description: "A legal hold: while it is in force, the held record or customer can't be deleted.",
   fields: (t) => ({
     id: t.exposeID("id", { description: "The id of the hold." }),
     kycId: t.exposeID("kycId", {
@@ -45,7 +45,7 @@ const LegalHoldType = builder.objectRef<LegalHold>("LegalHold").implement({
       description: "Why it was released; null if it was not, or if the customer was erased since.",
     }),
     isInForce: t.exposeBoolean("isInForce", {
-      description: "Whether it still holds: it was not released, and its end has not come.",
+      description: "Whether it is in force: it was neither released nor has it ended.",
     }),
   }),
 });
@@ -99,7 +99,7 @@ const PlaceHoldInput = builder.inputType("PlaceHoldInput", {
     kycId: t.id({ description: "The record. Not together with `customerId`." }),
     customerId: t.string({
       description:
-        "The customer: all its records are held, those to come included. It needs no record. Not together with `kycId`.",
+        "The customer: all its records are held, including future ones. It needs no record. Not together with `kycId`.",
     }),
     reason: t.string({ required: true, description: `Why. ${REASON}` }),
     until: t.field({
@@ -132,7 +132,7 @@ builder.mutationFields((t) => ({
   placeHold: t.field({
     type: PlaceHoldPayload,
     nullable: true,
-    description: `Places a legal hold. Until it ends, every deletion of what it is on fails with \`LEGAL_HOLD\`. ${NEEDS} Null if it fails.`,
+    description: `Places a legal hold. Until it ends, every deletion of the held record or customer fails with \`LEGAL_HOLD\`. ${NEEDS} Null if it fails.`,
     args: { input: t.arg({ type: PlaceHoldInput, required: true, description: "The new hold." }) },
     resolve: (_root, { input }, ctx) =>
       runMutation(ctx, async () => ({ hold: await placeHold(ctx, toPlaced(input)) })),
@@ -140,7 +140,7 @@ builder.mutationFields((t) => ({
   releaseHold: t.field({
     type: ReleaseHoldPayload,
     nullable: true,
-    description: `Releases a legal hold. One that was released before stays as it is. ${NEEDS} Null if it fails.`,
+    description: `Releases a legal hold. Releasing it again changes nothing. ${NEEDS} Null if it fails.`,
     args: { input: t.arg({ type: ReleaseHoldInput, required: true, description: "Which hold." }) },
     resolve: (_root, { input }, ctx) =>
       runMutation(ctx, async () => ({ hold: await releaseHold(ctx, input) })),

@@ -103,7 +103,7 @@ builder.mutationFields((t) => ({
     type: UpdateKycsPayload,
     nullable: true,
     extensions: { cost: ITEMS_COST },
-    description: `Changes up to 100 records, each as \`updateKyc\` does. If a record is there several times, its changes are made one after another. ${EACH}`,
+    description: `Changes up to 100 records, each as \`updateKyc\` does. If a record occurs several times, its changes are made one after another. ${EACH}`,
     args: {
       input: t.arg({ type: [UpdateKycInputType], required: true, description: "The changes of records." }),
     },

@@ -14,7 +14,7 @@ const KycChangeAction = builder.enumType("KycChangeAction", {
   values: {
     CREATED: { value: "created", description: "It was created." },
     UPDATED: { value: "updated", description: "Values of it were changed." },
-    DELETED: { value: "deleted", description: "It was deleted for good." },
+    DELETED: { value: "deleted", description: "It was deleted permanently." },
     EXPIRING: {
       value: "expiring",
       description:
@@ -25,7 +25,7 @@ const KycChangeAction = builder.enumType("KycChangeAction", {
 
 const KycChangeType = builder.objectRef<ChangeOfKyc>("KycChange").implement({
   description:
-    "A change of a record. If nothing has matched for some 25 seconds, an event without `action`, `kycId` and `kyc` tells how far the log was read: keep its cursor and ignore the rest.",
+    "A change of a record. If nothing has matched for some 25 seconds, an event without `action`, `kycId` and `kyc` says how far the log was read: keep its cursor and ignore the rest.",
   fields: (t) => ({
     cursor: t.exposeString("cursor", {
       description:
@@ -45,11 +45,11 @@ const KycChangeType = builder.objectRef<ChangeOfKyc>("KycChange").implement({
     action: t.expose("action", {
       type: KycChangeAction,
       nullable: true,
-      description: "What happened; null if the event only tells how far the log was read.",
+      description: "What happened; null if the event only says how far the log was read.",
     }),
     kycId: t.exposeID("kycId", {
       nullable: true,
-      description: "The id of the record; null if the event only tells how far the log was read.",
+      description: "The id of the record; null if the event only says how far the log was read.",
     }),
     kyc: t.field({
       type: KycType,

@@ -49,7 +49,7 @@ export const CreateKycInputType = builder.inputType("CreateKycInput", {
       relationshipEndedAt: t.field({
         type: "DateTime",
         description:
-          "When the relationship with the customer ended or will end, in the years 1 to 9999. Null or absent: it goes on.",
+          "When the relationship with the customer ended or will end, in the years 1 to 9999. Null or absent: it continues.",
       }),
       reason: t.string({ description: REASON }),
     }) satisfies Record<GivenName | "reason", unknown>,
@@ -74,7 +74,7 @@ export const UpdateKycInputType = builder.inputType("UpdateKycInput", {
       relationshipEndedAt: t.field({
         type: "DateTime",
         description:
-          "When the relationship with the customer ended or will end, in the years 1 to 9999. Null: it goes on.",
+          "When the relationship with the customer ended or will end, in the years 1 to 9999. Null: it continues.",
       }),
       expectedVersion: t.int({ description: EXPECTED_VERSION }),
       reason: t.string({ description: REASON }),
@@ -145,7 +145,7 @@ builder.mutationFields((t) => ({
     type: DeleteKycPayload,
     nullable: true,
     description:
-      "Deletes a record and all its data for good. This can't be undone. Needs the scope `kyc:delete`. Null if it fails.",
+      "Deletes a record and all its data permanently. This can't be undone. Needs the scope `kyc:delete`. Null if it fails.",
     args: { input: t.arg({ type: DeleteKycInput, required: true, description: "Which record." }) },
     resolve: (_root, { input }, ctx) =>
       runMutation(ctx, async () => ({ deletedId: await deleteKyc(ctx, input) })),

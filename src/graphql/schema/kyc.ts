@@ -74,7 +74,7 @@ export const KycType = builder.objectRef<ShownKyc>("Kyc").implement({
         type: "DateTime",
         nullable: true,
         description:
-          "When the relationship with the customer ended or will end; null if it goes on. The time of retention begins then: docs/data.md.",
+          "When the relationship with the customer ended or will end; null if it continues. The time of retention begins then: docs/data.md.",
       }),
       version: t.exposeInt("version", {
         description:
@@ -130,7 +130,7 @@ builder.queryFields((t) => ({
       orderBy: t.arg({
         type: KycOrder,
         description:
-          "The order of the records. A cursor is of the order in which its page was read, in either direction.",
+          "The order of the records. A cursor works only with the field of the order in which its page was read, in either direction.",
       }),
     },
     resolve: async (_root, { first, after, last, before, filter, orderBy }, ctx, info) => {

@@ -6,7 +6,7 @@ import { CHECKPOINT_COST, PROOF_COST } from "../documents/field-costs.ts";
 import { AuditEventType } from "./audit.ts";
 import { builder } from "./builder.ts";
 
-/** The proofs that the answer to a request has, by sequence, of events that had no position when they were read. */
+/** For each request: proofs, by sequence, of events that had no position when they were read. */
 const provedLater = new WeakMap<OperationContext, Map<number, Promise<EventProof>>>();
 
 builder.objectField(AuditEventType, "position", (t) =>
@@ -33,7 +33,7 @@ builder.objectField(AuditEventType, "proof", (t) =>
   t.string({
     extensions: { cost: PROOF_COST },
     description:
-      "The proof that the event is in your account's log, with a signed checkpoint of now and the event's canonical text (c2sp.org/tlog-proof). It can be verified without the gateway. For an event without a position it waits up to two seconds, and fails with `UNAVAILABLE` if the event has none by then.",
+      "The proof that the event is in your account's log, with a current signed checkpoint and the event's canonical text (c2sp.org/tlog-proof). It can be verified without the gateway. For an event without a position it waits up to two seconds, and fails with `UNAVAILABLE` if the event has none by then.",
     resolve: async (event, _args, ctx) => {
       const proving = proveEvent(ctx, event);
       if (event.position === null) {
@@ -49,7 +49,7 @@ builder.queryField("auditCheckpoint", (t) =>
   t.string({
     extensions: { cost: CHECKPOINT_COST },
     description:
-      "The signed head of your account's log: its name, how many events it has, and the root of their tree (c2sp.org/tlog-checkpoint). Who keeps it can find out later if the log was rewritten. Needs the scope `audit:read`.",
+      "The signed head of your account's log: its name, how many events it has, and the root of their tree (c2sp.org/tlog-checkpoint). Clients that keep it can find out later if the log was rewritten. Needs the scope `audit:read`.",
     resolve: (_root, _args, ctx) => getCheckpoint(ctx),
   }),
 );

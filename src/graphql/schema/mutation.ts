@@ -8,7 +8,7 @@ const outages = new WeakMap<OperationContext, AppError>();
 /**
  * Does the work of one mutation field. A document can have many, which run one after another. If the token is revoked
  * meanwhile, the rest must fail; if the database can't be reached, the rest fails without waiting for it again. Paths of
- * input errors get the argument's name `input` as their start; those of a header do not.
+ * input errors begin with the argument's name `input`, except those of headers.
  */
 export async function runMutation<T>(ctx: OperationContext, work: () => Promise<T>): Promise<T> {
   const outage = outages.get(ctx);

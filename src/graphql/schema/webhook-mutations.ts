@@ -34,7 +34,7 @@ const UpdateWebhookInput = builder.inputType("UpdateWebhookInput", {
   description: "Changes to a webhook. Absent fields stay as they are; null is an error.",
   fields: (t) => ({
     id: t.id({ required: true, description: WEBHOOK_ID }),
-    url: t.string({ description: `${WHERE_TO} What waits is sent there, too.` }),
+    url: t.string({ description: `${WHERE_TO} Waiting deliveries are sent there, too.` }),
     eventTypes: t.field({
       type: [WebhookEventTypeEnum],
       description: "The types of events that it gets from its position on, at least one.",
@@ -48,7 +48,7 @@ const RotateWebhookSecretInput = builder.inputType("RotateWebhookSecretInput", {
     id: t.id({ required: true, description: WEBHOOK_ID }),
     overlapHours: t.int({
       description:
-        "For how many hours the secret before it signs as well, 0 to 720; 24 if it is absent. 0 if somebody else has it.",
+        "For how many hours the previous secret signs as well, 0 to 720; 24 if it is absent. 0 if it has leaked.",
     }),
   }),
 });
@@ -63,7 +63,7 @@ const ResendWebhookEventsInput = builder.inputType("ResendWebhookEventsInput", {
       required: true,
       description: "The position of the last event: the same for one event, at most 9999 more.",
     }),
-    onlyFailed: t.boolean({ description: "Whether only those are sent that were given up." }),
+    onlyFailed: t.boolean({ description: "Whether only events that were given up are sent." }),
   }),
 });
 
@@ -109,7 +109,7 @@ const ResendWebhookEventsPayload = builder
     fields: (t) => ({
       events: t.exposeInt("events", {
         description:
-          "How many events are sent again: those that the webhook has come to, and that are of its types.",
+          "How many events are sent again: those of its types that the webhook has already reached.",
       }),
     }),
   });
@@ -181,7 +181,7 @@ builder.mutationFields((t) => ({
   deleteWebhook: t.field({
     type: DeleteWebhookPayload,
     nullable: true,
-    description: `Deletes a webhook and what is known of its deliveries. ${NULL_IF_FAILED}`,
+    description: `Deletes a webhook and its stored deliveries. ${NULL_IF_FAILED}`,
     args: { input: t.arg({ type: DeleteWebhookInput, required: true, description: "Which webhook." }) },
     resolve: (_root, { input }, ctx) =>
       runMutation(ctx, () =>

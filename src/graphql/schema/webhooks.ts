@@ -102,7 +102,7 @@ export const WebhookType = builder.objectRef<ShownEndpoint>("Webhook").implement
     previousSecretUntil: t.expose("previousUntil", {
       type: "DateTime",
       nullable: true,
-      description: "Until when the secret before the present one signs as well; null if there is none.",
+      description: "Until when the previous secret signs as well; null if there is none.",
     }),
     createdAt: t.expose("createdAt", { type: "DateTime", description: "When it was created." }),
     disabledAt: t.expose("disabledAt", {
@@ -118,7 +118,7 @@ export const WebhookType = builder.objectRef<ShownEndpoint>("Webhook").implement
     position: t.expose("position", {
       type: "SafeInt",
       description:
-        "The position in your account's log that it has come to: events before it were delivered or are in `deliveries`. A disabled one continues there.",
+        "The position in your account's log that it has reached: events before it were delivered or are in `deliveries`. A disabled one continues there.",
     }),
     lastSuccessAt: t.expose("lastSuccessAt", {
       type: "DateTime",

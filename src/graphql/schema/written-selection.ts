@@ -10,7 +10,7 @@ import {
 } from "graphql";
 
 /** The fields of a written record that a token without `kyc:read` may select, and the fields that lead to them. */
-const OPEN = new Set([
+const ALLOWED = new Set([
   ...["kyc", "kycEdge", "node", "id", "version", "__typename"],
   // The outcomes of several writes.
   ...["results", "error", "code", "message", "currentVersion", "fields", "path"],
@@ -25,15 +25,15 @@ export function selectsRecord(info: GraphQLResolveInfo): boolean {
   const isSelected = (node: SelectionNode) =>
     getDirectiveValues(GraphQLSkipDirective, node, info.variableValues)?.if !== true &&
     getDirectiveValues(GraphQLIncludeDirective, node, info.variableValues)?.if !== false;
-  const anyClosed = (set: SelectionSetNode | undefined): boolean =>
-    set?.selections.some((node) => isSelected(node) && isClosed(node)) ?? false;
-  const isClosed = (node: SelectionNode): boolean => {
-    if (node.kind === Kind.FIELD) return !OPEN.has(node.name.value) || anyClosed(node.selectionSet);
-    if (node.kind === Kind.INLINE_FRAGMENT) return anyClosed(node.selectionSet);
+  const anyOther = (set: SelectionSetNode | undefined): boolean =>
+    set?.selections.some((node) => isSelected(node) && isOther(node)) ?? false;
+  const isOther = (node: SelectionNode): boolean => {
+    if (node.kind === Kind.FIELD) return !ALLOWED.has(node.name.value) || anyOther(node.selectionSet);
+    if (node.kind === Kind.INLINE_FRAGMENT) return anyOther(node.selectionSet);
     const name = node.name.value;
     if (seen.has(name)) return false;
     seen.add(name);
-    return anyClosed(info.fragments[name]?.selectionSet);
+    return anyOther(info.fragments[name]?.selectionSet);
   };
-  return info.fieldNodes.some((node: FieldNode) => anyClosed(node.selectionSet));
+  return info.fieldNodes.some((node: FieldNode) => anyOther(node.selectionSet));
 }

@@ -6,7 +6,7 @@ import type { Executor } from "../../db/client.ts";
 import { statement } from "../../db/statement.ts";
 import { isKycId } from "../../kyc-id.ts";
 import { type Bounds, openList, type PagedList } from "../../paging/list.ts";
-import type { Stretch } from "../../paging/list-store.ts";
+import type { PageSlice } from "../../paging/list-store.ts";
 import { pageInput } from "../../paging/page-input.ts";
 import { parseInput, type Raw } from "../../parse-input.ts";
 import { customerId } from "../input.ts";
@@ -109,7 +109,7 @@ export function listHolds(ctx: OperationContext, input: ListHoldsInput): PagedLi
   };
   return openList<LegalHold, string, Selection>(
     {
-      select: (selection, { from, limit }: Stretch) =>
+      select: (selection, { from, limit }: PageSlice) =>
         statementsFor(selection)[from](ctx.db, { ...valuesOf(accountId, selection), limit }),
       count: async (selection) =>
         (await statementsFor(selection).count(ctx.db, valuesOf(accountId, selection)))[0] ?? 0,

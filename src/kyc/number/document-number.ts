@@ -3,7 +3,7 @@ import { pad, unpad } from "../../sealing/padding.ts";
 import { RecordValues } from "../fields.ts";
 import type { Kyc, SealedNumber } from "../record.ts";
 
-/** A record's number can't be opened, because it was changed or comes from elsewhere. The error contains no values. */
+/** A record's number can't be opened, because it was changed or is another record's. The error contains no values. */
 export class UnreadableNumberError extends Error {
   override readonly name = "UnreadableNumberError";
   readonly accountId: string;
@@ -20,7 +20,7 @@ export class UnreadableNumberError extends Error {
  * The associated data: a sealed number opens only for this record at this version or, if an earlier release sealed it, at
  * any version. Account ids contain no space.
  */
-const placeOf = (accountId: string, id: string, version: number | null) =>
+const associatedDataOf = (accountId: string, id: string, version: number | null) =>
   version === null ? `kycs ${accountId} ${id}` : `kycs ${accountId} ${id} ${version}`;
 
 /** Whether the number must be bound to a version when it is sealed. A bound number stays bound. */
@@ -44,7 +44,7 @@ export function sealNumber(
   const sealedVersion = bound ? version : null;
   const text = bound ? pad(number, FILLER) : number;
   return {
-    sealedNumber: keys.seal(text, placeOf(accountId, id, sealedVersion)),
+    sealedNumber: keys.seal(text, associatedDataOf(accountId, id, sealedVersion)),
     sealedVersion,
     numberDigest: keys.digest("document_number", accountId, number),
   };
@@ -77,10 +77,10 @@ function decryptNumber(keys: Keyring, accountId: string, kyc: StoredNumber): str
   }
   if (sealedVersion === null) {
     if (keys.reached.has("numbers_bound")) throw new Error("it is not bound to a version");
-    return keys.open(sealedNumber, placeOf(accountId, id, null));
+    return keys.open(sealedNumber, associatedDataOf(accountId, id, null));
   }
   if (sealedVersion !== version) throw new Error("it is bound to another version");
-  return unpad(keys.open(sealedNumber, placeOf(accountId, id, version)), FILLER);
+  return unpad(keys.open(sealedNumber, associatedDataOf(accountId, id, version)), FILLER);
 }
 
 /** The record with its plain number. It must be sealed as a whole. */

@@ -17,7 +17,7 @@ import {
   type StoredNumber,
 } from "./number-store.ts";
 
-/** Records of one step. Other work, in the database and in this process, may have to wait for one step. */
+/** Records per step. Other work, in the database and in this process, may have to wait for one step. */
 const STEP = 200;
 
 /** The document numbers of the records, for the `keys` commands. */

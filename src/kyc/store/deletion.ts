@@ -5,19 +5,19 @@ import { eventValues, writingEvents } from "../../audit/store.ts";
 import type { Executor } from "../../db/client.ts";
 import { deletedKycs, kycs, toTimestamptz } from "../../db/schema.ts";
 import { statement, withFirst } from "../../db/statement.ts";
-import { spendingKeys } from "../../idempotency/store.ts";
+import { deletingResults } from "../../idempotency/store.ts";
 import { customerLock, forgetCustomers, requireUnheld } from "../holds/store.ts";
 import type { Kyc } from "../record.ts";
 import { columns, isRecord, toKyc } from "./read.ts";
 import { requirePastRetention } from "./retention.ts";
 
 const given = sql.placeholder;
-/** Records of one statement. */
+/** Records per statement. */
 const STEP = 500;
 const account = sql`${given("accountId")}::text`;
 const isListed = and(eq(kycs.accountId, given("accountId")), sql`${kycs.id} = any(${given("ids")}::text[])`);
 
-// The customers are locked before the rows, as in each deletion: so none waits for a lock that a waiting one holds.
+// Every deletion locks customers before rows, so that deletions can't deadlock.
 const lockListed = (options?: { skipLocked: true }) =>
   statement(
     (db) =>
@@ -74,7 +74,7 @@ const remove = statement(
       );
     const removing = db.delete(kycs).where(isListed);
     return withFirst(
-      sql`${writingEvents}, place as (${keeping.getSQL()}), ${spendingKeys}, removed as (${removing.getSQL()})`,
+      sql`${writingEvents}, place as (${keeping.getSQL()}), ${deletingResults}, removed as (${removing.getSQL()})`,
       sql`select kyc_ids[1], sequence::float8 from event`,
     );
   },
@@ -90,13 +90,13 @@ export interface Deletion {
 /** What decides whether records can be deleted. */
 export interface DeletionRules {
   digestCustomer: DigestCustomer;
-  /** The time after the end of a relationship before which nothing can be deleted: an interval of PostgreSQL; null: there is none. */
+  /** How long after the end of a relationship nothing can be deleted, as an interval of PostgreSQL; null: not enforced. */
   enforcedRetention: string | null;
 }
 
 /**
  * Deletes records, and the results that are stored for their idempotency keys; keeps their positions in the list, and writes
- * the events, whose sequences it returns. Every deletion of the gateway passes here. Fails with LEGAL_HOLD if one of them is
+ * the events, whose sequences it returns. Every deletion of the gateway uses this. Fails with LEGAL_HOLD if one of them is
  * held, and with RETENTION if the enforced time of retention of one has not passed; then none is deleted.
  */
 export async function deleteLockedKycs(

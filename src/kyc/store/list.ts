@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import type { Database } from "../../db/client.ts";
 import { kycs } from "../../db/schema.ts";
-import { createListStore, type Stretch } from "../../paging/list-store.ts";
+import { createListStore, type PageSlice } from "../../paging/list-store.ts";
 import { VERIFICATION_STATUSES, type VerificationStatus } from "../../vocabulary.ts";
 import { comparePositions, positionOf } from "../cursor.ts";
 import type { Kyc } from "../record.ts";
@@ -53,18 +53,17 @@ export async function findPage(
   db: Database,
   accountId: string,
   selection: KycSelection,
-  stretch: Stretch,
+  slice: PageSlice,
 ): Promise<Kyc[] | undefined> {
   const ranges = rangesOf(selection);
-  if (ranges.length === 0) return kycList.list(db, accountId, selection, stretch);
+  if (ranges.length === 0) return kycList.list(db, accountId, selection, slice);
   const wide = withAllConditions(selection);
   for (const range of ranges) {
     const ranged = { ...wide, range };
-    if (await kycList.check(db, accountId, ranged, stretch))
-      return kycList.list(db, accountId, ranged, stretch);
+    if (await kycList.check(db, accountId, ranged, slice)) return kycList.list(db, accountId, ranged, slice);
   }
   if (isOfEarlierRelease(selection))
-    return kycList.list(db, accountId, { ...selection, range: "all" }, stretch);
+    return kycList.list(db, accountId, { ...selection, range: "all" }, slice);
   return undefined;
 }
 

@@ -34,7 +34,7 @@ const selectWithout = statement(
   ([customerId]: [string]) => customerId,
 );
 
-/** Those of the customers that have no record. */
+/** The ones of these customers that have no record. */
 export function findCustomersWithoutRecord(
   db: Executor,
   accountId: string,

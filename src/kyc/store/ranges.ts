@@ -26,9 +26,8 @@ export function rangesOf(selection: KycSelection): Range[] {
 }
 
 /**
- * Whether the selection is one of the filters that release 0.2 had. Its clients get each page of them, however many records
- * have to be looked at: with one customer, status and kind of document, the newest first, those are a customer's or an
- * account's that have the same number.
+ * Whether release 0.2 had this filter: at most one customer, status and kind of document, newest first. Its clients get each
+ * page, however many records must be read: those of one customer, or those of the account with one number.
  */
 export function isOfEarlierRelease(selection: KycSelection): boolean {
   const { customerIds, verificationStatuses, documentTypes, numberDigests } = selection;
@@ -67,7 +66,7 @@ function ofCustomers(selection: KycSelection, source: Source): IndexRanges {
   };
 }
 
-/** The records in an order: one range for each combination of status and kind of document, or fewer if an index has them. */
+/** The records in an order: one range for each combination of status and kind of document, or fewer if an index allows it. */
 function inOrder(selection: KycSelection, by: OrderName, source: Source): IndexRanges {
   const key = orderKey(kycs, by);
   const { verificationStatuses: statuses, documentTypes: types, range } = selection;

@@ -95,7 +95,7 @@ const selectAccounts = statement(
   ([accountId, isDue]: [string, boolean]) => ({ accountId, isDue }),
 );
 
-/** Accounts of one statement. */
+/** Accounts per statement. */
 const ACCOUNTS_AT_ONCE = 1000;
 
 /** The accounts that have a record whose time of retention has passed, by the database's clock; also if it is held. */

@@ -66,7 +66,7 @@ const LISTED = {
   documentTypes: { column: kycs.documentType, type: sql.raw("::document_type") },
 };
 
-/** Whether the list has one value, which a statement of its own compares with. */
+/** Whether the list has one value. Such selections have a separate statement, which compares with the value. */
 export const hasOne = (selection: KycSelection, name: ListName): boolean =>
   (selection.range === undefined || name === "customerIds") && selection[name]?.length === 1;
 
@@ -77,7 +77,7 @@ const isListed = (name: ListName) => (source: Source, selection: KycSelection) =
 };
 
 // PostgreSQL uses an index range for a row comparison, but not for the equivalent condition with OR.
-const stands =
+const compareRow =
   (descending: "<" | ">" | "<=" | ">=", name: keyof Bounds<Position>) =>
   (source: Source, selection: KycSelection) => {
     const ascending = descending.replace(/[<>]/, (sign) => (sign === "<" ? ">" : "<"));
@@ -85,7 +85,7 @@ const stands =
     return sql`(${keyOf(selection)}, ${kycs.id}) ${operator} (${source(`${name}At`)}::timestamptz, ${source(`${name}Id`)})`;
   };
 
-/** Whether a time is in a span. The text of an end that records without the time are behind of is empty. */
+/** Whether a time is in a span. The text of the end is empty if records without the time match, too. */
 const isInSpan = (name: OrderName) => (source: Source) => {
   const key = orderKey(kycs, name);
   return sql`${key} >= ${source(`${name}From`)}::timestamptz
@@ -105,10 +105,10 @@ export const conditions: ListSource<KycSelection, Kyc, Aside>["conditions"] = {
   updated_at: isInSpan("updated_at"),
   status_since: isInSpan("status_since"),
   expires_at: isInSpan("expires_at"),
-  newerThan: stands(">", "newerThan"),
-  olderThan: stands("<", "olderThan"),
-  fromHereNewer: stands(">=", "fromHereNewer"),
-  fromHereOlder: stands("<=", "fromHereOlder"),
+  newerThan: compareRow(">", "newerThan"),
+  olderThan: compareRow("<", "olderThan"),
+  fromHereNewer: compareRow(">=", "fromHereNewer"),
+  fromHereOlder: compareRow("<=", "fromHereOlder"),
 };
 
 /** The texts of a condition's values. */

@@ -156,7 +156,7 @@ const updateMany = statement(
         // If it was not known since when the record has its status, it still is not, unless it gets another one now.
         statusSinceVersion: sql`case when ${kycs.statusSinceVersion} = ${kycs.version} or ${getsAnotherStatus}
           then held.version else ${kycs.statusSinceVersion} end`,
-        // For another time of expiry, nothing was done yet.
+        // No step towards the new time of expiry was done yet.
         expiryStep: sql`case when ${kycs.expiresAt} is distinct from ${typedValue("expiresAt", "held.")} then ${NO_STEP}
           else ${kycs.expiryStep} end`,
         version: sql`held.version`,

@@ -9,7 +9,7 @@ export const NUMBER_COLUMNS = ["sealedNumber", "numberDigest", "sealedVersion"] 
 /** A column that a statement writes. */
 export type Written = PlainName | (typeof NUMBER_COLUMNS)[number];
 
-/** The columns of a new record that have values of their own. */
+/** The columns of a new record that get a value. */
 const INSERTED: readonly Written[] = [...PLAIN, ...NUMBER_COLUMNS];
 
 const isInteger = (name: Written) =>

@@ -18,7 +18,7 @@ const bound = (which: string): AuditParameter => ({
   schema: seconds,
 });
 
-/** The parameters of the trail. One that is added to the route has to be described here. */
+/** The parameters of the trail. A parameter that is added to the route must be described here. */
 export const auditParameters: Record<AuditParam, AuditParameter> = {
   limit: {
     description: "How many events to show at most.",

@@ -36,7 +36,8 @@ const rateFigure = (description: string, example: string): Header => ({
 /** `components.headers`: every header of an answer that a client may rely on. */
 export const responseHeaders = {
   "Request-Id": {
-    description: "The id of the request, which the gateway's log has too. Include it when you ask for help.",
+    description:
+      "The id of the request, which is also in the gateway's log. Include it when you ask for help.",
     schema: { type: "string", pattern: "^req_" },
     required: true,
     example: "req_7f9c24e8-3b12-4c1d-9d2e-5a6b7c8d9e0f",
@@ -44,7 +45,7 @@ export const responseHeaders = {
   ETag: {
     description:
       "The version of the record, for `If-Match` and `If-None-Match`. A token for which the number is masked gets another " +
-      'tag, such as `"1-masked"`; `If-Match` takes either.',
+      'tag, such as `"1-masked"`; `If-Match` accepts either.',
     schema: { type: "string", pattern: '^"[1-9][0-9]*(-masked)?"$' },
     required: true,
     example: '"1"',

@@ -12,7 +12,7 @@ interface EventParameter {
 const cursorSchema: JsonSchema = { type: "string", pattern: "^[A-Za-z0-9_-]+$" };
 const CURSOR = "QUk4SFJfVGk6MQ";
 
-/** The parameters of the feed. One that is added to the route has to be described here. */
+/** The parameters of the feed. A parameter that is added to the route must be described here. */
 export const eventParameters: Record<(typeof EVENT_PARAMS)[number], EventParameter> = {
   limit: {
     description: "How many events to show at most.",

@@ -21,7 +21,7 @@ export interface Failure {
   operations: readonly RestOperation[];
   /** The failure as it is thrown, with the message that clients see. */
   examples: (AppError | RequestRefusal)[];
-  /** Headers that its answers can have, but for those that every such failure has. */
+  /** Headers that its answers can have, besides those that every such failure has. */
   headers?: string[];
 }
 

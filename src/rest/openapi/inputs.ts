@@ -77,7 +77,7 @@ const createdBounds = Object.fromEntries(
   ]),
 ) as Record<BoundParam<"created">, ListParameter>;
 
-/** The parameters of a list. One that is added to the route has to be described here. */
+/** The parameters of a list. A parameter that is added to the route must be described here. */
 export const listParameters: Record<(typeof LIST_PARAMS)[number], ListParameter> = {
   limit: {
     description: "How many records to show at most.",

@@ -55,13 +55,13 @@ function describe(operation: RestOperation, method: string, first: boolean) {
     tags: [tag],
     summary: first ? summary : `${summary} by ${method}`,
     description: `${description}\n\nNeeds the scope \`${scope}\`.`,
-    // Scopes are listed here for OAuth alone: linters take any other for a mistake.
+    // Only OAuth lists scopes here. Linters report them for any other scheme.
     security: [{ token: [] }],
     ...(parameters && { parameters }),
     ...(body && {
       requestBody: {
         required: body.required,
-        // Tools offer the first. A form of theirs is sent with every field, and a change is of some.
+        // Tools offer the first type. Their forms send every field, but a change has only some fields.
         content: body.required
           ? { "application/x-www-form-urlencoded": type, "application/json": type }
           : { "application/json": type, "application/x-www-form-urlencoded": type },
@@ -77,7 +77,7 @@ function describe(operation: RestOperation, method: string, first: boolean) {
         },
       },
       ...(parameters?.includes(ifNoneMatch) && {
-        // Of the headers about the content, 304 has the tag alone.
+        // The tag is the only header about the content that a 304 has.
         304: {
           description: "You have the record as it is.",
           headers: headersWith(success.headers?.filter((name) => name === "ETag") ?? []),

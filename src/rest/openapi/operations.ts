@@ -140,7 +140,7 @@ export const DESCRIPTIONS: Record<RestOperation, Description> = {
   },
   deleteKyc: {
     summary: "Delete a KYC record",
-    description: "Deletes the record and all its data for good. This can't be undone.",
+    description: "Deletes the record and all its data permanently. This can't be undone.",
     scope: "kyc:delete",
     parameters: [ifMatch, unlessMatch, idempotencyKey, reason],
     success: { status: 200, description: "The record is deleted.", schemas: ["KycDeletion"] },
@@ -149,7 +149,7 @@ export const DESCRIPTIONS: Record<RestOperation, Description> = {
     summary: "List the changes of KYC records",
     description:
       "What happened to your records, oldest first: each change once, in the order of its position. Send the `id` of the " +
-      "last event as `after` for the next page, or `next_after`, which is there if the page is empty, too. With `wait`, the " +
+      "last event as `after` for the next page, or `next_after`, which empty pages have, too. With `wait`, the " +
       "answer comes as soon as there is an event. Clients that poll the list of records should use this instead: a list by " +
       "the time of creation shows neither changes nor deletions, and can miss records whose writes end late.",
     tag: "Events",

@@ -73,7 +73,7 @@ export const RECORD = Object.fromEntries(
   Object.entries(RECORD_FIELDS).map(([name, { examples }]) => [name, (examples as unknown[])[0]]),
 );
 
-/** The `components.schemas` of answers, but for those of errors. */
+/** The `components.schemas` of answers, except those of errors. */
 export const recordSchemas: Record<string, JsonSchema> = {
   VerificationStatus: {
     title: "Verification status",

@@ -25,7 +25,7 @@ export interface Acceptors {
 /**
  * Makes a listening server accept several connections in each turn of the event loop. Node accepts one, so while a turn
  * serves hundreds of requests, new connections, including probes, would wait for seconds. Each additional handle on the
- * same socket accepts one more; if none can be created, it stays at one. Connections beyond `maxConnections` are closed.
+ * same socket accepts one more; if none can be created, it stays at one. Connections above `maxConnections` are closed.
  */
 export function acceptMore(server: Server, maxConnections: number): Acceptors {
   let open = 0;

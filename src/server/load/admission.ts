@@ -8,7 +8,7 @@ import { EventLoopDelay } from "./event-loop-delay.ts";
 declare module "fastify" {
   interface FastifyReply {
     /** Its index among the requests in progress; -1 if it has none. */
-    place: number;
+    slot: number;
     /** Start of its time limit, in milliseconds of `performance.now()`. */
     begun: number;
     /** How long it was in progress before it was paused. Milliseconds. */
@@ -26,48 +26,48 @@ export interface Admission {
   excess(): "requests" | "event_loop" | undefined;
   /** How many more requests may begin now. */
   room(): number;
-  /** Frees the place of a request that only waits for its client to send the body. */
+  /** Frees the slot of a request that only waits for its client to send the body. */
   pause(reply: FastifyReply): void;
-  /** Gives the request a place again. Fails with UNAVAILABLE if there is none. */
+  /** Gives the request a slot again. Fails with UNAVAILABLE if none is free. */
   resume(reply: FastifyReply): void;
 }
 
-/** How often late requests, and places of clients that have left, are looked for. Milliseconds. */
+/** How often late requests, and slots of clients that have left, are looked for. Milliseconds. */
 const SWEEP = 100;
 
 /**
  * The requests in progress. A Map would be simpler, but its entries keep earlier entries alive, so V8 moves each request and
  * everything that it references into its old space, and must collect that often.
  */
-class Places {
+class Slots {
   readonly #requests: (FastifyReply | null)[] = [];
-  /** Free places; the one that was freed last is on top. */
+  /** Free slots; the one that was freed last is on top. */
   readonly #free: number[] = [];
 
   get size(): number {
     return this.#requests.length - this.#free.length;
   }
 
-  take(request: FastifyReply): void {
-    request.place = this.#free.pop() ?? this.#requests.length;
-    this.#requests[request.place] = request;
+  occupy(request: FastifyReply): void {
+    request.slot = this.#free.pop() ?? this.#requests.length;
+    this.#requests[request.slot] = request;
   }
 
-  /** Does nothing if the request has no place. */
-  leave(request: FastifyReply): void {
-    if (request.place === -1) return;
-    this.#requests[request.place] = null;
-    this.#free.push(request.place);
-    request.place = -1;
+  /** Does nothing if the request has no slot. */
+  free(request: FastifyReply): void {
+    if (request.slot === -1) return;
+    this.#requests[request.slot] = null;
+    this.#free.push(request.slot);
+    request.slot = -1;
   }
 
-  *taken(): Iterable<FastifyReply> {
+  *occupied(): Iterable<FastifyReply> {
     for (const request of this.#requests) if (request) yield request;
   }
 }
 
 /**
- * Afterwards requests beyond the limits are answered with UNAVAILABLE before any work. Admitted requests that are not
+ * Afterwards requests above the limits are answered with UNAVAILABLE before any work. Admitted requests that are not
  * answered within `requestTimeout` are answered the same way; what they have begun may still happen.
  */
 export function limitLoad(
@@ -76,17 +76,17 @@ export function limitLoad(
   metrics: Metrics,
 ): Admission {
   const delay = new EventLoopDelay();
-  app.decorateReply("place", -1);
+  app.decorateReply("slot", -1);
   app.decorateReply("begun", 0);
   app.decorateReply("spent", 0);
-  const places = new Places();
+  const slots = new Slots();
   let now = performance.now();
   const sweep = setInterval(() => {
     now = performance.now();
-    for (const request of places.taken()) {
+    for (const request of slots.occupied()) {
       const { raw } = request;
       // If the client has left, `onResponse` does not run; and a stream may take as long as it needs.
-      if (raw.destroyed || raw.headersSent) places.leave(request);
+      if (raw.destroyed || raw.headersSent) slots.free(request);
       else if (now - request.begun > limits.requestTimeout) {
         metrics.countShed("late");
         refuseLate(request);
@@ -95,26 +95,26 @@ export function limitLoad(
   }, SWEEP).unref();
 
   function excess() {
-    if (places.size >= limits.maxConcurrentRequests) return "requests";
+    if (slots.size >= limits.maxConcurrentRequests) return "requests";
     return delay.mean > limits.maxEventLoopDelay ? "event_loop" : undefined;
   }
 
   function room() {
-    return excess() ? 0 : limits.maxConcurrentRequests - places.size;
+    return excess() ? 0 : limits.maxConcurrentRequests - slots.size;
   }
 
   function admit(reply: FastifyReply): void {
-    if (places.size >= limits.maxConcurrentRequests) {
+    if (slots.size >= limits.maxConcurrentRequests) {
       metrics.countShed("requests");
       throw overloaded();
     }
     reply.begun = now;
-    places.take(reply);
+    slots.occupy(reply);
   }
 
   function pause(reply: FastifyReply): void {
     reply.spent = now - reply.begun;
-    places.leave(reply);
+    slots.free(reply);
   }
 
   function resume(reply: FastifyReply): void {
@@ -134,7 +134,7 @@ export function limitLoad(
   };
   app.addHook("onRequest", onRequest);
   app.addHook("onResponse", (_request, reply, done) => {
-    places.leave(reply);
+    slots.free(reply);
     done();
   });
   app.addHook("onClose", (_app, done) => {

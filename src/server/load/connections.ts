@@ -19,7 +19,7 @@ declare module "node:http" {
 interface Exchange {
   request: IncomingMessage;
   response: ServerResponse;
-  /** The memory that it is charged for besides its body. Bytes. */
+  /** The memory that counts for it in addition to its body. Bytes. */
   bytes: number;
   /** Whether the answer is a stream of events. */
   isStreamed?: boolean;
@@ -27,9 +27,9 @@ interface Exchange {
 
 /** How often headers that are still arriving, and what streams have not sent, are counted. Milliseconds. */
 const SWEEP_MS = 500;
-/** Node's memory for a request besides its headers. Bytes. */
+/** Node's memory for a request without its headers. Bytes. */
 const REQUEST_BYTES = 4096;
-/** Node's memory for a header's name or value besides its text. Bytes. */
+/** Node's memory for a header's name or value in addition to its text. Bytes. */
 const TEXT_BYTES = 64;
 
 interface Limits extends Pick<Config, "bodyLimit" | "uploadMemoryLimit" | "unsentMemoryLimit"> {
@@ -40,8 +40,8 @@ interface Limits extends Pick<Config, "bodyLimit" | "uploadMemoryLimit" | "unsen
 /**
  * The connections of a server. Each has one request in progress at a time; pipelined requests begin one after another. The
  * memory for clients is limited over all connections: requests that are arriving or waiting by `uploadMemoryLimit`, answers
- * that clients have not read by `unsentMemoryLimit`. Beyond a limit, the connections that hold the most are cut off first:
- * an upload is refused with UNAVAILABLE, any other connection is closed.
+ * that clients have not read by `unsentMemoryLimit`. Above a limit, the connections with the most memory are cut first: an
+ * upload is refused with UNAVAILABLE, any other connection is closed.
  */
 export class HttpConnections {
   readonly #open = new Map<Socket, Connection>();
@@ -60,7 +60,7 @@ export class HttpConnections {
     this.#open.get(request.socket)?.holdAnswer(bytes);
   }
 
-  /** Counts what a stream of events holds for its client and, instead of the request, so many bytes for as long as it lasts. */
+  /** Counts what a stream of events has not sent and, instead of the request, so many bytes until the stream ends. */
   streamAnswer(request: IncomingMessage, bytes: number): void {
     this.#open.get(request.socket)?.streamAnswer(bytes);
   }
@@ -102,12 +102,12 @@ interface Shared {
   unsent: MemoryBudget;
   metrics: HttpMetrics;
   reading: Reading;
-  /** Requests begin in turn: what is answered at once takes time, too. */
+  /** Spreads the beginnings of requests over turns of the event loop, because immediate answers take time, too. */
   beginnings: Turns;
   next(request: IncomingMessage, response: ServerResponse): void;
 }
 
-/** One connection. As a holder, it holds the requests that have arrived and are not answered. */
+/** One connection. As a Holder, it holds the requests that have arrived and are not answered. */
 class Connection implements Holder {
   readonly #socket: Socket;
   readonly #shared: Shared;
@@ -193,7 +193,7 @@ class Connection implements Holder {
   #receive(request: IncomingMessage): void {
     let size = 0;
     const pieces = new PieceCount();
-    // Also of what is discarded because nobody wants it any more.
+    // Pieces that are discarded count, too.
     request.on("data", (piece: Buffer) => {
       this.#shared.reading.onPiece(this.#socket);
       pieces.add(piece.length);
@@ -226,20 +226,20 @@ class Connection implements Holder {
   #end({ request, bytes }: Exchange): void {
     request.upload?.release();
     this.#shared.unsent.hold(this.#answers, 0);
-    const letGo = () => {
+    const uncount = () => {
       this.#count(-bytes);
       this.#readBefore = this.#socket.bytesRead;
     };
     // A request that was answered early stays in memory until all of it has arrived.
-    if (request.complete) letGo();
-    else request.once("end", letGo);
+    if (request.complete) uncount();
+    else request.once("end", uncount);
     this.#current = undefined;
     const following = this.#waiting.shift();
     if (following) this.#beginInTurn(following);
   }
 }
 
-/** The memory of a request besides its body. Bytes. */
+/** The memory of a request without its body. Bytes. */
 function costOf({ rawHeaders }: IncomingMessage): number {
   let bytes = REQUEST_BYTES;
   for (const text of rawHeaders) bytes += text.length + TEXT_BYTES;

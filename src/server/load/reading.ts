@@ -39,9 +39,9 @@ export class PieceCount {
 
 /**
  * Limits how much a turn of the event loop reads from sockets. In one turn Node reads all sockets that something has
- * arrived on, and up to 2 MB of each: in the smallest chunks that is half a second of work for one socket. Beyond the
- * limit no socket is read until the next turn, which begins with those that were not read in this one. What Node has read
- * at once, 64 KiB, is finished, and it may resume a socket whose body is taken for two times as much.
+ * arrived on, and up to 2 MB of each: in the smallest chunks that is half a second of work for one socket. Above the limit
+ * no socket is read until the next turn, which begins with those that were not read in this one. The 64 KiB that Node has
+ * read at once are finished, and while a body is consumed, Node may resume its socket for twice as much.
  */
 export class Reading {
   readonly #open: Iterable<Socket>;
@@ -51,7 +51,7 @@ export class Reading {
   #pieces = 0;
   #pauses = false;
 
-  /** `open` gives the sockets that are open at the time. */
+  /** `open` iterates over the sockets that are open at that time. */
   constructor(open: Iterable<Socket>) {
     this.#open = open;
   }
@@ -60,7 +60,7 @@ export class Reading {
     this.#add(socket, PIECES_OF_A_REQUEST);
   }
 
-  /** A piece of a body, also of one that nobody wants any more. */
+  /** Counts a piece of a body, also if it is discarded. */
   onPiece(socket: Socket): void {
     this.#add(socket, 1);
   }
@@ -71,7 +71,7 @@ export class Reading {
     this.#read.add(socket);
     if (this.#pieces <= MOST_PIECES || this.#pauses) return;
     this.#pauses = true;
-    // After this read's callbacks and ticks: taking pieces of a body resumes its socket, so an earlier pause would be undone
+    // After this read's callbacks and ticks: consuming pieces of a body resumes its socket, so an earlier pause would be undone
     // and repeated with each piece, which takes longer than the pieces.
     queueMicrotask(this.#pause);
   }

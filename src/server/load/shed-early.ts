@@ -37,8 +37,8 @@ const LONGEST = 50;
 
 /**
  * Refuses requests to both surfaces before Fastify sees them while there are too many; a refusal through Fastify takes
- * longer than an answer. Clients that retry immediately would still keep the gateway busy, so only a share of each turn goes
- * into refusals, and the other requests wait. If there is room when its turn comes, a request is admitted.
+ * longer than an answer. Clients that retry immediately would still keep the gateway busy, so only a share of each turn is
+ * used for refusals, and the other requests wait. A request that has waited is admitted if there is room by then.
  */
 export function shedEarly(app: FastifyInstance, parts: ShedParts): void {
   const { admission, metrics } = parts;
@@ -49,7 +49,7 @@ export function shedEarly(app: FastifyInstance, parts: ShedParts): void {
   function answerSome(): void {
     const begun = performance.now();
     const until = begun + Math.min(Math.max((begun - ended) * SHARE, SHORTEST), LONGEST);
-    // An admitted request takes a place only when its body has arrived.
+    // An admitted request occupies a slot only when its body has arrived.
     let room = admission.room();
     const excess = admission.excess() ?? "requests";
     let count = 0;

@@ -49,7 +49,7 @@ export class Upload {
     this.#fail(failure);
   }
 
-  /** Lets go of the body. What still arrives is discarded. */
+  /** Releases the body. What still arrives is discarded. */
   release(): void {
     if (this.#state === "released") return;
     this.#stop("released");

@@ -11,7 +11,7 @@ import type { DatabaseAddress } from "../../db/pool/address.ts";
 import { connect } from "../../db/pool/pool.ts";
 
 /** A database that was opened without changing anything in it. */
-export interface Look {
+export interface InspectedDatabase {
   /** Sessions as the gateway has them. */
   db: Database;
   /** A session without the gateway's own settings, as the role's defaults make it. */
@@ -29,13 +29,13 @@ const LIMITS = { statementTimeout: STATEMENT_LIMIT_MS, transactionTimeout: STATE
 /** A larger database is not copied. Bytes. */
 const LARGEST_COPY = 2 * 1024 ** 3;
 
-/** Opens the configured database; null: there is no embedded one yet. Fails if it can't be reached or opened. */
-export function openForLooking({ databaseUrl, dataDir }: Config): Promise<Look | null> {
-  if (databaseUrl !== undefined) return lookAtServer({ url: databaseUrl });
-  return hasDatabase(dataDir) ? lookAtEmbedded(dataDir) : Promise.resolve(null);
+/** Opens the configured database; null if the embedded one does not exist yet. Fails if it can't be reached or opened. */
+export function openForInspection({ databaseUrl, dataDir }: Config): Promise<InspectedDatabase | null> {
+  if (databaseUrl !== undefined) return openServer({ url: databaseUrl });
+  return hasDatabase(dataDir) ? openEmbeddedOrCopy(dataDir) : Promise.resolve(null);
 }
 
-async function lookAtServer(address: DatabaseAddress): Promise<Look> {
+async function openServer(address: DatabaseAddress): Promise<InspectedDatabase> {
   const defaults = connect({ address, poolSize: 1, prepare: false, ...LIMITS });
   const db = connect({ address, poolSize: 1, prepare: false, settings: "at the start", ...LIMITS });
   const close = async () => {
@@ -53,10 +53,10 @@ async function lookAtServer(address: DatabaseAddress): Promise<Look> {
   }
 }
 
-async function lookAtEmbedded(dataDir: string): Promise<Look> {
+async function openEmbeddedOrCopy(dataDir: string): Promise<InspectedDatabase> {
   for (let tries = 1; ; tries++) {
     const holder = await findLockHolder(dataDir);
-    if (holder !== undefined) return visit(dataDir, holder);
+    if (holder !== undefined) return openThroughHolder(dataDir, holder);
     const folder = await copyDatabase(dataDir);
     // A gateway that started meanwhile may have changed files while they were copied.
     if (tries < 3 && (await findLockHolder(dataDir)) !== undefined) {
@@ -67,7 +67,7 @@ async function lookAtEmbedded(dataDir: string): Promise<Look> {
   }
 }
 
-function openOn(socketPath: string, how: string, end: () => Promise<void>): Look {
+function openOn(socketPath: string, how: string, end: () => Promise<void>): InspectedDatabase {
   const db = connect({ address: { socketPath }, poolSize: 1, prepare: false, ...LIMITS });
   const close = async () => {
     await db.close();
@@ -76,22 +76,22 @@ function openOn(socketPath: string, how: string, end: () => Promise<void>): Look
   return { db, defaults: db, isPooled: false, how, close };
 }
 
-async function visit(dataDir: string, holder: string): Promise<Look> {
-  const look = openOn(
+async function openThroughHolder(dataDir: string, holder: string): Promise<InspectedDatabase> {
+  const inspected = openOn(
     socketPathOf(dataDir),
     `through the process ${holder}, which has it open`,
     async () => {},
   );
   try {
-    await look.db.execute("select 1");
-    return look;
+    await inspected.db.execute("select 1");
+    return inspected;
   } catch (error) {
-    await look.close();
+    await inspected.close();
     throw error;
   }
 }
 
-async function openCopy(folder: string): Promise<Look> {
+async function openCopy(folder: string): Promise<InspectedDatabase> {
   try {
     const embedded = await openEmbedded(folder, { onWarning: () => {} });
     return openOn(
@@ -108,7 +108,7 @@ async function openCopy(folder: string): Promise<Look> {
   }
 }
 
-/** A copy of the database's files in a temporary folder of this user alone, gone at the latest when the process ends. */
+/** Copies the database's files into a temporary folder of this user alone, which is deleted when the process ends. */
 async function copyDatabase(dataDir: string): Promise<string> {
   const pgdata = pgdataOf(dataDir);
   const size = await sizeOf(pgdata);
