@@ -61,7 +61,7 @@ export const AuditEventType = builder.objectRef<AuditEvent>("AuditEvent").implem
     }),
     actor: t.string({
       description:
-        "Who did it: the person who signed in, if the identity provider's tokens have a name and the operators set `JWT_NAME_CLAIM`; otherwise the name of the token, which is `sign-in` for every sign-in.",
+        "Who did it: the name of the person who signed in, if the operators set `JWT_NAME_CLAIM` and the identity provider's token has one; otherwise the name of the token. A sign-in without a name is shown as `sign-in`.",
       resolve: ({ actorName, tokenName }) => actorName ?? tokenName,
     }),
     surface: t.expose("surface", { type: SurfaceEnum, description: "Where the act came from." }),
