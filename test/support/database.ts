@@ -5,8 +5,7 @@ import type { Database } from "../../src/db/client.ts";
 import { connect } from "../../src/db/pool/pool.ts";
 import { databaseUrl } from "./postgres-server.ts";
 
-/** Fewer than a gateway has: a connection takes the server as long as twenty requests. */
-export const POOL_SIZE = 6;
+export const POOL_SIZE = 10;
 /** Tests share their machine: what is slow there is no failure. Milliseconds. */
 const PATIENCE = { statementTimeout: 30_000, transactionTimeout: 30_000 };
 
