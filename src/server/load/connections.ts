@@ -160,7 +160,8 @@ class Connection implements Holder {
   count(): void {
     const { isStreamed, response } = this.#current ?? {};
     if (isStreamed && response) this.holdAnswer(response.writableLength);
-    if (this.#current) return;
+    // Neither while a request is in progress nor while the rest of an answered one arrives can the next one's headers arrive.
+    if (this.#current || this.#received > 0) return;
     const read = this.#socket.bytesRead - this.#readBefore;
     this.#shared.uploads.hold(this, Math.min(read, this.#shared.limits.maxHeaderSize));
   }

@@ -225,6 +225,8 @@ describe("a request of many headers", () => {
     const head = `POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n${lines(100)}\r\n`;
     const { socket, received } = await open(head);
     await expect.poll(received).toMatch(/^HTTP\/1\.1 404 /);
+    // Also after the next count of headers that are arriving, every half second.
+    await new Promise((resolve) => setTimeout(resolve, 600));
     expect(await uploadBytes()).toBeGreaterThan(10 * KIB);
     socket.write("ab");
     await expect.poll(uploadBytes).toBe(0);
