@@ -52,9 +52,10 @@ function toStoredEntry(values: unknown[]): StoredEntry {
 // One look-up of an index per entry, and one for each of its records.
 const eventOfEntry = sql`lateral (
   select array[action::text, other_action, surface::text, other_surface],
-    not exists (select from unnest(kyc_ids) as kyc where not exists (
-      select from audit_event_records about
-      where about.account_id = event.account_id and about.kyc_id = kyc and about.sequence = event.sequence)),
+    (select count(distinct kyc_id) from unnest(kyc_ids) as kyc_id) = (
+      select count(*) from audit_event_records about
+      where about.account_id = ${given("accountId")} and about.sequence = event.sequence
+        and about.kyc_id = any (event.kyc_ids collate "C")),
     ${eventColumns}
   from audit_events event where account_id = ${given("accountId")} and sequence = entry.sequence
 ) as event on true`;
