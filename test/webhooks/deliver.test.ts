@@ -292,17 +292,23 @@ test("outcomes are written although the database refuses it for a moment", async
 test("receivers that hang, of whole accounts, do not keep events from the receivers of others", async () => {
   const hanging = await start(() => {});
   const good = await start();
-  const bad = ["hanging-1", "hanging-2"];
-  for (const name of bad) {
-    for (let n = 0; n < 18; n++) await addWebhook(gateway, name, hanging.url);
-    const by = await gateway.token(name);
-    for (let n = 0; n < 8; n++) await createRecord(gateway, by);
+  const own = await createTestApp({ WEBHOOK_ALLOW_PRIVATE: "127.0.0.0/8" });
+  // No attempt ends before the test does, so that an event that waits for the end of one never arrives.
+  const timing = { ...SHORT_TIMING, timeoutMs: 600_000, lookMs: 200 };
+  const ownDeliverer = startTestDeliverer(own, { timing });
+  try {
+    for (const name of ["hanging-1", "hanging-2"]) {
+      for (let n = 0; n < 18; n++) await addWebhook(own, name, hanging.url);
+      const by = await own.token(name);
+      for (let n = 0; n < 8; n++) await createRecord(own, by);
+    }
+    await until(() => hanging.connections.size > 24).toBe(true);
+    await addWebhook(own, "other", good.url);
+    await createRecord(own, await own.token("other"));
+    await until(() => good.received.length).toBe(1);
+    expect(ownDeliverer.outcomes).toEqual(["delivered"]);
+  } finally {
+    await ownDeliverer.stop();
+    await own.close();
   }
-  await until(() => hanging.connections.size > 24).toBe(true);
-  await addWebhook(gateway, account, good.url);
-  await createRecord(gateway, token);
-  const from = performance.now();
-  await until(() => good.received.length).toBe(1);
-  expect(performance.now() - from).toBeLessThan(3000);
-  await gateway.db.execute("delete from webhook_endpoints where account_id = any($1)", [bad]);
 });
