@@ -313,7 +313,7 @@ test("receivers that hang, of whole accounts, do not keep events from the receiv
     await addWebhook(own, "other", good.url);
     await createRecord(own, await own.token("other"));
     await until(() => good.received.length).toBe(1);
-    expect(ownDeliverer.outcomes).toEqual(["delivered"]);
+    await until(() => ownDeliverer.outcomes).toEqual(["delivered"]);
   } finally {
     await ownDeliverer.stop();
     await own.close();
