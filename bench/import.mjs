@@ -1,17 +1,17 @@
-// How fast a file is imported, and in how much memory.
+// How fast a file is imported and its records are exported, and in how much memory.
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as wait } from "node:timers/promises";
 import postgres from "postgres";
-import { cpuMicros, memory, startChild } from "./children.mjs";
-import { ENCRYPTION_KEYS, environment, GATEWAY, runGateway } from "./gateway.mjs";
+import { cpuMicros } from "./children.mjs";
+import { measureExports } from "./exports.mjs";
+import { runGateway, watchCommand } from "./gateway.mjs";
 
-/** Seconds for a million lines on two cores that do nothing else, and MB. */
+/** Seconds for a million lines on two cores that do nothing else, and MB of the import and of each export. */
 const GOAL = { seconds: 180, peak: 250 };
 const DATABASE = "kyc_bench_import";
+const ACCOUNT = "bench";
 /** One line of so many is bad. */
 const BAD_EVERY = 1000;
-const LOOK_EVERY_MS = 250;
 
 /**
  * @typedef {object} ImportRun
@@ -24,6 +24,8 @@ const LOOK_EVERY_MS = 250;
  * @property {number | null} postgresMicros the same of PostgreSQL; null: it is not on this machine
  * @property {number} peak MB
  * @property {boolean} passed
+ * @property {import("./exports.mjs").ExportRun[]} exports
+ * @property {boolean} passedExports
  */
 
 const HEADER = "id,customer_id,verification_status,document_type,document_number,created_at,updated_at";
@@ -67,7 +69,7 @@ function writeLines(path, lines) {
 }
 
 /**
- * Imports a file with so many lines, one in a thousand of which is bad, into a new database.
+ * Imports a file with so many lines, one in a thousand of which is bad, into a new database, and exports the records.
  *
  * @param {string} server a superuser's URL
  * @param {import("./options.mjs").Options} options
@@ -89,48 +91,26 @@ export async function measureImport(server, { records: lines }, folder, say) {
     const [row] = await sql`select pg_backend_pid() as pid`;
     const postmaster = parentOf(Number(row?.pid));
     const before = postmaster && familyMicros(postmaster);
-    const { outcome, seconds, micros, peak } = await runImport(file, url.href, folder, say);
+    say("Importing them");
+    const output = join(folder, "outcome.json");
+    const args = ["import", file, `--account=${ACCOUNT}`, "--json"];
+    // It ends with 1 because some lines are bad.
+    const options = { database: url.href, folder, output, success: lines >= BAD_EVERY ? 1 : 0 };
+    const { seconds, cpu, peak } = await watchCommand(args, options);
+    const outcome = JSON.parse(readFileSync(output, "utf8"));
     const after = postmaster && familyMicros(postmaster);
+    const exports = await measureExports(url.href, ACCOUNT, outcome.imported, folder, say);
     return {
       ...{ lines, imported: outcome.imported, bad: outcome.bad, seconds, perSecond: lines / seconds },
-      ...{ nodeMicros: micros / lines, peak },
+      ...{ nodeMicros: (1e6 * cpu) / lines, peak, exports },
       postgresMicros: before && after ? (after - before) / lines : null,
       passed: seconds <= (GOAL.seconds * lines) / 1e6 && peak <= GOAL.peak,
+      passedExports: exports.every((run) => run.peak <= GOAL.peak),
     };
   } finally {
     await sql.unsafe(`drop database if exists ${DATABASE}`);
     await sql.end();
   }
-}
-
-/** @param {string} file @param {string} url @param {string} folder @param {(line: string) => void} say */
-async function runImport(file, url, folder, say) {
-  const start = performance.now();
-  const child = await startChild(process.execPath, [GATEWAY, "import", file, "--account=bench", "--json"], {
-    ...{ cwd: folder, env: environment({ DATABASE_URL: url, ENCRYPTION_KEYS }) },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let output = "";
-  child.process.stdout?.on("data", (part) => {
-    output += part;
-  });
-  child.process.stderr?.on("data", (part) => say(String(part).trim()));
-  let [micros, peak] = [0, 0];
-  const { process: run } = child;
-  const closed = new Promise((resolve) => run.once("close", resolve));
-  while (run.exitCode === null && run.signalCode === null) {
-    try {
-      micros = cpuMicros(child.pid);
-      peak = memory(child.pid).peak || peak;
-    } catch {
-      // It has just ended.
-    }
-    await wait(LOOK_EVERY_MS);
-  }
-  await closed;
-  const seconds = (performance.now() - start) / 1000;
-  if (output === "") throw new Error("The import failed.");
-  return { outcome: JSON.parse(output), seconds, micros, peak };
 }
 
 /** The parent of a process; undefined: there is no such process on this machine. @param {number} pid */
@@ -156,10 +136,13 @@ function familyMicros(pid) {
 
 /** @param {ImportRun} run @param {(line: string) => void} print */
 export function printImport(run, print) {
-  const { lines, imported, bad, seconds, perSecond, nodeMicros, postgresMicros, peak, passed } = run;
+  const { lines, imported, bad, seconds, perSecond, nodeMicros, postgresMicros, peak } = run;
   print(`${lines.toLocaleString("en")} lines: ${imported} imported, ${bad} bad`);
   print(`${seconds.toFixed(1)} s, ${Math.round(perSecond)} a second, at most ${Math.round(peak)} MB`);
   const ofPostgres = postgresMicros === null ? "unknown" : `${Math.round(postgresMicros)} µs`;
   print(`CPU for each line: ${Math.round(nodeMicros)} µs of the import, ${ofPostgres} of PostgreSQL`);
-  print(`${passed ? "met" : "MISSED"}: ${GOAL.seconds} s for a million lines, ${GOAL.peak} MB`);
+  print(`${run.passed ? "met" : "MISSED"}: ${GOAL.seconds} s for a million lines, ${GOAL.peak} MB`);
+  for (const { what, seconds: took, peak: most } of run.exports)
+    print(`${what}: ${took.toFixed(1)} s, at most ${Math.round(most)} MB`);
+  print(`${run.passedExports ? "met" : "MISSED"}: ${GOAL.peak} MB for exports`);
 }

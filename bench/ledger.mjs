@@ -1,8 +1,7 @@
 // What the ledger costs: sealing events of one transaction and of many, and verifying and exporting a log.
-import { closeSync, openSync } from "node:fs";
 import postgres from "postgres";
-import { cpuMicros, memory, startChild, waitFor } from "./children.mjs";
-import { ENCRYPTION_KEYS, environment, GATEWAY } from "./gateway.mjs";
+import { cpuMicros, waitFor } from "./children.mjs";
+import { watchCommand } from "./gateway.mjs";
 import { startServer } from "./servers.mjs";
 
 /** Events of one transaction, if there are many transactions. */
@@ -13,8 +12,7 @@ const LOOK_MS = 50;
 const MOST_MS = 1_800_000;
 
 /** @typedef {{ what: string, perSecond: number, cpu: number }} Sealing CPU of the gateway's process, in µs for an event */
-/** @typedef {{ command: string, seconds: number, cpu: number, peak: number }} Run CPU in seconds, memory in MB */
-/** @typedef {{ events: number, sealing: Sealing[], runs: Run[] }} Ledger */
+/** @typedef {{ events: number, sealing: Sealing[], runs: import("./gateway.mjs").CommandRun[] }} Ledger */
 
 /**
  * @param {import("./session.mjs").Session} session
@@ -39,7 +37,8 @@ export async function measureLedger({ database, folder }, { events, pool }, say)
     }
     const runs = [];
     for (const command of ["verify", "export"]) {
-      runs.push(await run(["audit", command, "--account", "one-transaction"], database, folder));
+      const args = ["audit", command, "--account", "one-transaction"];
+      runs.push(await watchCommand(args, { database, folder, output: "/dev/null" }));
       say(`audit ${command}: ${runs.at(-1)?.seconds.toFixed(1)} s`);
     }
     return { events, sealing, runs };
@@ -96,39 +95,6 @@ async function write(sql, account, events, size) {
     select account_id, substring(sha256(id::bytea) for 16), sequence from event;
     commit;
   end loop; end $$`);
-}
-
-/** Runs a command of the gateway, and says how long it took and what it used. @returns {Promise<Run>} */
-async function run(
-  /** @type {string[]} */ args,
-  /** @type {string} */ database,
-  /** @type {string} */ folder,
-) {
-  const output = openSync("/dev/null", "w");
-  const errors = openSync(`${folder}/errors`, "w");
-  const start = performance.now();
-  const child = await startChild(process.execPath, [GATEWAY, ...args], {
-    cwd: folder,
-    env: environment({ DATABASE_URL: database, ENCRYPTION_KEYS }),
-    stdio: ["ignore", output, errors],
-  });
-  closeSync(output);
-  closeSync(errors);
-  let [peak, cpu] = [0, 0];
-  const look = setInterval(() => {
-    try {
-      const now = { peak: memory(child.pid).peak, cpu: cpuMicros(child.pid) / 1e6 };
-      // A process that has ended, but was not waited for, has no memory.
-      if (now.peak > 0) [peak, cpu] = [now.peak, now.cpu];
-    } catch {
-      // It has just ended.
-    }
-  }, LOOK_MS);
-  const code = await new Promise((resolve) => child.process.once("exit", resolve));
-  clearInterval(look);
-  const command = args.slice(0, 2).join(" ");
-  if (code !== 0) throw new Error(`${command} ended with ${code}: ${folder}/errors says why`);
-  return { command, seconds: (performance.now() - start) / 1000, cpu, peak };
 }
 
 /** @param {Ledger} ledger @param {(line: string) => void} print */

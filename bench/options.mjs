@@ -31,7 +31,7 @@ The table of clients is left out with --only or --servers.
   --ledger             instead: sealing, verifying and exporting --events 1000000
   --subscribers        instead: the memory of each of 1,000 subscribers, and how soon they get a change
   --start              instead: how long it takes to be ready on a migrated database
-  --import             instead: the import of a file with --records lines, some of them bad
+  --import             instead: the import of a file with --records lines, some of them bad, and its export
 
 BENCH_DIR is the cache folder, where the records are kept between runs (default ${defaultFolder()}).
 BENCH_DATABASE_URL takes a PostgreSQL of yours, 15 or newer, as a superuser, in place of the bench's own.`;
