@@ -1,6 +1,21 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
+/**
+ * Tests of one module that are run with the system tests: they cut networks, kill engines, keep a gateway overloaded, let
+ * several replicas race, need other programs, or measure times.
+ */
+const WITH_SYSTEM = [
+  "test/changes/stream-memory.test.ts",
+  "test/db/embedded/{embedded,upkeep}.test.ts",
+  "test/db/pool/{connections,pool}.test.ts",
+  "test/idempotency/{races,rotation}.test.ts",
+  "test/kyc/{expiry.property,large-erasure,no-oracle-timing,no-oracle.property,races}.test.ts",
+  "test/ledger/{cost,replicas}.test.ts",
+  "test/server/load/{admission,connections,slow-clients}.test.ts",
+  "test/webhooks/{deliver,hostile,receivers}.test.ts",
+];
+
 export default defineConfig({
   // graphql-js must be one module: Node loads its CommonJS file for the libraries, Vite would take the other for us.
   resolve: { alias: [{ find: /^graphql$/, replacement: "graphql/index.js" }] },
@@ -19,8 +34,10 @@ export default defineConfig({
         extends: true,
         test: {
           name: "unit",
+          // The other projects' tests start processes, these wait for PostgreSQL: with one worker more they take an eighth less.
+          maxWorkers: availableParallelism() + 1,
           include: ["test/**/*.test.ts"],
-          exclude: ["test/system/**", "test/matrix/**", "**/node_modules/**"],
+          exclude: ["test/system/**", "test/matrix/**", ...WITH_SYSTEM, "**/node_modules/**"],
         },
       },
       {
@@ -28,7 +45,7 @@ export default defineConfig({
         test: {
           name: "system",
           globalSetup: "test/system/support/global-setup.ts",
-          include: ["test/system/**/*.test.ts"],
+          include: ["test/system/**/*.test.ts", ...WITH_SYSTEM],
           testTimeout: 300_000,
           hookTimeout: 120_000,
         },

@@ -103,8 +103,7 @@ async function runImport(file: string | undefined, options: Options, command: Co
     const { imported, unchanged, bad } = counts;
     print(`${dryRun ? "To import" : "Imported"}: ${imported}, already there: ${unchanged}, bad: ${bad}`);
   }
-  if (counts.bad > 0)
-    throw new CommandFailure(`${counts.bad} ${source.unit} are bad: ${faults.path} names them`);
+  if (counts.bad > 0) throw new CommandFailure(`bad ${source.unit}: ${counts.bad}, named in ${faults.path}`);
 }
 
 interface Wanted extends Pick<Options, "account" | "dryRun"> {

@@ -68,20 +68,6 @@ function makeId({ accountId, idSecret }: ImportContext, input: ImportKycInput): 
   return toTimedId(input.createdAt ?? 0, digest.digest().readBigUInt64BE());
 }
 
-/**
- * Writes the records that the account does not have, with an event for each, and returns the outcome for each of all.
- * `tx` is a transaction; without one, nothing may be written.
- */
-export async function importKycs(
-  tx: Executor,
-  ctx: ImportContext,
-  records: readonly PreparedKyc[],
-): Promise<ImportOutcome[]> {
-  const outcomes = await judgeImport(tx, ctx, records);
-  await insertImported(tx, ctx, records, outcomes);
-  return outcomes;
-}
-
 /** Writes the records whose outcome is `imported`, as `judgeImport` gave it in the same transaction, with an event for each. */
 export function insertImported(
   tx: Executor,
@@ -96,7 +82,7 @@ export function insertImported(
   );
 }
 
-/** The outcomes that `importKycs` would have. It writes nothing. */
+/** The outcome that an import of each of these records has. It writes nothing. */
 export async function judgeImport(
   db: Executor,
   ctx: ImportContext,

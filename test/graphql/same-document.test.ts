@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { importKycs, prepareImport } from "../../src/kyc/import-kycs.ts";
+import { prepareImport } from "../../src/kyc/import-kycs.ts";
 import { sealedNumbers } from "../../src/kyc/number/sealed-numbers.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
+import { importKycs } from "../support/imported.ts";
 import { createRecord } from "../support/records.ts";
 
 let gateway: TestApp;

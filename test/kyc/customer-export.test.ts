@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { SCOPES } from "../../src/auth/scopes.ts";
 import { TABLE_NAMES } from "../../src/db/table-names.ts";
-import { importKycs, prepareImport } from "../../src/kyc/import-kycs.ts";
+import { prepareImport } from "../../src/kyc/import-kycs.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
+import { importKycs } from "../support/imported.ts";
 import { sealAll } from "../support/ledger.ts";
 import { acrossAccounts, partitionByAccount, recordStatements, type Sent } from "../support/partitions.ts";
 import { createRecord } from "../support/records.ts";

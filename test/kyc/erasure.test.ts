@@ -1,8 +1,8 @@
-import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { importKycs, prepareImport } from "../../src/kyc/import-kycs.ts";
+import { prepareImport } from "../../src/kyc/import-kycs.ts";
 import { startSealer } from "../../src/ledger/seal.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
+import { importKycs } from "../support/imported.ts";
 import { createRecord, goodInput } from "../support/records.ts";
 import { addWebhook } from "../support/webhooks.ts";
 
@@ -38,18 +38,6 @@ const idsOf = async (customerId: string, account = "acme") =>
       [account, customerId],
     )
   ).map(({ id }) => id);
-
-/** Waits until every event has its position. */
-async function sealed(): Promise<void> {
-  for (let n = 0; n < 1000; n++) {
-    const [left] = await gateway.db.execute<{ n: number }>(
-      `select (select count(*) from audit_events)::int - (select count(*) from ledger_entries)::int as n`,
-    );
-    if (left?.n === 0) return;
-    await wait(50);
-  }
-  throw new Error("the sealer does not come to an end");
-}
 
 /** Everything that the database has, a row in each line, and the log. */
 async function everything(): Promise<string> {
@@ -137,36 +125,6 @@ test.each(["about erased-5 again", "his passport Z 99-88 77"])("the reason can't
   const { errors } = await erase("erased-5", { reason });
   expect(errors?.[0]?.extensions).toMatchObject({ fields: [{ path: "input.reason" }] });
 });
-
-test("ten thousand records are erased in one transaction, and one more is refused before anything is deleted", async () => {
-  const customerId = "with many";
-  const ctx = {
-    ...{ accountId: "acme", requestId: "cmd_1", keys: gateway.keys, idSecret: Buffer.alloc(32) },
-    digestCustomer: gateway.digestCustomer,
-  };
-  const one = { customerId, verificationStatus: "pending", documentType: "visa" } as const;
-  const prepared = Array.from({ length: 10_001 }, (_, n) =>
-    prepareImport(ctx, { ...one, documentNumber: `N-${n}` }, Date.now()),
-  );
-  for (let from = 0; from < prepared.length; from += 1000)
-    await gateway.db.transaction((tx) => importKycs(tx, ctx, prepared.slice(from, from + 1000)));
-  const refused = await erase(customerId);
-  expect(refused.errors?.[0]?.message).toMatch(/more than 10000 records.*deleteKyc/);
-  const ids = await idsOf(customerId);
-  expect(ids).toHaveLength(10_001);
-  await gateway.rest(token, "DELETE", `/v1/kyc/${ids[0]}`);
-  await sealed();
-  const startedAt = performance.now();
-  const headers = { "idempotency-key": "erase many" };
-  let { data, errors } = await erase(customerId, { headers });
-  expect(performance.now() - startedAt).toBeLessThan(30_000);
-  expect(await idsOf(customerId)).toEqual([]);
-  // On a busy machine the sealer is late, and the receipt is asked for again.
-  await sealed();
-  if (errors) ({ data, errors } = await erase(customerId, { headers }));
-  expect(errors).toBeUndefined();
-  expect(data.eraseCustomer.erasure).toMatchObject({ recordCount: 10_000 });
-}, 60_000);
 
 test("after an erasure, nothing of the customer is found but what the trail keeps", async () => {
   const canary = "cAnArY0815";

@@ -3,7 +3,6 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { holdJob, releaseJob } from "../../src/db/job-lease.ts";
 import {
   type ImportContext,
-  importKycs,
   judgeImport,
   type PreparedKyc,
   prepareImport,
@@ -11,6 +10,7 @@ import {
 import { findGroups } from "../../src/kyc/lifecycle/expiry-store.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { expireAll } from "../support/expiry.ts";
+import { importKycs } from "../support/imported.ts";
 import { sealAll } from "../support/ledger.ts";
 import { createRecord } from "../support/records.ts";
 

@@ -86,6 +86,21 @@ test("transactions are in the order of their numbers, and not of the digits", as
   expect(await requestsOf("acme")).toEqual(names(0, 30));
 });
 
+test.each(["0", "-9223372036854775808", "9007199254740992", "9223372036854775807"])(
+  "an event with the sequence %s, which whoever may write events could choose, is refused, and the others get positions",
+  async (sequence) => {
+    await writeEvents(database.db, "acme", names(0, 2));
+    const chosen = database.db.execute(
+      `insert into audit_events (account_id, sequence, at, token_id, token_name, surface, request_id, action, kyc_ids, changed_fields)
+       overriding system value values ('globex', $1, now(), 't', 't', 'rest', 'r', 'created', '{k}', '{}')`,
+      [sequence],
+    );
+    await expect(chosen).rejects.toMatchObject({ constraint: "audit_events_sequence_is_exact" });
+    await sealAll(database.db);
+    expect(await requestsOf("acme")).toEqual(names(0, 2));
+  },
+);
+
 test("nothing is written if there is nothing to seal", async () => {
   await writeEvents(database.db, "acme", names(0, 3));
   await sealAll(database.db);

@@ -1,0 +1,1 @@
+ALTER TABLE "audit_events" ADD CONSTRAINT "audit_events_sequence_is_exact" CHECK ("audit_events"."sequence" between 1 and 9007199254740991) NOT VALID;
