@@ -1,10 +1,10 @@
 // What the ledger and the delivery of changes cost: the gateway with and without them, in turns on one database.
-import { connect } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import postgres from "postgres";
 import { loadAndClean, summarize, turned } from "./compare.mjs";
 import { startServer } from "./servers.mjs";
 import { rateBy } from "./statistics.mjs";
+import { openStream } from "./streams.mjs";
 
 const SUBSCRIBERS = 100;
 /** How long a process may take until it serves as usual after a pause, and until all subscribers are served. Milliseconds. */
@@ -144,19 +144,11 @@ const SUBSCRIPTION = "subscription { kycChanged { cursor position action kycId }
  * @type {Variant["begin"]}
  */
 async function subscribe({ url }, { token }) {
-  const { hostname, port } = new URL(url);
-  const body = JSON.stringify({ query: SUBSCRIPTION });
-  const head = [
-    ...["POST /graphql HTTP/1.1", "Host: bench", `Authorization: Bearer ${token}`],
-    ...["Content-Type: application/json", "Accept: text/event-stream", `Content-Length: ${body.length}`],
-  ].join("\r\n");
   const streams = Array.from({ length: SUBSCRIBERS }, () => {
-    const stream = { socket: connect(Number(port), hostname), hasChange: false };
+    const stream = { socket: openStream(url, token, SUBSCRIPTION), hasChange: false };
     stream.socket.on("data", (chunk) => {
       stream.hasChange ||= chunk.includes('"kycId":"');
     });
-    stream.socket.on("error", () => {});
-    stream.socket.write(`${head}\r\n\r\n${body}`);
     return stream;
   });
   await wait(SETTLE_MS);

@@ -1,9 +1,9 @@
 // What subscribers of changes cost, and how soon they get a change: many streams of one gateway.
-import { connect } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import { memory, waitFor } from "./children.mjs";
 import { startServer } from "./servers.mjs";
 import { median } from "./statistics.mjs";
+import { openStream } from "./streams.mjs";
 
 /** Streams that are opened first: what the first ones need once is none of the others' memory. */
 const FIRST = 200;
@@ -88,7 +88,7 @@ async function withGateway({ database, folder, token }, pool, variables, work) {
   const streams = /** @type {Stream[]} */ ([]);
   const subscribe = async (/** @type {number} */ count) => {
     for (const wanted = streams.length + count; streams.length < wanted; ) {
-      for (let n = 0; n < AT_ONCE; n++) streams.push(openStream(url, token, arrivals));
+      for (let n = 0; n < AT_ONCE; n++) streams.push(follow(url, token, arrivals));
       await waitFor(() => (streams.every(({ isOpen }) => isOpen) ? true : undefined), {
         ...{ timeout: 60_000, what: `${streams.length} streams to open` },
       });
@@ -127,14 +127,8 @@ const SUBSCRIPTION =
  * @param {Map<string, number[]>} arrivals by the id of the record
  * @returns {Stream}
  */
-function openStream(url, token, arrivals) {
-  const { hostname, port } = new URL(url);
-  const body = JSON.stringify({ query: SUBSCRIPTION });
-  const head = [
-    ...["POST /graphql HTTP/1.1", "Host: bench", `Authorization: Bearer ${token}`],
-    ...["Content-Type: application/json", "Accept: text/event-stream", `Content-Length: ${body.length}`],
-  ].join("\r\n");
-  const stream = { socket: connect(Number(port), hostname), isOpen: false };
+function follow(url, token, arrivals) {
+  const stream = { socket: openStream(url, token, SUBSCRIPTION), isOpen: false };
   let rest = "";
   stream.socket.setEncoding("latin1").on("data", (/** @type {string} */ chunk) => {
     const now = performance.now();
@@ -148,8 +142,6 @@ function openStream(url, token, arrivals) {
       times.push(now);
     }
   });
-  stream.socket.on("error", () => {});
-  stream.socket.write(`${head}\r\n\r\n${body}`);
   return stream;
 }
 

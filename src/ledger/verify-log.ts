@@ -4,7 +4,7 @@ import { isSealedAs, nameChange } from "./name-change.ts";
 import { findEntries, hasSealedTexts, isFiledAsSealed, type StoredEntry } from "./sealed-events.ts";
 import type { Node } from "./store.ts";
 import { append, emptyFrontier, isSameFrontier, rootOf, STORED_LEVELS, type TreeHead } from "./tree.ts";
-import { findForgotten, findNodes, findOutline, type LogOutline } from "./verify-store.ts";
+import { findForgotten, findNodes, findOutline, findStray, type LogOutline } from "./verify-store.ts";
 
 /** Events of one statement. */
 const STEP = 500;
@@ -146,7 +146,7 @@ async function checkNodes(walk: Walk, nodes: readonly Node[]): Promise<Fault | u
 }
 
 async function checkEnd(walk: Walk): Promise<Fault | undefined> {
-  const { db, account, outline, frontier, kept, passed, good } = walk;
+  const { outline, frontier, kept, passed, good } = walk;
   const { head, lastPosition, nodes, endOfNodes } = outline;
   if (!isSameFrontier(frontier, head)) {
     const message = `the head is not that of the events: what is at this position or after it was rewritten with its leaf, or the head was`;
@@ -182,8 +182,19 @@ async function checkEnd(walk: Walk): Promise<Fault | undefined> {
     const message = `${nodes} hashes of subtrees are stored, and a log of ${head.size} events has ${expected}`;
     return fault(walk, "rewritten", null, message);
   }
+  return checkOthers(walk);
+}
+
+/** Looks for what is no part of the log, and is shown or waits beside it. */
+async function checkOthers(walk: Walk): Promise<Fault | undefined> {
+  const { db, account } = walk;
   const forgotten = await findForgotten(db, account);
-  if (forgotten === undefined) return undefined;
-  const message = `an event (sequence ${forgotten}) has no position: it was inserted, or its entry was removed`;
+  if (forgotten !== undefined) {
+    const message = `an event (sequence ${forgotten}) has no position: it was inserted, or its entry was removed`;
+    return fault(walk, "inserted", null, message);
+  }
+  const stray = await findStray(db, account);
+  if (stray === undefined) return undefined;
+  const message = `a row (sequence ${stray}) was inserted that shows an event in the history of a record that it is not about`;
   return fault(walk, "inserted", null, message);
 }

@@ -153,3 +153,34 @@ export async function findForgotten(db: Executor, accountId: string): Promise<st
   }
   return undefined;
 }
+
+// The first row of the step that is not what was written with its event, or else the step's last row.
+const selectStray = statement(
+  () => sql`
+    select kyc_id, step.sequence::text, is_stray from (
+      select kyc_id, sequence, row_number() over (order by kyc_id, sequence) as number
+      from audit_event_records
+      where account_id = ${given("accountId")}
+        and (kyc_id, sequence) > (${given("kycId")}, ${given("sequence")}::text::bigint)
+      order by kyc_id, sequence limit ${sql.raw(String(STEP))}
+    ) as step, lateral (
+      select not coalesce((
+        select step.kyc_id = any (kyc_ids collate "C") from audit_events
+        where account_id = ${given("accountId")} and sequence = step.sequence limit 1), false) as is_stray
+    ) as judged
+    where is_stray or number = ${sql.raw(String(STEP))}
+    order by number limit 1`,
+  ([kycId, sequence, isStray]: [string, string, boolean]) => ({ kycId, sequence, isStray }),
+);
+
+/**
+ * The sequence of the first row by which the account's record histories show an event that is not about their record, or
+ * that is not there. Undefined: there is none.
+ */
+export async function findStray(db: Executor, accountId: string): Promise<string | undefined> {
+  for (let after = { kycId: "", sequence: String(LOWEST) }; ; ) {
+    const [found] = await selectStray(db, { accountId, ...after });
+    if (!found || found.isStray) return found?.sequence;
+    after = found;
+  }
+}

@@ -254,6 +254,16 @@ const TAMPERINGS: Tampering[] = [
     sql: `delete from audit_event_records where ${at(345)}`,
     ...{ kind: "altered", position: 345, says: "history" },
   },
+  ...[
+    ["an event", `(select sequence from ledger_entries where account_id = 'acme' and position = 345)`],
+    ["no event", "-7"],
+  ].map(
+    ([of, sequence]): Tampering => ({
+      name: `a row that adds ${of} to the history of another record`,
+      sql: `insert into audit_event_records (account_id, kyc_id, sequence) select 'acme', 'zz', ${sequence}`,
+      ...{ kind: "inserted", position: null, says: "history" },
+    }),
+  ),
   ...["token_name_salt = 'x'", "reason_salt = 'x'", "leaf_hash = ''"].map(
     (change): Tampering => ({
       name: `an entry with ${change}`,
@@ -371,7 +381,7 @@ describe("a log that was rewritten with all its hashes", () => {
     ["the last event altered", `update audit_events set status_after = 'verified' where ${at(699)}`, 600],
     [
       "a removed event",
-      `delete from audit_events where ${at(110)}; delete from ledger_entries where account_id = 'acme' and position = 110`,
+      `delete from audit_event_records where ${at(110)}; delete from audit_events where ${at(110)}; delete from ledger_entries where account_id = 'acme' and position = 110`,
       100,
     ],
   ])(
@@ -405,8 +415,9 @@ describe("a log that was rewritten with all its hashes", () => {
 test(
   "an older copy of the tables, restored, is shorter than the checkpoint, though it is a good log in itself",
   undone(async () => {
-    await run(`delete from audit_events where account_id = 'acme' and sequence > (
-      select sequence from ledger_entries where account_id = 'acme' and position = 399);
+    const newer = `account_id = 'acme' and sequence > (
+      select sequence from ledger_entries where account_id = 'acme' and position = 399)`;
+    await run(`delete from audit_event_records where ${newer}; delete from audit_events where ${newer};
     delete from ledger_entries where account_id = 'acme' and position >= 400;
     delete from ledger_nodes where account_id = 'acme' and (index + 1) * 256 > 400;
     delete from ledger_heads where account_id = 'acme'`);
