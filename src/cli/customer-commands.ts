@@ -50,15 +50,8 @@ export function customerCommands(): Command {
   return commands;
 }
 
-/** An operation that is refused ends the command with the message of its error. */
 const inScene = (work: (scene: CommandScene) => Promise<void>): Promise<void> =>
-  withKnownDatabase(
-    (scene) =>
-      work(scene).catch((error) => {
-        throw error instanceof AppError ? new CommandFailure(error.message) : error;
-      }),
-    requireKeySource,
-  );
+  withKnownDatabase(work, requireKeySource);
 
 async function writeExport(
   scene: CommandScene,

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { basename } from "node:path";
-import { type FileFormat, hashFile, openSource, type RecordSource } from "../import/open-source.ts";
+import { type FileFormat, formatOf, hashFile, openSource, type RecordSource } from "../import/open-source.ts";
 import { openWalk } from "../import/walk-list.ts";
 import { makePrivate } from "../lib/private-files.ts";
 import { isLoopbackHost } from "../server/development-token.ts";
@@ -50,19 +50,19 @@ async function findFile(file: string, options: SourceArguments): Promise<ImportS
   const { format, ignoreUnknown: ignoresUnknown } = options;
   return {
     ...{ name: file === "-" ? "import" : basename(file), unit: "lines", isAnew: false },
-    digest: await digestOf(file, ignoresUnknown),
+    digest: await digestOf(file, options),
     open: () => openSource({ file, format, ignoresUnknown }),
   };
 }
 
 /** Identifies the contents of the file, and what is made of them. What comes through a pipe can't be read twice. */
-async function digestOf(file: string, ignoresUnknown: boolean): Promise<string> {
+async function digestOf(file: string, { format, ignoreUnknown }: SourceArguments): Promise<string> {
   if (file === "-") return randomUUID();
   if (!(await stat(file)).isFile()) {
     throw new CommandFailure(`${file} is no regular file: give - and let the shell read it`);
   }
-  const contents = await hashFile(file);
-  return ignoresUnknown ? `${contents} without unknown fields` : contents;
+  const read = `${await hashFile(file)} as ${format ?? formatOf(file) ?? "it looks"}`;
+  return ignoreUnknown ? `${read} without unknown fields` : read;
 }
 
 async function findList(from: string, tokenFile: string, options: SourceArguments): Promise<ImportSource> {

@@ -6,6 +6,7 @@ import { EngineError } from "../db/embedded/engine.ts";
 import { DataDirInUseError } from "../db/embedded/folder-lock.ts";
 import { EncodingError } from "../db/encoding.ts";
 import { MigrationBlockedError } from "../db/migrating/migrate.ts";
+import { AppError } from "../errors.ts";
 import { FaultFileError } from "../import/fault-file.ts";
 import { OvertakenError } from "../import/import-records.ts";
 import { SourceError } from "../import/source-error.ts";
@@ -46,6 +47,8 @@ function explain(error: unknown): string[] {
   const line = explainDatabase(error);
   if (line !== undefined) return [line];
   if (FAILURES_IN_WORDS.some((kind) => error instanceof kind)) return [(error as Error).message];
+  // What an operation refuses, it says to whoever asked. Of its own failures the stack is of use.
+  if (error instanceof AppError && error.code !== "INTERNAL") return [error.message];
   if (!(error instanceof Error)) return [String(error)];
   // The message of a system's failure, such as a port in use, is enough.
   return ["syscall" in error ? error.message : (error.stack ?? error.message)];

@@ -18,6 +18,8 @@ import { say } from "./print.ts";
 
 /** The maximum number of passes. The first can miss texts that a gateway seals meanwhile, so passes repeat until one finds none. */
 const MOST_PASSES = 3;
+/** In place of a key's id: what is not encrypted. No key has a space in its id. */
+const NO_KEY = "no key";
 
 /**
  * Afterwards everything is sealed under the newest key, and each document number is bound to the version of its record.
@@ -73,7 +75,7 @@ async function resealAll(db: Database, keys: Keyring): Promise<void> {
     resealed += outcome.resealed;
     unreadable.push(...outcome.unreadable);
     for (const [keyId, count] of await place.countByKey(db)) {
-      const id = keyId ?? "no key";
+      const id = keyId ?? NO_KEY;
       if (id !== keys.newestId) stillNeeded.set(id, (stillNeeded.get(id) ?? 0) + count);
     }
   }
@@ -82,11 +84,14 @@ async function resealAll(db: Database, keys: Keyring): Promise<void> {
     const some = unreadable.slice(0, 10).map(nameOf).join(", ");
     throw new CommandFailure(`${unreadable.length} could not be opened; \`keys check\` lists all: ${some}`);
   }
-  for (const [id, count] of stillNeeded) {
-    throw new CommandFailure(
-      `${count} are sealed under ${id} by a gateway that has it as its newest key: give it ${keys.newestId} first, and repeat this`,
-    );
-  }
+  const [left] = stillNeeded;
+  if (!left) return;
+  const [id, count] = left;
+  throw new CommandFailure(
+    id === NO_KEY
+      ? `${count} are not encrypted: a gateway of release 0.2 still writes them. Stop it, and repeat this`
+      : `${count} are sealed under ${id} by a gateway that has it as its newest key: give it ${keys.newestId} first, and repeat this`,
+  );
 }
 
 async function resealInPasses(db: Database, keys: Keyring, place: SealedPlace) {

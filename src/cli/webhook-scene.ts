@@ -1,10 +1,9 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { Executor } from "../db/client.ts";
-import { AppError } from "../errors.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
 import type { Managing } from "../webhooks/manage-endpoints.ts";
-import { CommandFailure, type CommandScene, withKnownDatabase } from "./command.ts";
+import { type CommandScene, withKnownDatabase } from "./command.ts";
 import { ACCOUNT_NAME } from "./names.ts";
 import { say } from "./print.ts";
 
@@ -18,7 +17,7 @@ export function parseWhole(text: string): number {
   throw new InvalidArgumentError("It must be a whole number from 0 on.");
 }
 
-/** Does the work in the context of managing an account's webhooks. Faults of the input end the command. */
+/** Does the work in the context of managing an account's webhooks. */
 export function manageWebhooksOf<T>(
   account: string,
   work: (managing: Managing, scene: CommandScene) => Promise<T>,
@@ -28,9 +27,7 @@ export function manageWebhooksOf<T>(
     const keys = await openKeyring(config, db, SEALED_PLACES, say, by);
     const networks = config.webhookAllowPrivate;
     const managing = { accountId: account, by, keys, networks, now: Date.now() };
-    return work(managing, scene).catch((error) => {
-      throw error instanceof AppError ? new CommandFailure(error.message) : error;
-    });
+    return work(managing, scene);
   }, requireKeySource);
 }
 

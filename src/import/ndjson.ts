@@ -31,7 +31,7 @@ export class NdjsonReader {
     if (hasRepeatedKey(text, value)) return { line: number, faults: [{ message: "has a field twice" }] };
     if (isObject(value)) {
       this.#isOwnExport ??= isOwnExport(Object.keys(value));
-      if (END_ID in value) return readEnd(number, value[END_ID]);
+      if (END_ID in value && Object.keys(value).length === 1) return readEnd(number, value[END_ID]);
     }
     return toEntry(number, value, this.#ignoresUnknown);
   }
@@ -40,15 +40,18 @@ export class NdjsonReader {
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Each string of a JSON text, with the colon behind it if it is a key. */
-const STRINGS = /"(?:[^"\\]|\\.)*"(\s*:)?/g;
+/** Each string of a JSON text, with the colon behind it if it is a key, and each bracket. */
+const TOKENS = /"(?:[^"\\]|\\.)*"(\s*:)?|[[\]{}]/g;
 
-/** Whether the text of an object without nested ones has a key twice: the parser keeps the last, and the other can be the right one. */
+/** Whether the text of an object has a key twice, nested objects apart: the parser keeps the last, and the other can be the right one. */
 function hasRepeatedKey(text: string, value: unknown): boolean {
-  if (!isObject(value) || Object.values(value).some((one) => typeof one === "object" && one !== null))
-    return false;
-  let keys = 0;
-  for (const [, colon] of text.matchAll(STRINGS)) if (colon !== undefined) keys += 1;
+  if (!isObject(value)) return false;
+  let [keys, depth] = [0, 0];
+  for (const [token, colon] of text.matchAll(TOKENS)) {
+    if (token === "{" || token === "[") depth += 1;
+    else if (token === "}" || token === "]") depth -= 1;
+    else if (colon !== undefined && depth === 1) keys += 1;
+  }
   return keys !== Object.keys(value).length;
 }
 

@@ -23,6 +23,9 @@ const FORMATS: { [extension: string]: FileFormat | undefined } = {
   ".jsonl": "ndjson",
 };
 
+/** The format that the file's name tells; undefined: it tells none. */
+export const formatOf = (file: string): FileFormat | undefined => FORMATS[extname(file).toLowerCase()];
+
 /** The file to read, and how. */
 export interface SourceOptions {
   /** A path, or `-` for standard input. */
@@ -99,7 +102,7 @@ function readEntries(chunks: AsyncIterable<Line[]>, options: SourceOptions): Asy
         });
         if (start < 0) continue;
         const first = lines[start] as Line;
-        const found = format ?? FORMATS[extname(file).toLowerCase()] ?? guessFormat(first);
+        const found = format ?? formatOf(file) ?? guessFormat(first);
         if (found === "ndjson") refuseJsonArray(first);
         lines = lines.slice(found === "csv" ? start + 1 : start);
         reader =

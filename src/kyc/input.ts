@@ -65,8 +65,8 @@ export const createKycInput = z.object({
   reason,
 });
 
-/** PostgreSQL's largest integer. */
-const MAX_VERSION = 2 ** 31 - 1;
+/** The highest version that a record can be imported with. Later changes count on, up to PostgreSQL's largest integer. */
+const MAX_VERSION = 2_000_000_000;
 /** Epoch milliseconds from the year 1 on. The caller knows which time is in the future. */
 const pastTime = z
   .int("must be a time")
@@ -113,7 +113,7 @@ export const updateKycInput = z.object({
 
 export const deleteKycInput = z.object({ id: z.string(), expectedVersion, unwantedVersion, reason });
 
-/** The maximum number of ids in one request. */
+/** The input of a look-up by ids. */
 export const recordIds = z.object({
   ids: z.array(z.string()).max(MAX_PAGE_SIZE, `must have at most ${MAX_PAGE_SIZE} ids`),
 });

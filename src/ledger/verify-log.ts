@@ -185,7 +185,7 @@ async function checkEnd(walk: Walk): Promise<Fault | undefined> {
   return checkOthers(walk);
 }
 
-/** Looks for what is no part of the log, and is shown or waits beside it. */
+/** Finds rows that are no part of the log, but are listed, or wait for a position. */
 async function checkOthers(walk: Walk): Promise<Fault | undefined> {
   const { db, account } = walk;
   const forgotten = await findForgotten(db, account);

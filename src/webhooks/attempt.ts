@@ -5,7 +5,7 @@ import { request as requestHttps } from "node:https";
 import { isIP } from "node:net";
 import { RequestFilteringHttpAgent, RequestFilteringHttpsAgent } from "request-filtering-agent";
 import type { AddressPolicy } from "./addresses.ts";
-import { hostOf } from "./url.ts";
+import { hasWebPort, hostOf } from "./url.ts";
 
 /** Resolves a name, as `dns.lookup` does for all addresses. */
 export type Lookup = (
@@ -110,8 +110,8 @@ function send(
   const judge = (address: string) => {
     const isAllowed = policy.isAllowed(address);
     if (isAllowed) allowed.push(address);
-    // Without TLS, only to networks that the operator trusts.
-    return isAllowed || (!isPlain && policy.isPublic(address));
+    // Without TLS, and on ports of other protocols, only to networks that the operator trusts.
+    return isAllowed || (!isPlain && hasWebPort(url) && policy.isPublic(address));
   };
   const host = hostOf(url);
   if (isIP(host) > 0 && !judge(host)) throw new RefusedAddress();

@@ -2,7 +2,7 @@
 export const WEBHOOK_EVENT_TYPES = {
   "kyc.created": "A record was created.",
   "kyc.updated": "Values of a record were changed.",
-  "kyc.deleted": "A record was deleted for good.",
+  "kyc.deleted": "A record was deleted permanently.",
   "kyc.expiring": "A verified record will expire soon.",
 } as const;
 export type WebhookEventType = keyof typeof WEBHOOK_EVENT_TYPES;
@@ -18,8 +18,8 @@ export type DeliveryState = keyof typeof DELIVERY_STATES;
 
 /** Why a webhook gets no events, and what it means. */
 export const DISABLED_REASONS = {
-  requested: "Somebody has disabled it.",
+  requested: "A user or an operator disabled it.",
   gone: "Its receiver has answered with the status 410.",
-  failing: "All attempts for an event have failed, and so has everything else meanwhile.",
+  failing: "All attempts for one event failed, and no other event was delivered in that time.",
 } as const;
 export type DisabledReason = keyof typeof DISABLED_REASONS;

@@ -30,7 +30,7 @@ const toLeased = (values: unknown[]): LeasedState => ({
   size: values.at(-1) as number,
 });
 
-// It stays awake: if the process dies, the next one has to look at it, whatever was to do.
+// `wake_at` stays due: if this process dies, the next one must check the endpoint, whatever there was to do.
 const take = statement(
   () => sql`
     update webhook_endpoints e set lease_owner = ${given("owner")}, lease_until = ${after("leaseMs")},

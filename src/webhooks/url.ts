@@ -17,6 +17,9 @@ export function originOf(url: string): string {
   return new URL(url).origin;
 }
 
+/** Whether its port is one that receivers in public networks may have. */
+export const hasWebPort = ({ port }: URL): boolean => WEB_PORTS.has(port) || Number(port) >= FIRST_FREE_PORT;
+
 /**
  * The fault of the URL of a webhook; null: it has none that can be known before a connection. `new URL` has made
  * numeric spellings of an address one, so decimal, octal and hexadecimal ones are found as well.
@@ -37,7 +40,9 @@ export function findUrlFault(text: string, policy: AddressPolicy): string | null
   if (/(^|\.)localhost\.?$/i.test(host) && !policy.allowsPrivate)
     return "must not be a private or local address";
   if (isIP(host) > 0 && url.protocol === "http:" && !isKnownPrivate) return "must begin with https://";
-  if (!policy.allowsPrivate && !WEB_PORTS.has(url.port) && Number(url.port) < FIRST_FREE_PORT) {
+  // A name can turn out to be of an allowed network: the attempt decides then.
+  const mayBePrivate = isKnownPrivate || (isIP(host) === 0 && policy.allowsPrivate);
+  if (!mayBePrivate && !hasWebPort(url)) {
     return `must have the port 443, 80, or one from ${FIRST_FREE_PORT} on`;
   }
   return null;

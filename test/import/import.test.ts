@@ -2,6 +2,7 @@ import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { findSource } from "../../src/cli/import-source.ts";
 import { FaultFile } from "../../src/import/fault-file.ts";
 import { importFile } from "../../src/import/import-file.ts";
 import { hashFile, openSource, type SourceOptions } from "../../src/import/open-source.ts";
@@ -357,6 +358,43 @@ test("a line that could be read in two ways, or lacks a column, is bad; one that
   const cells = `${HEADER},,\n${row(1)},,\n${row(2)},\n${row(3)}\n${row(4)},,x\n${row(5).slice(0, -22)}`;
   const csv = await runImport(cells, { account: newAccount() });
   expect(csv).toMatchObject({ imported: 3, report: [{ line: 5 }, { line: 6 }] });
+});
+
+test("with unknown fields ignored, a key twice is bad beside nested values, and a field `export` makes no last line", async () => {
+  const json = (n: number, more: string) =>
+    `{"id":"${idOf(n)}","customer_id":"c","verification_status":"failed","document_type":"visa","document_number":"1",${more}}`;
+  const lines = [
+    json(1, '"meta":{"id":"{","customer_id":["x",{"a":"]"}]}'),
+    json(2, '"meta":{},"customer_id":"d"'),
+    json(3, '"meta":["[",{}],"document_number":"2"'),
+    json(4, '"export":{"count":0}'),
+    json(5, '"export":true'),
+  ];
+  const options = { account: newAccount(), format: "ndjson", ignoresUnknown: true } as const;
+  const { imported, report } = await runImport(lines.join("\n"), options);
+  expect(imported).toBe(3);
+  expect(report).toEqual([2, 3].map((line) => ({ line, faults: [{ message: "has a field twice" }] })));
+});
+
+test("a file that was read in the wrong format can be imported in the right one", async () => {
+  const file = join(folder, "data.ndjson");
+  await writeFile(file, HEADER);
+  const digests = await Promise.all(
+    [{}, { format: "csv" as const }].map(async (format) => {
+      const options = { pageSize: 100, ignoreUnknown: false, ...format };
+      return (await findSource(file, options)).digest;
+    }),
+  );
+  expect(new Set(digests).size).toBe(2);
+});
+
+test("a version can only be so high that changes can follow", async () => {
+  const lines = ["2000000000", "2000000001"].map(
+    (version, n) =>
+      `{"id":"${idOf(n)}","customer_id":"c","verification_status":"failed","document_type":"visa","document_number":"1","version":${version}}`,
+  );
+  const { imported, report } = await runImport(lines.join("\n"), { account: newAccount(), format: "ndjson" });
+  expect({ imported, report }).toMatchObject({ imported: 1, report: [{ line: 2 }] });
 });
 
 test("a second line with the same values is bad, and one without an id does not speak of ids", async () => {

@@ -215,6 +215,8 @@ test("a role's missing rights are named, and a read-only role, odd defaults and 
     "revoke delete on kycs from ROLE",
     "revoke insert on audit_events from ROLE",
     "revoke update on ledger_heads from ROLE",
+    "revoke update on legal_holds, job_leases from ROLE",
+    "revoke delete on webhook_deliveries from ROLE",
     "revoke select on ledger_progress from ROLE",
   );
   const rights = (await diagnose(lacking.env)).of("database", "rights");
@@ -223,6 +225,9 @@ test("a role's missing rights are named, and a read-only role, odd defaults and 
     "DELETE on kycs",
     "INSERT on audit_events",
     "UPDATE on ledger_heads",
+    "UPDATE on legal_holds",
+    "UPDATE on job_leases",
+    "DELETE on webhook_deliveries",
     "SELECT on ledger_progress",
   ])
     expect(rights.join()).toContain(right);

@@ -197,6 +197,11 @@ describe("networks that the operator allows", () => {
   test("don't open any other one, and without TLS not even the internet", async () => {
     expect(findUrlFault("https://10.0.0.1/", policy)).toBe("must not be a private or local address");
     expect(findUrlFault("http://8.8.8.8/", policy)).toBe("must begin with https://");
+    expect(findUrlFault("https://8.8.8.8:22/", policy)).toMatch(/^must have the port 443/);
+    expect(findUrlFault("https://127.0.0.1:22/", policy)).toBeNull();
+    expect(await send("https://receiver.example:25/", answering("8.8.8.8"), policy)).toMatchObject({
+      result: REFUSED,
+    });
     for (const address of ["10.0.0.1", "8.8.8.8", "::1"])
       expect(await send("http://receiver.example/", answering(address), policy)).toMatchObject({
         result: REFUSED,

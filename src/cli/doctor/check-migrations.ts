@@ -13,6 +13,10 @@ const MORE: Record<string, readonly string[]> = {
   encryption_keys: ["UPDATE"],
   ledger_heads: ["UPDATE"],
   ledger_progress: ["UPDATE"],
+  legal_holds: ["UPDATE"],
+  job_leases: ["UPDATE"],
+  webhook_endpoints: ["UPDATE", "DELETE"],
+  webhook_deliveries: ["UPDATE", "DELETE"],
 };
 
 const NEEDED = TABLE_NAMES.flatMap((table) =>

@@ -35,27 +35,26 @@ const KycChangeType = builder.objectRef<ChangeOfKyc>("KycChange").implement({
       type: "SafeInt",
       nullable: true,
       description:
-        "The event's position in your account's log, which numbers all events without a gap; of one that only tells how far the log was read, that of the last event read. Events that are no changes of records, or don't match the filter, are left out. Null if the log is empty.",
+        "The event's position in your account's log, which numbers all events without a gap. Events that are no changes of records, or don't match the filter, are left out. If this event only reports how far the log was read, it is the position of the last event that was read; null if the log is empty.",
     }),
     at: t.expose("at", {
       type: "DateTime",
-      description:
-        "When it happened; of an event that only tells how far the log was read, when it was sent.",
+      description: "When it happened; if the event only reports how far the log was read, when it was sent.",
     }),
     action: t.expose("action", {
       type: KycChangeAction,
       nullable: true,
-      description: "What happened; null if the event only says how far the log was read.",
+      description: "What happened; null if the event only reports how far the log was read.",
     }),
     kycId: t.exposeID("kycId", {
       nullable: true,
-      description: "The id of the record; null if the event only says how far the log was read.",
+      description: "The id of the record; null if the event only reports how far the log was read.",
     }),
     kyc: t.field({
       type: KycType,
       nullable: true,
       description:
-        "The record as your token sees it now, which can be later than the change; null if it is deleted, or if the event only tells how far the log was read.",
+        "The record as your token sees it now, which can be later than the change; null if it is deleted, or if the event only reports how far the log was read.",
       resolve: (change, _args, ctx) => getChangedKyc(ctx, change),
     }),
   }),

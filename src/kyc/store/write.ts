@@ -171,9 +171,9 @@ const updateMany = statement(
         select wanted.* from unnest(${listsOf(CHANGED)}) as wanted(${columnsOf(CHANGED)})
         join kycs stored on stored.account_id = ${given("accountId")} and stored.id = wanted.id
           and stored.version = wanted.version - 1
-          -- One that was bound since it was read can't stay under another version.
+          -- A number that was bound to its version since it was read must be sealed again for the new one.
           and (wanted.sealed_number is not null or stored.sealed_version is null)
-        -- Nobody waits for a record that someone else holds, but who would change it.
+        -- Skips records that another transaction has locked: the caller reads them again.
         for update of stored skip locked
       ),
       changed as (${changing.getSQL()}), ${events} select id from changed`;

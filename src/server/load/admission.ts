@@ -40,29 +40,29 @@ const SWEEP = 100;
  * everything that it references into its old space, and must collect that often.
  */
 class Slots {
-  readonly #requests: (FastifyReply | null)[] = [];
+  readonly #replies: (FastifyReply | null)[] = [];
   /** Free slots; the one that was freed last is on top. */
   readonly #free: number[] = [];
 
   get size(): number {
-    return this.#requests.length - this.#free.length;
+    return this.#replies.length - this.#free.length;
   }
 
-  occupy(request: FastifyReply): void {
-    request.slot = this.#free.pop() ?? this.#requests.length;
-    this.#requests[request.slot] = request;
+  occupy(reply: FastifyReply): void {
+    reply.slot = this.#free.pop() ?? this.#replies.length;
+    this.#replies[reply.slot] = reply;
   }
 
   /** Does nothing if the request has no slot. */
-  free(request: FastifyReply): void {
-    if (request.slot === -1) return;
-    this.#requests[request.slot] = null;
-    this.#free.push(request.slot);
-    request.slot = -1;
+  free(reply: FastifyReply): void {
+    if (reply.slot === -1) return;
+    this.#replies[reply.slot] = null;
+    this.#free.push(reply.slot);
+    reply.slot = -1;
   }
 
   *occupied(): Iterable<FastifyReply> {
-    for (const request of this.#requests) if (request) yield request;
+    for (const reply of this.#replies) if (reply) yield reply;
   }
 }
 
@@ -83,13 +83,13 @@ export function limitLoad(
   let now = performance.now();
   const sweep = setInterval(() => {
     now = performance.now();
-    for (const request of slots.occupied()) {
-      const { raw } = request;
+    for (const reply of slots.occupied()) {
+      const { raw } = reply;
       // If the client has left, `onResponse` does not run; and a stream may take as long as it needs.
-      if (raw.destroyed || raw.headersSent) slots.free(request);
-      else if (now - request.begun > limits.requestTimeout) {
+      if (raw.destroyed || raw.headersSent) slots.free(reply);
+      else if (now - reply.begun > limits.requestTimeout) {
         metrics.countShed("late");
-        refuseLate(request);
+        refuseLate(reply);
       }
     }
   }, SWEEP).unref();

@@ -22,8 +22,11 @@ const PATIENCE = { MAX_EVENT_LOOP_DELAY: "60000", REQUEST_TIMEOUT: "60000", STAT
 export async function packRelease02(): Promise<string> {
   const folder = join(tmpdir(), `kyc-gateway-0.2.0-${COMMIT.slice(0, 12)}-${process.getuid?.() ?? "user"}`);
   const cli = join(folder, "packed/package/dist/cli.js");
-  const found = await stat(cli).catch(() => undefined);
-  if (found && found.uid === (process.getuid?.() ?? found.uid)) return cli;
+  const isMade = async () => {
+    const found = await stat(cli).catch(() => undefined);
+    return found !== undefined && found.uid === (process.getuid?.() ?? found.uid);
+  };
+  if (await isMade()) return cli;
   const unfinished = await mkdtemp(`${folder}.`);
   try {
     const archive = join(unfinished, "release.tar");
@@ -36,12 +39,13 @@ export async function packRelease02(): Promise<string> {
     await mkdir(join(unfinished, "packed"));
     // In the folder of its libraries, so that Node.js finds them.
     await execute("tar", ["xzf", "kyc-gateway-0.2.0.tgz", "-C", "packed"], { cwd: unfinished });
+    // Another test file can have made it meanwhile, and may be running it.
+    if (await isMade()) return cli;
     await rm(folder, { recursive: true, force: true });
     await rename(unfinished, folder);
     return cli;
-  } catch (error) {
+  } finally {
     await rm(unfinished, { recursive: true, force: true });
-    throw error;
   }
 }
 
