@@ -1,6 +1,6 @@
 // The gateway's own program, as it was built.
 import { execFile } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -49,7 +49,8 @@ export async function runGateway(args, url) {
 /** @typedef {{ command: string, seconds: number, cpu: number, peak: number }} CommandRun CPU in seconds, memory in MB */
 
 /**
- * Runs a command of the gateway to its end, and says how long it took and what it used. Throws if it ends with another code.
+ * Runs a command of the gateway to its end, and says how long it took and what it used. Throws if it ends with another code than
+ * `success`, with the last of its messages.
  *
  * @param {string[]} args
  * @param {{ database: string, folder: string, output: string, success?: number }} options `output` is the file
@@ -78,6 +79,9 @@ export async function watchCommand(args, { database, folder, output, success = 0
   const code = await new Promise((resolve) => child.process.once("exit", resolve));
   clearInterval(look);
   const command = args.slice(0, 2).join(" ");
-  if (code !== success) throw new Error(`${command} ended with ${code}: ${folder}/errors says why`);
+  if (code !== success) {
+    const said = readFileSync(join(folder, "errors"), "utf8").trim().slice(-500);
+    throw new Error(`${command} ended with ${code}: ${said}`);
+  }
   return { command, seconds: (performance.now() - start) / 1000, cpu, peak };
 }

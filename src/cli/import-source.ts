@@ -61,7 +61,7 @@ async function digestOf(file: string, { format, ignoreUnknown }: SourceArguments
   if (!(await stat(file)).isFile()) {
     throw new CommandFailure(`${file} is no regular file: give - and let the shell read it`);
   }
-  const read = `${await hashFile(file)} as ${format ?? formatOf(file) ?? "it looks"}`;
+  const read = `${await hashFile(file)} as ${format ?? formatOf(file) ?? "unknown"}`;
   return ignoreUnknown ? `${read} without unknown fields` : read;
 }
 

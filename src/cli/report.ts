@@ -47,7 +47,7 @@ function explain(error: unknown): string[] {
   const line = explainDatabase(error);
   if (line !== undefined) return [line];
   if (FAILURES_IN_WORDS.some((kind) => error instanceof kind)) return [(error as Error).message];
-  // What an operation refuses, it says to whoever asked. Of its own failures the stack is of use.
+  // The message of a refusal says everything. For an internal error, the stack is needed, too.
   if (error instanceof AppError && error.code !== "INTERNAL") return [error.message];
   if (!(error instanceof Error)) return [String(error)];
   // The message of a system's failure, such as a port in use, is enough.

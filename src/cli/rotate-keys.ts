@@ -18,7 +18,7 @@ import { say } from "./print.ts";
 
 /** The maximum number of passes. The first can miss texts that a gateway seals meanwhile, so passes repeat until one finds none. */
 const MOST_PASSES = 3;
-/** In place of a key's id: what is not encrypted. No key has a space in its id. */
+/** Stands for texts that are not encrypted, among the ids of keys, which contain no space. */
 const NO_KEY = "no key";
 
 /**

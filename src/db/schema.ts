@@ -185,7 +185,7 @@ export const auditEvents = pgTable(
       .on(table.writtenIn, table.sequence)
       .concurrently()
       .where(sql`${table.writtenIn} is not null`),
-    // JavaScript has no exact numbers beyond: an event whose writer chose such a number would stop the sealer for all accounts.
+    // JavaScript's numbers are not exact above it: one event with such a number would stop the sealer for all accounts.
     check("audit_events_sequence_is_exact", sql`${table.sequence} between 1 and 9007199254740991`),
   ],
 );

@@ -154,7 +154,7 @@ export async function findForgotten(db: Executor, accountId: string): Promise<st
   return undefined;
 }
 
-// The first row of the step that is not what was written with its event, or else the step's last row.
+// Returns the first row of the step that does not belong to its event. If there is none, returns the last row of a full step.
 const selectStray = statement(
   () => sql`
     select kyc_id, step.sequence::text, is_stray from (

@@ -87,7 +87,7 @@ test("transactions are in the order of their numbers, and not of the digits", as
 });
 
 test.each(["0", "-9223372036854775808", "9007199254740992", "9223372036854775807"])(
-  "an event with the sequence %s, which whoever may write events could choose, is refused, and the others get positions",
+  "an event whose writer chose the sequence %s is refused, and the others get positions",
   async (sequence) => {
     await writeEvents(database.db, "acme", names(0, 2));
     const chosen = database.db.execute(

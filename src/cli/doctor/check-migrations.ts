@@ -6,7 +6,7 @@ import { database } from "./check-database.ts";
 import type { Finding, Stage } from "./finding.ts";
 
 /** The privileges that serving needs in addition to SELECT and INSERT on every table. */
-const MORE: Record<string, readonly string[]> = {
+export const MORE_PRIVILEGES: Record<string, readonly string[]> = {
   kycs: ["UPDATE", "DELETE"],
   idempotency_keys: ["UPDATE", "DELETE"],
   tokens: ["UPDATE"],
@@ -20,7 +20,7 @@ const MORE: Record<string, readonly string[]> = {
 };
 
 const NEEDED = TABLE_NAMES.flatMap((table) =>
-  ["SELECT", "INSERT", ...(MORE[table] ?? [])].map((privilege) => ({ table, privilege })),
+  ["SELECT", "INSERT", ...(MORE_PRIVILEGES[table] ?? [])].map((privilege) => ({ table, privilege })),
 );
 
 const OWN_DATABASE =

@@ -71,6 +71,15 @@ export function startDueJob<Group, Position>(job: DueJob<Group, Position>): () =
 }
 
 /**
+ * The groups in their order, from a random one on and then from the first. A run ends after a few failures: if it always
+ * began with the same groups, and their batches always failed, the later groups would never have a turn.
+ */
+function beginAnywhere<Group>(groups: readonly Group[]): Group[] {
+  const first = Math.floor(Math.random() * groups.length);
+  return [...groups.slice(first), ...groups.slice(0, first)];
+}
+
+/**
  * Handles the groups in turn, a batch of each, until nothing is left to do. Returns false if nothing could be done, unless
  * another replica is at work.
  */
@@ -85,7 +94,7 @@ async function handleAll<Group, Position>(
   let done = 0;
   const failures: unknown[] = [];
   const run = begin();
-  let open: { group: Group; after: Position | undefined }[] = groups.map((group) => ({
+  let open: { group: Group; after: Position | undefined }[] = beginAnywhere(groups).map((group) => ({
     ...{ group, after: undefined },
   }));
   try {
