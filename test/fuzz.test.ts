@@ -7,6 +7,7 @@ import type { InjectOptions } from "fastify";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { schema } from "../src/graphql/schema.ts";
 import { createTestApp, type TestApp } from "./support/app.ts";
+import { codePoint } from "./support/code-points.ts";
 import { DocumentWriter } from "./support/graphql-documents.ts";
 import { createRecord } from "./support/records.ts";
 
@@ -114,7 +115,7 @@ const text = () =>
   fc.oneof(
     { weight: 4, arbitrary: fc.constantFrom(...HOSTILE) },
     { weight: 4, arbitrary: fc.constantFrom(...ids) },
-    fc.string({ unit: "binary", maxLength: 40 }),
+    fc.string({ unit: codePoint, maxLength: 40 }),
     fc.string({ unit: fc.nat(0xffff).map((unit) => String.fromCharCode(unit)), maxLength: 20 }),
   );
 

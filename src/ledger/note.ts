@@ -1,4 +1,5 @@
-import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
+import { createHash, type KeyObject, sign, verify } from "node:crypto";
+import { type KeyPair, publicBytes, publicKeyOf } from "../lib/ed25519.ts";
 import { decodeBase64 } from "./encoding.ts";
 
 // Signed notes with Ed25519: https://c2sp.org/signed-note
@@ -11,10 +12,6 @@ const SIGNATURE_LENGTH = 64;
 /** Characters of a note, and its signatures: more are refused before any is verified. */
 const MOST_CHARACTERS = 1_000_000;
 const MOST_SIGNATURES = 100;
-
-/** DER before the 32 bytes of an Ed25519 key, by RFC 8410. */
-const PRIVATE_KEY_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
-const PUBLIC_KEY_PREFIX = Buffer.from("302a300506032b6570032100", "hex");
 
 /** A note can't be trusted, or isn't one. */
 export class NoteError extends Error {
@@ -41,29 +38,26 @@ export interface OpenedNote {
   signedBy: NoteVerifier[];
 }
 
-/** The signing key of this name that grows from 32 random bytes. Fails with NoteError if a note can't have the name. */
-export function signerOf(name: string, seed: Uint8Array): NoteSigner {
-  const key = Buffer.concat([PRIVATE_KEY_PREFIX, seed]);
-  const privateKey = createPrivateKey({ key, format: "der", type: "pkcs8" });
-  return { ...verifierOf(name, rawPublicKey(createPublicKey(privateKey))), privateKey };
+/** The signing key of this name. Fails with NoteError if a note can't have the name. */
+export function signerOf(name: string, { privateKey, publicKey }: KeyPair): NoteSigner {
+  return { name, keyId: keyIdOf(name, publicBytes(publicKey)), publicKey, privateKey };
 }
 
 /** The verifying key of this name with this public key of 32 bytes. Fails with NoteError if they can't be one. */
 export function verifierOf(name: string, publicKey: Uint8Array): NoteVerifier {
-  if (!isKeyName(name)) throw new NoteError("a key's name is not empty, and has no space and no plus sign");
   if (publicKey.length !== PUBLIC_KEY_LENGTH) throw new NoteError("an Ed25519 public key has 32 bytes");
+  return { name, keyId: keyIdOf(name, publicKey), publicKey: publicKeyOf(publicKey) };
+}
+
+function keyIdOf(name: string, publicKey: Uint8Array): Buffer {
+  if (!isKeyName(name)) throw new NoteError("a key's name is not empty, and has no space and no plus sign");
   const hash = createHash("sha256").update(`${name}\n`).update(ED25519).update(publicKey).digest();
-  const key = Buffer.concat([PUBLIC_KEY_PREFIX, publicKey]);
-  return {
-    name,
-    keyId: hash.subarray(0, KEY_ID_LENGTH),
-    publicKey: createPublicKey({ key, format: "der", type: "spki" }),
-  };
+  return hash.subarray(0, KEY_ID_LENGTH);
 }
 
 /** The verifying key as one line, as Go's `sumdb/note` reads it: `<name>+<key id>+<public key>`. */
 export function formatVerifier({ name, keyId, publicKey }: NoteVerifier): string {
-  const key = Buffer.concat([ED25519, rawPublicKey(publicKey)]);
+  const key = Buffer.concat([ED25519, publicBytes(publicKey)]);
   return `${name}+${keyId.toString("hex")}+${key.toString("base64")}`;
 }
 
@@ -145,8 +139,4 @@ function isKeyName(name: string): boolean {
 function isNoteText(text: string): boolean {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what a note may not have.
   return !/[\0-\x09\x0b-\x1f]|\p{Surrogate}/u.test(text);
-}
-
-function rawPublicKey(key: KeyObject): Buffer {
-  return key.export({ format: "der", type: "spki" }).subarray(-PUBLIC_KEY_LENGTH);
 }

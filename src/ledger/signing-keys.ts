@@ -1,5 +1,6 @@
 import { type Administrator, byGateway, recordActForAll } from "../administration/record-act.ts";
 import type { Database, Executor } from "../db/client.ts";
+import { type KeyPair, keyPairOf } from "../lib/ed25519.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { recordMilestone } from "../sealing/milestones.ts";
 import { createSecret, openSecret, openSecrets } from "../sealing/secrets.ts";
@@ -29,13 +30,13 @@ export class LogKeys {
   /** The first part of the names of all logs. */
   readonly name: string;
   /** Newest first. */
-  readonly #seeds: readonly Buffer[];
+  readonly #keyPairs: readonly KeyPair[];
   /** The heads that this process knows to be signed. */
   readonly signed: ReturnType<typeof signedHeadsOf>;
 
   constructor(name: string, seeds: readonly Buffer[], keys: Keyring) {
     this.name = name;
-    this.#seeds = seeds;
+    this.#keyPairs = seeds.map(keyPairOf);
     this.signed = signedHeadsOf(keys);
   }
 
@@ -46,12 +47,12 @@ export class LogKeys {
 
   /** The keys that sign the checkpoints of a log now, the newest one first. */
   signersOf(origin: string): NoteSigner[] {
-    return this.#seeds.slice(0, SIGNING).map((seed) => signerOf(origin, seed));
+    return this.#keyPairs.slice(0, SIGNING).map((pair) => signerOf(origin, pair));
   }
 
   /** Every key that has ever signed checkpoints of a log, the newest one first. */
   verifiersOf(origin: string): NoteVerifier[] {
-    return this.#seeds.map((seed) => signerOf(origin, seed));
+    return this.#keyPairs.map((pair) => signerOf(origin, pair));
   }
 }
 

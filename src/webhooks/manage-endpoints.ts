@@ -19,7 +19,7 @@ import {
   rewriteEndpoint,
 } from "./endpoint-store.ts";
 import { type DisabledReason, WEBHOOK_EVENT_TYPES } from "./event-types.ts";
-import { mintSecret, mintSecrets, openEndpointSecrets, publicKeyOf, sealSecrets } from "./secrets.ts";
+import { formatPublicKey, mintSecret, mintSecrets, openEndpointSecrets, sealSecrets } from "./secrets.ts";
 import { findUrlFault } from "./url.ts";
 
 /** Webhooks of one account. */
@@ -86,7 +86,7 @@ export function endpointNotFound(): AppError {
 export function showEndpoint(keys: Keyring, stored: StoredEndpoint): ShownEndpoint {
   const { sealedSecrets, ...endpoint } = stored;
   const secrets = openEndpointSecrets(keys, stored.accountId, stored.id, sealedSecrets);
-  return { ...endpoint, publicKey: publicKeyOf(secrets) };
+  return { ...endpoint, publicKey: formatPublicKey(secrets) };
 }
 
 const record = (tx: Executor, { by, now, accountId }: Managing, action: AdministrativeAction, id: string) =>

@@ -1,5 +1,6 @@
-import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, sign } from "node:crypto";
+import { randomBytes, sign } from "node:crypto";
 import { Webhook } from "standardwebhooks";
+import { type KeyPair, keyPairOf, publicBytes } from "../lib/ed25519.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 
 /** The secrets and the key that sign the events of one webhook. */
@@ -44,19 +45,11 @@ export function openEndpointSecrets(
   return JSON.parse(keys.open(sealed, placeOf(accountId, id)));
 }
 
-/** The bytes before the seed in PKCS #8, and before the public key in SPKI (RFC 8410). */
-const PRIVATE_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
-const PUBLIC_PREFIX_LENGTH = 12;
-
-function privateKeyOf({ seed }: EndpointSecrets): KeyObject {
-  const key = Buffer.concat([PRIVATE_PREFIX, Buffer.from(seed, "base64url")]);
-  return createPrivateKey({ key, format: "der", type: "pkcs8" });
-}
+const keyPairIn = ({ seed }: EndpointSecrets): KeyPair => keyPairOf(Buffer.from(seed, "base64url"));
 
 /** The public key that verifies the `v1a` signatures, as Standard Webhooks writes it. */
-export function publicKeyOf(secrets: EndpointSecrets): string {
-  const spki = createPublicKey(privateKeyOf(secrets)).export({ format: "der", type: "spki" });
-  return `whpk_${spki.subarray(PUBLIC_PREFIX_LENGTH).toString("base64")}`;
+export function formatPublicKey(secrets: EndpointSecrets): string {
+  return `whpk_${publicBytes(keyPairIn(secrets).publicKey).toString("base64")}`;
 }
 
 /** A text that is to be signed, and its id. */
@@ -74,5 +67,6 @@ export function signatureOf(secrets: EndpointSecrets, { id, at, text }: Message)
   const previous = secrets.previous.filter(({ until }) => at.getTime() < until);
   const symmetric = [secrets, ...previous].map(({ secret }) => new Webhook(secret).sign(id, at, text));
   const signed = Buffer.from(`${id}.${Math.floor(at.getTime() / 1000)}.${text}`);
-  return [...symmetric, `v1a,${sign(null, signed, privateKeyOf(secrets)).toString("base64")}`].join(" ");
+  const asymmetric = sign(null, signed, keyPairIn(secrets).privateKey);
+  return [...symmetric, `v1a,${asymmetric.toString("base64")}`].join(" ");
 }

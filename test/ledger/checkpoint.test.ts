@@ -4,9 +4,10 @@ import { CheckpointError, openCheckpoint, signCheckpoint } from "../../src/ledge
 import { NoteError, signerOf, signNote } from "../../src/ledger/note.ts";
 import { formatProof, type InclusionProof, ProofError, parseProof } from "../../src/ledger/proof.ts";
 import { EMPTY_ROOT } from "../../src/ledger/tree.ts";
+import { keyPairOf } from "../../src/lib/ed25519.ts";
 
 const origin = "kyc-gateway/0123/acme";
-const key = signerOf(origin, Buffer.alloc(32, 1));
+const key = signerOf(origin, keyPairOf(Buffer.alloc(32, 1)));
 const root = Buffer.alloc(32, 2);
 const rootText = root.toString("base64");
 const checkpoint = { origin, size: 20_852_163, root };
@@ -19,7 +20,7 @@ describe("a checkpoint", () => {
   });
 
   test("can be that of an empty log, and have several signatures", () => {
-    const other = signerOf(origin, Buffer.alloc(32, 3));
+    const other = signerOf(origin, keyPairOf(Buffer.alloc(32, 3)));
     const note = signCheckpoint({ origin, size: 0, root: EMPTY_ROOT }, [key, other]);
     for (const known of [key, other]) expect(openCheckpoint(note, origin, [known]).size).toBe(0);
   });
@@ -35,7 +36,7 @@ describe("a checkpoint", () => {
   });
 
   test("is refused without a signature of a known key", () => {
-    const stranger = signerOf(origin, randomBytes(32));
+    const stranger = signerOf(origin, keyPairOf(randomBytes(32)));
     expect(() => openCheckpoint(signCheckpoint(checkpoint, [stranger]), origin, [key])).toThrow(NoteError);
   });
 

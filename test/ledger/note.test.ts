@@ -9,6 +9,7 @@ import {
   signNote,
   verifierOf,
 } from "../../src/ledger/note.ts";
+import { keyPairOf } from "../../src/lib/ed25519.ts";
 
 // From the documentation of Go's sumdb/note.
 const PETER = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
@@ -22,24 +23,24 @@ const NOTE = `${TEXT}\n${PETERS_LINE}`;
 const PETERS_SEED = Buffer.from("AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz", "base64").subarray(1);
 
 const peter = parseVerifier(PETER);
-const enoch = signerOf("EnochRoot", ENOCH_SEED);
+const enoch = signerOf("EnochRoot", keyPairOf(ENOCH_SEED));
 const lineOf = (note: string) => note.slice(note.lastIndexOf("\n\n") + 2);
 
 test("a note of Go's documentation is signed to the byte, and opened", () => {
-  const signer = signerOf("PeterNeumann", PETERS_SEED);
+  const signer = signerOf("PeterNeumann", keyPairOf(PETERS_SEED));
   expect(formatVerifier(signer)).toBe(PETER);
   expect(signNote(TEXT, [signer])).toBe(NOTE);
   expect(openNote(NOTE, [peter])).toEqual({ text: TEXT, signedBy: [peter] });
 });
 
 test("the same key under another name is another key", () => {
-  const other = signerOf("other.example", ENOCH_SEED);
+  const other = signerOf("other.example", keyPairOf(ENOCH_SEED));
   expect(other.keyId).not.toEqual(enoch.keyId);
   expect(() => openNote(signNote(TEXT, [other]), [enoch])).toThrow("none of the known keys");
 });
 
 test("a note has as many signatures as there are keys, and one known key is enough", () => {
-  const many = Array.from({ length: 16 }, (_, n) => signerOf(`key${n}.example`, randomBytes(32)));
+  const many = Array.from({ length: 16 }, (_, n) => signerOf(`key${n}.example`, keyPairOf(randomBytes(32))));
   const note = signNote(TEXT, many);
   expect(openNote(note, [many[15] ?? peter]).signedBy).toEqual([many[15]]);
   expect(openNote(note, many).signedBy).toEqual(many);
@@ -110,7 +111,7 @@ test.each(["", "a b", "a+b", "a\nb", "a\u2003b", "a\u0085b", "a\0b"])(
   "%j can't be the name of a key",
   (name) => {
     expect(() => verifierOf(name, randomBytes(32))).toThrow(NoteError);
-    expect(() => signerOf(name, randomBytes(32))).toThrow(NoteError);
+    expect(() => signerOf(name, keyPairOf(randomBytes(32)))).toThrow(NoteError);
   },
 );
 

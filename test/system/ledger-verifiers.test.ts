@@ -10,6 +10,7 @@ import { type LeafEvent, type LeafSeal, saltedHash, toLeaf } from "../../src/led
 import { formatVerifier, type NoteSigner, openNote, signerOf, signNote } from "../../src/ledger/note.ts";
 import { formatProof } from "../../src/ledger/proof.ts";
 import { hashLeaf, isConsistent, rootByInclusion, type TreeHead } from "../../src/ledger/tree.ts";
+import { keyPairOf } from "../../src/lib/ed25519.ts";
 import { grow, leavesOf } from "../support/grown-tree.ts";
 import { createClient, kycFields } from "./support/client.ts";
 import { freshEnv, fullToken, later, runCli, startGateway, tidyUp } from "./support/gateway.ts";
@@ -67,7 +68,7 @@ async function judgeByGo(cases: readonly Case[]): Promise<string[]> {
 }
 
 const signers = ["kyc-gateway/0123/acme", "kyc-gateway/0123/a%20b", "日本"].map((name) =>
-  signerOf(name, randomBytes(32)),
+  signerOf(name, keyPairOf(randomBytes(32))),
 );
 
 /** The result of `openNote` for a case. */
@@ -234,7 +235,7 @@ describe("docs/ledger.md and its program", () => {
     later(() => rm(folder, { recursive: true, force: true }));
     await cp("docs/ledger-verify.py", join(folder, "ledger-verify.py"));
     // A base64 text that has a plus sign: the key's fields are separated by one.
-    do signer = signerOf(origin, randomBytes(32));
+    do signer = signerOf(origin, keyPairOf(randomBytes(32)));
     while (formatVerifier(signer).split("+").length < 4);
     await keep("key", `${formatVerifier(signer)}\n`);
   });
@@ -274,8 +275,8 @@ describe("docs/ledger.md and its program", () => {
   });
 
   test("the page of Python refuses what does not hold, and says what", async () => {
-    const stranger = signerOf(origin, randomBytes(32));
-    const other = signerOf("kyc-gateway/0123/globex", randomBytes(32));
+    const stranger = signerOf(origin, keyPairOf(randomBytes(32)));
+    const other = signerOf("kyc-gateway/0123/globex", keyPairOf(randomBytes(32)));
     const text = Buffer.from(leafOf({ ...event, position: 5, statusAfter: "verified" }));
     const [hash, ...rest] = tree.inclusion(5);
     const wrong: [string, string][] = [
