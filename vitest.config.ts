@@ -27,6 +27,8 @@ export default defineConfig({
     expect: { poll: { timeout: 15_000 } },
     // One for each core: Vitest leaves one of two idle. More of them only make what tests wait for come later.
     maxWorkers: availableParallelism(),
+    // With the default of 16 MB, collecting young objects takes a fifth of the processor time of the tests.
+    execArgv: ["--max-semi-space-size=64"],
     // No module does or keeps anything of its own, and loading them anew for each file takes longer than most tests.
     isolate: false,
     projects: [
