@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Database } from "../db/client.ts";
 import { GROWN_CHANNEL } from "../ledger/store.ts";
 import { startRecurring } from "../lib/recurring.ts";
+import { spread } from "../lib/spread.ts";
 import type { FailureLog } from "../log.ts";
 import { findSizes, notifyListeners } from "./store.ts";
 
@@ -62,7 +63,7 @@ export class Heads {
     this.#watchers.set(accountId, watcher);
     this.#stop ??= startRecurring({
       work: () => this.#look(),
-      pause: () => (this.#isHeard ? CHECK_MS : POLL_MS) * (0.9 + Math.random() / 5),
+      pause: () => spread(this.#isHeard ? CHECK_MS : POLL_MS, 0.1),
       onFailure: (err) => {
         // One line for each outage, and not for each look.
         if (!this.#hasFailed) this.#log.warn({ err }, "new events could not be looked for");

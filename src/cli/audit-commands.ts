@@ -4,13 +4,13 @@ import { proveConsistency } from "../ledger/prove-consistency.ts";
 import { findHead, signHead } from "../ledger/sign-head.ts";
 import { rotateSigningKey } from "../ledger/signing-keys.ts";
 import { listLogAccounts } from "../ledger/verify-store.ts";
-import { SEALED_PLACES } from "../sealed-places.ts";
-import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
+import { requireKeySource } from "../sealing/open-keyring.ts";
 import { type ExportOptions, exportLog } from "./audit-export.ts";
 import { openLogKeysOf, sealPending } from "./audit-scene.ts";
 import { type VerifyOptions, verifyLogs } from "./audit-verify.ts";
 import { type CommandScene, withKnownDatabase } from "./command.ts";
 import { ACCOUNT_NAME } from "./names.ts";
+import { openKeys } from "./open-keys.ts";
 import { print, say } from "./print.ts";
 
 function parsePosition(text: string): number {
@@ -103,8 +103,7 @@ async function printKeys(scene: CommandScene, account: string | undefined): Prom
   else for await (const accountId of listLogAccounts(scene.db)) printOf(accountId);
 }
 
-async function rotate({ db, config, by }: CommandScene): Promise<void> {
-  const keys = await openKeyring(config, db, SEALED_PLACES, say, by);
-  const number = await rotateSigningKey(db, keys, by);
+async function rotate(scene: CommandScene): Promise<void> {
+  const number = await rotateSigningKey(scene.db, await openKeys(scene), scene.by);
   say(`The signing key ${number} signs from now on. Give auditors the new keys: kyc-gateway audit key.`);
 }

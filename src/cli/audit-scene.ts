@@ -3,9 +3,8 @@ import { type DigestCustomer, openCustomerDigests } from "../audit/customer-dige
 import { sealOnce } from "../ledger/seal.ts";
 import { signedHeadsOf } from "../ledger/signed-heads.ts";
 import { type LogKeys, openLogKeys } from "../ledger/signing-keys.ts";
-import { SEALED_PLACES } from "../sealed-places.ts";
-import { openKeyring } from "../sealing/open-keyring.ts";
 import type { CommandScene } from "./command.ts";
+import { openKeys } from "./open-keys.ts";
 import { say } from "./print.ts";
 
 /** How long a command waits for positions of events. Milliseconds. */
@@ -36,13 +35,14 @@ export async function sealPending(scene: CommandScene): Promise<void> {
 }
 
 /** Needs the encryption keys. */
-async function openDigestsOf({ db, config, by }: CommandScene): Promise<DigestCustomer> {
-  return openCustomerDigests(db, await openKeyring(config, db, SEALED_PLACES, say, by));
+async function openDigestsOf(scene: CommandScene): Promise<DigestCustomer> {
+  return openCustomerDigests(scene.db, await openKeys(scene));
 }
 
 /** The names and keys of the database's logs. Needs the encryption keys. */
-export async function openLogKeysOf({ db, config, by }: CommandScene): Promise<LogKeys> {
-  const keys = await openKeyring(config, db, SEALED_PLACES, say, by);
+export async function openLogKeysOf(scene: CommandScene): Promise<LogKeys> {
+  const { db, config } = scene;
+  const keys = await openKeys(scene);
   if (config.auditCheckpointFile !== undefined) signedHeadsOf(keys).readLater(config.auditCheckpointFile);
   return openLogKeys({ db, keys, logName: config.auditLogName });
 }

@@ -1,9 +1,9 @@
 import { Command, InvalidArgumentError } from "commander";
-import { SEALED_PLACES } from "../sealed-places.ts";
-import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
+import { requireKeySource } from "../sealing/open-keyring.ts";
 import { addSealCounts } from "../sealing/seal-counts.ts";
 import { CommandFailure, nameDatabase, withDatabase } from "./command.ts";
 import { ACCOUNT_NAME } from "./names.ts";
+import { openKeys } from "./open-keys.ts";
 import { say } from "./print.ts";
 
 const MOST_RECORDS = 100_000;
@@ -38,8 +38,9 @@ async function fill(options: Options): Promise<void> {
     if (made % step === 0 && made < records) say(`  ${made} of ${records}`);
   };
   const filled = await withDatabase(
-    async ({ db, config, by }) => {
-      const keys = await openKeyring(config, db, SEALED_PLACES, say, by);
+    async (scene) => {
+      const { db } = scene;
+      const keys = await openKeys(scene);
       const { fillDemo } = await import("../demo/fill-demo.ts");
       const filled = await fillDemo({ db, keys }, { ...options, now: Date.now() }, showProgress);
       await addSealCounts(db, keys);

@@ -1,8 +1,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { FaultFile } from "../import/fault-file.ts";
 import { type FileOutcome, importFile } from "../import/import-file.ts";
-import { SEALED_PLACES } from "../sealed-places.ts";
-import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
+import { requireKeySource } from "../sealing/open-keyring.ts";
 import { addSealCounts } from "../sealing/seal-counts.ts";
 import {
   CommandFailure,
@@ -20,6 +19,7 @@ import {
   type SourceArguments,
 } from "./import-source.ts";
 import { ACCOUNT_NAME } from "./names.ts";
+import { openKeys } from "./open-keys.ts";
 import { print, say } from "./print.ts";
 
 interface Options extends SourceArguments {
@@ -111,10 +111,11 @@ interface Wanted extends Pick<Options, "account" | "dryRun"> {
   faults: FaultFile;
 }
 
-async function importInto({ db, config, by }: CommandScene, wanted: Wanted): Promise<FileOutcome> {
+async function importInto(scene: CommandScene, wanted: Wanted): Promise<FileOutcome> {
+  const { db, by } = scene;
   const { account, dryRun, faults } = wanted;
   const { digest, isAnew, unit } = wanted.source;
-  const keys = await openKeyring(config, db, SEALED_PLACES, say, by);
+  const keys = await openKeys(scene);
   const source = await wanted.source.open();
   const shown = showImportProgress(source.size, unit);
   try {

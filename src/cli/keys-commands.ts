@@ -4,12 +4,13 @@ import type { Config } from "../config/config.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import { mintKey, readKeyFile, replaceKeyFile } from "../sealing/key-file.ts";
 import { SEEN_WITHIN } from "../sealing/key-watch.ts";
-import { findKeyring, keyFileOf, openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
+import { findKeyring, keyFileOf, requireKeySource } from "../sealing/open-keyring.ts";
 import type { Unreadable } from "../sealing/place.ts";
 import { isUsed } from "../sealing/registry.ts";
 import { MANY_SEALS } from "../sealing/seal-counts.ts";
 import { CommandFailure, type CommandScene, withKnownDatabase } from "./command.ts";
 import { countTexts, showProgress } from "./keys-progress.ts";
+import { openKeys } from "./open-keys.ts";
 import { print, printTable, say } from "./print.ts";
 import { rotate } from "./rotate-keys.ts";
 
@@ -46,7 +47,7 @@ export function keysCommands(): Command {
       await withKnownDatabase(
         async (scene) => {
           if (makeNew) await addKey(scene);
-          await rotate(scene, await openKeyring(scene.config, scene.db, SEALED_PLACES, say, scene.by));
+          await rotate(scene, await openKeys(scene));
         },
         (config) => {
           requireKeySource(config);
@@ -107,8 +108,9 @@ function printKeys(rows: readonly KeyRow[]): void {
 }
 
 /** Prints which texts can't be opened, never their contents. Fails if there are any. */
-async function check({ config, db, by }: CommandScene, json: boolean): Promise<void> {
-  const keys = await openKeyring(config, db, SEALED_PLACES, say, by);
+async function check(scene: CommandScene, json: boolean): Promise<void> {
+  const { db } = scene;
+  const keys = await openKeys(scene);
   const unreadable: Unreadable[] = [];
   for (const place of SEALED_PLACES) {
     const progress = showProgress(place.name, await countTexts(db, place));

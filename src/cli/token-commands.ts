@@ -3,9 +3,8 @@ import { SCOPES, type Scope } from "../auth/scopes.ts";
 import { openSignInNames } from "../auth/sign-in-name.ts";
 import { issueToken, listTokens, revokeToken, type TokenRecord, withdrawToken } from "../auth/tokens.ts";
 import { parseTimeSpan } from "../lib/setting-values.ts";
-import { SEALED_PLACES } from "../sealed-places.ts";
 import type { Keyring } from "../sealing/keyring.ts";
-import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
+import { requireKeySource } from "../sealing/open-keyring.ts";
 import {
   CommandFailure,
   type CommandScene,
@@ -14,6 +13,7 @@ import {
   withKnownDatabase,
 } from "./command.ts";
 import { ACCOUNT_NAME, parseName } from "./names.ts";
+import { openKeys } from "./open-keys.ts";
 import { isOnTerminal, type OutputError, print, printed, printTable, say, toDay } from "./print.ts";
 
 function parseScopes(list: string): Scope[] {
@@ -114,7 +114,6 @@ async function createAndPrint(
 }
 
 /** Tokens are authenticated under the encryption keys. */
-const openKeys = ({ config, db, by }: CommandScene) => openKeyring(config, db, SEALED_PLACES, say, by);
 
 /** The commands below `token`. */
 export function tokenCommands(): Command {

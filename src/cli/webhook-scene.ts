@@ -1,11 +1,10 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { Executor } from "../db/client.ts";
-import { SEALED_PLACES } from "../sealed-places.ts";
-import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
+import { requireKeySource } from "../sealing/open-keyring.ts";
 import type { Managing } from "../webhooks/manage-endpoints.ts";
 import { type CommandScene, withKnownDatabase } from "./command.ts";
 import { ACCOUNT_NAME } from "./names.ts";
-import { say } from "./print.ts";
+import { openKeys } from "./open-keys.ts";
 
 export interface AccountOption {
   account: string;
@@ -23,8 +22,8 @@ export function manageWebhooksOf<T>(
   work: (managing: Managing, scene: CommandScene) => Promise<T>,
 ): Promise<T> {
   return withKnownDatabase(async (scene) => {
-    const { db, config, by } = scene;
-    const keys = await openKeyring(config, db, SEALED_PLACES, say, by);
+    const { config, by } = scene;
+    const keys = await openKeys(scene);
     const networks = config.webhookAllowPrivate;
     const managing = { accountId: account, by, keys, networks, now: Date.now() };
     return work(managing, scene);

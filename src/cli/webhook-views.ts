@@ -1,9 +1,10 @@
 import { type Command, Option } from "commander";
 import { wordsOf } from "../vocabulary.ts";
+import type { WebhookDelivery } from "../webhooks/delivery-list-store.ts";
 import type { StoredEndpoint } from "../webhooks/endpoint.ts";
 import { findEndpoint, findEndpoints } from "../webhooks/endpoint-store.ts";
 import { DELIVERY_STATES, type DeliveryState } from "../webhooks/event-types.ts";
-import { pageDeliveries, type WebhookDelivery } from "../webhooks/list-deliveries.ts";
+import { pageDeliveries } from "../webhooks/list-deliveries.ts";
 import { type ShownEndpoint, showEndpoint } from "../webhooks/manage-endpoints.ts";
 import { CommandFailure, type CommandScene } from "./command.ts";
 import { print, printTable } from "./print.ts";

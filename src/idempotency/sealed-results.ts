@@ -1,4 +1,4 @@
-import type { Database, Executor } from "../db/client.ts";
+import { unhurried } from "../db/unhurried.ts";
 import { type Keyring, keyIdOf } from "../sealing/keyring.ts";
 import { pad } from "../sealing/padding.ts";
 import type { SealedPlace } from "../sealing/place.ts";
@@ -50,8 +50,3 @@ export const sealedResults: SealedPlace = {
       ),
   })),
 };
-
-/** A read of the whole table may take longer than any request would wait. */
-function unhurried<T>(db: Database, read: (tx: Executor) => Promise<T>): Promise<T> {
-  return db.transaction(read, Number.POSITIVE_INFINITY);
-}

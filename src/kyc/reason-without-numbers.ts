@@ -2,14 +2,12 @@ import type { Viewer } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import { badUserInput } from "../errors.ts";
 import { untilTurn } from "../lib/turns.ts";
-import { toAuditReason } from "./reason.ts";
+import { LETTER_OR_DIGIT, toAuditReason } from "./reason.ts";
 import type { Kyc } from "./record.ts";
 import { requireNumber } from "./show-kyc.ts";
 
 /** A reason is compared with the numbers of up to this many records of a customer. */
 export const MOST_COMPARED = 10_000;
-
-const LETTER_OR_DIGIT = /[\p{L}\p{N}]/u;
 
 /**
  * The reason of an act that concerns a customer and these records of it. Fails as `toAuditReason` does for each of the
@@ -39,8 +37,9 @@ export async function toReasonWithoutNumbers(
 
 function hasWord(text: string, word: string): boolean {
   for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + 1)) {
-    const around = [text[at - 1] ?? " ", text[at + word.length] ?? " "];
-    if (!around.some((character) => LETTER_OR_DIGIT.test(character))) return true;
+    // By characters: a letter can be two UTF-16 units, of which neither is a letter.
+    const [before, after] = [[...text.slice(0, at)].at(-1), [...text.slice(at + word.length)].at(0)];
+    if (![before, after].some((character = "") => LETTER_OR_DIGIT.test(character))) return true;
   }
   return false;
 }

@@ -42,7 +42,8 @@ interface Character {
 
 /** Many texts contain fewer characters than this by chance, so shorter numbers are matched only as whole words. */
 const LONG = 6;
-const LETTER_OR_DIGIT = /[\p{L}\p{N}]/u;
+/** Matches what words consist of: a sign or a space ends a word. */
+export const LETTER_OR_DIGIT = /[\p{L}\p{N}]/u;
 const ANYTHING = /./u;
 
 /** The letters and digits of the text, or all of it if the number consists only of signs. */

@@ -1,6 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import type { Database } from "../db/client.ts";
 import { startRecurring } from "../lib/recurring.ts";
+import { spread } from "../lib/spread.ts";
 import { VERIFICATION_STATUSES, type VerificationStatus } from "../vocabulary.ts";
 import { CENSUS_START, type CensusPlace, countNext } from "./store/census.ts";
 
@@ -73,7 +74,7 @@ export async function takeCensus(db: Database, signal?: AbortSignal): Promise<Re
     const { isAlone, groups, last } = await countNext(db, place, limit);
     const took = performance.now() - sentAt;
     if (!isAlone) {
-      await rest(patience * (0.5 + Math.random()), signal);
+      await rest(spread(patience, 0.5), signal);
       patience = Math.min(2 * patience, LONGEST_WAIT_MS);
       continue;
     }

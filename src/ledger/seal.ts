@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Database } from "../db/client.ts";
 import { startRecurring } from "../lib/recurring.ts";
+import { spread } from "../lib/spread.ts";
 import { untilTurn } from "../lib/turns.ts";
 import type { FailureLog } from "../log.ts";
 import { findEarlierCustomers, type OpenDigests } from "./earlier-customers.ts";
@@ -85,7 +86,7 @@ export function startSealer({
     },
     pause: () => {
       endedAt = performance.now();
-      return (isBehind || hasWritten ? gap() : INTERVAL_MS) * (0.9 + Math.random() / 5);
+      return spread(isBehind || hasWritten ? gap() : INTERVAL_MS, 0.1);
     },
     onFailure: (err) => {
       isBehind = true;

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import { startRecurring } from "../lib/recurring.ts";
+import { spread } from "../lib/spread.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { createPolicy } from "../webhooks/addresses.ts";
@@ -40,7 +41,7 @@ export function watchWebhooks({
       metrics.setWebhooks(await readFigures(db));
       hasFailed = false;
     },
-    pause: () => FIGURES_MS * (0.9 + Math.random() / 5),
+    pause: () => spread(FIGURES_MS, 0.1),
     onFailure: (err) => {
       if (!hasFailed) log.warn({ err }, "the figures of webhooks could not be read");
       hasFailed = true;

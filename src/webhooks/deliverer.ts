@@ -3,6 +3,7 @@ import { setMaxListeners } from "node:events";
 import { setTimeout as wait } from "node:timers/promises";
 import { Heads, type HeadWatcher } from "../changes/heads.ts";
 import { startRecurring } from "../lib/recurring.ts";
+import { spread } from "../lib/spread.ts";
 import { EndpointDelivery } from "./deliver-endpoint.ts";
 import type { Delivering } from "./delivering.ts";
 import { findFollowed, forgetFailed, type LeasedState, takeEndpoints } from "./lease-store.ts";
@@ -90,7 +91,7 @@ export function startDeliverer(delivering: Delivering): Deliverer {
       // Woken during the look: once more, but never without a pause.
       isWoken && followed.size > 0
         ? AGAIN_MS
-        : (followed.size > 0 ? timing.lookMs : timing.followMs) * (0.9 + Math.random() / 5),
+        : spread(followed.size > 0 ? timing.lookMs : timing.followMs, 0.1),
     onFailure: (err) => {
       // One line for each outage, and not for each look.
       if (!hasFailed) log.warn({ err }, "webhooks that are due could not be looked for");

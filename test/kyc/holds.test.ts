@@ -170,6 +170,10 @@ test.each([
   expect(errors?.[0]?.extensions).toMatchObject({ code: "BAD_USER_INPUT", fields: [{ path }] });
 });
 
+test("a customer's id inside of longer words is no fault of a reason, in the letters of any script", async () => {
+  await placed({ customerId: "c9", reason: "ac9, c91, 𐐨c9 and c9𐐨" });
+});
+
 test("the reason of a hold contains no document number of what is held", async () => {
   const customerId = "with a number";
   const id = await createRecord(gateway, token, { customerId, documentNumber: "PZ 998 877" });

@@ -1,3 +1,4 @@
+import type { WebhookDelivery } from "../../webhooks/delivery-list-store.ts";
 import {
   DELIVERY_STATES,
   type DeliveryState,
@@ -6,7 +7,7 @@ import {
   WEBHOOK_EVENT_TYPES,
   type WebhookEventType,
 } from "../../webhooks/event-types.ts";
-import { listDeliveries, type WebhookDelivery } from "../../webhooks/list-deliveries.ts";
+import { listDeliveries } from "../../webhooks/list-deliveries.ts";
 import type { ShownEndpoint } from "../../webhooks/manage-endpoints.ts";
 import { getWebhook, listWebhooks } from "../../webhooks/webhook-operations.ts";
 import { LIST_COST, PAGE_COST } from "../documents/field-costs.ts";

@@ -27,17 +27,24 @@ export interface LegalHold {
 /** Whether a hold is in force, by the database's clock. */
 export const inForce = sql.raw("(released_at is null and (until is null or until > clock_timestamp()))");
 
-/** The columns that `toHold` reads. */
-export const holdColumns = sql`id, kyc_id, case when ${inForce} then customer_id end, reason,
-  ${epochMillis(sql.raw("placed_at"))}, ${epochMillis(sql.raw("until"))}, ${epochMillis(sql.raw("released_at"))},
-  release_reason, ${inForce}`;
+/** What is selected for each field of a hold. */
+export const holdFields = {
+  id: sql`id`,
+  kycId: sql`kyc_id`,
+  customerId: sql`case when ${inForce} then customer_id end`,
+  reason: sql`reason`,
+  placedAt: epochMillis(sql`placed_at`),
+  until: epochMillis(sql`until`),
+  releasedAt: epochMillis(sql`released_at`),
+  releaseReason: sql`release_reason`,
+  isInForce: inForce,
+} satisfies Record<keyof LegalHold, SQL>;
+const FIELDS = Object.keys(holdFields);
+const holdColumns = sql.join(Object.values(holdFields), sql`, `);
 
+/** Makes a hold from the values of its fields, in their order. Further values are ignored. */
 export function toHold(row: unknown[]): LegalHold {
-  const [id, kycId, customerId, reason, placedAt, until, releasedAt, releaseReason, isInForce] = row;
-  return {
-    ...{ id, kycId, customerId, reason, placedAt, until },
-    ...{ releasedAt, releaseReason, isInForce },
-  } as LegalHold;
+  return Object.fromEntries(FIELDS.map((field, index) => [field, row[index]])) as unknown as LegalHold;
 }
 
 /** The number of the advisory lock that a hold on a customer and the deletion of its records exclude each other with. */

@@ -3,6 +3,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { Database } from "../../db/client.ts";
 import { holdJob, releaseJob } from "../../db/job-lease.ts";
 import { startRecurring } from "../../lib/recurring.ts";
+import { spread } from "../../lib/spread.ts";
 
 /** After the death of a replica, another one goes on after so long. Milliseconds. */
 const LEASE_MS = 15_000;
@@ -64,8 +65,7 @@ export function startDueJob<Group, Position>(job: DueJob<Group, Position>): () =
       const isProgressing = due.length === 0 || (await handleAll(job, due, isStopped));
       if (isProgressing) pause = lookMs;
     },
-    // Random, so that replicas do not look at the same time.
-    pause: () => pause * (0.75 + Math.random() / 2),
+    pause: () => spread(pause, 0.25),
     onFailure: job.onFailure,
   });
 }

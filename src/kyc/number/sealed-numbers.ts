@@ -1,4 +1,5 @@
 import type { Database, Executor } from "../../db/client.ts";
+import { unhurried } from "../../db/unhurried.ts";
 import { type Keyring, keyIdOf } from "../../sealing/keyring.ts";
 import { recordMilestone } from "../../sealing/milestones.ts";
 import type { Resealing, SealedPlace } from "../../sealing/place.ts";
@@ -102,9 +103,4 @@ function textsOf(
     },
     replace: (replacements) => replaceNumbers(db, account, replacements, signal),
   };
-}
-
-/** A read of a whole account may take longer than any request would wait. */
-function unhurried<T>(db: Database, read: (tx: Executor) => Promise<T>): Promise<T> {
-  return db.transaction(read, Number.POSITIVE_INFINITY);
 }
