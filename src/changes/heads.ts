@@ -65,9 +65,8 @@ export class Heads {
       work: () => this.#look(),
       pause: () => spread(this.#isHeard ? CHECK_MS : POLL_MS, 0.1),
       onFailure: (err) => {
-        // One line for each outage, and not for each look.
-        if (!this.#hasFailed) this.#log.warn({ err }, "new events could not be looked for");
         this.#hasFailed = true;
+        this.#log.warn({ err }, "new events could not be looked for");
       },
     });
   }

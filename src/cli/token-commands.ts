@@ -113,8 +113,6 @@ async function createAndPrint(
   });
 }
 
-/** Tokens are authenticated under the encryption keys. */
-
 /** The commands below `token`. */
 export function tokenCommands(): Command {
   const token = new Command("token").description("create, list and revoke tokens");

@@ -76,18 +76,11 @@ export function startPublishing({ interval, onFailure, ...publishing }: Publishi
   const { keys, file } = publishing;
   if (file !== undefined) signedHeadsOf(keys).readLater(file);
   const publish = createPublisher(publishing);
-  let failed = false;
   return startRecurring({
-    work: async (isStopped) => {
-      await publish(isStopped);
-      failed = false;
-    },
+    work: publish,
     pause: () => interval,
     delay: Math.min(interval, FIRST_AFTER_MS),
-    onFailure: (error) => {
-      if (!failed) onFailure(error);
-      failed = true;
-    },
+    onFailure,
   });
 }
 

@@ -58,7 +58,6 @@ export function startSealer({
   openDigests,
   ...events
 }: { db: Database; log: FailureLog; openDigests: OpenDigests } & SealerEvents): () => Promise<void> {
-  let failed = false;
   /** Whether the last run failed, or another replica was faster. */
   let isBehind = false;
   /** Whether this replica has written events since the last run began. */
@@ -76,24 +75,19 @@ export function startSealer({
   };
   const sealer = startRecurring({
     work: async (isStopped) => {
-      [hasWritten, count] = [false, 0];
+      // It counts as failed until it has ended.
+      [isBehind, hasWritten, count] = [true, false, 0];
       let outcome: Outcome;
       do outcome = await sealOnce(db, openDigests, BATCH, onSealed);
       while (outcome === "more" && !isStopped());
       isBehind = outcome === "overtaken";
       if (!isBehind) events.onAllSealed?.();
-      failed = false;
     },
     pause: () => {
       endedAt = performance.now();
       return spread(isBehind || hasWritten ? gap() : INTERVAL_MS, 0.1);
     },
-    onFailure: (err) => {
-      isBehind = true;
-      // One line for each outage, and not for each try.
-      if (!failed) log.warn({ err }, "events could not get their positions yet");
-      failed = true;
-    },
+    onFailure: (err) => log.warn({ err }, "events could not get their positions yet"),
   });
   const stopObserving = db.observe({
     statementEnded: ({ text, failure }) => {

@@ -8,7 +8,10 @@ interface Recurring {
   pause(): number;
   /** The time before the first run. Default 0. Milliseconds. */
   delay?: number;
-  /** Called if a run fails. The next run follows as usual. Failures after the stop are not reported. */
+  /**
+   * Called if a run fails, but while all runs fail only once an hour: a database that is gone lets each of them fail. The next
+   * run follows as usual. Failures after the stop are not reported.
+   */
   onFailure(error: unknown): void;
 }
 
@@ -19,6 +22,9 @@ interface StopRecurring {
   runWithin(milliseconds: number): void;
 }
 
+/** While all runs fail, a failure is reported again after so long. */
+const REPORT_AGAIN_MS = 3_600_000;
+
 /**
  * Runs the work repeatedly, never twice at once. Its timer does not keep the process alive. The statements of the work
  * are in no request's trace, also if a request started the job or brought a run forward.
@@ -27,6 +33,7 @@ export function startRecurring({ work, pause, delay = 0, onFailure }: Recurring)
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
   let due = 0;
+  let reportAt = 0;
   let running = Promise.resolve();
   const runIn = (milliseconds: number) => {
     clearTimeout(timer);
@@ -35,9 +42,15 @@ export function startRecurring({ work, pause, delay = 0, onFailure }: Recurring)
   };
   const run = async () => {
     timer = undefined;
-    await work(() => stopped).catch((error) => {
-      if (!stopped) onFailure(error);
-    });
+    try {
+      await work(() => stopped);
+      reportAt = 0;
+    } catch (error) {
+      if (!stopped && performance.now() >= reportAt) {
+        reportAt = performance.now() + REPORT_AGAIN_MS;
+        onFailure(error);
+      }
+    }
     if (!stopped) runIn(pause());
   };
   runIn(delay);

@@ -35,16 +35,9 @@ export function watchWebhooks({
   log,
   metrics,
 }: Omit<WebhookProcess, "config" | "keys">): () => Promise<void> {
-  let hasFailed = false;
   return startRecurring({
-    work: async () => {
-      metrics.setWebhooks(await readFigures(db));
-      hasFailed = false;
-    },
+    work: async () => metrics.setWebhooks(await readFigures(db)),
     pause: () => spread(FIGURES_MS, 0.1),
-    onFailure: (err) => {
-      if (!hasFailed) log.warn({ err }, "the figures of webhooks could not be read");
-      hasFailed = true;
-    },
+    onFailure: (err) => log.warn({ err }, "the figures of webhooks could not be read"),
   });
 }

@@ -93,9 +93,8 @@ export function startDeliverer(delivering: Delivering): Deliverer {
         ? AGAIN_MS
         : spread(followed.size > 0 ? timing.lookMs : timing.followMs, 0.1),
     onFailure: (err) => {
-      // One line for each outage, and not for each look.
-      if (!hasFailed) log.warn({ err }, "webhooks that are due could not be looked for");
       hasFailed = true;
+      log.warn({ err }, "webhooks that are due could not be looked for");
     },
   });
   const end = () => looking().then(() => Promise.all([heads.close(), ...active.keys()]));
