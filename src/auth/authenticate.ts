@@ -14,8 +14,8 @@ import { findToken, type TokenRecord } from "./tokens.ts";
  */
 export type Authenticate = (header: string | undefined, freshFor?: number) => Promise<Viewer | null>;
 
-/** How long the result of a look-up is used, counted from the start of the look-up. Milliseconds. */
-const FRESH_FOR = 900;
+/** How long the result of a look-up is used, counted from the start of the look-up. */
+const FRESH_FOR_MS = 900;
 const CACHED_TOKENS = 10_000;
 
 interface LookUp {
@@ -52,7 +52,7 @@ export function createAuthenticator(
       if (lookUps.peek(header) === entry) lookUps.delete(header);
     };
     // Don't keep a secret in memory longer than it is used.
-    setTimeout(forget, FRESH_FOR).unref();
+    setTimeout(forget, FRESH_FOR_MS).unref();
     entry.token.then((token) => {
       if (token) foundHashes.set(hash, true);
       else forget();
@@ -65,7 +65,7 @@ export function createAuthenticator(
     return known && performance.now() - known.startedAt < freshFor ? known : undefined;
   }
 
-  return async (header, freshFor = FRESH_FOR) => {
+  return async (header, freshFor = FRESH_FOR_MS) => {
     if (header === undefined) return null;
     let found = findFresh(header, freshFor);
     if (!found) {

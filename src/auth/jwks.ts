@@ -1,14 +1,13 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from "jose";
 import { unavailable } from "../errors.ts";
 
-/** Milliseconds. */
-const FETCH_TIMEOUT = 3000;
-/** Older keys are fetched again before they are used, because the provider may have withdrawn one. Milliseconds. */
-const REFRESH_AFTER = 10 * 60_000;
-/** For this long after a failed fetch, requests whose key is known don't wait for another fetch. Milliseconds. */
-const NO_WAIT_AFTER_FAILURE = 60_000;
-/** Minimum interval between fetches, so that tokens with invented key ids don't cause one fetch each. Milliseconds. */
-const COOLDOWN = 5000;
+const FETCH_TIMEOUT_MS = 3000;
+/** Older keys are fetched again before they are used, because the provider may have withdrawn one. */
+const REFRESH_AFTER_MS = 10 * 60_000;
+/** For this long after a failed fetch, requests whose key is known don't wait for another fetch. */
+const NO_WAIT_AFTER_FAILURE_MS = 60_000;
+/** Minimum interval between fetches, so that tokens with invented key ids don't cause one fetch each. */
+const COOLDOWN_MS = 5000;
 
 /**
  * Finds the key of a JWT among the keys that the provider publishes at `url`. The keys are fetched for the first token,
@@ -28,7 +27,7 @@ export function createKeySource(
   let failedAt = Number.NEGATIVE_INFINITY;
 
   function refresh(): Promise<void> {
-    if (last && elapsed() - last.startedAt < COOLDOWN) return last.done;
+    if (last && elapsed() - last.startedAt < COOLDOWN_MS) return last.done;
     const startedAt = elapsed();
     const attempt = fetchKeys(url).then((fetched) => {
       keys = createLocalJWKSet(fetched);
@@ -44,8 +43,8 @@ export function createKeySource(
 
   /** Fetches the keys if they are old and the provider answers. */
   async function refreshOld(): Promise<void> {
-    if (elapsed() - fetchedAt <= REFRESH_AFTER) return;
-    const failedLately = elapsed() - failedAt < NO_WAIT_AFTER_FAILURE;
+    if (elapsed() - fetchedAt <= REFRESH_AFTER_MS) return;
+    const failedLately = elapsed() - failedAt < NO_WAIT_AFTER_FAILURE_MS;
     const fresh = refresh().catch(() => {});
     if (!failedLately) await fresh;
   }
@@ -71,7 +70,7 @@ async function fetchKeys(url: string): Promise<JSONWebKeySet> {
   const response = await fetch(url, {
     headers: { accept: "application/json, application/jwk-set+json" },
     redirect: "error",
-    signal: AbortSignal.timeout(FETCH_TIMEOUT),
+    signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
   });
   if (!response.ok) {
     await response.body?.cancel();

@@ -11,12 +11,12 @@ import type { NameSignIn } from "./sign-in-name.ts";
 /** Only asymmetric signatures, so that nobody can create a token with the published keys. */
 const ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"];
 const CURVES = ["EdDSA", "Ed25519"];
-/** Allowed difference between the provider's clock and ours. Seconds. */
-const CLOCK_SKEW = 30;
+/** Allowed difference between the provider's clock and ours. */
+const CLOCK_SKEW_SECONDS = 30;
 /** Characters. */
 const LONGEST_TOKEN = 8192;
-/** How long a verified token is accepted without verifying it again, at most until it expires. Milliseconds. */
-const VERIFIED_FOR = 60_000;
+/** How long a verified token is accepted without verifying it again, at most until it expires. */
+const VERIFIED_FOR_MS = 60_000;
 const CACHED_TOKENS = 10_000;
 
 /** Of the name of the person who signed in. Characters. */
@@ -63,16 +63,16 @@ export function createJwtVerifier(
       audience: config.audience,
       ...(config.typ !== undefined && { typ: config.typ }),
       requiredClaims: ["exp", "sub"],
-      clockTolerance: CLOCK_SKEW,
+      clockTolerance: CLOCK_SKEW_SECONDS,
       currentDate: new Date(now()),
     }).catch((error) => {
       throw toRefusal(error);
     });
-    if (payload.iat !== undefined && payload.iat * 1000 > now() + CLOCK_SKEW * 1000) {
+    if (payload.iat !== undefined && payload.iat * 1000 > now() + CLOCK_SKEW_SECONDS * 1000) {
       throw refused("has a claim iat that lies in the future");
     }
     const viewer = toViewer(payload, config, nameSignIn);
-    const until = Math.min((payload.exp as number) * 1000, now() + VERIFIED_FOR);
+    const until = Math.min((payload.exp as number) * 1000, now() + VERIFIED_FOR_MS);
     verified.set(key, { viewer, until });
     return viewer;
   };

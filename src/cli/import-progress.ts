@@ -2,8 +2,8 @@ import { SingleBar } from "cli-progress";
 import type { LineCounts } from "../import/store.ts";
 import { say } from "./print.ts";
 
-/** Between two lines that say how far it is, without a terminal. Milliseconds. */
-const SAY_EVERY = 5000;
+/** Between two lines that say how far it is, without a terminal. */
+const SAY_EVERY_MS = 5000;
 
 interface Shown {
   /** So many bytes are read, and the lines have these outcomes. */
@@ -30,7 +30,7 @@ export function showImportProgress(size: number | undefined, unit: "lines" | "re
     step: (bytes, counts) => {
       const lines = linesOf(counts);
       const rate = rateOf(lines);
-      if (performance.now() - saidAt < SAY_EVERY) return;
+      if (performance.now() - saidAt < SAY_EVERY_MS) return;
       saidAt = performance.now();
       const share = size === undefined ? "" : `, ${Math.floor((bytes / Math.max(1, size)) * 100)} %`;
       say(`${lines} ${unit}${share}, ${rate} a second, ${counts.bad} bad`);

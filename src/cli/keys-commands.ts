@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import type { Config } from "../config/config.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import { mintKey, readKeyFile, replaceKeyFile } from "../sealing/key-file.ts";
-import { SEEN_WITHIN } from "../sealing/key-watch.ts";
+import { SEEN_WITHIN_MS } from "../sealing/key-watch.ts";
 import { findKeyring, keyFileOf, requireKeySource } from "../sealing/open-keyring.ts";
 import type { Unreadable } from "../sealing/place.ts";
 import { isUsed } from "../sealing/registry.ts";
@@ -149,5 +149,5 @@ async function addKey({ config, db, isGuest }: CommandScene): Promise<void> {
     const file = keyFileOf(config);
     await replaceKeyFile(file, [mintKey(Date.now()), ...((await readKeyFile(file)) ?? [])]);
   } else say(`${keys.newestId} has sealed nothing yet: it is taken as the new key.`);
-  if (isGuest) await wait(SEEN_WITHIN);
+  if (isGuest) await wait(SEEN_WITHIN_MS);
 }

@@ -38,10 +38,10 @@ export interface Config extends Omit<Settings, "jwt" | "tracing"> {
   tracing: TracingConfig | undefined;
 }
 
-/** The memory that a request's headers and buffers need at most, in addition to its body. Bytes. */
-const SPARE_FOR_HEADERS = 64 * 1024;
-/** Below this, ordinary answers could not be sent. Bytes. */
-const MIN_UNSENT_MEMORY = 1024 * 1024;
+/** The memory that a request's headers and buffers need at most, in addition to its body. */
+const SPARE_FOR_HEADERS_BYTES = 64 * 1024;
+/** Below this, ordinary answers could not be sent. */
+const MIN_UNSENT_MEMORY_BYTES = 1024 * 1024;
 
 /**
  * The configuration from these variables. An empty variable counts as not set. Fails with a ConfigError that lists every
@@ -71,10 +71,10 @@ function findContradictions(set: Record<string, string | undefined>, values: Set
   if (set.PERSISTED_OPERATIONS_MODE === "only" && set.PERSISTED_OPERATIONS === undefined) {
     faults.push("PERSISTED_OPERATIONS must be set where PERSISTED_OPERATIONS_MODE is only");
   }
-  if (values && values.uploadMemoryLimit < values.bodyLimit + SPARE_FOR_HEADERS) {
+  if (values && values.uploadMemoryLimit < values.bodyLimit + SPARE_FOR_HEADERS_BYTES) {
     faults.push("UPLOAD_MEMORY_LIMIT must be at least 64 KiB above BODY_LIMIT");
   }
-  if (values && values.unsentMemoryLimit < MIN_UNSENT_MEMORY) {
+  if (values && values.unsentMemoryLimit < MIN_UNSENT_MEMORY_BYTES) {
     faults.push("UNSENT_MEMORY_LIMIT must be at least 1 MiB");
   }
   if (values?.retentionEnforced && !values.retention) {

@@ -6,8 +6,8 @@ import type { Database } from "./client.ts";
 
 /** The maximum number of concurrent statements of one lane. */
 const IN_FLIGHT = 2;
-/** How long a running statement delays the next one of its lane. Fewer statements cost less. Milliseconds. */
-const SLOW = 10;
+/** How long a running statement delays the next one of its lane. Fewer statements cost less. */
+const SLOW_MS = 10;
 /** The maximum number of keys in one statement, and of answers in one turn of the event loop. */
 const LARGEST_BATCH = 100;
 
@@ -114,7 +114,7 @@ export function batched<Key extends object, Value>(
       lane.timer ??= setTimeout(() => {
         lane.timer = undefined;
         flush(db, lanes, name, lane);
-      }, SLOW);
+      }, SLOW_MS);
     }
     if (lane.inFlight === 0 && lane.waiting.size === 0 && lanes.get(name) === lane) lanes.delete(name);
   }
@@ -160,7 +160,7 @@ export function batched<Key extends object, Value>(
 /** Whether another statement of a lane may be sent now. */
 function maySend({ largest, waiting, inFlight, sentAt }: Lane<unknown, never>): boolean {
   if (inFlight === 0) return true;
-  return inFlight < IN_FLIGHT && (waiting.size >= largest || performance.now() - sentAt >= SLOW);
+  return inFlight < IN_FLIGHT && (waiting.size >= largest || performance.now() - sentAt >= SLOW_MS);
 }
 
 /** The number of statements that the waiting keys of a lane will need. */

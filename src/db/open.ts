@@ -22,10 +22,10 @@ export interface OpenDatabase {
 
 /** The embedded engine serves one connection at a time, so more of them would only wait. */
 const EMBEDDED_POOL_SIZE = 2;
-/** How long a command waits for another process that is just opening or closing the embedded database. Milliseconds. */
-const HANDOVER_TIMEOUT = 30_000;
-/** How long a command that opened the embedded database waits at its end for others that joined. Milliseconds. */
-const GUESTS_TIMEOUT = 10_000;
+/** How long a command waits for another process that is just opening or closing the embedded database. */
+const HANDOVER_TIMEOUT_MS = 30_000;
+/** How long a command that opened the embedded database waits at its end for others that joined. */
+const GUESTS_TIMEOUT_MS = 10_000;
 
 interface Settings extends DatabaseConfig {
   /** Milliseconds. */
@@ -64,10 +64,10 @@ export async function borrowDatabase(
   config: Settings,
   onWarning: (message: string) => void,
 ): Promise<OpenDatabase> {
-  const deadline = Date.now() + HANDOVER_TIMEOUT;
+  const deadline = Date.now() + HANDOVER_TIMEOUT_MS;
   for (;;) {
     try {
-      return await openDatabase(config, onWarning, GUESTS_TIMEOUT);
+      return await openDatabase(config, onWarning, GUESTS_TIMEOUT_MS);
     } catch (error) {
       if (!(error instanceof DataDirInUseError)) throw error;
       const guest = await visit(socketPathOf(config.dataDir));

@@ -3,8 +3,8 @@ import { AppError } from "../errors.ts";
 
 /** Including the first. */
 const TRIES = 5;
-/** The longest pause before the second try. It grows with each try. Milliseconds. */
-const PAUSE = 100;
+/** The longest pause before the second try. It grows with each try. */
+const PAUSE_MS = 100;
 
 /**
  * Does the work, and repeats it a few times if the database is temporarily unavailable, for example after a deadlock or
@@ -18,7 +18,7 @@ export async function withRetries<T>(work: () => Promise<T>, signal?: AbortSigna
       const passes = error instanceof AppError && error.code === "UNAVAILABLE";
       if (!passes || tries === TRIES || signal?.aborted) throw error;
       // A random pause, so that two transactions in conflict do not repeat at the same time.
-      await wait(PAUSE * tries * Math.random());
+      await wait(PAUSE_MS * tries * Math.random());
     }
   }
 }

@@ -8,10 +8,11 @@ import { updateKyc } from "../kyc/update-kyc.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { DOCUMENT_TYPES, type DocumentType, type VerificationStatus } from "../vocabulary.ts";
 
+/** These are in milliseconds. */
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
 /** The age of the oldest record. */
-const SPAN = 240 * DAY;
+const SPAN_MS = 240 * DAY;
 
 /** How often each kind of document is shown, and what its numbers look like. */
 const EXAMPLES: Record<DocumentType, { weight: number; number: RegExp }> = {
@@ -88,7 +89,7 @@ function happenings(faker: Faker, records: number, now: number): Happening[] {
   for (let record = 0; record < records; record++) {
     const within = (min: number, max: number) => faker.number.int({ min, max });
     // More of them lately: the company grows.
-    let at = now - Math.round(SPAN * faker.number.float() ** 1.6) - within(1, MINUTE);
+    let at = now - Math.round(SPAN_MS * faker.number.float() ** 1.6) - within(1, MINUTE);
     const happens = (status: VerificationStatus) => all.push({ at, record, status });
     happens("pending");
     at += within(2 * MINUTE, 2 * DAY);

@@ -37,10 +37,10 @@ const LIMITS = {
 
 /** Including the first. */
 const TRIES = 8;
-/** The longest pause that a server can ask for. Milliseconds. */
-const LONGEST_WAIT = 600_000;
+/** The longest pause that a server can ask for. */
+const LONGEST_WAIT_MS = 600_000;
 /** Bytes of a page, after decompression. */
-const LARGEST_PAGE = 16 * 2 ** 20;
+const LARGEST_PAGE_BYTES = 16 * 2 ** 20;
 const MOST_REDIRECTS = 5;
 const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
 const TRANSIENT: readonly number[] = [408, 425, 429];
@@ -81,7 +81,7 @@ export async function fetchPage(list: RemoteList, query: PageQuery): Promise<Rem
       if (!(error instanceof PassingFailure)) throw error;
       const { message, retryAfter } = error;
       if (tries === TRIES) throw new SourceError(`the server ${message}, at ${TRIES} tries`);
-      if (retryAfter > LONGEST_WAIT) {
+      if (retryAfter > LONGEST_WAIT_MS) {
         throw new SourceError(
           `the server ${message} and asks to wait ${Math.ceil(retryAfter / 1000)} s: repeat the import then`,
         );
@@ -169,8 +169,10 @@ async function readText(response: Response, onChunk: () => void): Promise<string
   for await (const chunk of response.body ?? []) {
     onChunk();
     bytes += chunk.length;
-    if (bytes > LARGEST_PAGE) {
-      throw new SourceError(`a page has more than ${LARGEST_PAGE / 2 ** 20} MiB: use a smaller --page-size`);
+    if (bytes > LARGEST_PAGE_BYTES) {
+      throw new SourceError(
+        `a page has more than ${LARGEST_PAGE_BYTES / 2 ** 20} MiB: use a smaller --page-size`,
+      );
     }
     chunks.push(chunk);
   }

@@ -21,8 +21,8 @@ import { type ImportProgress, type LineCounts, lockProgress, updateProgress } fr
 const BATCH = 500;
 /** Lines that are prepared in one turn of the event loop, in about a millisecond. Meanwhile the transaction of the batch before waits. */
 const SLICE = 20;
-/** The time limit of a transaction. Milliseconds. */
-const DEADLINE = 60_000;
+/** The time limit of a transaction. */
+const DEADLINE_MS = 60_000;
 
 const ID_IS_TAKEN = "23505";
 
@@ -156,7 +156,7 @@ async function write(run: ImportRun, batch: PreparedBatch): Promise<void> {
         const failed = results.find((result) => result.status === "rejected");
         if (failed) throw failed.reason;
         isSettled = true;
-      }, DEADLINE);
+      }, DEADLINE_MS);
     await withRetries(writeBatch).catch((error) => {
       if (!(error instanceof DatabaseError && error.code === ID_IS_TAKEN)) throw error;
       // Another import has just written one of the records: now it is found.

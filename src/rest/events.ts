@@ -11,8 +11,7 @@ import { ignoreTypeOfNothing, type RestAnswer, type RestRequest, readQuery } fro
 
 /** The parameters of the feed. `starting_after` is `after` as Stripe's libraries call it. */
 export const EVENT_PARAMS = ["limit", "after", "starting_after", "wait"] as const;
-/** Seconds. */
-export const LONGEST_WAIT = 30;
+export const LONGEST_WAIT_SECONDS = 30;
 
 /** Every call of events, for the routes and the OpenAPI document. Paths are below `/v1/events`. */
 export const EVENT_ROUTES = [
@@ -42,7 +41,7 @@ async function list(request: RestRequest, idle: Idle): Promise<RestAnswer> {
   const limit = readLimit(values.get("limit"));
   if (limit === undefined) invalid("limit", `must be an integer from 1 to ${MAX_PAGE_SIZE}`);
   const wait = readWait(values.get("wait"));
-  if (wait === undefined) invalid("wait", `must be an integer from 0 to ${LONGEST_WAIT}: seconds`);
+  if (wait === undefined) invalid("wait", `must be an integer from 0 to ${LONGEST_WAIT_SECONDS}: seconds`);
   const [after, startingAfter] = ["after", "starting_after"].map((name) => values.get(name));
   if (after !== undefined && startingAfter !== undefined)
     invalid("starting_after", "can't be used together with after");
@@ -78,5 +77,5 @@ export type ChangeBody = ReturnType<typeof renderEvent>;
 function readWait(value: unknown): number | undefined {
   if (value === undefined) return 0;
   const seconds = typeof value === "string" && /^\d{1,3}$/.test(value) ? Number(value) : Number.NaN;
-  return seconds <= LONGEST_WAIT ? seconds : undefined;
+  return seconds <= LONGEST_WAIT_SECONDS ? seconds : undefined;
 }

@@ -8,9 +8,9 @@ import { ConfigError } from "../lib/settings.ts";
 import { formatKey, parseKeys } from "./key-list.ts";
 import type { EncryptionKey } from "./keyring.ts";
 
-/** How long we wait for another process that has created the file and not filled it yet. It takes far less. Milliseconds. */
-const EMPTY_FOR = 1000;
-const LOOK_AGAIN_AFTER = 50;
+/** How long we wait for another process that has created the file and not filled it yet. It takes far less. */
+const EMPTY_FOR_MS = 1000;
+const LOOK_AGAIN_AFTER_MS = 50;
 
 /** Creates a key whose id begins with the date. `now` is in epoch milliseconds. */
 export function mintKey(now: number): EncryptionKey {
@@ -61,15 +61,15 @@ export async function requireOwnKeyFile(path: string): Promise<void> {
 }
 
 async function readText(path: string): Promise<string | null> {
-  for (let waited = 0; ; waited += LOOK_AGAIN_AFTER) {
+  for (let waited = 0; ; waited += LOOK_AGAIN_AFTER_MS) {
     try {
       const text = await readFile(path, "utf8");
-      if (text !== "" || waited >= EMPTY_FOR) return text;
+      if (text !== "" || waited >= EMPTY_FOR_MS) return text;
     } catch (error) {
       if (codeOf(error) === "ENOENT") return null;
       throw new ConfigError([`the file ${path} can't be read: ${codeOf(error)}`]);
     }
-    await wait(LOOK_AGAIN_AFTER);
+    await wait(LOOK_AGAIN_AFTER_MS);
   }
 }
 

@@ -2,10 +2,10 @@ import { unwatchFile, watchFile } from "node:fs";
 import { readKeyFile } from "./key-file.ts";
 import type { Keyring } from "./keyring.ts";
 
-/** How often the file is checked. Milliseconds. */
-const LOOK_EVERY = 500;
-/** Within this time every process that watches the file has seen a change. Milliseconds. */
-export const SEEN_WITHIN = 4 * LOOK_EVERY;
+/** How often the file is checked. */
+const LOOK_EVERY_MS = 500;
+/** Within this time every process that watches the file has seen a change. */
+export const SEEN_WITHIN_MS = 4 * LOOK_EVERY_MS;
 
 /**
  * Adds the keys of the file to the keyring whenever the file changes, until the returned function is called. Keys that
@@ -23,6 +23,6 @@ export function watchKeyFile(
       if (keys.newestId !== before) onNewest(keys.newestId);
     }, onFailure);
   };
-  watchFile(file, { interval: LOOK_EVERY, persistent: false }, look);
+  watchFile(file, { interval: LOOK_EVERY_MS, persistent: false }, look);
   return () => unwatchFile(file, look);
 }

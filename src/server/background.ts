@@ -21,8 +21,7 @@ import { registerNewestKey } from "../sealing/registry.ts";
 import { countSeals } from "../sealing/seal-counts.ts";
 import { deliverWebhooks, watchWebhooks } from "./webhooks.ts";
 
-/** Milliseconds. */
-const SEAL_AGAIN_AFTER = 10_000;
+const SEAL_AGAIN_AFTER_MS = 10_000;
 
 export interface Background {
   config: Config;
@@ -159,7 +158,7 @@ function sealWhatIsPlain({ db, keys, log }: Background): () => Promise<void> {
       } catch (err) {
         log.warn({ err }, "plain document numbers could not be encrypted yet");
       }
-      await wait(SEAL_AGAIN_AFTER, undefined, { signal }).catch(() => {});
+      await wait(SEAL_AGAIN_AFTER_MS, undefined, { signal }).catch(() => {});
     }
   };
   const done = run();

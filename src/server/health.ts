@@ -4,14 +4,14 @@ import { toHttp, unavailable } from "../errors.ts";
 import { untilTurn } from "../lib/turns.ts";
 import type { ProcessMetrics } from "../metrics.ts";
 
-/** Time limit of a probe of the database. Milliseconds. */
-const PROBE_TIMEOUT = 2000;
+/** Time limit of a probe of the database. */
+const PROBE_TIMEOUT_MS = 2000;
 
-/** How long the result of a probe is used, so that many requests cause few probes. Milliseconds. */
-const PROBE_USED_FOR = 500;
+/** How long the result of a probe is used, so that many requests cause few probes. */
+const PROBE_USED_FOR_MS = 500;
 
-/** How long `/metrics` waits for a probe, at most. Milliseconds. */
-const SCRAPE_WAITS = 300;
+/** How long `/metrics` waits for a probe, at most. */
+const SCRAPE_WAITS_MS = 300;
 
 const ALWAYS = { config: { alwaysAnswered: true } };
 
@@ -32,7 +32,7 @@ export function registerHealth(
   app.get("/metrics", ALWAYS, async (_request, reply) => {
     const probe = isReady().then((ready) => parts.metrics.setReady(ready && !parts.isDraining()));
     // Don't wait for a database that does not answer: use the state of an earlier probe.
-    await Promise.race([probe, wait(SCRAPE_WAITS, undefined, { ref: false })]);
+    await Promise.race([probe, wait(SCRAPE_WAITS_MS, undefined, { ref: false })]);
     // Rendering takes some milliseconds.
     await untilTurn();
     return reply.type(parts.metrics.contentType).send(await parts.metrics.render());
@@ -43,7 +43,7 @@ export function registerHealth(
 function shared(probe: () => Promise<boolean>): () => Promise<boolean> {
   let answer: Promise<boolean> | undefined;
   const begin = async () => {
-    const kept = wait(PROBE_USED_FOR, undefined, { ref: false });
+    const kept = wait(PROBE_USED_FOR_MS, undefined, { ref: false });
     const isReady = await probe();
     void kept.then(() => {
       answer = undefined;
@@ -59,7 +59,7 @@ function shared(probe: () => Promise<boolean>): () => Promise<boolean> {
 async function inTime(probe: () => Promise<boolean>): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(resolve, PROBE_TIMEOUT, false);
+    timer = setTimeout(resolve, PROBE_TIMEOUT_MS, false);
   });
   try {
     return await Promise.race([probe(), late]);

@@ -22,10 +22,10 @@ declare module "fastify" {
   }
 }
 
-/** How long a client may take to send the headers of a request, at most. Milliseconds. */
-const HEADERS_TIMEOUT = 10_000;
-/** How often Node looks for slower connections. Milliseconds. */
-const SLOW_SWEEP = 1000;
+/** How long a client may take to send the headers of a request, at most. */
+const HEADERS_TIMEOUT_MS = 10_000;
+/** How often Node looks for slower connections. */
+const SLOW_SWEEP_MS = 1000;
 /** Of the request line and the headers together. Bytes. */
 export const MAX_HEADER_SIZE = 16 * 1024;
 
@@ -51,8 +51,8 @@ export function createHttpServer({ config, log }: Pick<ProbeParts, "config" | "l
     clientErrorHandler: (error, socket) => refuseConnection(error, socket, config.sendTimeout),
     http: {
       maxHeaderSize: MAX_HEADER_SIZE,
-      headersTimeout: Math.min(HEADERS_TIMEOUT, config.receiveTimeout),
-      connectionsCheckingInterval: SLOW_SWEEP,
+      headersTimeout: Math.min(HEADERS_TIMEOUT_MS, config.receiveTimeout),
+      connectionsCheckingInterval: SLOW_SWEEP_MS,
       // Node's own refusal has neither a body nor the security headers.
       requireHostHeader: false,
     },

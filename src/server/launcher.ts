@@ -1,5 +1,4 @@
-/** Milliseconds. */
-const LOOK_EVERY = 250;
+const LOOK_EVERY_MS = 250;
 
 /**
  * Resolves when the shell between npx and the gateway has ended. A SIGTERM to npx ends that shell, which does not pass the
@@ -13,7 +12,7 @@ export function launcherGone(): Promise<string> {
       if (process.ppid === launcher) return;
       clearInterval(look);
       resolve("npx is gone");
-    }, LOOK_EVERY);
+    }, LOOK_EVERY_MS);
     look.unref();
   });
 }

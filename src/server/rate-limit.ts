@@ -24,7 +24,7 @@ export interface RateLimiter {
   count(request: FastifyRequest, reply: FastifyReply, tokenId?: string): Promise<void>;
 }
 
-const WINDOW = 60_000;
+const WINDOW_MS = 60_000;
 /** Tokens and addresses that are remembered. The least recently used are dropped. */
 const REMEMBERED = 10_000;
 
@@ -41,7 +41,7 @@ export async function createRateLimiter(
   // Loaded here, because it is needed only if there is a limit.
   const { default: rateLimit } = await import("@fastify/rate-limit");
   await app.register(rateLimit, { global: false });
-  const window = { max: limit, timeWindow: WINDOW, cache: REMEMBERED };
+  const window = { max: limit, timeWindow: WINDOW_MS, cache: REMEMBERED };
   const keys = new WeakMap<FastifyRequest, string>();
   const ofToken = app.createRateLimit({ ...window, keyGenerator: (request) => keys.get(request) as string });
   const ofAddress = app.createRateLimit({

@@ -85,14 +85,14 @@ function releaseParts(request: FastifyRequest): void {
   raw.url = "";
 }
 
-/** Bodies of streams with no more than this are not counted: almost all have less. Bytes. */
-const SMALL_BODY = 2048;
+/** Bodies of streams with no more than this are not counted: almost all have less. */
+const SMALL_BODY_BYTES = 2048;
 /** The memory of a parsed body, for each of its bytes. */
 const PARSED = 4;
 
 /** The memory of the part of its request's body that a stream keeps. Bytes. */
 function sizeOfVariables(body: unknown): number {
-  return Buffer.isBuffer(body) && body.length > SMALL_BODY ? PARSED * body.length : 0;
+  return Buffer.isBuffer(body) && body.length > SMALL_BODY_BYTES ? PARSED * body.length : 0;
 }
 
 /** The memory of an answer that is sent as a stream. Bytes. */

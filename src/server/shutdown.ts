@@ -3,12 +3,12 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
 import type { Acceptors } from "./load/acceptors.ts";
 
-/** How long an idle connection stays open during a drain, because its next request may be on its way. Milliseconds. */
-const IDLE_GRACE = 500;
-/** How often idle connections are looked for. Milliseconds. */
-const SWEEP = 100;
-/** Time limit for the requests in progress. The database must close within the ten seconds of a stop, too. Milliseconds. */
-const REQUESTS_DEADLINE = 5000;
+/** How long an idle connection stays open during a drain, because its next request may be on its way. */
+const IDLE_GRACE_MS = 500;
+/** How often idle connections are looked for. */
+const SWEEP_MS = 100;
+/** Time limit for the requests in progress. The database must close within the ten seconds of a stop, too. */
+const REQUESTS_DEADLINE_MS = 5000;
 
 /**
  * Must be called before the app listens. The returned function drains the app: afterwards nothing listens and no connection
@@ -41,13 +41,13 @@ export function prepareDrain(
       onClosed();
       grace = setTimeout(() => {
         closeIdleOnceRead();
-        sweep = setInterval(closeIdleOnceRead, SWEEP);
-      }, IDLE_GRACE);
+        sweep = setInterval(closeIdleOnceRead, SWEEP_MS);
+      }, IDLE_GRACE_MS);
     });
     const inTime = await Promise.race([
       closed.then(() => true),
       // This must not keep the process alive.
-      wait(REQUESTS_DEADLINE, false, { ref: false }),
+      wait(REQUESTS_DEADLINE_MS, false, { ref: false }),
     ]);
     clearTimeout(grace);
     clearInterval(sweep);

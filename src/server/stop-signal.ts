@@ -3,8 +3,8 @@ import { launcherGone } from "./launcher.ts";
 
 /** Signals within this time count as one: npm passes on a signal that the gateway has received itself. Milliseconds. */
 const SAME_SIGNAL_MS = 500;
-/** Time limit for closing, within the ten seconds that a stop allows. Milliseconds. */
-const CLOSING_DEADLINE = 5000;
+/** Time limit for closing, within the ten seconds that a stop allows. */
+const CLOSING_DEADLINE_MS = 5000;
 
 /** Resolves with the reason why the gateway must stop. */
 export type Stop = Promise<string>;
@@ -49,5 +49,5 @@ export function unlessStopped<T>(stop: Stop, step: Promise<T>): Promise<T> {
 
 /** Waits for something to close, but not for longer than an operator's stop allows. */
 export async function closeInTime(closing: Promise<unknown>): Promise<void> {
-  await Promise.race([closing, wait(CLOSING_DEADLINE, undefined, { ref: false })]);
+  await Promise.race([closing, wait(CLOSING_DEADLINE_MS, undefined, { ref: false })]);
 }

@@ -9,7 +9,7 @@ import type { Delivering } from "./delivering.ts";
 import { findFollowed, forgetFailed, type LeasedState, takeEndpoints } from "./lease-store.ts";
 
 /** Endpoints that a process delivers to at once. With the attempts of each, at most 256 connections. */
-const MOST_ENDPOINTS = 32;
+const ENDPOINTS_AT_ONCE = 32;
 /** Endpoints that are taken by one statement. */
 const TAKEN_AT_ONCE = 4;
 /** How long a stop waits for the database after the attempts have ended. Milliseconds. */
@@ -36,7 +36,7 @@ export function startDeliverer(delivering: Delivering): Deliverer {
   const { db, log, timing } = delivering;
   const stopping = new AbortController();
   // Each endpoint listens, and Node warns of more than ten.
-  setMaxListeners(MOST_ENDPOINTS + 1, stopping.signal);
+  setMaxListeners(ENDPOINTS_AT_ONCE + 1, stopping.signal);
   const active = new Map<Promise<void>, string>();
   const followed = new Map<string, Followed>();
   const heads = new Heads(db, log);
@@ -61,7 +61,7 @@ export function startDeliverer(delivering: Delivering): Deliverer {
   const look = async () => {
     isWoken = false;
     await follow();
-    if (followed.size === 0 || active.size >= MOST_ENDPOINTS) return;
+    if (followed.size === 0 || active.size >= ENDPOINTS_AT_ONCE) return;
     const takenAt = performance.now();
     // Not the process: after a long stall it can take an endpoint again that it still delivers to.
     const owner = randomBytes(12).toString("base64url");
@@ -132,7 +132,7 @@ function followOnly(
  * always left for others.
  */
 function freePlaces(accounts: readonly string[]): { limit: number; without: string[] } {
-  const free = MOST_ENDPOINTS - accounts.length;
+  const free = ENDPOINTS_AT_ONCE - accounts.length;
   const counts = new Map<string, number>();
   for (const account of accounts) counts.set(account, (counts.get(account) ?? 0) + 1);
   const without = [...counts].filter(([, count]) => count >= free).map(([account]) => account);

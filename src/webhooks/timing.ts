@@ -18,6 +18,7 @@ export interface DeliveryTiming {
   graceMs: number;
 }
 
+/** These are in milliseconds. */
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
@@ -38,7 +39,7 @@ export const DELIVERY_TIMING: DeliveryTiming = {
 };
 
 /** The longest time that a receiver can ask for with `Retry-After`. */
-const LONGEST_RETRY_AFTER = 24 * HOUR;
+const LONGEST_RETRY_AFTER_MS = 24 * HOUR;
 
 /**
  * The time before the attempt after `attempts` ones: that of the schedule, or what the receiver asks for if that is
@@ -51,6 +52,6 @@ export function delayAfter(
 ): number | undefined {
   const delay = schedule[attempts];
   if (delay === undefined) return undefined;
-  const asked = Math.min(retryAfterMs ?? 0, LONGEST_RETRY_AFTER);
+  const asked = Math.min(retryAfterMs ?? 0, LONGEST_RETRY_AFTER_MS);
   return Math.max(delay, asked) * (1 + jitter * Math.random());
 }

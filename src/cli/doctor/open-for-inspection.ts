@@ -26,8 +26,8 @@ export interface InspectedDatabase {
 /** Of one statement. Milliseconds. */
 const STATEMENT_LIMIT_MS = 5000;
 const LIMITS = { statementTimeout: STATEMENT_LIMIT_MS, transactionTimeout: STATEMENT_LIMIT_MS };
-/** A larger database is not copied. Bytes. */
-const LARGEST_COPY = 2 * 1024 ** 3;
+/** A larger database is not copied. */
+const LARGEST_COPY_BYTES = 2 * 1024 ** 3;
 
 /** Opens the configured database; null if the embedded one does not exist yet. Fails if it can't be reached or opened. */
 export function openForInspection({ databaseUrl, dataDir }: Config): Promise<InspectedDatabase | null> {
@@ -113,7 +113,7 @@ async function copyDatabase(dataDir: string): Promise<string> {
   const pgdata = pgdataOf(dataDir);
   const size = await sizeOf(pgdata);
   const { bavail, bsize } = await statfs(tmpdir());
-  if (size > Math.min(LARGEST_COPY, (bavail * bsize) / 2)) {
+  if (size > Math.min(LARGEST_COPY_BYTES, (bavail * bsize) / 2)) {
     throw new Error(
       `the embedded database has ${Math.ceil(size / 1024 ** 2)} MiB, too much for a copy in ${tmpdir()}: start the gateway, and run this again`,
     );

@@ -24,8 +24,8 @@ export class BackupError extends Error {
 export const PGDATA = "pgdata";
 export const KEYS = "encryption-keys";
 
-/** Interval of the statements that keep the backup's transaction from its idle timeout. Milliseconds. */
-const SIGN_OF_LIFE = 1000;
+/** Interval of the statements that keep the backup's transaction from its idle timeout. */
+const SIGN_OF_LIFE_MS = 1000;
 
 /**
  * Afterwards `file`, which must not exist before, is a gzipped tar of the embedded database in `dataDir` with every
@@ -125,7 +125,7 @@ async function whileHeld(
     const timer = setInterval(() => {
       signs = signs.then(() => tx.execute("select 1"));
       signs.catch(() => {});
-    }, SIGN_OF_LIFE);
+    }, SIGN_OF_LIFE_MS);
     try {
       await work();
     } finally {

@@ -36,9 +36,9 @@ const GSSENC_REQUEST = 80877104;
 const CANCEL_REQUEST = 80877102;
 
 /** If more bytes wait for the engine, the client's socket is not read. It also limits the size of one batch. */
-const HIGH_WATER = 1024 * 1024;
-/** How long a client may take to read the error with which its connection ends. Milliseconds. */
-const LINGER = 1000;
+const HIGH_WATER_BYTES = 1024 * 1024;
+/** How long a client may take to read the error with which its connection ends. */
+const LINGER_MS = 1000;
 /**
  * COPY FROM STDIN makes the engine read more input within one call, and the engine exits if there is none. This CopyFail
  * message follows every statement that could be one; after other statements the engine ignores it.
@@ -94,7 +94,7 @@ export class ClientConnection {
       this.#waiting -= sizeOf(batch.messages);
       this.#answerDue = true;
     }
-    if (this.#waiting <= HIGH_WATER) this.#socket.resume();
+    if (this.#waiting <= HIGH_WATER_BYTES) this.#socket.resume();
     return batch;
   }
 
@@ -129,7 +129,7 @@ export class ClientConnection {
     this.#batches.length = 0;
     this.#gathered = [];
     this.#socket.pause();
-    this.#socket.setTimeout(LINGER);
+    this.#socket.setTimeout(LINGER_MS);
     this.#socket.destroySoon();
     this.#events.gone(this);
   }
@@ -154,7 +154,7 @@ export class ClientConnection {
       return;
     }
     // Keep reading while no batch is complete, whatever its length, and to notice that a waiting client closes.
-    if (this.#waiting > HIGH_WATER) this.#socket.pause();
+    if (this.#waiting > HIGH_WATER_BYTES) this.#socket.pause();
     if (this.hasWork) this.#events.ready(this);
   }
 
@@ -209,7 +209,7 @@ export class ClientConnection {
     if (type === "E" || type === "Q") this.#gathered.push(REFUSE_COPY);
     this.#gatheredSize += source.length;
     if (type === "Q" || type === "S" || type === "F") this.#complete({ endsReady: true });
-    else if (this.#gatheredSize > HIGH_WATER) this.#complete({});
+    else if (this.#gatheredSize > HIGH_WATER_BYTES) this.#complete({});
   }
 
   #complete({ endsReady = false, leaves = false }): void {

@@ -18,14 +18,14 @@ export class EngineError extends Error {
   override readonly name = "EngineError";
 }
 
-/** A new database takes 40 MB; opening an existing one needs less. Bytes. */
-const LITTLE_SPACE = 48 * 1024 * 1024;
+/** A new database takes 40 MB; opening an existing one needs less. */
+const LITTLE_SPACE_BYTES = 48 * 1024 * 1024;
 
 /** The error of a failure to open or create the engine's files, with the reason if it is known. */
 export function asEngineError(pgdata: string, cause: unknown): EngineError {
   const { bavail, bsize } = statfsSync(dirname(pgdata));
   const free = bavail * bsize;
-  const isFull = free < LITTLE_SPACE;
+  const isFull = free < LITTLE_SPACE_BYTES;
   const reason = isFull
     ? `its disk is full (${Math.floor(free / 1024 / 1024)} MB are free). Make room, or set DATA_DIR to a folder on another disk`
     : (cause as Error).message;

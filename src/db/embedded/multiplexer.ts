@@ -23,8 +23,8 @@ export interface MultiplexerOptions {
   onWarning(message: string): void;
 }
 
-/** Minimum interval between two attempts to reopen the engine, because opening is slow. Milliseconds. */
-const REOPEN_AT_MOST_EVERY = 1000;
+/** Minimum interval between two attempts to reopen the engine, because opening is slow. */
+const REOPEN_AT_MOST_EVERY_MS = 1000;
 
 const SYNC = message("S");
 const SHUTTING_DOWN = ["57P01", "the embedded database is shutting down"] as const;
@@ -220,7 +220,7 @@ export class Multiplexer {
   }
 
   async #openAgain(): Promise<void> {
-    if (performance.now() - this.#reopenedAt < REOPEN_AT_MOST_EVERY) return;
+    if (performance.now() - this.#reopenedAt < REOPEN_AT_MOST_EVERY_MS) return;
     try {
       this.#engine = await this.#reopen();
     } catch (error) {

@@ -1,12 +1,12 @@
 import { startRecurring } from "../../lib/recurring.ts";
 import type { Database } from "../client.ts";
 
-/** The default interval of PostgreSQL's autovacuum. Milliseconds. */
-const INTERVAL = 60_000;
-/** By then a short command has ended and a gateway has started. Milliseconds. */
-const DELAY = 2000;
-/** Above this size of the write-ahead log, a checkpoint is made. It limits the work of a start after a crash. Bytes. */
-const LARGEST_LOG = 64 * 1024 * 1024;
+/** The default interval of PostgreSQL's autovacuum. */
+const INTERVAL_MS = 60_000;
+/** By then a short command has ended and a gateway has started. */
+const DELAY_MS = 2000;
+/** Above this size of the write-ahead log, a checkpoint is made. It limits the work of a start after a crash. */
+const LARGEST_LOG_BYTES = 64 * 1024 * 1024;
 
 /**
  * Calls `keepUp` at an interval. The returned function stops this and resolves when the running statement has ended.
@@ -14,8 +14,8 @@ const LARGEST_LOG = 64 * 1024 * 1024;
 export function startUpkeep(db: Database, onWarning: (message: string) => void): () => Promise<void> {
   return startRecurring({
     work: (isStopped) => keepUp(db, isStopped),
-    pause: () => INTERVAL,
-    delay: DELAY,
+    pause: () => INTERVAL_MS,
+    delay: DELAY_MS,
     onFailure: (error) => onWarning(`the embedded database could not be tidied up: ${error}`),
   });
 }
@@ -33,7 +33,7 @@ export async function keepUp(db: Database, isStopped: () => boolean): Promise<vo
     await unhurried(db, `vacuum (analyze) ${name}`);
   }
   const [log] = await db.execute<{ size: number }>(LOG_SIZE);
-  if (log && log.size > LARGEST_LOG && !isStopped()) await unhurried(db, "checkpoint");
+  if (log && log.size > LARGEST_LOG_BYTES && !isStopped()) await unhurried(db, "checkpoint");
 }
 
 /**

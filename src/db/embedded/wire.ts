@@ -3,8 +3,8 @@
 /** The client violates the protocol. Its connection must be closed. */
 export class ProtocolError extends Error {}
 
-const LARGEST_MESSAGE = 64 * 1024 * 1024;
-const LARGEST_STARTUP = 10_000;
+const LARGEST_MESSAGE_BYTES = 64 * 1024 * 1024;
+const LARGEST_STARTUP_BYTES = 10_000;
 /** All message types that a client may send after its startup. The engine hangs on an unknown type. */
 const CLIENT_TYPES = new Set(Buffer.from("BCDEFHPQSXcdf"));
 
@@ -22,7 +22,8 @@ export class MessageReader {
   nextStartup(): Buffer | undefined {
     const length = this.#peek(4)?.readInt32BE(0);
     if (length === undefined) return undefined;
-    if (length < 8 || length > LARGEST_STARTUP) throw new ProtocolError("invalid length of startup packet");
+    if (length < 8 || length > LARGEST_STARTUP_BYTES)
+      throw new ProtocolError("invalid length of startup packet");
     return this.#take(length);
   }
 
@@ -33,7 +34,7 @@ export class MessageReader {
     const type = head.readUInt8(0);
     if (!CLIENT_TYPES.has(type)) throw new ProtocolError(`invalid frontend message type ${type}`);
     const length = head.readInt32BE(1);
-    if (length < 4 || length > LARGEST_MESSAGE) throw new ProtocolError("invalid message length");
+    if (length < 4 || length > LARGEST_MESSAGE_BYTES) throw new ProtocolError("invalid message length");
     return this.#take(1 + length);
   }
 

@@ -14,12 +14,12 @@ export class MigrationBlockedError extends Error {
 }
 
 const LOCK_KEY = 5_492_311_080;
-/** Interval at which we check whether another replica has finished migrating. Milliseconds. */
-const LOOK_AGAIN = 100;
+/** Interval at which we check whether another replica has finished migrating. */
+const LOOK_AGAIN_MS = 100;
 /** Attempts of a step that does not get its locks. The pauses between them grow and stay below a minute in total. */
 const TRIES = 10;
-const FIRST_PAUSE = 500;
-const LONGEST_PAUSE = 5000;
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 5000;
 
 /**
  * Under read committed, a transaction holds no snapshot between two statements, so building a concurrent index, which
@@ -117,16 +117,16 @@ async function underLock(db: Database, step: string, work: (tx: Executor) => Pro
     if (row?.locked) await work(tx);
     return row?.locked ?? false;
   };
-  for (let tries = 1, pause = FIRST_PAUSE; ; ) {
+  for (let tries = 1, pause = FIRST_PAUSE_MS; ; ) {
     try {
       if (await db.transaction(tryOnce, Number.POSITIVE_INFINITY)) return;
-      await wait(LOOK_AGAIN);
+      await wait(LOOK_AGAIN_MS);
     } catch (error) {
       if (!isForLocks(error)) throw error;
       if (tries === TRIES) throw blocked(step);
       tries += 1;
       await wait(pause);
-      pause = Math.min(pause * 2, LONGEST_PAUSE);
+      pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
     }
   }
 }

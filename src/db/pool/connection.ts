@@ -46,8 +46,8 @@ export interface Connection {
 /** The load of one transaction. It is high because no other statement can proceed on the connection during one. */
 export const TRANSACTION_LOAD = 1000;
 
-/** Default of `connect_timeout`. Milliseconds. */
-const CONNECT_TIMEOUT = 2000;
+/** Default of `connect_timeout`. */
+const CONNECT_TIMEOUT_MS = 2000;
 /** Pause before reconnecting. A request that arrives during the pause waits for its end and then for its own attempt. */
 const RECONNECT_AFTER_SECONDS = 0.2;
 
@@ -69,7 +69,7 @@ export function openConnection(
   { prepare, session }: { prepare: boolean; session: Record<string, string> },
   events: ConnectionEvents,
 ): Connection {
-  const timeout = address.connectTimeout ?? CONNECT_TIMEOUT;
+  const timeout = address.connectTimeout ?? CONNECT_TIMEOUT_MS;
   const client = withoutTargetOfEnv(() =>
     postgres({
       // Settings that the driver would otherwise read from the environment. We open the sockets, so host and TLS have no effect.

@@ -18,10 +18,10 @@ interface Options {
   maxLifetime: number | undefined;
 }
 
-/** Interval of attempts to open missing connections and to replace old ones. Milliseconds. */
-const TRY_AGAIN_AFTER = 5000;
-/** Minimum age at which a connection is replaced because a server became read-only. Milliseconds. */
-const RENEW_AT_MOST_EVERY = 1000;
+/** Interval of attempts to open missing connections and to replace old ones. */
+const TRY_AGAIN_AFTER_MS = 5000;
+/** Minimum age at which a connection is replaced because a server became read-only. */
+const RENEW_AT_MOST_EVERY_MS = 1000;
 
 /**
  * The connections of a pool. A connection that is silent, too old, or connected to the wrong server is replaced
@@ -95,7 +95,7 @@ export class Connections {
     const now = performance.now();
     for (const connection of [...this.#active]) {
       const age = now - (connection.servedAt ?? now);
-      if (age > RENEW_AT_MOST_EVERY || (connection === refused && connection.servedAt === undefined)) {
+      if (age > RENEW_AT_MOST_EVERY_MS || (connection === refused && connection.servedAt === undefined)) {
         this.retire(connection);
       }
     }
@@ -113,7 +113,7 @@ export class Connections {
       connection.wasRefused = true;
       void this.discard(connection);
     }
-    this.#growing ??= setTimeout(() => this.#grow(), TRY_AGAIN_AFTER).unref();
+    this.#growing ??= setTimeout(() => this.#grow(), TRY_AGAIN_AFTER_MS).unref();
     return true;
   }
 
@@ -154,7 +154,7 @@ export class Connections {
     if (isReplaced) this.#see(connection);
     else {
       if (fresh) void this.discard(fresh);
-      this.#later(() => this.#replaceOld(connection), TRY_AGAIN_AFTER);
+      this.#later(() => this.#replaceOld(connection), TRY_AGAIN_AFTER_MS);
     }
   }
 
@@ -163,7 +163,7 @@ export class Connections {
     while (this.#active.length < this.#options.size && !this.#isClosed) {
       const fresh = await this.#tryNew();
       if (!fresh) {
-        this.#growing ??= setTimeout(() => this.#grow(), TRY_AGAIN_AFTER).unref();
+        this.#growing ??= setTimeout(() => this.#grow(), TRY_AGAIN_AFTER_MS).unref();
         return;
       }
       this.#active.push(fresh);

@@ -1,7 +1,7 @@
 import type { Host } from "./server-address.ts";
 
-/** How long a host counts as unusable after a failed attempt. Milliseconds. */
-const UNFIT_FOR = 1000;
+/** How long a host counts as unusable after a failed attempt. */
+const UNFIT_FOR_MS = 1000;
 
 /** The hosts of a pool, and the order in which new connections try them. */
 export class Hosts {
@@ -39,7 +39,7 @@ export class Hosts {
   /** Whether a new connection should leave this read-only host and try another that is not known to be unusable. */
   mayLeave(index: number): boolean {
     this.avoid(index);
-    const longAgo = performance.now() - UNFIT_FOR;
+    const longAgo = performance.now() - UNFIT_FOR_MS;
     // If all hosts are unusable, stay: a read-only server can still answer reads.
     return this.#writableOnly && this.#unfitAt.some((at) => at < longAgo);
   }

@@ -45,8 +45,8 @@ export function connect(options: PoolOptions): Database {
 }
 
 const CLOSE_TIMEOUT_SECONDS = 2;
-/** The server ends an idle transaction this long after its time limit. A running process has ended it before. Milliseconds. */
-const IDLE_GRACE = 1000;
+/** The server ends an idle transaction this long after its time limit. A running process has ended it before. */
+const IDLE_GRACE_MS = 1000;
 
 /** The server or the role has no connection left: use another connection of the pool. */
 const TOO_MANY_CONNECTIONS = "53300";
@@ -86,7 +86,7 @@ class Pool implements Database {
         ...SESSION_SETTINGS,
         statement_timeout: String(this.#statementTimeout),
         // A transaction whose connection is lost would hold its locks until TCP gives up.
-        idle_in_transaction_session_timeout: String(this.#transactionTimeout + IDLE_GRACE),
+        idle_in_transaction_session_timeout: String(this.#transactionTimeout + IDLE_GRACE_MS),
       }),
     };
     this.#hosts = new Hosts(server.hosts, server.writableOnly);

@@ -29,8 +29,8 @@ const COST_AT_ONCE = 2000;
  */
 const turns = new Turns(10);
 
-/** A larger document counts for each of its streams, because the one that counted it first can leave before the others. Bytes. */
-const SMALL_DOCUMENT = 64 * 1024;
+/** A larger document counts for each of its streams, because the one that counted it first can leave before the others. */
+const SMALL_DOCUMENT_BYTES = 64 * 1024;
 
 /** Observes what a stream sends. */
 export interface StreamObserver {
@@ -94,7 +94,7 @@ export class ChangeTexts implements TextSource {
   /** The size of the part of its document that this subscription keeps in memory. Bytes. */
   get bytes(): number {
     const { bytes } = this.#request.document;
-    return this.#shared.isFirst || bytes > SMALL_DOCUMENT ? bytes : 0;
+    return this.#shared.isFirst || bytes > SMALL_DOCUMENT_BYTES ? bytes : 0;
   }
 
   async next(): Promise<string | null> {

@@ -1,6 +1,6 @@
 import { CHANGE_ACTIONS } from "../../kyc/kyc-changes.ts";
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from "../../paging/page-input.ts";
-import { type ChangeBody, type EVENT_PARAMS, LONGEST_WAIT } from "../events.ts";
+import { type ChangeBody, type EVENT_PARAMS, LONGEST_WAIT_SECONDS } from "../events.ts";
 import { type JsonSchema, reference } from "./components.ts";
 import { idSchema, RECORD } from "./schemas.ts";
 
@@ -31,7 +31,7 @@ export const eventParameters: Record<(typeof EVENT_PARAMS)[number], EventParamet
   wait: {
     description:
       "How many seconds to wait for an event if there is none. The answer can come earlier and be empty.",
-    schema: { type: "integer", minimum: 0, maximum: LONGEST_WAIT, default: 0 },
+    schema: { type: "integer", minimum: 0, maximum: LONGEST_WAIT_SECONDS, default: 0 },
   },
 };
 

@@ -13,8 +13,8 @@ const ECHO = `process.on("message", (times, socket) => {
   for (let time = 0; time < times; time++) process.send("", socket);
 })`;
 
-/** Time limit for the exchange with the child process. It takes far less. Milliseconds. */
-const LONGEST_HANDOVER = 2000;
+/** Time limit for the exchange with the child process. It takes far less. */
+const LONGEST_HANDOVER_MS = 2000;
 
 /** Accepts connections for a server. */
 export interface Acceptors {
@@ -58,7 +58,7 @@ export function acceptMore(server: Server, maxConnections: number): Acceptors {
   return {
     async close(onStopped) {
       // Node fails an internal assertion if a channel is closed while handles are being sent through it.
-      const stuck = setTimeout(() => child.kill("SIGKILL"), LONGEST_HANDOVER);
+      const stuck = setTimeout(() => child.kill("SIGKILL"), LONGEST_HANDOVER_MS);
       // Until then the child also has the socket: connections that arrive meanwhile would belong to nobody and be reset.
       await handedOver;
       clearTimeout(stuck);

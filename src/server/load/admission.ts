@@ -32,8 +32,8 @@ export interface Admission {
   resume(reply: FastifyReply): void;
 }
 
-/** How often late requests, and slots of clients that have left, are looked for. Milliseconds. */
-const SWEEP = 100;
+/** How often late requests, and slots of clients that have left, are looked for. */
+const SWEEP_MS = 100;
 
 /**
  * The requests in progress. A Map would be simpler, but its entries keep earlier entries alive, so V8 moves each request and
@@ -92,7 +92,7 @@ export function limitLoad(
         refuseLate(reply);
       }
     }
-  }, SWEEP).unref();
+  }, SWEEP_MS).unref();
 
   function excess() {
     if (slots.size >= limits.maxConcurrentRequests) return "requests";

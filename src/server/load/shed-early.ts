@@ -31,9 +31,8 @@ const REST_BODY = JSON.stringify(renderFailure(FAILURE));
 
 /** The time for refusals in one turn of the event loop, as a share of the rest of the turn. */
 const SHARE = 0.05;
-/** Milliseconds. */
-const SHORTEST = 1;
-const LONGEST = 50;
+const SHORTEST_MS = 1;
+const LONGEST_MS = 50;
 
 /**
  * Refuses requests to both surfaces before Fastify sees them while there are too many; a refusal through Fastify takes
@@ -48,7 +47,7 @@ export function shedEarly(app: FastifyInstance, parts: ShedParts): void {
 
   function answerSome(): void {
     const begun = performance.now();
-    const until = begun + Math.min(Math.max((begun - ended) * SHARE, SHORTEST), LONGEST);
+    const until = begun + Math.min(Math.max((begun - ended) * SHARE, SHORTEST_MS), LONGEST_MS);
     // An admitted request occupies a slot only when its body has arrived.
     let room = admission.room();
     const excess = admission.excess() ?? "requests";

@@ -4,8 +4,8 @@ import { RequestRefusal } from "../../errors.ts";
 type Done = (error: Error | null, body?: Buffer) => void;
 
 const EMPTY = Buffer.alloc(0);
-/** Size of the first buffer for a body of unknown length. Bytes. */
-const SMALLEST = 1024;
+/** Size of the first buffer for a body of unknown length. */
+const SMALLEST_BYTES = 1024;
 const TOO_LARGE = new RequestRefusal(413, "body_too_large", "The body is larger than this server takes.");
 
 /**
@@ -71,7 +71,7 @@ export class Upload {
   };
 
   #grow(length: number): void {
-    const size = Math.min(Math.max(length, 2 * this.#buffer.length, SMALLEST), this.#limit);
+    const size = Math.min(Math.max(length, 2 * this.#buffer.length, SMALLEST_BYTES), this.#limit);
     const larger = Buffer.allocUnsafeSlow(size);
     this.#buffer.copy(larger, 0, 0, this.#length);
     this.#setBuffer(larger);
