@@ -136,6 +136,17 @@ test("holds are listed, newest first, and shown by their records", async () => {
   const [released] = (await list('filter: { customerId: "nobody yet" }')).nodes;
   expect(released).toMatchObject({ customerId: null, isInForce: false, releaseReason: "the case is closed" });
 
+  const filters = ['{ customerId: "nobody yet" }', '{ customerId: "listed" }', `{ kycId: "${id}" }`];
+  const pages = filters.map(
+    (filter, index) => `p${index}: holds(filter: ${filter}) { nodes { id } totalCount }`,
+  );
+  const { data: together } = await gateway.graphql(by, `{ ${pages.join(" ")} }`);
+  expect(together).toEqual({
+    p0: { nodes: [{ id: ids[2] }], totalCount: 1 },
+    p1: { nodes: [{ id: ids[1] }, { id: ids[0] }], totalCount: 2 },
+    p2: { nodes: [{ id: ids[0] }], totalCount: 1 },
+  });
+
   const shown = await gateway.graphql(
     by,
     `{ kyc(id: "${id}") { onHold holds { id } history { nodes { action subject reason } } } }`,

@@ -51,6 +51,42 @@ test("a webhook is created with a secret that is shown once, listed, changed and
   expect(codesOf(await gateway.graphql(owner, remove))).toEqual(["NOT_FOUND"]);
 });
 
+test("deliveries are listed newest first, by state and by cursor, also those of several webhooks at once", async () => {
+  const token = await gateway.token("listing");
+  const ids: string[] = [];
+  for (const name of ["a", "b"]) {
+    const { data } = await create(token, { url: `https://example.com/${name}` });
+    ids.push(data.createWebhook.webhook.id);
+  }
+  await gateway.db.execute(
+    `insert into webhook_deliveries (account_id, endpoint_id, position, kyc_id, event_type, state, next_attempt_at, queued_at)
+     select 'listing', endpoint, position, 'k', 'kyc.created', case when position = 4 then 'failed' else 'pending' end,
+       to_timestamp(1e9), now()
+     from unnest(array['${ids[0]}', '${ids[1]}']) with ordinality as given(endpoint, number)
+     cross join generate_series(3, 5) as position where number = 1 or position > 3`,
+  );
+  const list = async (args: string) => {
+    const query = `{ webhooks { id deliveries${args} { totalCount nodes { position state nextAttemptAt } pageInfo { endCursor } } } }`;
+    const { data, errors } = await gateway.graphql(token, query);
+    expect(errors).toBeUndefined();
+    const found = new Map(data.webhooks.map((webhook: { id: string }) => [webhook.id, webhook]));
+    return ids.map((id) => (found.get(id) as { deliveries: Record<string, unknown> }).deliveries);
+  };
+  const waiting = { state: "PENDING", nextAttemptAt: "2001-09-09T01:46:40.000Z" };
+  const [newest, failed] = [
+    { position: 5, ...waiting },
+    { position: 4, state: "FAILED", nextAttemptAt: null },
+  ];
+  const [first, second] = await list("");
+  expect(first).toMatchObject({ totalCount: 3, nodes: [newest, failed, { position: 3, ...waiting }] });
+  expect(second).toMatchObject({ totalCount: 2, nodes: [newest, failed] });
+  for (const page of await list("(filter: { state: FAILED })"))
+    expect(page).toMatchObject({ totalCount: 1, nodes: [failed] });
+  const [{ pageInfo }] = (await list("(first: 1)")) as [{ pageInfo: { endCursor: string } }];
+  for (const page of await list(`(first: 1, after: "${pageInfo.endCursor}")`))
+    expect(page).toMatchObject({ nodes: [failed] });
+});
+
 test("under an idempotency key, a webhook is created once, and the repetition shows the same secret", async () => {
   const headers = { "idempotency-key": "webhook-1" };
   const [first, again] = [
