@@ -92,7 +92,7 @@ export function badUserInput(all: readonly FieldFault[]): AppError {
   return new AppError("BAD_USER_INPUT", message, { faults });
 }
 
-/** The error for a database that can't be reached or can't answer now. */
+/** The error for what can't be done now and probably soon: without the database, an encryption key, or a provider's keys. */
 export function unavailable(cause?: unknown): AppError {
   return new AppError("UNAVAILABLE", "The service is unavailable for the moment. Try again shortly.", {
     cause,

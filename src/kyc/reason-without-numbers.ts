@@ -20,7 +20,7 @@ export async function toReasonWithoutNumbers(
   customerId: string,
   records: readonly Kyc[],
 ): Promise<string> {
-  if (hasWord(reason.toLowerCase(), customerId.toLowerCase())) {
+  if (hasWord(folded(reason), folded(customerId))) {
     const message = "must not contain the customer's id";
     throw badUserInput([{ path: ["reason"], kind: "invalid", message }]);
   }
@@ -34,6 +34,9 @@ export async function toReasonWithoutNumbers(
   }
   return text;
 }
+
+/** The same for all ways to write the same characters. */
+const folded = (text: string) => text.normalize("NFKC").toLowerCase();
 
 function hasWord(text: string, word: string): boolean {
   for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + 1)) {

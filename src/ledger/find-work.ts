@@ -37,8 +37,9 @@ export interface FoundWork {
    */
   isRestored: boolean;
   /**
-   * Events without a position: of those that were not considered, the first `limit` by transaction and sequence, and at
-   * most `limit` of those that were open, of each transaction the first ones by sequence. None if the database was restored, or has old events without a position.
+   * Events without a position: of the transactions that were not considered, the first `limit` by transaction and sequence,
+   * and at most `limit` of those that were open, of each the first ones by sequence. None if the database was restored, or
+   * has old events without a position.
    */
   events: UnsealedEvent[];
   /** The logs of these events' accounts that exist. */

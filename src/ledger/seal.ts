@@ -49,8 +49,8 @@ type Outcome = "idle" | "sealed" | "more" | "overtaken";
 
 /**
  * Gives every committed event that has none its position in its account's log, and its leaf in the tree, soon after
- * the commit. Every replica does it, all accounts at once. The function that comes back ends it, once the run under
- * way has ended.
+ * the commit. Every replica does it, all accounts at once. The returned function stops it and resolves when the current run has
+ * ended.
  */
 export function startSealer({
   db,

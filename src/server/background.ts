@@ -1,4 +1,3 @@
-import { setTimeout as wait } from "node:timers/promises";
 import type { Logger } from "pino";
 import { byGateway } from "../administration/record-act.ts";
 import type { DigestCustomer } from "../audit/customer-digest.ts";
@@ -12,6 +11,7 @@ import { startCensus } from "../kyc/record-census.ts";
 import { startSettlingStatusSince } from "../kyc/status-since.ts";
 import { startPublishing } from "../ledger/publish-checkpoints.ts";
 import { startSealer } from "../ledger/seal.ts";
+import { startRecurring } from "../lib/recurring.ts";
 import type { Metrics } from "../metrics.ts";
 import { watchKeyFile } from "../sealing/key-watch.ts";
 import type { Keyring } from "../sealing/keyring.ts";
@@ -148,22 +148,18 @@ function publishCheckpoints({ config, db, keys, log, metrics }: Background): () 
 /** Encrypts what an earlier release has left plain, and tries again until nothing is plain and nothing plain is accepted. */
 function sealWhatIsPlain({ db, keys, log }: Background): () => Promise<void> {
   const ending = new AbortController();
-  const { signal } = ending;
-  const run = async () => {
-    while (!signal.aborted && !keys.reached.has("numbers_sealed")) {
-      try {
-        const { resealed } = await sealPlainNumbers(db, keys, signal);
-        if (resealed > 0) log.info({ sealed: resealed }, "plain document numbers were encrypted");
-        if (signal.aborted || (await endPlainNumbers(db, keys, Date.now()))) return;
-      } catch (err) {
-        log.warn({ err }, "plain document numbers could not be encrypted yet");
-      }
-      await wait(SEAL_AGAIN_AFTER_MS, undefined, { signal }).catch(() => {});
-    }
-  };
-  const done = run();
+  const stop = startRecurring({
+    work: async (isStopped) => {
+      if (keys.reached.has("numbers_sealed")) return;
+      const { resealed } = await sealPlainNumbers(db, keys, ending.signal);
+      if (resealed > 0) log.info({ sealed: resealed }, "plain document numbers were encrypted");
+      if (!isStopped()) await endPlainNumbers(db, keys, Date.now());
+    },
+    pause: () => SEAL_AGAIN_AFTER_MS,
+    onFailure: (err) => log.warn({ err }, "plain document numbers could not be encrypted yet"),
+  });
   return () => {
     ending.abort();
-    return done;
+    return stop();
   };
 }

@@ -3,9 +3,10 @@ import type { OperationContext } from "../context.ts";
 import type { RequestSpan } from "../lib/span-scope.ts";
 import type { ProbeParts } from "./app-parts.ts";
 import { sendRestFailure } from "./failures.ts";
+import { MAX_HEADERS } from "./header-faults.ts";
 import { commonHeaders } from "./headers.ts";
 import { Upload } from "./load/upload.ts";
-import { answerConnect, MAX_HEADERS, newRequestId, refuseConnection } from "./refusals.ts";
+import { answerConnect, newRequestId, refuseConnection } from "./refusals.ts";
 
 declare module "fastify" {
   interface FastifyRequest {

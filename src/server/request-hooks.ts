@@ -5,9 +5,10 @@ import { withinSpan } from "../lib/span-scope.ts";
 import type { RecordAnswered } from "./answered.ts";
 import type { ProbeParts } from "./app-parts.ts";
 import type { AddressOf } from "./client-address.ts";
+import { findHeaderFault } from "./header-faults.ts";
 import { commonHeaders } from "./headers.ts";
 import type { HttpConnections } from "./load/connections.ts";
-import { cutSlowReader, findHeaderFault } from "./refusals.ts";
+import { cutSlowReader } from "./refusals.ts";
 
 /**
  * Adds the hooks of every request. They use callbacks, because those that wait for nothing need no promise. Returns the

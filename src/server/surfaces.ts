@@ -17,9 +17,9 @@ import type { AppParts } from "./app-parts.ts";
 import { registerDevelopmentToken } from "./development-token.ts";
 import { createEntrance } from "./enter.ts";
 import { replaceAnswer } from "./failures.ts";
+import { findUpgradeFault } from "./header-faults.ts";
 import type { Admission } from "./load/admission.ts";
 import { createRateLimiter } from "./rate-limit.ts";
-import { findUpgradeFault } from "./refusals.ts";
 
 /** Adds both surfaces and, if they are switched on, their pages. */
 export async function registerSurfaces(

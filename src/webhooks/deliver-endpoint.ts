@@ -14,6 +14,7 @@ import type { DisabledReason } from "./event-types.ts";
 import { type LeasedState, releaseLease, renewLease } from "./lease-store.ts";
 import { disableFailing } from "./manage-endpoints.ts";
 import { toMessage } from "./message.ts";
+import { MOST_WAITING } from "./queue-store.ts";
 import { type EndpointSecrets, openEndpointSecrets } from "./secrets.ts";
 import { delayAfter } from "./timing.ts";
 import { originOf } from "./url.ts";
@@ -23,8 +24,6 @@ const MOST_ATTEMPTS = 8;
 const MOST_REPEATED = 4;
 /** Positions that the cursor moves at once. */
 const STEP = 200;
-/** Deliveries of one endpoint that wait. At this bound its cursor waits, too. */
-const MOST_WAITING = 10_000;
 /** An endpoint that always has something to do is given back after so long, so that others get their turn. */
 const LONGEST_TURN_MS = 20_000;
 /** How long before its end a lease is no longer used: an attempt may begin then. */
@@ -41,7 +40,7 @@ export class EndpointDelivery {
   #secrets: { sealed: string; opened: EndpointSecrets } | undefined;
   /** When the lease ends. Milliseconds of `performance.now()`. */
   #leaseEnd: number;
-  readonly #underWay = new Map<number, { isRepeated: boolean; done: Promise<void> }>();
+  readonly #inProgress = new Map<number, { isRepeated: boolean; done: Promise<void> }>();
   #settled: Settled[] = [];
   /** Why the endpoint is to be disabled, if a receiver's answer says so, and the address of that receiver. */
   #disabling: DisabledReason | undefined;
@@ -77,7 +76,7 @@ export class EndpointDelivery {
         await this.#settle();
         if (this.#disabling) break;
         isBusy = await this.#startSome();
-        isIdle = !isBusy && this.#underWay.size === 0;
+        isIdle = !isBusy && this.#inProgress.size === 0;
         if (!isIdle) await this.#untilSomethingEnds();
       }
       await this.#finish();
@@ -112,18 +111,18 @@ export class EndpointDelivery {
     this.#settled = [];
     // What is not written is sent again.
     await withRetries(() => settle(this.#with.db, this.#lease, outcomes));
-    for (const { position } of outcomes) this.#underWay.delete(position);
+    for (const { position } of outcomes) this.#inProgress.delete(position);
   }
 
   /** Starts attempts, and moves the cursor if there are too few to start. Whether it did anything. */
   async #startSome(): Promise<boolean> {
     const { db } = this.#with;
-    const underWay = [...this.#underWay.keys()];
-    const room = MOST_ATTEMPTS - underWay.length;
-    const repeated = [...this.#underWay.values()].filter(({ isRepeated }) => isRepeated).length;
+    const inProgress = [...this.#inProgress.keys()];
+    const room = MOST_ATTEMPTS - inProgress.length;
+    const repeated = [...this.#inProgress.values()].filter(({ isRepeated }) => isRepeated).length;
     if (room <= 0) return true;
     const find = (isFirst: boolean, limit: number) =>
-      limit > 0 ? findDue(db, this.#lease, { isFirst, underWay, limit }) : [];
+      limit > 0 ? findDue(db, this.#lease, { isFirst, inProgress, limit }) : [];
     const again = await find(false, Math.min(room, MOST_REPEATED - repeated));
     const first = await find(true, room - again.length);
     for (const due of [...again, ...first]) this.#start(due);
@@ -150,7 +149,7 @@ export class EndpointDelivery {
     const done = this.#attempt(due);
     // `run` fails with it, unless it has failed already.
     done.catch(() => {});
-    this.#underWay.set(due.position, { isRepeated: due.attempts > 0, done });
+    this.#inProgress.set(due.position, { isRepeated: due.attempts > 0, done });
   }
 
   async #attempt(due: DueDelivery): Promise<void> {
@@ -175,7 +174,7 @@ export class EndpointDelivery {
       ca,
     });
     // It may have arrived or not: it is sent again, and does not count.
-    if (signal.aborted && outcome.status === null) this.#underWay.delete(due.position);
+    if (signal.aborted && outcome.status === null) this.#inProgress.delete(due.position);
     else this.#judge(due, outcome);
     if (this.#disabling) this.#failedUrl ??= url;
   }
@@ -210,21 +209,21 @@ export class EndpointDelivery {
 
   /** Waits for the end of an attempt, but not past the time to prolong the lease. */
   async #untilSomethingEnds(): Promise<void> {
-    if (this.#underWay.size === 0 || this.#settled.length > 0) return;
+    if (this.#inProgress.size === 0 || this.#settled.length > 0) return;
     let timer: NodeJS.Timeout | undefined;
     const isLate = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, Math.min(this.#with.timing.lookMs, this.#with.timing.leaseMs / 4));
     });
-    await Promise.race([isLate, ...[...this.#underWay.values()].map(({ done }) => done)]);
+    await Promise.race([isLate, ...[...this.#inProgress.values()].map(({ done }) => done)]);
     clearTimeout(timer);
   }
 
   /** Waits for the attempts in progress, as far as the lease and a stop allow, and writes what came of them. */
   async #finish(): Promise<void> {
-    while (this.#underWay.size > 0) {
+    while (this.#inProgress.size > 0) {
       await this.#untilSomethingEnds();
       await this.#settle();
-      if (this.#underWay.size > 0 && !(await this.#keepLease())) this.#cutting.abort();
+      if (this.#inProgress.size > 0 && !(await this.#keepLease())) this.#cutting.abort();
     }
     await this.#settle();
   }

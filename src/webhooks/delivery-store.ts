@@ -40,7 +40,7 @@ const selectDue = statement(
       select * from webhook_deliveries d
       where ${ofEndpoint} and d.state = 'pending' and d.next_attempt_at <= clock_timestamp()
         and (d.attempts = 0) = ${given("isFirst")}::boolean
-        and d.position <> all(${given("under way")}::text[]::bigint[])
+        and d.position <> all(${given("inProgress")}::text[]::bigint[])
         and not exists (
           select from webhook_deliveries earlier
           where earlier.account_id = d.account_id and earlier.endpoint_id = d.endpoint_id
@@ -67,14 +67,14 @@ export interface LeasedEndpoint extends Pick<StoredEndpoint, "accountId" | "id">
 
 /**
  * The deliveries to send to the endpoint now, oldest first: for the first time if `isFirst`, otherwise again. Nothing that is
- * `underWay`, and of each record one change at most; nothing if the endpoint is disabled or another process has its lease.
+ * `inProgress`, and of each record one change at most; nothing if the endpoint is disabled or another process has its lease.
  */
 export function findDue(
   db: Executor,
   { accountId, id, owner }: LeasedEndpoint,
-  { isFirst, underWay, limit }: { isFirst: boolean; underWay: readonly number[]; limit: number },
+  { isFirst, inProgress, limit }: { isFirst: boolean; inProgress: readonly number[]; limit: number },
 ): Promise<DueDelivery[]> {
-  return selectDue(db, { accountId, id, owner, isFirst, "under way": underWay.map(String), limit });
+  return selectDue(db, { accountId, id, owner, isFirst, inProgress: inProgress.map(String), limit });
 }
 
 const moveCursor = statement(

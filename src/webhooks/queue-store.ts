@@ -40,6 +40,9 @@ export const changesBetween: SQL = sql`(
     and entry.position < ${given("to")}::bigint and ${isDelivered("event")}
 )`;
 
+/** Deliveries of one endpoint that wait, at most. At this bound its cursor waits, too, and nothing is sent again. */
+export const MOST_WAITING = 10_000;
+
 const countPending = statement(
   () => sql`
     select count(*)::float8 from (

@@ -5,12 +5,10 @@ import { badUserInput } from "../errors.ts";
 import { parseInput, type Raw } from "../parse-input.ts";
 import { lockEndpoint } from "./endpoint-store.ts";
 import { endpointNotFound, type Managing } from "./manage-endpoints.ts";
-import { countWaiting, queueRange } from "./queue-store.ts";
+import { countWaiting, MOST_WAITING, queueRange } from "./queue-store.ts";
 
 /** Positions of one call. */
 const MOST_POSITIONS = 10_000;
-/** Deliveries that may wait already. */
-const MOST_WAITING = 10_000;
 
 const position = z
   .number("must be a position: a whole number from 0 on")

@@ -1,18 +1,18 @@
-/** When webhooks are delivered. Milliseconds. */
+/** When webhooks are delivered. Times are in milliseconds. */
 export interface DeliveryTiming {
   /** The time before each attempt, from the end of the one before it. */
   schedule: readonly number[];
-  /** By which part of itself the time grows at most, by chance. */
+  /** The largest random addition to such a time, as a share of it. */
   jitter: number;
-  /** Of one attempt. */
+  /** The time limit of one attempt. */
   timeoutMs: number;
-  /** For how long a process may deliver to an endpoint without saying that it still lives. */
+  /** How long a process may deliver to an endpoint without renewing its lease. */
   leaseMs: number;
-  /** From one look for what is due to the next, if there are endpoints. */
+  /** Interval of the searches for deliveries that are due, if there are endpoints. */
   lookMs: number;
-  /** From one look for endpoints to the next. */
+  /** Interval of the searches for endpoints. */
   followMs: number;
-  /** After so long each endpoint is looked at, whether anything is known to be due or not. */
+  /** Interval at which every endpoint is checked, also those of which nothing is known to be due. */
   wakeMs: number;
   /** How long attempts may still take after a stop. */
   graceMs: number;

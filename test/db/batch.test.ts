@@ -58,13 +58,13 @@ test("databases share nothing", async () => {
 });
 
 test("at most two reads of a lane are in progress, of at most a hundred keys, and what waits goes with the next", async () => {
-  let underWay = 0;
+  let inProgress = 0;
   let most = 0;
   const { asked, read } = recorder(async (keys) => {
-    underWay += 1;
-    most = Math.max(most, underWay);
+    inProgress += 1;
+    most = Math.max(most, inProgress);
     await nextRound();
-    underWay -= 1;
+    inProgress -= 1;
     return keys.map(({ number }) => number);
   });
   const db = database();

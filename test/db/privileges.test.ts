@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { MORE_PRIVILEGES } from "../../src/cli/doctor/check-migrations.ts";
+import { MORE_PRIVILEGES } from "../../src/cli/doctor/check-rights.ts";
 import { TABLE_NAMES } from "../../src/db/table-names.ts";
 
 /** What commands alone do: a role that only serves needs no privilege for it. */

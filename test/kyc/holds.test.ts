@@ -174,6 +174,9 @@ test.each([
   [{ kycId: "x", customerId: "y" }, "input.kycId"],
   [{ customerId: "c9", reason: " " }, "input.reason"],
   [{ customerId: "c9", reason: "about C9." }, "input.reason"],
+  [{ customerId: "Ren\u00e9", reason: "about RENE\u0301" }, "input.reason"],
+  [{ customerId: "rene\u0301", reason: "about Ren\u00e9" }, "input.reason"],
+  [{ customerId: "c9", reason: "about \uff23\uff19" }, "input.reason"],
   [{ customerId: "c9", until: "2020-01-01T00:00:00Z" }, "input.until"],
   [{ customerId: "" }, "input.customerId"],
 ])("a hold with a fault is refused: %j", async (input, path) => {

@@ -72,7 +72,7 @@ test("three replicas seal what writers commit whose transactions stay open, roll
       await tx`select from ledger_progress for update`;
       await wait(500);
     });
-    // Those that are under way at that moment, and those that only keep their connection.
+    // Those that are in progress at that moment, and those that only keep their connection.
     for (let n = 0; n < 5; n++) {
       await sql`select pg_terminate_backend(pid) from pg_stat_activity
         where datname = current_database() and query like '%ledger_progress%' and pid <> pg_backend_pid()`;

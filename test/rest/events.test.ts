@@ -105,6 +105,7 @@ test("a request reads only so much of the log: a page with `has_more` continues 
     statements.length = 0;
     // It waits only at the end of the log.
     const page = await events(token, `?wait=1${after}`);
+    expect(page.error).toBeUndefined();
     seen.push(...page.data.map(({ position }: { position: number }) => position));
     pages.push(page.data.length);
     expect(statements.filter((text) => /join audit_events/.test(text)).length).toBeLessThanOrEqual(20);

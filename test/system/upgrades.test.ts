@@ -42,6 +42,9 @@ interface Load {
   stop(): Promise<void>;
 }
 
+/** Between two requests of one client. Without it, the load would take the processors from what it is to measure. Milliseconds. */
+const PAUSE = 10;
+
 /** Writes, changes, reads and deletes on both surfaces, one request after another, until it is stopped. */
 function startLoad(client: Client, name: string): Load {
   const load: Load = { answers: 0, slowest: 0, faults: [], stop: async () => {} };
@@ -52,6 +55,7 @@ function startLoad(client: Client, name: string): Load {
     load.slowest = Math.max(load.slowest, performance.now() - from);
     load.answers += 1;
     if (answer.status !== status || answer.json.errors) load.faults.push(`${answer.status} ${answer.text}`);
+    await wait(PAUSE);
     return answer.json;
   };
   const run = async () => {

@@ -247,7 +247,7 @@ test("each of several secrets signs until its own time, and four old ones at mos
   for (const old of [secret, second.secret, third.secret]) expect(stored).not.toContain(old.slice(6, 30));
 });
 
-test("a new URL and a disabling hold for the next attempt, while others of the webhook are under way", async () => {
+test("a new URL and a disabling hold for the next attempt, while others of the webhook are in progress", async () => {
   const timing = { ...SHORT_TIMING, lookMs: 1000, timeoutMs: 20_000 };
   await deliverer.stop();
   deliverer = startTestDeliverer(gateway, { timing });

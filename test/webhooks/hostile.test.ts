@@ -239,7 +239,7 @@ test("a certificate of an unknown authority, or of another name, is refused, and
   expect(await lastResult(named)).toBe("answered 204");
 });
 
-test("a stop during attempts that hang ends soon, and what was under way is sent again by another process", async () => {
+test("a stop during attempts that hang ends soon, and what was in progress is sent again by another process", async () => {
   let isHanging = true;
   const receiver = await startReceiver((_event, response) => {
     if (!isHanging) response.writeHead(204).end();

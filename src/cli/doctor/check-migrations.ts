@@ -3,25 +3,8 @@ import { ownMigrations } from "../../db/migrating/migration-files.ts";
 import { findPending, lastApplied } from "../../db/migrating/pending.ts";
 import { TABLE_NAMES } from "../../db/table-names.ts";
 import { database } from "./check-database.ts";
+import { checkRights } from "./check-rights.ts";
 import type { Finding, Stage } from "./finding.ts";
-
-/** The privileges that serving needs in addition to SELECT and INSERT on every table. */
-export const MORE_PRIVILEGES: Record<string, readonly string[]> = {
-  kycs: ["UPDATE", "DELETE"],
-  idempotency_keys: ["UPDATE", "DELETE"],
-  tokens: ["UPDATE"],
-  encryption_keys: ["UPDATE"],
-  ledger_heads: ["UPDATE"],
-  ledger_progress: ["UPDATE"],
-  legal_holds: ["UPDATE"],
-  job_leases: ["UPDATE"],
-  webhook_endpoints: ["UPDATE", "DELETE"],
-  webhook_deliveries: ["UPDATE", "DELETE"],
-};
-
-const NEEDED = TABLE_NAMES.flatMap((table) =>
-  ["SELECT", "INSERT", ...(MORE_PRIVILEGES[table] ?? [])].map((privilege) => ({ table, privilege })),
-);
 
 const OWN_DATABASE =
   "Give the gateway a database of its own, or restore the rest of its dump (pg_dump without -n, or also with -n drizzle)";
@@ -107,20 +90,4 @@ async function checkPending(db: Database, last: number, migrates: boolean): Prom
     );
   }
   return database.ok("migrations", `all ${own.length} are there`);
-}
-
-async function checkRights(db: Database, role: string, migrates: boolean): Promise<Finding[]> {
-  const missing = await db.execute<{ table: string; privilege: string }>(
-    `select "table", privilege from unnest($1::text[], $2::text[]) as needed("table", privilege)
-     where to_regclass(quote_ident("table")) is not null
-       and not has_table_privilege(to_regclass(quote_ident("table")), privilege)`,
-    [NEEDED.map(({ table }) => table), NEEDED.map(({ privilege }) => privilege)],
-  );
-  if (missing.length > 0) {
-    const list = missing.map(({ table, privilege }) => `${privilege} on ${table}`).join(", ");
-    const todo = `GRANT them to ${role}: docs/operations.md, Roles`;
-    return [database.problem("rights", `the role ${role} lacks ${list}`, todo)];
-  }
-  const also = migrates ? "serve and migrate" : "serve, and not migrate: another role runs `migrate`";
-  return [database.ok("rights", `the role ${role} may ${also}`)];
 }

@@ -21,7 +21,7 @@ interface Options {
 /** Interval of attempts to open missing connections and to replace old ones. */
 const TRY_AGAIN_AFTER_MS = 5000;
 /** Minimum age at which a connection is replaced because a server became read-only. */
-const RENEW_AT_MOST_EVERY_MS = 1000;
+const OLD_ENOUGH_MS = 1000;
 
 /**
  * The connections of a pool. A connection that is silent, too old, or connected to the wrong server is replaced
@@ -95,7 +95,7 @@ export class Connections {
     const now = performance.now();
     for (const connection of [...this.#active]) {
       const age = now - (connection.servedAt ?? now);
-      if (age > RENEW_AT_MOST_EVERY_MS || (connection === refused && connection.servedAt === undefined)) {
+      if (age > OLD_ENOUGH_MS || (connection === refused && connection.servedAt === undefined)) {
         this.retire(connection);
       }
     }

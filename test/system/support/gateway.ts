@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -89,8 +89,13 @@ export function start(
   });
   running.add(child);
   const chunks: { stream: "stdout" | "stderr"; text: string }[] = [];
+  /** Emits `news` with each chunk, and at the end. */
+  const output = new EventEmitter().setMaxListeners(0);
   for (const stream of ["stdout", "stderr"] as const) {
-    child[stream].setEncoding("utf8").on("data", (text: string) => chunks.push({ stream, text }));
+    child[stream].setEncoding("utf8").on("data", (text: string) => {
+      chunks.push({ stream, text });
+      output.emit("news");
+    });
   }
   const read = (...streams: string[]) =>
     chunks
@@ -105,6 +110,7 @@ export function start(
       running.delete(child);
       const done = () => {
         ended = true;
+        output.emit("news");
         resolve({ code, signal });
       };
       const late = setTimeout(done, 1000);
@@ -123,13 +129,13 @@ export function start(
     output: () => read("stdout", "stderr"),
     exited,
     async printed(pattern, timeout = START_TIMEOUT) {
-      const deadline = performance.now() + timeout;
+      const late = AbortSignal.timeout(timeout);
       for (;;) {
-        const over = ended || performance.now() > deadline;
         const match = pattern.exec(run.stdout());
         if (match) return match;
-        if (over) throw new Error(`${ended ? "ended" : "late"} without ${pattern}:\n${run.output()}`);
-        await wait(5);
+        if (ended || late.aborted)
+          throw new Error(`${ended ? "ended" : "late"} without ${pattern}:\n${run.output()}`);
+        await once(output, "news", { signal: late }).catch(() => {});
       }
     },
     async stop(signal = "SIGTERM") {
