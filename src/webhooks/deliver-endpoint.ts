@@ -15,7 +15,7 @@ import { type LeasedState, releaseLease, renewLease } from "./lease-store.ts";
 import { disableFailing } from "./manage-endpoints.ts";
 import { toMessage } from "./message.ts";
 import { MOST_WAITING } from "./queue-store.ts";
-import { type EndpointSecrets, openEndpointSecrets } from "./secrets.ts";
+import { openEndpointSecrets, openSigner, type SignMessage } from "./secrets.ts";
 import { delayAfter } from "./timing.ts";
 import { originOf } from "./url.ts";
 
@@ -36,8 +36,8 @@ export class EndpointDelivery {
   readonly #stopping: AbortSignal;
   readonly #cutting = new AbortController();
   #endpoint: LeasedState;
-  /** Kept, because each look at them decrypts. */
-  #secrets: { sealed: string; opened: EndpointSecrets } | undefined;
+  /** Kept, because opening the secrets and their key takes longer than to sign. */
+  #signer: { sealedSecrets: string; sign: SignMessage } | undefined;
   /** When the lease ends. Milliseconds of `performance.now()`. */
   #leaseEnd: number;
   readonly #inProgress = new Map<number, { isRepeated: boolean; done: Promise<void> }>();
@@ -156,13 +156,13 @@ export class EndpointDelivery {
     const { keys, now, timing, policy, lookup, ca } = this.#with;
     const { accountId, id } = this.#lease;
     const { url, sealedSecrets } = due;
-    if (this.#secrets?.sealed !== sealedSecrets) {
-      const opened = openEndpointSecrets(keys, accountId, id, sealedSecrets);
-      this.#secrets = { sealed: sealedSecrets, opened };
+    if (this.#signer?.sealedSecrets !== sealedSecrets) {
+      const sign = openSigner(openEndpointSecrets(keys, accountId, id, sealedSecrets));
+      this.#signer = { sealedSecrets, sign };
     }
     const { signal } = this.#cutting;
     const { timeoutMs } = timing;
-    const message = toMessage(accountId, this.#secrets.opened, due, now());
+    const message = toMessage(accountId, this.#signer.sign, due, now());
     const outcome = await attempt({
       account: accountId,
       ...message,

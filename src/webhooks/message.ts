@@ -1,6 +1,6 @@
 import { toChangeCursor } from "../changes/cursor.ts";
 import type { DueDelivery } from "./delivery-store.ts";
-import { type EndpointSecrets, signatureOf } from "./secrets.ts";
+import type { SignMessage } from "./secrets.ts";
 
 /** A request to a receiver. */
 interface SignedMessage {
@@ -21,7 +21,7 @@ function toBody(due: DueDelivery): string {
 /** The event as it is sent at this time. Its id is that of the feed, and the same in each attempt. */
 export function toMessage(
   accountId: string,
-  secrets: EndpointSecrets,
+  sign: SignMessage,
   due: DueDelivery,
   now: number,
 ): SignedMessage {
@@ -35,7 +35,7 @@ export function toMessage(
       "user-agent": "kyc-gateway",
       "webhook-id": id,
       "webhook-timestamp": String(Math.floor(now / 1000)),
-      "webhook-signature": signatureOf(secrets, { id, at, text: body }),
+      "webhook-signature": sign({ id, at, text: body }),
     },
   };
 }

@@ -52,21 +52,19 @@ export function formatPublicKey(secrets: EndpointSecrets): string {
   return `whpk_${publicBytes(keyPairIn(secrets).publicKey).toString("base64")}`;
 }
 
-/** A text that is to be signed, and its id. */
-interface Message {
-  id: string;
-  at: Date;
-  text: string;
-}
+/** Returns the value of the header `webhook-signature` for a text that is sent now, with its id. */
+export type SignMessage = (message: { id: string; at: Date; text: string }) => string;
 
 /**
- * The value of the header `webhook-signature`: the secret's signature, those of the previous ones whose time is not over,
- * and that of the Ed25519 key.
+ * Signs with the secret, with the previous ones whose time is not over, and with the Ed25519 key. Callers keep the returned
+ * function for further messages: making the key takes as long as several signatures.
  */
-export function signatureOf(secrets: EndpointSecrets, { id, at, text }: Message): string {
-  const previous = secrets.previous.filter(({ until }) => at.getTime() < until);
-  const symmetric = [secrets, ...previous].map(({ secret }) => new Webhook(secret).sign(id, at, text));
-  const signed = Buffer.from(`${id}.${Math.floor(at.getTime() / 1000)}.${text}`);
-  const asymmetric = sign(null, signed, keyPairIn(secrets).privateKey);
-  return [...symmetric, `v1a,${asymmetric.toString("base64")}`].join(" ");
+export function openSigner(secrets: EndpointSecrets): SignMessage {
+  const { privateKey } = keyPairIn(secrets);
+  return ({ id, at, text }) => {
+    const previous = secrets.previous.filter(({ until }) => at.getTime() < until);
+    const symmetric = [secrets, ...previous].map(({ secret }) => new Webhook(secret).sign(id, at, text));
+    const signed = Buffer.from(`${id}.${Math.floor(at.getTime() / 1000)}.${text}`);
+    return [...symmetric, `v1a,${sign(null, signed, privateKey).toString("base64")}`].join(" ");
+  };
 }
