@@ -370,23 +370,24 @@ function all(rule: RouteRule, url: string, ...methods: string[]): Record<string,
 }
 
 const SECRET = "SECRET-OF-ACME";
-type Rule = FieldRule | FindingRule | Exclude<RouteRule, string>;
-const neededBy = (rule: Rule): Scope[] =>
-  [rule.needs ?? [], "shows" in rule ? (rule.shows ?? []) : []].flat();
+const rulesOf = (table: object): Scope[][] =>
+  Object.values(table).flatMap((rule: RouteRule | FieldRule | FindingRule) =>
+    typeof rule === "object" ? [[rule.needs ?? [], "shows" in rule ? (rule.shows ?? []) : []].flat()] : [],
+  );
 
 /**
- * None, all, each one missing, and what the rule needs alone. A check that does as its rule says with these does so with every
- * other combination, too, unless one scope takes away what another one gives: a token that may do something without a scope
- * that it needs may do it with all other scopes, and one that needs more may not with those of the rule alone.
+ * None, all, each scope alone, each one missing, and what each rule needs alone: a check that does as its rule says with
+ * these does so with every other combination, too, unless one scope takes away what another one gives.
  */
-function combinationsFor(rule: Rule): Scope[][] {
-  const combinations = [
-    ...[[], [...SCOPES], neededBy(rule)],
-    ...SCOPES.map((scope) => SCOPES.filter((other) => other !== scope)),
-  ];
-  return [...new Map(combinations.map((scopes) => [nameOf(scopes), scopes])).values()];
-}
-const nameOf = (scopes: readonly Scope[]) => scopes.toSorted().join();
+const COMBINATIONS: Scope[][] = [
+  ...new Map(
+    [
+      ...[[], [...SCOPES], ...SCOPES.map((scope) => [scope])],
+      ...SCOPES.map((scope) => SCOPES.filter((other) => other !== scope)),
+      ...[ROOT_FIELDS, FINDING_INPUTS, FINDING_PARAMETERS, ROUTES].flatMap(rulesOf),
+    ].map((scopes: Scope[]) => [scopes.toSorted().join(), scopes]),
+  ).values(),
+];
 
 let gateway: TestApp;
 /** Proofs wait for it. */
@@ -395,9 +396,7 @@ let owner: string;
 let stranger: string;
 /** Of an account that never has a record. */
 let outsider: string;
-/** The owner's tokens, by their scopes. */
-const tokens = new Map<string, string>();
-const tokenWith = (scopes: readonly Scope[]) => tokens.get(nameOf(scopes)) as string;
+const tokens = new Map<readonly Scope[], string>();
 let id: string;
 
 beforeAll(async () => {
@@ -410,12 +409,7 @@ beforeAll(async () => {
   owner = await gateway.token("acme");
   stranger = await gateway.token("globex");
   outsider = await gateway.token("initech");
-  const rules = [ROOT_FIELDS, FINDING_INPUTS, FINDING_PARAMETERS, ROUTES].flatMap((table) =>
-    Object.values<Rule | string>(table).filter((rule) => typeof rule === "object"),
-  );
-  for (const scopes of rules.flatMap(combinationsFor)) {
-    if (!tokens.has(nameOf(scopes))) tokens.set(nameOf(scopes), await gateway.token("acme", scopes));
-  }
+  for (const scopes of COMBINATIONS) tokens.set(scopes, await gateway.token("acme", scopes));
 });
 afterAll(async () => {
   await stopSealer();
@@ -519,11 +513,10 @@ describe("GraphQL", () => {
   });
 
   test.each(Object.keys(FINDING_INPUTS))("%s finds something with its scopes alone", async (name) => {
-    const rule = FINDING_INPUTS[name] as FindingRule;
-    const { needs, query } = rule;
+    const { needs, query } = FINDING_INPUTS[name] as FindingRule;
     const text = `{ ${query(await makeFound())} }`;
-    for (const scopes of combinationsFor(rule)) {
-      const { data, errors } = await gateway.graphql(tokenWith(scopes), text);
+    for (const scopes of COMBINATIONS) {
+      const { data, errors } = await gateway.graphql(tokens.get(scopes) as string, text);
       const lacks = needs.filter((scope) => !scopes.includes(scope));
       const codes = (errors ?? []).map(({ extensions }) => extensions.code);
       expect(codes, `${scopes}`).toEqual(lacks.length > 0 ? ["FORBIDDEN"] : []);
@@ -553,8 +546,8 @@ describe("GraphQL", () => {
   test.each(rootFields)("$name is for tokens with its scope alone", async (root) => {
     const rule = ROOT_FIELDS[root.name] as FieldRule;
     let before = await stored();
-    for (const scopes of combinationsFor(rule)) {
-      const { data, errors } = await ask(tokenWith(scopes), root, id);
+    for (const scopes of COMBINATIONS) {
+      const { data, errors } = await ask(tokens.get(scopes) as string, root, id);
       const lacked = [rule.needs ?? [], rule.shows ?? []].flat().find((scope) => !scopes.includes(scope));
       if (!lacked) {
         expect(data[root.field.name]).not.toBeNull();
@@ -656,8 +649,8 @@ describe("REST", () => {
   test.each(guarded)("%s is for tokens with its scope alone", async (route) => {
     const rule = ROUTES[route] as Exclude<RouteRule, string>;
     let before = await stored();
-    for (const scopes of combinationsFor(rule)) {
-      const { statusCode, body } = await ask(route, tokenWith(scopes), id);
+    for (const scopes of COMBINATIONS) {
+      const { statusCode, body } = await ask(route, tokens.get(scopes) as string, id);
       const allowed = scopes.includes(rule.needs);
       if (!scopes.includes("kyc:pii")) expect(body).not.toContain(SECRET);
       expect(statusCode, `${scopes}`).toBe(allowed ? rule.status : 403);
@@ -696,17 +689,16 @@ describe("REST", () => {
   test.each(Object.keys(FINDING_PARAMETERS))(
     "the list's %s finds something with its scopes alone",
     async (name) => {
-      const rule = FINDING_PARAMETERS[name] as FindingRule;
-      const { needs, query } = rule;
+      const { needs, query } = FINDING_PARAMETERS[name] as FindingRule;
       const url = `/v1/kyc?${query(await makeFound())}`;
-      for (const scopes of combinationsFor(rule)) {
-        const { statusCode, body } = await gateway.rest(tokenWith(scopes), "GET", url);
+      for (const scopes of COMBINATIONS) {
+        const { statusCode, body } = await gateway.rest(tokens.get(scopes) as string, "GET", url);
         const allowed = needs.every((scope) => scopes.includes(scope));
         expect(statusCode, `${scopes}`).toBe(allowed ? 200 : 403);
         if (allowed) expect(body).toContain(id);
         else expect(body).not.toMatch(new RegExp(`${id}|customer-1|${SECRET}`));
         const form = url.slice(url.indexOf("?") + 1);
-        const searched = await gateway.rest(tokenWith(scopes), "POST", "/v1/kyc/search", { form });
+        const searched = await gateway.rest(tokens.get(scopes) as string, "POST", "/v1/kyc/search", { form });
         expect([searched.statusCode, allowed && searched.body]).toEqual([statusCode, allowed && body]);
       }
       const foreign = await gateway.rest(outsider, "GET", url);

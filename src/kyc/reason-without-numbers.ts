@@ -2,7 +2,7 @@ import type { Viewer } from "../auth/scopes.ts";
 import type { OperationContext } from "../context.ts";
 import { badUserInput } from "../errors.ts";
 import { untilTurn } from "../lib/turns.ts";
-import { LETTER_OR_DIGIT, toAuditReason } from "./reason.ts";
+import { foldText, LETTER_OR_DIGIT, toAuditReason } from "./reason.ts";
 import type { Kyc } from "./record.ts";
 import { requireNumber } from "./show-kyc.ts";
 
@@ -20,7 +20,7 @@ export async function toReasonWithoutNumbers(
   customerId: string,
   records: readonly Kyc[],
 ): Promise<string> {
-  if (hasWord(folded(reason), folded(customerId))) {
+  if (hasWord(foldText(reason), foldText(customerId))) {
     const message = "must not contain the customer's id";
     throw badUserInput([{ path: ["reason"], kind: "invalid", message }]);
   }
@@ -35,13 +35,14 @@ export async function toReasonWithoutNumbers(
   return text;
 }
 
-/** The same for all ways to write the same characters. */
-const folded = (text: string) => text.normalize("NFKC").toLowerCase();
-
 function hasWord(text: string, word: string): boolean {
   for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + 1)) {
-    // By characters: a letter can be two UTF-16 units, of which neither is a letter.
-    const [before, after] = [[...text.slice(0, at)].at(-1), [...text.slice(at + word.length)].at(0)];
+    // The characters around it: a letter can be two UTF-16 units, of which neither is a letter.
+    const end = at + word.length;
+    const [before, after] = [
+      [...text.slice(Math.max(0, at - 2), at)].at(-1),
+      [...text.slice(end, end + 2)].at(0),
+    ];
     if (![before, after].some((character = "") => LETTER_OR_DIGIT.test(character))) return true;
   }
   return false;

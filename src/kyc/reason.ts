@@ -46,11 +46,14 @@ const LONG = 6;
 export const LETTER_OR_DIGIT = /[\p{L}\p{N}]/u;
 const ANYTHING = /./u;
 
+/** The same text for every way to write the same characters. */
+export const foldText = (text: string): string => text.normalize("NFKC").toLowerCase();
+
 /** The letters and digits of the text, or all of it if the number consists only of signs. */
 function foldFor(wanted: string, text: string): Character[] {
   const compared = wanted === "" || LETTER_OR_DIGIT.test(wanted) ? LETTER_OR_DIGIT : ANYTHING;
   return Array.from(text.matchAll(/\P{M}\p{M}*/gu), ({ 0: character, index }) => {
-    const folded = [...character.normalize("NFKC").toLowerCase()].filter((part) => compared.test(part));
+    const folded = [...foldText(character)].filter((part) => compared.test(part));
     return { at: index, text: character, folded: folded.join("") };
   }).filter(({ folded }) => folded !== "");
 }

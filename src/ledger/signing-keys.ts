@@ -30,13 +30,15 @@ export class LogKeys {
   /** The first part of the names of all logs. */
   readonly name: string;
   /** Newest first. */
-  readonly #keyPairs: readonly KeyPair[];
+  readonly #seeds: readonly Buffer[];
+  /** The pairs that were needed so far. Most openings need only the newest ones. */
+  readonly #keyPairs = new Map<Buffer, KeyPair>();
   /** The heads that this process knows to be signed. */
   readonly signed: ReturnType<typeof signedHeadsOf>;
 
   constructor(name: string, seeds: readonly Buffer[], keys: Keyring) {
     this.name = name;
-    this.#keyPairs = seeds.map(keyPairOf);
+    this.#seeds = seeds;
     this.signed = signedHeadsOf(keys);
   }
 
@@ -47,12 +49,18 @@ export class LogKeys {
 
   /** The keys that sign the checkpoints of a log now, the newest one first. */
   signersOf(origin: string): NoteSigner[] {
-    return this.#keyPairs.slice(0, SIGNING).map((pair) => signerOf(origin, pair));
+    return this.#seeds.slice(0, SIGNING).map((seed) => signerOf(origin, this.#keyPairOf(seed)));
   }
 
   /** Every key that has ever signed checkpoints of a log, the newest one first. */
   verifiersOf(origin: string): NoteVerifier[] {
-    return this.#keyPairs.map((pair) => signerOf(origin, pair));
+    return this.#seeds.map((seed) => signerOf(origin, this.#keyPairOf(seed)));
+  }
+
+  #keyPairOf(seed: Buffer): KeyPair {
+    const pair = this.#keyPairs.get(seed) ?? keyPairOf(seed);
+    this.#keyPairs.set(seed, pair);
+    return pair;
   }
 }
 

@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 
 /** DER before the 32 bytes of a private key, by RFC 8410. */
 const PRIVATE_KEY_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
-/** A public key's fields besides its bytes, by RFC 8037. Node.js 20 reads and writes DER ten times as slowly. */
+/** A public key's fields besides its bytes, by RFC 8037. Node.js 20 takes at least ten times as long for DER. */
 const PUBLIC_JWK = { kty: "OKP", crv: "Ed25519" };
 
 /** An Ed25519 key pair. */
@@ -11,7 +11,7 @@ export interface KeyPair {
   readonly publicKey: KeyObject;
 }
 
-/** The key pair that grows from 32 random bytes. Making it takes as long as several signatures: whoever signs often keeps it. */
+/** The key pair of a seed of 32 random bytes. Making it takes as long as several signatures, so callers that sign often keep it. */
 export function keyPairOf(seed: Uint8Array): KeyPair {
   const key = Buffer.concat([PRIVATE_KEY_PREFIX, seed]);
   const privateKey = createPrivateKey({ key, format: "der", type: "pkcs8" });

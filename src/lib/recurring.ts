@@ -9,8 +9,8 @@ interface Recurring {
   /** The time before the first run. Default 0. Milliseconds. */
   delay?: number;
   /**
-   * Called if a run fails, but while all runs fail only once an hour: a database that is gone lets each of them fail. The next
-   * run follows as usual. Failures after the stop are not reported.
+   * Called if a run fails after one that succeeded, and then once an hour until one succeeds: in an outage, every run fails. The
+   * next run follows as usual. Failures after the stop are not reported.
    */
   onFailure(error: unknown): void;
 }
@@ -22,7 +22,7 @@ interface StopRecurring {
   runWithin(milliseconds: number): void;
 }
 
-/** While all runs fail, a failure is reported again after so long. */
+/** If every run fails, the interval of the reports. */
 const REPORT_AGAIN_MS = 3_600_000;
 
 /**

@@ -78,6 +78,12 @@ export const EXPANDING: Expanding[] = [
   document("unknown fields", (bytes) => `{ ${fill(bytes, (n) => `f${n}`)} }`),
   document("one field again and again", (bytes) => `{ ${fill(bytes, () => "__typename")} }`),
   document("aliases to the limit", (bytes) => `{ ${fill(bytes, (n) => `a${n}: __typename`, 100)} }`),
+  // Each of its characters becomes eighteen in the comparison with the id.
+  document(
+    "a reason of ligatures that have the customer's id in their words",
+    (bytes) =>
+      `mutation { eraseCustomer(input: { customerId: "\u0644", reason: "${"\ufdfa".repeat(Math.min(bytes, 500))}" }) { erasure { id } } }`,
+  ),
   document("fields with long names", (bytes) => `{ ${"a".repeat(bytes)} }`),
   document(
     "fragments that spread one another",

@@ -64,8 +64,6 @@ function keepWriting(client: Client): { stop(): Promise<Map<string, { number: st
       const version = (expected.get(id)?.version ?? 1) + 1;
       expect(changed.headers.get("etag")).toBe(`"${version}"`);
       expected.set(id, { number, version });
-      // The rotations are to get their turn of the processors, too.
-      await wait(10);
     }
   });
   return {
@@ -123,8 +121,7 @@ describe.each(ENGINES)("on %s", (engine) => {
         rotation.exited.then(() => {
           ended = true;
         });
-        // More often, the embedded database would do little else.
-        while (!ended && (await sealedUnder(sql, "new")) < enough) await wait(50);
+        while (!ended && (await sealedUnder(sql, "new")) < enough) await wait(5);
         await rotation.stop("SIGKILL");
         if ((await sealedUnder(sql, "new")) < RECORDS) interrupted += 1;
       }

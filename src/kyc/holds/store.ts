@@ -27,7 +27,7 @@ export interface LegalHold {
 /** Whether a hold is in force, by the database's clock. */
 export const inForce = sql.raw("(released_at is null and (until is null or until > clock_timestamp()))");
 
-/** What is selected for each field of a hold. */
+/** The SQL of each field of a hold. */
 export const holdFields = {
   id: sql`id`,
   kycId: sql`kyc_id`,
