@@ -87,6 +87,29 @@ test("a page is one statement, and the trail has each record whose number was co
   expect(data.auditEvents.nodes[0].kycIds.sort()).toEqual([...ids].sort());
 });
 
+test("it counts records whose numbers are sealed under different keys, during a rotation and after it", async () => {
+  const token = await gateway.token("rotated");
+  const before = await create(token, "R-1", "R-1");
+  const entries = ["two", "one"].map((id, index) => ({ id, secret: Buffer.alloc(32, 2 - index) }));
+  const keys = new Keyring(entries);
+  for (const milestone of gateway.keys.reached) keys.reached.add(milestone);
+  const replica = await createTestApp({ AUDIT_READS: "on" }, { ...gateway, keys });
+  const create2 = "mutation ($i: CreateKycInput!) { createKyc(input: $i) { kyc { id sameDocumentCount } } }";
+  const input = {
+    customerId: "c",
+    verificationStatus: "PENDING",
+    documentType: "VISA",
+    documentNumber: "R-1",
+  };
+  const { data } = await replica.graphql(token, create2, { i: input });
+  expect(data.createKyc.kyc.sameDocumentCount).toBe(2);
+  const ids = [...before, data.createKyc.kyc.id];
+  expect(await countsOf(token, ids, replica)).toEqual([2, 2, 2]);
+  await sealedNumbers.reseal(replica.db, keys, () => {});
+  expect(await countsOf(token, ids, replica)).toEqual([2, 2, 2]);
+  await replica.close();
+});
+
 test("it counts up to 1000, and as fast for a page of records that all have one number", async () => {
   const token = await gateway.token("crowd");
   const ctx = { ...gateway, accountId: "crowd", requestId: "cmd_1", idSecret: Buffer.alloc(32) };
@@ -115,29 +138,6 @@ test("it counts up to 1000, and as fast for a page of records that all have one 
   );
   expect(counts).toEqual(Array(100).fill(1000));
   expect(performance.now() - startedAt).toBeLessThan(3000);
-});
-
-test("it counts records whose numbers are sealed under different keys, during a rotation and after it", async () => {
-  const token = await gateway.token("rotated");
-  const before = await create(token, "R-1", "R-1");
-  const entries = ["two", "one"].map((id, index) => ({ id, secret: Buffer.alloc(32, 2 - index) }));
-  const keys = new Keyring(entries);
-  for (const milestone of gateway.keys.reached) keys.reached.add(milestone);
-  const replica = await createTestApp({ AUDIT_READS: "on" }, { ...gateway, keys });
-  const create2 = "mutation ($i: CreateKycInput!) { createKyc(input: $i) { kyc { id sameDocumentCount } } }";
-  const input = {
-    customerId: "c",
-    verificationStatus: "PENDING",
-    documentType: "VISA",
-    documentNumber: "R-1",
-  };
-  const { data } = await replica.graphql(token, create2, { i: input });
-  expect(data.createKyc.kyc.sameDocumentCount).toBe(2);
-  const ids = [...before, data.createKyc.kyc.id];
-  expect(await countsOf(token, ids, replica)).toEqual([2, 2, 2]);
-  await sealedNumbers.reseal(replica.db, keys, () => {});
-  expect(await countsOf(token, ids, replica)).toEqual([2, 2, 2]);
-  await replica.close();
 });
 
 test("a record whose number can't be decrypted has no count, and the others of the page have theirs", async () => {
