@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Scope } from "../src/auth/scopes.ts";
+import { SCOPES, type Scope } from "../src/auth/scopes.ts";
 import { createTestApp, type TestApp } from "./support/app.ts";
 import { acrossAccounts, partitionByAccount, recordStatements, type Sent } from "./support/partitions.ts";
 
@@ -592,11 +592,20 @@ afterAll(() => gateway.close());
 
 const upper = (value: unknown) => (typeof value === "string" ? value.toUpperCase() : value);
 
+const tokens = new Map<string, Promise<string>>();
+
+/** The account's token with these scopes. */
+function tokenOf(account: string, scopes: readonly Scope[] = SCOPES): Promise<string> {
+  const name = [account, ...scopes].join();
+  const token = tokens.get(name) ?? gateway.token(account, scopes);
+  tokens.set(name, token);
+  return token;
+}
+
 async function newRecord(account: string): Promise<string> {
-  const token = await gateway.token(account, WRITE);
   const input = { ...good, verificationStatus: "PENDING", documentType: "PASSPORT" };
   const { data } = await gateway.graphql(
-    token,
+    await tokenOf(account, WRITE),
     "mutation ($input: CreateKycInput!) { createKyc(input: $input) { kyc { id } } }",
     { input },
   );
@@ -617,22 +626,23 @@ async function newDamagedRecord(account: string): Promise<string> {
 async function prepare(scenario: Scenario) {
   // Lists of the other account have no damaged record.
   const account = scenario.record === "damaged" ? "initech" : "acme";
-  const ids = {
-    own: await newRecord(account),
-    damaged: await newDamagedRecord("initech"),
-    foreign: await newRecord("globex"),
-    unknown: "0000000000000000",
-    misshapen: "not-an-id",
+  const makers: Record<string, () => Promise<string> | string> = {
+    own: () => newRecord(account),
+    damaged: () => newDamagedRecord("initech"),
+    foreign: () => newRecord("globex"),
+    unknown: () => "0000000000000000",
+    misshapen: () => "not-an-id",
   };
-  const token = scenario.scopes === null ? null : await gateway.token(account, scenario.scopes);
+  const id = await makers[scenario.record ?? "own"]?.();
   const input: Record<string, unknown> = { ...scenario.input };
   for (const cursor of ["after", "before"] as const) {
-    if (cursor in input) input[cursor] = ids[input[cursor] as keyof typeof ids];
+    if (cursor in input) input[cursor] = await makers[String(input[cursor])]?.();
   }
+  const token = scenario.scopes === null ? null : await tokenOf(account, scenario.scopes);
   const key = scenario.key === "new" ? randomUUID() : scenario.key;
   const headers: Record<string, string> = key === undefined ? {} : { "idempotency-key": key };
   const readable = scenario.scopes?.includes("kyc:read") ?? true;
-  return { id: ids[scenario.record ?? "own"], token, input, headers, readable };
+  return { id: id as string, token, input, headers, readable };
 }
 
 type Prepared = Awaited<ReturnType<typeof prepare>>;
