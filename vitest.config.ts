@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
+import { compiledSource } from "./test/support/compiled-source.ts";
 
 /**
  * Tests of one module that are run with the system tests: they cut networks, kill engines, keep a gateway overloaded, let
@@ -17,6 +18,7 @@ const WITH_SYSTEM = [
 ];
 
 export default defineConfig({
+  plugins: [compiledSource()],
   // graphql-js must be one module: Node loads its CommonJS file for the libraries, Vite would take the other for us.
   resolve: { alias: [{ find: /^graphql$/, replacement: "graphql/index.js" }] },
   test: {
