@@ -1,7 +1,6 @@
 import { constants, existsSync } from "node:fs";
 import { cp, lstat, mkdir, open, rm, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { create } from "tar";
 import {
   FOLDER_MODE,
   findFoldersAside,
@@ -147,6 +146,8 @@ async function copyFiles(dataDir: string, folder: string, withKeys: boolean): Pr
 
 async function pack(folder: string, file: string): Promise<void> {
   const names = [KEYS, PGDATA].filter((name) => existsSync(join(folder, name)));
+  // Every command loads this module, for its errors; only a backup needs the library.
+  const { create } = await import("tar");
   const target = await open(file, "wx", 0o600);
   try {
     await writeFile(target, create({ cwd: folder, gzip: { level: 6 }, portable: true }, names));
