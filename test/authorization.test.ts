@@ -674,11 +674,12 @@ describe("REST", () => {
     const before = await stored();
     for (const route of new Set(routes())) {
       if (route in ROUTES || route.includes("*")) continue;
-      // test/server/methods.test.ts asks all of them without a token.
-      const { statusCode, body } = await ask(route, owner, id);
-      const expected = route.startsWith("OPTIONS ") ? [route, 204, ""] : [route, 405, body];
-      expect([route, statusCode, body]).toEqual(expected);
-      expect(body).not.toContain(SECRET);
+      for (const token of [owner, null]) {
+        const { statusCode, body } = await ask(route, token, id);
+        const expected = route.startsWith("OPTIONS ") ? [route, 204, ""] : [route, 405, body];
+        expect([route, statusCode, body]).toEqual(expected);
+        expect(body).not.toContain(SECRET);
+      }
     }
     expect(await stored()).toEqual(before);
   });

@@ -11,13 +11,15 @@ interface Outcome {
   fields: string[];
 }
 
+type RecordName = "own" | "damaged" | "foreign" | "unknown" | "misshapen";
+
 interface Scenario {
   name: string;
   /** The scopes of the token; null: no token. */
   scopes?: Scope[] | null;
   operation: "create" | "get" | "list" | "update" | "delete";
   /** Which record; one whose number can't be decrypted, one of another account, one that never was, one of the wrong shape. */
-  record?: "own" | "damaged" | "foreign" | "unknown" | "misshapen";
+  record?: RecordName;
   /** By GraphQL names; both surfaces are given the same. */
   input?: Record<string, unknown>;
   expectedVersion?: number;
@@ -626,23 +628,23 @@ async function newDamagedRecord(account: string): Promise<string> {
 async function prepare(scenario: Scenario) {
   // Lists of the other account have no damaged record.
   const account = scenario.record === "damaged" ? "initech" : "acme";
-  const makers: Record<string, () => Promise<string> | string> = {
+  const makers: Record<RecordName, () => Promise<string> | string> = {
     own: () => newRecord(account),
     damaged: () => newDamagedRecord("initech"),
     foreign: () => newRecord("globex"),
     unknown: () => "0000000000000000",
     misshapen: () => "not-an-id",
   };
-  const id = await makers[scenario.record ?? "own"]?.();
+  const id = await makers[scenario.record ?? "own"]();
   const input: Record<string, unknown> = { ...scenario.input };
   for (const cursor of ["after", "before"] as const) {
-    if (cursor in input) input[cursor] = await makers[String(input[cursor])]?.();
+    if (cursor in input) input[cursor] = await makers[input[cursor] as RecordName]();
   }
   const token = scenario.scopes === null ? null : await tokenOf(account, scenario.scopes);
   const key = scenario.key === "new" ? randomUUID() : scenario.key;
   const headers: Record<string, string> = key === undefined ? {} : { "idempotency-key": key };
   const readable = scenario.scopes?.includes("kyc:read") ?? true;
-  return { id: id as string, token, input, headers, readable };
+  return { id, token, input, headers, readable };
 }
 
 type Prepared = Awaited<ReturnType<typeof prepare>>;

@@ -22,12 +22,12 @@ const COMMANDS: readonly { names: readonly string[]; load: () => Promise<Command
   { names: ["backup", "restore"], load: async () => (await import("./backup-commands.ts")).backupCommands() },
 ];
 
-/** What needs none of them. */
-const ALONE: readonly string[] = ["serve", "schema", "--version", "-V"];
+/** First arguments of the program for which none of those commands is loaded. */
+const WITHOUT_COMMANDS: readonly string[] = ["serve", "schema", "--version", "-V"];
 
 /** The commands that these arguments of the program can need: one if they begin with its name, otherwise all. */
 async function loadCommands([name = ""]: readonly string[]): Promise<Command[]> {
-  if (ALONE.includes(name)) return [];
+  if (WITHOUT_COMMANDS.includes(name)) return [];
   const named = COMMANDS.filter(({ names }) => names.includes(name));
   const loaded = await Promise.all((named.length > 0 ? named : COMMANDS).map(({ load }) => load()));
   return loaded.flat();

@@ -28,7 +28,7 @@ beforeAll(async () => {
   const indexes = await database.db.execute<{ name: string; definition: string }>(
     "select indexname as name, indexdef as definition from pg_indexes where tablename = 'kycs' and indexdef not like '%UNIQUE%'",
   );
-  // One statement of a request would be late with so many. Indexes are made afterwards, which takes a third of the time.
+  // One statement of a request would be late with so many. Indexes are made afterwards, which takes half of the time.
   const fill = async (tx: Executor) => {
     for (const { name } of indexes) await tx.execute(`drop index ${name}`);
     await tx.execute(`

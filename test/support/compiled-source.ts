@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { isAbsolute, join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { rolldown } from "rolldown";
@@ -7,9 +7,12 @@ import type { Plugin } from "vitest/config";
 const SOURCE = fileURLToPath(new URL("../../src/", import.meta.url));
 /** Modules resolve libraries from there, and Vitest leaves to Node.js what is there. */
 const PLACE = fileURLToPath(new URL("../../node_modules/", import.meta.url));
+const PREFIX = ".compiled-source-";
+/** No run takes as long. */
+const LEFT_OVER_MS = 86_400_000;
 
 /**
- * Makes Node.js load the modules of src, which are compiled once for all tests, one file for each. In Vite's module runner,
+ * Makes Node.js load the modules of src, which are compiled once for each project, one file for each. In Vite's module runner,
  * each use of something imported is a call: a request takes a quarter more of the processor there. While Vitest watches the
  * files, the module runner is used, because it notices changes.
  */
@@ -32,13 +35,17 @@ export function compiledSource(): Plugin {
   };
 }
 
-/** Returns the folder of the compiled modules. It is removed when this process ends. */
+/** Returns the folder of the compiled modules. It is removed when this process ends; if it is killed, by a run after a day. */
 async function compile(): Promise<string> {
-  const folder = mkdtempSync(join(PLACE, ".compiled-source-"));
+  for (const name of readdirSync(PLACE).filter((one) => one.startsWith(PREFIX))) {
+    const { mtimeMs } = statSync(join(PLACE, name), { throwIfNoEntry: false }) ?? { mtimeMs: Date.now() };
+    if (Date.now() - mtimeMs > LEFT_OVER_MS) rmSync(join(PLACE, name), { recursive: true, force: true });
+  }
+  const folder = mkdtempSync(join(PLACE, PREFIX));
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   const modules = readdirSync(SOURCE, { recursive: true, encoding: "utf8" });
   const build = await rolldown({
-    input: modules.filter((name) => /^(?!.*\/browser\/).*\.ts$/.test(name)).map((name) => join(SOURCE, name)),
+    input: modules.filter((name) => name.endsWith(".ts")).map((name) => join(SOURCE, name)),
     platform: "node",
     external: (id) => !id.startsWith(".") && !isAbsolute(id),
     treeshake: false,
