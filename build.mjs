@@ -1,6 +1,8 @@
 // Builds dist: the gateway with its libraries in a few files, and the other files that it reads. With the hundreds of files
 // of the libraries, a start would take a third longer. It runs before every `npm start`. If several run at once, one builds
 // and the others wait. Files that exist already are not touched.
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import {
   chmodSync,
@@ -181,29 +183,44 @@ async function compressLibrary(folder, manifest, files, licences) {
 }
 
 /**
- * Leaves in dist the files of a new embedded database. They are the same each time, and the engine takes seconds and much
- * memory to make them: a gateway unpacks them instead. `bundle` must have run.
+ * Leaves in dist the files of a new embedded database with all migrations. They are the same each time, and making them takes
+ * seconds and much memory: a gateway unpacks them instead. The code and the migrations must be in dist.
  */
 async function prepareDatabase() {
   const manifest = new URL("../package.json", import.meta.resolve("@electric-sql/pglite"));
   const { version } = JSON.parse(readFileSync(manifest, "utf8"));
-  const target = fileURLToPath(at(`dist/new-database/${version}.tar.br`));
+  const target = fileURLToPath(at(`dist/new-database/${version}-${hashOfMigrations()}.tar.br`));
   if (existsSync(target)) return;
   rmSync(at("dist/new-database"), { recursive: true, force: true });
   mkdirSync(at("dist/new-database"));
 
-  const files = mkdtempSync(join(tmpdir(), "kyc-new-database-"));
+  const dataDir = mkdtempSync(join(tmpdir(), "kyc-new-database-"));
+  const files = join(dataDir, "pgdata");
   try {
     const engine = new Worker(at("dist/engine-worker.js"), { workerData: files });
     await once(engine, "message");
     engine.postMessage(null);
     await once(engine, "exit");
+    const cli = fileURLToPath(at("dist/cli.js"));
+    await promisify(execFile)(process.execPath, [cli, "migrate"], {
+      cwd: dataDir,
+      env: { DATA_DIR: dataDir },
+    });
     const brotli = { params: { [constants.BROTLI_PARAM_QUALITY]: 6, [constants.BROTLI_PARAM_LGWIN]: 24 } };
     await create({ cwd: files, file: `${target}.unfinished`, portable: true, brotli }, ["."]);
   } finally {
-    rmSync(files, { recursive: true, force: true });
+    rmSync(dataDir, { recursive: true, force: true });
   }
   renameSync(`${target}.unfinished`, target);
+}
+
+/** Changes if any of the migrations in dist does. */
+function hashOfMigrations() {
+  const folder = at("dist/db/migrations/");
+  const files = readdirSync(folder).filter((name) => name.endsWith(".sql"));
+  const hash = createHash("sha256");
+  for (const name of files.sort()) hash.update(readFileSync(new URL(name, folder)));
+  return hash.digest("hex").slice(0, 8);
 }
 
 mkdirSync(at("dist"), { recursive: true });

@@ -58,6 +58,8 @@ test("requests are counted on both surfaces, by the route's pattern", async () =
   for (const method of ["TRACE", "PROPFIND", "MKCOL"])
     await gateway.app.inject({ method: method as "GET", url: "/v1/kyc" });
   expect(await count('method="_OTHER",route="/v1/kyc",status="405"')).toBe(3);
+  await gateway.app.inject({ method: "LOCK" as "GET", url: "/v1/kyc/secret-id?secret" });
+  expect(await count('method="_OTHER",route="/v1/kyc/:id",status="405"')).toBe(1);
   expect((await gateway.app.inject("/metrics")).body).not.toContain("secret");
 });
 

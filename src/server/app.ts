@@ -9,10 +9,10 @@ import { createHttpServer, MAX_HEADER_SIZE } from "./http-server.ts";
 import { limitLoad } from "./load/admission.ts";
 import { HttpConnections } from "./load/connections.ts";
 import { shedEarly } from "./load/shed-early.ts";
-import { watchMethods } from "./methods.ts";
-import { observeStatements, refuseUnknown } from "./probe-app.ts";
+import { observeStatements } from "./probe-app.ts";
 import { addRequestHooks } from "./request-hooks.ts";
 import { registerSurfaces } from "./surfaces.ts";
+import { refuseUnmatched } from "./unmatched.ts";
 
 /** The HTTP server with both surfaces, ready to listen. Hooks run in the order in which they are added here. */
 export async function createApp(parts: AppParts): Promise<FastifyInstance> {
@@ -27,12 +27,11 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   app.setErrorHandler(sendRestFailure);
   await allowOrigins(app, config.corsOrigins);
   // After CORS: a page of another origin may see why its request was refused.
-  refuseUnknown(app);
+  const answerOptions = refuseUnmatched(app);
   const admission = limitLoad(app, config, metrics);
-  const answerOtherMethods = watchMethods(app);
   registerHealth(app, parts);
   await registerSurfaces(app, parts, admission, sendStream);
-  answerOtherMethods();
+  answerOptions();
   shedEarly(app, { ...parts, admission, record, addressOf });
   connections.guard(app);
   return app;

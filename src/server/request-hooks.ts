@@ -68,7 +68,7 @@ export function addRequestHooks(
     record({
       ...{ requestId: id, address: request.clientAddress, method, status: reply.statusCode, observed },
       ...{ failureCode, span },
-      route: request.routeOptions.url ?? "unmatched",
+      route: request.routeOptions.url ?? request.refusedRoute ?? "unmatched",
       elapsed: reply.elapsedTime,
       context: request.operationContext,
     });

@@ -22,7 +22,6 @@ import { SEALED_PLACES } from "../sealed-places.ts";
 import type { Keyring } from "../sealing/keyring.ts";
 import { openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
 import { readVersion } from "../version.ts";
-import { createApp } from "./app.ts";
 import { startBackground } from "./background.ts";
 import { isLoopbackHost, openDevToken } from "./development-token.ts";
 import { acceptMore } from "./load/acceptors.ts";
@@ -66,11 +65,11 @@ export async function serve(config: Config, say: Say, stop: Stop): Promise<numbe
   if (config.databaseUrl === undefined && !hasDatabase(config.dataDir)) {
     await say(`Making a database in ${openDataDir(config.dataDir)}, which takes some seconds …`);
   }
+  const opening = openDatabase(config, (message) => log.warn(message));
+  // Meanwhile, because reading and compiling it takes a third of a start. If it fails, so does the import that waits for it.
+  import("./app.ts").catch(() => {});
   try {
-    const database = await unlessStopped(
-      stop,
-      openDatabase(config, (message) => log.warn(message)),
-    );
+    const database = await unlessStopped(stop, opening);
     const tracing = config.tracing && (await openTracing(config.tracing, log));
     try {
       const metrics = createMetrics({ usage: () => database.db.usage(), droppedLines: () => droppedLines });
@@ -123,6 +122,7 @@ async function run(
       await jwtVerifier(config, db, keys, log),
       metrics.countForged,
     );
+    const { createApp } = await import("./app.ts");
     app = await createApp({
       ...{ config, devToken, db, keys, logs, digestCustomer, authenticate, log, metrics, tracing },
       now: Date.now,

@@ -4,12 +4,12 @@ import { OF_OTHERS } from "../../lib/private-files.ts";
 import { packageFile } from "../../package-file.ts";
 import { asEngineError } from "./engine.ts";
 
-/** It has one file, whose name is the engine's version. */
+/** It has one file, whose name changes with the engine and the migrations. */
 const PREPARED = packageFile("../dist/new-database/");
 
 /**
- * Afterwards `folder`, which must be empty, has the files of a new database, which the build has prepared. Fails with an
- * EngineError if they can't be written; some of them may remain.
+ * Afterwards `folder`, which must be empty, has the files of a new database, which the build has prepared with all migrations.
+ * Fails with an EngineError if they can't be written; some of them may remain.
  */
 export async function unpackNewDatabase(folder: string): Promise<void> {
   const [name] = readdirSync(PREPARED).filter((entry) => entry.endsWith(".tar.br"));
