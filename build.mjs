@@ -194,7 +194,8 @@ async function prepareDatabase() {
   rmSync(at("dist/new-database"), { recursive: true, force: true });
   mkdirSync(at("dist/new-database"));
 
-  const dataDir = mkdtempSync(join(tmpdir(), "kyc-new-database-"));
+  // A short name: the path of the database's socket in it may have some hundred bytes.
+  const dataDir = mkdtempSync(join(tmpdir(), "kyc-"));
   const files = join(dataDir, "pgdata");
   try {
     const engine = new Worker(at("dist/engine-worker.js"), { workerData: files });

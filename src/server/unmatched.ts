@@ -26,8 +26,8 @@ interface Path {
  * is registered from now on is for another method of the path, otherwise with 404. The returned function is to be called
  * after the last route. It makes the paths of those routes answer OPTIONS.
  *
- * Most methods are no route's. Those find the path in a router with one method: a route in Fastify's for each of them, at
- * each path, would take a twelfth of the time of a start.
+ * Most of Node's methods are no route's. A router with one method finds the path of their requests: routes for each of those
+ * methods, at each path, would add 60 ms to a start.
  */
 export function refuseUnmatched(app: FastifyInstance): () => void {
   const paths = new Map<string, Path>();

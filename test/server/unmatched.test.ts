@@ -110,6 +110,32 @@ test.each([
   expect(JSON.parse(answer.slice(answer.indexOf("\r\n\r\n")))).toBeDefined();
 });
 
+// Paths of unusual methods are found by another router than those of usual ones.
+test.each([
+  ["/v1/kyc/search", "PUT", 405],
+  ["/v1/kyc/", "PUT", 405],
+  ["/%67raphql", "PUT", 405],
+  ["/v1/events?limit=0&%zz", "PUT", 405],
+  ["http://elsewhere.example/graphql?query={a}", "PUT", 405],
+  [`/v1/kyc/${"a".repeat(9000)}/history`, "PUT", 405],
+  ["//v1/kyc", "PUT", 404],
+  ["/v1/kyc;x", "PUT", 404],
+  ["/GraphQL", "PUT", 404],
+  ["/graphql%3Fx", "PUT", 404],
+  ["/%zz", "PUT", 400],
+  ["/v1/kyc/%E0%A4%A", "PUT", 400],
+])("an unusual method gets the same answer as a usual one at %s", async (path, usual, status) => {
+  const answers = ["PROPFIND", "M-SEARCH", usual].map(async (method) => {
+    const answer = await sendLines(`${method} ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    return answer.replaceAll(/^(date|request-id): .*\r\n/gim, "").replaceAll(/"request_?id":"[^"]*"/gi, "");
+  });
+  const [first = "", second, third] = await Promise.all(answers);
+  expect(first).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+  expect(/^allow: GET/im.test(first)).toBe(status === 405 && path !== "/v1/kyc/search");
+  expect(second).toBe(first);
+  expect(third).toBe(first);
+});
+
 test("an unknown path is not found whatever the body is, and a known one says which methods it takes", async () => {
   const payload = "x".repeat(200 * 1024);
   for (const type of ["garbage", "text/plain", "application/json"]) {
