@@ -9,8 +9,8 @@ interface Recurring {
   /** The time before the first run. Default 0. Milliseconds. */
   delay?: number;
   /**
-   * Called if a run fails after one that succeeded, and then once an hour until one succeeds: in an outage, every run fails. The
-   * next run follows as usual. Failures after the stop are not reported.
+   * Called if a run fails for a reason that has not been reported since a run succeeded, and then once an hour: in an outage,
+   * every run fails. The next run follows as usual. Failures after the stop are not reported.
    */
   onFailure(error: unknown): void;
 }
@@ -22,8 +22,18 @@ interface StopRecurring {
   runWithin(milliseconds: number): void;
 }
 
-/** If every run fails, the interval of the reports. */
+/** If every run fails, the interval of the reports of one reason. */
 const REPORT_AGAIN_MS = 3_600_000;
+/** Reasons that are reported in that time. A text can differ each time, by a number or an address. */
+const MOST_REASONS = 5;
+/** The number of causes, each of the one before, that tell reasons apart. */
+const CAUSES = 3;
+
+/** The error's message and those of its causes. */
+function reasonOf(error: unknown, causes = CAUSES): string {
+  if (!(error instanceof Error)) return String(error);
+  return causes > 0 && error.cause ? `${error.message}: ${reasonOf(error.cause, causes - 1)}` : error.message;
+}
 
 /**
  * Runs the work repeatedly, never twice at once. Its timer does not keep the process alive. The statements of the work
@@ -33,23 +43,29 @@ export function startRecurring({ work, pause, delay = 0, onFailure }: Recurring)
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
   let due = 0;
-  let reportAt = 0;
+  const reported = new Set<string>();
+  let reportAgainAt = 0;
   let running = Promise.resolve();
   const runIn = (milliseconds: number) => {
     clearTimeout(timer);
     due = performance.now() + milliseconds;
     timer = setTimeout(() => (running = withinSpans([], run)), milliseconds).unref();
   };
+  const report = (error: unknown) => {
+    if (performance.now() >= reportAgainAt) reported.clear();
+    const reason = reasonOf(error);
+    if (reported.has(reason) || reported.size >= MOST_REASONS) return;
+    if (reported.size === 0) reportAgainAt = performance.now() + REPORT_AGAIN_MS;
+    reported.add(reason);
+    onFailure(error);
+  };
   const run = async () => {
     timer = undefined;
     try {
       await work(() => stopped);
-      reportAt = 0;
+      reported.clear();
     } catch (error) {
-      if (!stopped && performance.now() >= reportAt) {
-        reportAt = performance.now() + REPORT_AGAIN_MS;
-        onFailure(error);
-      }
+      if (!stopped) report(error);
     }
     if (!stopped) runIn(pause());
   };
