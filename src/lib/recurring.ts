@@ -9,8 +9,8 @@ interface Recurring {
   /** The time before the first run. Default 0. Milliseconds. */
   delay?: number;
   /**
-   * Called if a run fails for a reason that has not been reported since a run succeeded, and then once an hour: in an outage,
-   * every run fails. The next run follows as usual. Failures after the stop are not reported.
+   * Called if a run fails, but for the same reason only once an hour until a run succeeds, and for five reasons an hour at most:
+   * in an outage, every run fails. The next run follows as usual. Failures after the stop are not reported.
    */
   onFailure(error: unknown): void;
 }

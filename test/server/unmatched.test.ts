@@ -112,26 +112,26 @@ test.each([
 
 // Paths of unusual methods are found by another router than those of usual ones.
 test.each([
-  ["/v1/kyc/search", "PUT", 405],
-  ["/v1/kyc/", "PUT", 405],
-  ["/%67raphql", "PUT", 405],
-  ["/v1/events?limit=0&%zz", "PUT", 405],
-  ["http://elsewhere.example/graphql?query={a}", "PUT", 405],
-  [`/v1/kyc/${"a".repeat(9000)}/history`, "PUT", 405],
-  ["//v1/kyc", "PUT", 404],
-  ["/v1/kyc;x", "PUT", 404],
-  ["/GraphQL", "PUT", 404],
-  ["/graphql%3Fx", "PUT", 404],
-  ["/%zz", "PUT", 400],
-  ["/v1/kyc/%E0%A4%A", "PUT", 400],
-])("an unusual method gets the same answer as a usual one at %s", async (path, usual, status) => {
-  const answers = ["PROPFIND", "M-SEARCH", usual].map(async (method) => {
+  ["/v1/kyc/search", 405],
+  ["/v1/kyc/", 405],
+  ["/%67raphql", 405],
+  ["/v1/events?limit=0&%zz", 405],
+  ["http://elsewhere.example/graphql?query={a}", 405],
+  [`/v1/kyc/${"a".repeat(9000)}/history`, 405],
+  ["//v1/kyc", 404],
+  ["/v1/kyc;x", 404],
+  ["/GraphQL", 404],
+  ["/graphql%3Fx", 404],
+  ["/%zz", 400],
+  ["/v1/kyc/%E0%A4%A", 400],
+])("an unusual method gets the same answer as PUT at %s", async (path, status) => {
+  const answers = ["PROPFIND", "M-SEARCH", "PUT"].map(async (method) => {
     const answer = await sendLines(`${method} ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
     return answer.replaceAll(/^(date|request-id): .*\r\n/gim, "").replaceAll(/"request_?id":"[^"]*"/gi, "");
   });
   const [first = "", second, third] = await Promise.all(answers);
   expect(first).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
-  expect(/^allow: GET/im.test(first)).toBe(status === 405 && path !== "/v1/kyc/search");
+  expect(/^allow: \w/im.test(first)).toBe(status === 405);
   expect(second).toBe(first);
   expect(third).toBe(first);
 });

@@ -9,7 +9,7 @@ const execute = promisify(execFile);
 
 /** The commit that release 0.2.0 was made of. */
 const COMMIT = "bd56ed336f778c72a32a49230800fd694e02c982";
-/** Of its development dependencies, what its build needs: all of them take four times as long. */
+/** The development dependencies that its build needs: with all of them, there are almost four times as many packages. */
 const OF_BUILD = ["rolldown", "@graphql-yoga/graphiql", "swagger-ui-dist"];
 /** Its libraries are fetched once for each machine and user. Milliseconds. */
 export const PACKING_LIMIT_MS = 900_000;
@@ -19,7 +19,7 @@ const PATIENCE = { MAX_EVENT_LOOP_DELAY: "60000", REQUEST_TIMEOUT: "60000", STAT
 
 /**
  * The command line of the packed 0.2.0, with the libraries of its lock file: it is made in the temp folder on the first
- * call, which takes up to minutes, and kept there. Fails if the checkout lacks the commit, as a shallow clone does.
+ * call, which can take a minute, and kept there. Fails if the checkout lacks the commit, as a shallow clone does.
  */
 export async function packRelease02(): Promise<string> {
   const folder = join(tmpdir(), `kyc-gateway-0.2.0-${COMMIT.slice(0, 12)}-${process.getuid?.() ?? "user"}`);
