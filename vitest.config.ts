@@ -10,6 +10,7 @@ const WITH_SYSTEM = [
   "test/changes/stream-memory.test.ts",
   "test/db/embedded/{embedded,upkeep}.test.ts",
   "test/db/pool/{connections,pool}.test.ts",
+  "test/{fuzz-sizes,longest-turn}.test.ts",
   "test/idempotency/{races,rotation}.test.ts",
   "test/kyc/{expiry.property,large-erasure,no-oracle-timing,no-oracle.property,races}.test.ts",
   "test/ledger/{cost,replicas}.test.ts",

@@ -6,7 +6,7 @@ import { createTestApp, type TestApp } from "./support/app.ts";
 import { EXPANDING, type Expanding, plain } from "./support/expanding-requests.ts";
 import { createRecord } from "./support/records.ts";
 
-/** `npm run fuzz` tries many sizes, and others each time; `npm test` the same few. */
+/** `npm run fuzz` tries many sizes, and others each time; `npm run test:system` the same few. */
 const { FUZZ_RUNS = "600", FUZZ_SEED = "1" } = process.env;
 const SEED = FUZZ_SEED === "random" ? randomInt(2 ** 31) : Number(FUZZ_SEED);
 /** Of each kind of request. */

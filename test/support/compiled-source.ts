@@ -11,13 +11,15 @@ const PREFIX = ".compiled-source-";
 /** No run takes as long. */
 const LEFT_OVER_MS = 86_400_000;
 
+/** Vitest loads this file for each project, and this is what they share. */
+const shared = globalThis as { compiledSource?: Promise<string> };
+
 /**
- * Makes Node.js load the modules of src, which are compiled once for each project, one file for each. In Vite's module runner,
+ * Makes Node.js load the modules of src, which are compiled once for a run, one file for each. In Vite's module runner,
  * each use of something imported is a call: a request takes a quarter more of the processor there. While Vitest watches the
  * files, the module runner is used, because it notices changes.
  */
 export function compiledSource(): Plugin {
-  let compiled: Promise<string> | undefined;
   let isWatching = false;
   return {
     name: "compiled-source",
@@ -29,8 +31,8 @@ export function compiledSource(): Plugin {
       if (isWatching || !id.startsWith(".") || !id.endsWith(".ts")) return null;
       const file = join(importer, "..", id);
       if (!file.startsWith(SOURCE)) return null;
-      compiled ??= compile();
-      return join(await compiled, relative(SOURCE, file).replace(/\.ts$/, ".mjs"));
+      shared.compiledSource ??= compile();
+      return join(await shared.compiledSource, relative(SOURCE, file).replace(/\.ts$/, ".mjs"));
     },
   };
 }

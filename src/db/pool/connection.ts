@@ -31,6 +31,8 @@ export interface Connection {
   freedAt: number;
   /** How often its socket has been closed. */
   closes: number;
+  /** When its session began, and until when its plans are kept. Milliseconds of `performance.now()`. */
+  readonly plans: { since: number | undefined; until: number };
   /** Number of unfinished statements; a transaction counts as `TRANSACTION_LOAD`. */
   load: number;
   /** The unfinished statements and transactions, oldest first. */
@@ -85,6 +87,7 @@ export function openConnection(
       connection: session,
       onclose: () => {
         connection.closes += 1;
+        connection.plans.since = undefined;
         events.closed(connection);
       },
       onparameter: (name: string, value: string) => {
@@ -102,6 +105,7 @@ export function openConnection(
   );
   const connection: Connection = {
     ...{ client, socket: undefined, host: 0, servedAt: undefined, freedAt: 0, closes: 0 },
+    plans: { since: undefined, until: 0 },
     ...{ load: 0, runs: new Set(), wasRefused: false, isCut: false, isCancelling: false },
   };
   return connection;

@@ -8,6 +8,7 @@ import { executeOn, sendOn } from "./driver.ts";
 import { Hosts } from "./hosts.ts";
 import { openListener } from "./listener.ts";
 import { Observation } from "./observation.ts";
+import { renewPlans } from "./renew-plans.ts";
 import { SESSION_SETTINGS, SET_LOCAL } from "./session.ts";
 import { StatementQueue } from "./statement-queue.ts";
 import { runInside } from "./transaction.ts";
@@ -207,6 +208,7 @@ class Pool implements Database {
       };
       const start = () => {
         sentAt = performance.now();
+        if (this.#prepare) renewPlans(connection, sentAt);
         connection.load += load;
         connection.runs.add(run);
         work(connection, run).then(onValue, onError);
