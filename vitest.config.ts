@@ -43,6 +43,7 @@ export default defineConfig({
         test: {
           name: "unit",
           // The other projects' tests start processes, these wait for PostgreSQL: with one worker more they take an eighth less.
+          // Vitest refuses to run projects with different numbers in one run.
           maxWorkers: availableParallelism() + 1,
           include: ["test/**/*.test.ts"],
           exclude: ["test/system/**", "test/matrix/**", ...WITH_SYSTEM, "**/node_modules/**"],

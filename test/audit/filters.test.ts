@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { byCommand, recordActForAll } from "../../src/administration/record-act.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { sealAll } from "../support/ledger.ts";
+import { planOf } from "../support/plans.ts";
 import { createRecord } from "../support/records.ts";
 
 interface Event {
@@ -174,14 +175,6 @@ test("the id of an event is a cursor, and that of another account's event is non
 });
 
 describe("each page is read from the ranges of indexes, without a sort", () => {
-  type Plan = {
-    "Node Type": string;
-    "Relation Name"?: string;
-    "Index Name"?: string;
-    "Index Cond"?: string;
-    Plans?: Plan[];
-  };
-  const nodesOf = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(nodesOf)];
   beforeAll(async () => {
     const digest = gateway.db.execute.bind(gateway.db);
     await digest(`
@@ -213,10 +206,7 @@ describe("each page is read from the ranges of indexes, without a sort", () => {
     sent.mockRestore();
     expect(texts.length).toBeGreaterThan(0);
     for (const text of texts) {
-      const [row] = await gateway.db.execute<{ "QUERY PLAN": [{ Plan: Plan }] }>(
-        `explain (generic_plan, format json) ${text}`,
-      );
-      const nodes = nodesOf((row as { "QUERY PLAN": [{ Plan: Plan }] })["QUERY PLAN"][0].Plan);
+      const nodes = await planOf(gateway.db, text);
       expect(
         nodes.map((node) => node["Node Type"]),
         text,

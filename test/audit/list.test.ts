@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { anyPageQuery, expectedPage, maybe } from "../support/paging-model.ts";
+import { planOf } from "../support/plans.ts";
 import { createRecord } from "../support/records.ts";
 
 interface Event {
@@ -227,7 +228,6 @@ test("every fault of the arguments is named at once, and none repeats a value", 
 });
 
 describe("each page of events is one range of an index", () => {
-  type Plan = { "Node Type": string; "Relation Name"?: string; "Index Cond"?: string; Plans?: Plan[] };
   beforeAll(async () => {
     await gateway.db.execute(`
       with event as (
@@ -240,7 +240,6 @@ describe("each page of events is one range of an index", () => {
     await gateway.db.execute("vacuum analyze audit_events");
     await gateway.db.execute("vacuum analyze audit_event_records");
   });
-  const nodesOf = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(nodesOf)];
 
   test.each([
     ["all", {}],
@@ -262,10 +261,7 @@ describe("each page of events is one range of an index", () => {
     sent.mockRestore();
     expect(errors).toBeUndefined();
     for (const text of texts.filter((text) => !text.includes("count(*)"))) {
-      const [row] = await gateway.db.execute<{ "QUERY PLAN": [{ Plan: Plan }] }>(
-        `explain (generic_plan, format json) ${text}`,
-      );
-      const nodes = nodesOf((row as { "QUERY PLAN": [{ Plan: Plan }] })["QUERY PLAN"][0].Plan);
+      const nodes = await planOf(gateway.db, text);
       for (const node of nodes) {
         if (node["Relation Name"] === undefined || node["Node Type"] === "Bitmap Heap Scan") continue;
         expect(node["Node Type"], text).toMatch(/^Index/);

@@ -4,6 +4,7 @@ import { sealedNumbers } from "../../src/kyc/number/sealed-numbers.ts";
 import { Keyring } from "../../src/sealing/keyring.ts";
 import { createTestApp, type TestApp } from "../support/app.ts";
 import { importKycs } from "../support/imported.ts";
+import { executedPlanOf } from "../support/plans.ts";
 import { createRecord } from "../support/records.ts";
 
 let gateway: TestApp;
@@ -116,27 +117,23 @@ async function recordsReadBy(work: () => Promise<unknown>): Promise<number> {
   await work();
   const calls = [...sent.mock.calls];
   sent.mockRestore();
-  let records = 0;
-  const add = (node: PlanNode) => {
-    const { "Actual Rows": found, "Rows Removed by Filter": left = 0, "Actual Loops": loops } = node;
-    if (node["Relation Name"] === "kycs") records += (found + left) * loops;
-    node.Plans?.forEach(add);
-  };
-  for (const [text, values] of calls.filter(([text]) => text.includes("from kycs"))) {
-    const [row] = await gateway.db.execute<{ "QUERY PLAN": [{ Plan: PlanNode }] }>(
-      `explain (analyze, format json) ${text}`,
-      values,
-    );
-    add((row as { "QUERY PLAN": [{ Plan: PlanNode }] })["QUERY PLAN"][0].Plan);
-  }
-  return records;
-}
-interface PlanNode {
-  "Relation Name"?: string;
-  "Actual Rows": number;
-  "Actual Loops": number;
-  "Rows Removed by Filter"?: number;
-  Plans?: PlanNode[];
+  const plans = await Promise.all(
+    calls
+      .filter(([text]) => text.includes("from kycs"))
+      .map(([text, values]) => executedPlanOf(gateway.db, text, values)),
+  );
+  return plans
+    .flat()
+    .filter((node) => node["Relation Name"] === "kycs")
+    .map((node) => {
+      const {
+        "Actual Rows": found = 0,
+        "Rows Removed by Filter": left = 0,
+        "Actual Loops": loops = 0,
+      } = node;
+      return (found + left) * loops;
+    })
+    .reduce((a, b) => a + b, 0);
 }
 
 test("it counts up to 1000, and reads no more for a page of records that all have one number", async () => {

@@ -17,6 +17,7 @@ import type { KycSelection } from "../../src/kyc/store/selection.ts";
 import * as writes from "../../src/kyc/store/write.ts";
 import { ORDER_NAMES, type OrderName } from "../../src/vocabulary.ts";
 import { createTestDatabase } from "../support/database.ts";
+import { type PlanNode, planOf } from "../support/plans.ts";
 import { someEvent } from "../support/records.ts";
 
 /** As many show the plans that a million has, which takes a few minutes. */
@@ -90,15 +91,6 @@ const selections = orderings.flatMap(combined);
 const numberAnywhere = { digests: ["D1.1", "D1.41"], plain: "1" };
 const searches: KycSelection[] = [{ numberAnywhere }, { customerIds: ["customer7"], numberAnywhere }];
 
-type Plan = {
-  "Node Type": string;
-  "Relation Name"?: string;
-  "Index Cond"?: string;
-  Filter?: string;
-  Plans?: Plan[];
-};
-const nodesOf = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(nodesOf)];
-
 /** The statements that `work` sends. */
 async function sentBy(work: () => Promise<unknown>): Promise<string[]> {
   const sent = vi.spyOn(database.db, "send");
@@ -108,20 +100,12 @@ async function sentBy(work: () => Promise<unknown>): Promise<string[]> {
   return texts;
 }
 
-/** The plan for whatever values may come, as a statement gets it that is prepared and often used. */
-async function planOf(text: string): Promise<Plan[]> {
-  const [row] = await database.db.execute<{ "QUERY PLAN": [{ Plan: Plan }] }>(
-    `explain (generic_plan, format json) ${text}`,
-  );
-  return nodesOf((row as { "QUERY PLAN": [{ Plan: Plan }] })["QUERY PLAN"][0].Plan);
-}
-
 /** Checks the plans of the statements, each also with `more` if it is given. */
-async function expectIndexRanges(texts: Iterable<string>, more?: (node: Plan, text: string) => void) {
+async function expectIndexRanges(texts: Iterable<string>, more?: (node: PlanNode, text: string) => void) {
   const differing = new Set(texts);
   expect(differing.size).toBeGreaterThan(0);
   for (const text of differing) {
-    for (const node of await planOf(text)) {
+    for (const node of await planOf(database.db, text)) {
       more?.(node, text);
       if (node["Relation Name"] === undefined || node["Node Type"] === "ModifyTable") continue;
       expect(node["Node Type"], text).toMatch(/^(Index Scan|Index Only Scan|Bitmap Heap Scan)$/);
@@ -251,7 +235,9 @@ describe("each statement reads ranges of an index, and never the table", () => {
     expect(texts).toHaveLength(4);
     // The groups of all accounts are looked up one after another.
     await expectIndexRanges(texts.slice(1));
-    const looks = (await planOf(texts[0] as string)).filter((node) => node["Relation Name"] === "kycs");
+    const looks = (await planOf(database.db, texts[0] as string)).filter(
+      (node) => node["Relation Name"] === "kycs",
+    );
     for (const { "Node Type": type, "Index Cond": condition } of looks) {
       expect(type).toBe("Index Only Scan");
       if (condition) expect(condition).toMatch(/^\(ROW\((kycs|kycs_1)?\.?account_id/);
@@ -279,7 +265,9 @@ describe("each statement reads ranges of an index, and never the table", () => {
     });
     expect(texts).toHaveLength(5);
     await expectIndexRanges(texts.slice(1));
-    const looks = (await planOf(texts[0] as string)).filter((node) => node["Relation Name"] === "kycs");
+    const looks = (await planOf(database.db, texts[0] as string)).filter(
+      (node) => node["Relation Name"] === "kycs",
+    );
     for (const look of looks) expect(look["Node Type"]).toMatch(/^Index (Only )?Scan$/);
   });
 
@@ -323,7 +311,7 @@ describe("each statement reads ranges of an index, and never the table", () => {
       lists.findPage(database.db, "account1", { olderThan: here }, { from: "newest", limit: 11 }),
     );
     for (const text of texts)
-      expect((await planOf(text)).map((node) => node["Node Type"])).not.toContain("Sort");
+      expect((await planOf(database.db, text)).map((node) => node["Node Type"])).not.toContain("Sort");
   });
 });
 

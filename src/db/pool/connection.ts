@@ -31,7 +31,7 @@ export interface Connection {
   freedAt: number;
   /** How often its socket has been closed. */
   closes: number;
-  /** When its session began, and until when its plans are kept. Milliseconds of `performance.now()`. */
+  /** When the first statement of its session was given to it, and until when its plans are kept. Milliseconds of `performance.now()`. */
   readonly plans: { since: number | undefined; until: number };
   /** Number of unfinished statements; a transaction counts as `TRANSACTION_LOAD`. */
   load: number;

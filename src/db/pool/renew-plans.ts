@@ -22,6 +22,6 @@ export function renewPlans(connection: Connection, now: number): void {
   }
   if (now < plans.until) return;
   plans.until = plans.since + GROWTH * (now - plans.since);
-  // If it fails, the statement that follows says so.
+  // Its failure does not matter: if the connection is lost, the statement that follows fails, too.
   connection.client.unsafe("discard plans").catch(() => {});
 }
