@@ -12,7 +12,7 @@ const WITH_SYSTEM = [
   "test/db/pool/{connections,pool}.test.ts",
   "test/{fuzz-sizes,longest-turn}.test.ts",
   "test/idempotency/{races,rotation}.test.ts",
-  "test/kyc/{expiry.property,large-erasure,no-oracle-timing,no-oracle.property,races}.test.ts",
+  "test/kyc/{binding,expiry.property,large-erasure,no-oracle-timing,no-oracle.property,races}.test.ts",
   "test/ledger/{cost,replicas}.test.ts",
   "test/server/load/{admission,connections,slow-clients}.test.ts",
   "test/webhooks/{deliver,hostile,receivers}.test.ts",

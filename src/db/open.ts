@@ -6,7 +6,7 @@ import { DataDirInUseError } from "./embedded/folder-lock.ts";
 import { startUpkeep } from "./embedded/upkeep.ts";
 import type { DatabaseAddress } from "./pool/address.ts";
 import { connect } from "./pool/pool.ts";
-import { FIND_DEVIATIONS } from "./pool/session.ts";
+import { FIND_COMPILING, FIND_DEVIATIONS } from "./pool/session.ts";
 import type { DatabaseConfig } from "./settings.ts";
 
 /** An open database. */
@@ -122,6 +122,10 @@ export function refusesSettings(error: unknown): boolean {
   return cause instanceof DatabaseError && cause.code === PROTOCOL_VIOLATION;
 }
 
+const COMPILES =
+  "The database compiles statements that look expensive (setting jit), and the pooler lets no session turn this off. " +
+  "Once there are many events, each look for new ones takes seconds. ALTER ROLE … SET jit = off.";
+
 /**
  * Decides how sessions get their settings if a pooler, which shares connections between clients, refuses settings at the
  * start of a session: each transaction sets them, unless the defaults are right.
@@ -130,7 +134,11 @@ async function chooseSettingsBehindPooler(url: string, onWarning: (message: stri
   const pooled = connect({ address: { url }, poolSize: 1, prepare: false });
   try {
     const deviations = await pooled.execute<{ name: string }>(FIND_DEVIATIONS);
-    if (deviations.length === 0) return undefined;
+    if (deviations.length === 0) {
+      const [session] = await pooled.execute<{ compiles: boolean }>(FIND_COMPILING);
+      if (session?.compiles) onWarning(COMPILES);
+      return undefined;
+    }
     const names = deviations.map(({ name }) => name).join(", ");
     onWarning(
       `The database's role has settings that the gateway can't work with, and the pooler lets no session set its own: ${names}. ` +

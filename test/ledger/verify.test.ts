@@ -358,10 +358,12 @@ async function rehash(): Promise<void> {
     });
     return hash.toString("hex");
   });
+  // Whatever the order in which the rows are written, no two may have the same position meanwhile.
+  await run("update ledger_entries set position = position + $1 where account_id = 'acme'", [SIZE]);
   await run(
     `update ledger_entries set position = n - 1, leaf_hash = decode(hash, 'hex')
      from unnest($1::int[], $2::text[]) with ordinality as given(old, hash, n)
-     where account_id = 'acme' and position = old`,
+     where account_id = 'acme' and position = old + ${SIZE}`,
     [entries.map(({ entry }) => entry.position), hashes],
   );
   await run(

@@ -2,9 +2,11 @@ import { setTimeout as wait } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
 import { migrate } from "../../src/db/migrating/migrate.ts";
 import { FUTURE_INDEX, futureMigrations } from "../support/future-migration.ts";
+import { newKey } from "../support/keys.ts";
+import { administer } from "../support/postgres-server.ts";
 import { startReceiver } from "../support/receiver.ts";
 import { type Client, createClient, kycFields } from "./support/client.ts";
-import { startPgbouncer } from "./support/debian.ts";
+import { startDebianPostgres, startPgbouncer } from "./support/debian.ts";
 import {
   CLI,
   emptyEnv,
@@ -16,6 +18,7 @@ import {
   startGateway,
   tidyUp,
 } from "./support/gateway.ts";
+import { openSql } from "./support/sql.ts";
 
 afterEach(tidyUp);
 
@@ -121,4 +124,20 @@ test("behind such a pooler, a `deliver` process takes over the webhooks of one t
   expect(performance.now() - killedAt).toBeLessThan(TAKEOVER);
   expect(accepted).toEqual([...accepted].sort((a, b) => a - b));
   expect((await second.stop()).code).toBe(0);
+});
+
+test("that the server compiles statements behind such a pooler is noticed by the start and by `doctor`", async () => {
+  const { url } = await startDebianPostgres();
+  const [server] = await openSql({ DATABASE_URL: url })`select pg_jit_available() as compiles`;
+  const env = { ENCRYPTION_KEYS: newKey("k"), DATABASE_PREPARE: "false" };
+  const notices = async () => {
+    const pooled = { ...env, DATABASE_URL: await startPgbouncer(url) };
+    const gateway = await startGateway(pooled);
+    const { stdout } = await runCli(["doctor", "--json"], pooled);
+    return [gateway.stdout(), stdout].map((text) => text.includes("ALTER ROLE … SET jit = off"));
+  };
+  // Of some versions, Debian has the compiler in a package of its own.
+  expect(await notices()).toEqual([server?.compiles, server?.compiles]);
+  await administer(url, "alter role postgres set jit = off");
+  expect(await notices()).toEqual([false, false]);
 });

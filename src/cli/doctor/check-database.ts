@@ -78,7 +78,8 @@ export async function checkSettings(
   const found = await defaults.execute<Setting>(`
     select name, setting as value, source from pg_settings
     where name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout', 'role')
-      or (name in ('fsync', 'full_page_writes', 'synchronous_commit') and setting = 'off')`);
+      or (name in ('fsync', 'full_page_writes', 'synchronous_commit') and setting = 'off')
+      or (name = 'jit' and pg_jit_available())`);
   const findings = found.flatMap((setting) => checkSetting(setting, isPooled, config));
   if (names !== "" && isPooled) {
     const todo =
@@ -103,6 +104,11 @@ function checkSetting({ name, value }: Setting, isPooled: boolean, config: Confi
   }
   // Direct sessions set all of these themselves, except this one.
   if (!isPooled && name !== "transaction_timeout") return [];
+  if (name === "jit") {
+    const found =
+      "jit is on: the server compiles statements that look expensive, which takes longer than they do";
+    return [database.warning("settings", found, "ALTER ROLE … SET jit = off")];
+  }
   const ours = name === "statement_timeout" ? config.statementTimeout : config.requestTimeout;
   if (Number(value) === 0 || Number(value) >= ours) return [];
   const variable = name === "statement_timeout" ? "STATEMENT_TIMEOUT" : "REQUEST_TIMEOUT";

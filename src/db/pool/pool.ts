@@ -9,7 +9,7 @@ import { Hosts } from "./hosts.ts";
 import { openListener } from "./listener.ts";
 import { Observation } from "./observation.ts";
 import { renewPlans } from "./renew-plans.ts";
-import { SESSION_SETTINGS, SET_LOCAL } from "./session.ts";
+import { FAST_SETTINGS, SESSION_SETTINGS, SET_LOCAL } from "./session.ts";
 import { StatementQueue } from "./statement-queue.ts";
 import { runInside } from "./transaction.ts";
 
@@ -85,6 +85,7 @@ class Pool implements Database {
       ...server.session,
       ...(settings === "at the start" && {
         ...SESSION_SETTINGS,
+        ...FAST_SETTINGS,
         statement_timeout: String(this.#statementTimeout),
         // A transaction whose connection is lost would hold its locks until TCP gives up.
         idle_in_transaction_session_timeout: String(this.#transactionTimeout + IDLE_GRACE_MS),

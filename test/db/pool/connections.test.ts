@@ -80,11 +80,11 @@ test("a pool makes do with the connections that its role gets, and has more when
 const DEFAULTS = [
   ...["default_transaction_isolation = 'serializable'", "array_nulls = off", "extra_float_digits = -10"],
   ...["datestyle = 'German, DMY'", "intervalstyle = 'iso_8601'", "timezone = 'Asia/Kathmandu'"],
-  ...["bytea_output = 'escape'", "standard_conforming_strings = off", "lock_timeout = '1ms'"],
+  ...["bytea_output = 'escape'", "standard_conforming_strings = off", "lock_timeout = '1ms'", "jit = on"],
 ];
 const LOOK = `select $1::text[], 1792246437123.0::float8::text, timestamptz '2026-01-02 03:04:05+00',
-  current_setting('transaction_isolation')`;
-const SEEN = [[["a", null], "1792246437123", "2026-01-02 03:04:05+00", "read committed"]];
+  current_setting('transaction_isolation'), current_setting('jit')`;
+const SEEN = [[["a", null], "1792246437123", "2026-01-02 03:04:05+00", "read committed", "off"]];
 
 test.each(["at the start", "in each transaction"] as const)(
   "what a role has as its defaults changes nothing, with settings %s",
