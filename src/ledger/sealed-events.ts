@@ -49,13 +49,15 @@ function toStoredEntry(values: unknown[]): StoredEntry {
   };
 }
 
-// One look-up of an index per entry, and one for each of its records.
+// One look-up of an index per entry, and one for each of its records. Without the limit, each of the latter could read the
+// whole index while the table has no statistics.
 const eventOfEntry = sql`lateral (
   select array[action::text, other_action, surface::text, other_surface],
-    (select count(distinct kyc_id) from unnest(kyc_ids) as kyc_id) = (
-      select count(*) from audit_event_records about
-      where about.account_id = ${given("accountId")} and about.sequence = event.sequence
-        and about.kyc_id = any (event.kyc_ids collate "C")),
+    not exists (
+      select from unnest(kyc_ids) as record (kyc_id) where (
+        select about.sequence from audit_event_records about
+        where about.account_id = ${given("accountId")} and about.kyc_id = record.kyc_id collate "C"
+          and about.sequence = event.sequence limit 1) is null),
     ${eventColumns}
   from audit_events event where account_id = ${given("accountId")} and sequence = entry.sequence
 ) as event on true`;
