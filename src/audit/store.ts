@@ -94,7 +94,8 @@ function textOf(event: StoredEvent, field: keyof StoredEvent): string | null {
   return typeof value === "object" && value !== null ? value.join(",") : value;
 }
 
-// Limits keep these from being joins: those of a table without statistics can read all events of the account for each record.
+// The limits keep the planner from making joins of these. While a table has no statistics, a join can read all events of the
+// account for each record.
 const selectCreatedBy = statement(
   () => sql`
     select id from unnest(${sql.placeholder("kycIds")}::text[]) as record (id) where (
