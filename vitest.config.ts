@@ -8,7 +8,7 @@ import { compiledSource } from "./test/support/compiled-source.ts";
  */
 const WITH_SYSTEM = [
   "test/changes/stream-memory.test.ts",
-  "test/db/embedded/{embedded,upkeep}.test.ts",
+  "test/db/embedded/{borrow,embedded,upkeep}.test.ts",
   "test/db/pool/{connections,pool}.test.ts",
   "test/{fuzz-sizes,longest-turn}.test.ts",
   "test/idempotency/{races,rotation}.test.ts",

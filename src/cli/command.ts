@@ -41,8 +41,8 @@ export async function withDatabase<T>(
 ): Promise<T> {
   const config = readConfig();
   check(config);
-  return withOpenDatabase(config, async ({ db, address, isGuest }) => {
-    await migrate(address);
+  return withOpenDatabase(config, async ({ db, target, isGuest }) => {
+    await migrate(target);
     return work({ db, config, isGuest, by: byCommand() });
   });
 }
@@ -65,9 +65,9 @@ export async function withKnownDatabase<T>(
     if (existsSync(config.dataDir)) openDataDir(config.dataDir);
     throw failure;
   }
-  return withOpenDatabase(config, async ({ db, address, isGuest }) => {
+  return withOpenDatabase(config, async ({ db, target, isGuest }) => {
     if ((await lastApplied(db)) === 0) throw failure;
-    await migrate(address);
+    await migrate(target);
     return work({ db, config, isGuest, by: byCommand() });
   });
 }

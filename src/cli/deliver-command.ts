@@ -47,9 +47,9 @@ async function deliver({ port }: { port?: number }): Promise<void> {
     droppedLines += lines;
   });
   const log = createLog(config.logLevel, output);
-  const { db, address, close } = await borrowDatabase(config, (message) => log.warn(message));
+  const { db, target, close } = await borrowDatabase(config, (message) => log.warn(message));
   try {
-    await migrate(address);
+    await migrate(target);
     const keys = await openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message), byCommand());
     const unwatch = config.encryptionKeys
       ? () => {}

@@ -4,7 +4,7 @@ import { DatabaseError } from "./database-error.ts";
 import { openEmbedded, socketPathOf } from "./embedded/embedded.ts";
 import { DataDirInUseError } from "./embedded/folder-lock.ts";
 import { startUpkeep } from "./embedded/upkeep.ts";
-import type { DatabaseAddress } from "./pool/address.ts";
+import type { MigrationTarget } from "./migrating/migrate.ts";
 import { connect } from "./pool/pool.ts";
 import { FIND_COMPILING, FIND_DEVIATIONS } from "./pool/session.ts";
 import type { DatabaseConfig } from "./settings.ts";
@@ -14,8 +14,8 @@ export interface OpenDatabase {
   db: Database;
   /** Whether another process runs the embedded engine, and this one joined it. */
   isGuest: boolean;
-  /** Its address while it is open. */
-  address: DatabaseAddress;
+  /** The database as `migrate` takes it. */
+  target: MigrationTarget;
   /** Closes the pool, and the embedded engine if this process runs it. */
   close(): Promise<void>;
 }
@@ -23,7 +23,9 @@ export interface OpenDatabase {
 /** The embedded engine serves one connection at a time, so more of them would only wait. */
 const EMBEDDED_POOL_SIZE = 2;
 /** How long a command waits for another process that is just opening or closing the embedded database. */
-const HANDOVER_TIMEOUT_MS = 30_000;
+export const HANDOVER_TIMEOUT_MS = 30_000;
+/** Interval of its attempts. */
+export const HANDOVER_RETRY_MS = 100;
 /** How long a command that opened the embedded database waits at its end for others that joined. */
 const GUESTS_TIMEOUT_MS = 10_000;
 
@@ -49,7 +51,7 @@ export async function openDatabase(
   return {
     db,
     isGuest: false,
-    address,
+    target: { embedded: db },
     close: async () => {
       const stopped = stopUpkeep();
       await db.close();
@@ -64,7 +66,7 @@ export async function borrowDatabase(
   config: Settings,
   onWarning: (message: string) => void,
 ): Promise<OpenDatabase> {
-  const deadline = Date.now() + HANDOVER_TIMEOUT_MS;
+  const deadline = performance.now() + HANDOVER_TIMEOUT_MS;
   for (;;) {
     try {
       return await openDatabase(config, onWarning, GUESTS_TIMEOUT_MS);
@@ -72,8 +74,8 @@ export async function borrowDatabase(
       if (!(error instanceof DataDirInUseError)) throw error;
       const guest = await visit(socketPathOf(config.dataDir));
       if (guest) return guest;
-      if (Date.now() > deadline) throw error;
-      await wait(100);
+      if (performance.now() > deadline) throw error;
+      await wait(HANDOVER_RETRY_MS);
     }
   }
 }
@@ -99,7 +101,9 @@ async function connectTo(
     poolSize: config.databasePoolSize,
     prepare: config.databasePrepare,
   };
-  const opened = (db: Database): OpenDatabase => ({ db, address, isGuest: false, close: () => db.close() });
+  const opened = (db: Database): OpenDatabase => ({
+    ...{ db, target: address, isGuest: false, close: () => db.close() },
+  });
   const direct = connect({ ...options, settings: "at the start", listens: true });
   const failure = await direct.execute("select 1").then(
     () => undefined,
@@ -151,11 +155,11 @@ async function chooseSettingsBehindPooler(url: string, onWarning: (message: stri
 }
 
 async function visit(socketPath: string): Promise<OpenDatabase | null> {
-  const address = { socketPath };
-  const db = connect({ address, poolSize: 1, prepare: true });
+  // The host waits until this one connection ends, but at its own end it accepts no other.
+  const db = connect({ address: { socketPath }, poolSize: 1, prepare: true });
   try {
     await db.execute("select 1");
-    return { db, address, isGuest: true, close: () => db.close() };
+    return { db, target: { embedded: db }, isGuest: true, close: () => db.close() };
   } catch {
     await db.close();
     return null;

@@ -89,7 +89,7 @@ export async function serve(config: Config, say: Say, stop: Stop): Promise<numbe
 /** Starts everything in order, serves until `stop`, and stops everything in the reverse order. */
 async function run(
   config: Config,
-  { db, address }: OpenDatabase,
+  { db, target }: OpenDatabase,
   {
     log,
     metrics,
@@ -99,7 +99,7 @@ async function run(
   }: { log: Logger; metrics: Metrics; tracing: Tracing | undefined; say: Say; stop: Stop },
 ): Promise<number> {
   const state = { draining: false, closed: false };
-  await unlessStopped(stop, migrate(address));
+  await unlessStopped(stop, migrate(target));
   const keys = await unlessStopped(
     stop,
     openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message), byGateway()),

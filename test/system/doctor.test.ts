@@ -4,7 +4,9 @@ import { chmod, lstat, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
 import { afterEach, expect, inject, test } from "vitest";
+import { lockFolder } from "../../src/db/embedded/folder-lock.ts";
 import { migrate } from "../../src/db/migrating/migrate.ts";
 import { ownMigrations } from "../../src/db/migrating/migration-files.ts";
 import { futureMigrations } from "../support/future-migration.ts";
@@ -116,6 +118,20 @@ test("an embedded database is checked without a change in it, and through the ga
   expect(problemsOf(lax)).toEqual(["data folder folder"]);
   expect(lax.of("keys", "source").join()).toMatch(/^warning: the mode of .* is 644$/);
   expect((await lstat(join(dataDir, "encryption-keys"))).mode & 0o777).toBe(0o644);
+});
+
+test("while another process opens or closes the embedded database, it waits and then checks it", async () => {
+  const env = await freshEnv("the embedded database");
+  const dataDir = String(env.DATA_DIR);
+  await (await startGateway(env)).stop();
+
+  const unlock = await lockFolder(dataDir);
+  const diagnosis = diagnose(env);
+  expect(await Promise.race([diagnosis, wait(2500)])).toBeUndefined();
+  unlock();
+  const after = await diagnosis;
+  expect(problemsOf(after)).toEqual([]);
+  expect(after.of("database", "reachable").join()).toMatch(/^ok: it answers, in a copy of its files/);
 });
 
 test("each fault of the configuration is a problem, and everything else is checked nevertheless", async () => {

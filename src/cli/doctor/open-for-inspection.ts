@@ -2,11 +2,12 @@ import { constants as files, rmSync } from "node:fs";
 import { cp, mkdtemp, readdir, rm, stat, statfs } from "node:fs/promises";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
 import type { Config } from "../../config/config.ts";
 import type { Database } from "../../db/client.ts";
 import { hasDatabase, openEmbedded, pgdataOf, socketPathOf } from "../../db/embedded/embedded.ts";
 import { findLockHolder } from "../../db/embedded/folder-lock.ts";
-import { refusesSettings } from "../../db/open.ts";
+import { HANDOVER_RETRY_MS, HANDOVER_TIMEOUT_MS, refusesSettings } from "../../db/open.ts";
 import type { DatabaseAddress } from "../../db/pool/address.ts";
 import { connect } from "../../db/pool/pool.ts";
 
@@ -54,12 +55,23 @@ async function openServer(address: DatabaseAddress): Promise<InspectedDatabase> 
 }
 
 async function openEmbeddedOrCopy(dataDir: string): Promise<InspectedDatabase> {
-  for (let tries = 1; ; tries++) {
+  const deadline = performance.now() + HANDOVER_TIMEOUT_MS;
+  for (let copies = 1; ; ) {
     const holder = await findLockHolder(dataDir);
-    if (holder !== undefined) return openThroughHolder(dataDir, holder);
+    if (holder !== undefined) {
+      try {
+        return await openThroughHolder(dataDir, holder);
+      } catch (error) {
+        // The holder may be just opening or closing it.
+        if (performance.now() > deadline) throw error;
+        await wait(HANDOVER_RETRY_MS);
+        continue;
+      }
+    }
     const folder = await copyDatabase(dataDir);
     // A gateway that started meanwhile may have changed files while they were copied.
-    if (tries < 3 && (await findLockHolder(dataDir)) !== undefined) {
+    if (copies < 3 && (await findLockHolder(dataDir)) !== undefined) {
+      copies += 1;
       await rm(folder, { recursive: true, force: true });
       continue;
     }

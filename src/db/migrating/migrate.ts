@@ -3,7 +3,6 @@ import { AppError } from "../../errors.ts";
 import type { Database, Executor } from "../client.ts";
 import { DatabaseError } from "../database-error.ts";
 import { requireUtf8 } from "../encoding.ts";
-import type { DatabaseAddress } from "../pool/address.ts";
 import { connect } from "../pool/pool.ts";
 import { type Migration, ownMigrations } from "./migration-files.ts";
 import { findPending, isNothing, lastApplied } from "./pending.ts";
@@ -37,6 +36,12 @@ const CREATE_REGISTRY = `
   create table if not exists drizzle.__drizzle_migrations (id serial primary key, hash text not null, created_at bigint)`;
 
 /**
+ * What to migrate: a server, through two connections of its own, or the embedded database, through this pool. A process that
+ * has the embedded database open serves the pools of others until they end, but at its own end it accepts no new connection.
+ */
+export type MigrationTarget = { url: string } | { embedded: Database };
+
+/**
  * Afterwards the database has all given migrations (default: this release's own), their indexes are valid, and the indexes
  * that they replace are dropped. Gateways keep serving meanwhile; none of their statements waits for a migration longer than
  * a second. Several processes can call this at once: one does a step, the others wait. A later call completes an interrupted
@@ -44,24 +49,32 @@ const CREATE_REGISTRY = `
  * lock for most of a minute.
  */
 export async function migrate(
-  address: DatabaseAddress,
+  target: MigrationTarget,
   migrations: readonly Migration[] = ownMigrations(),
 ): Promise<void> {
-  // It needs two connections: one holds the lock while the other builds an index.
-  const db = connect({ address, poolSize: 2, prepare: false });
+  if ("embedded" in target)
+    return migrateThrough(target.embedded, migrations, (tx) => buildInTransaction(tx, migrations));
+  // One connection holds the lock while the other builds an index.
+  const db = connect({ address: target, poolSize: 2, prepare: false });
   try {
-    await requireUtf8(db);
-    const pending = await findPending(db, migrations);
-    if (isNothing(pending)) return;
-    for (const migration of pending.migrations) {
-      await underLock(db, migration.name, (tx) => apply(tx, migration));
-    }
-    if ("socketPath" in address)
-      await underLock(db, "the indexes", (tx) => buildInTransaction(tx, migrations));
-    else await underLock(db, "the indexes", () => buildConcurrently(db, migrations));
+    await migrateThrough(db, migrations, () => buildConcurrently(db, migrations));
   } finally {
     await db.close();
   }
+}
+
+async function migrateThrough(
+  db: Database,
+  migrations: readonly Migration[],
+  buildIndexes: (tx: Executor) => Promise<void>,
+): Promise<void> {
+  await requireUtf8(db);
+  const pending = await findPending(db, migrations);
+  if (isNothing(pending)) return;
+  for (const migration of pending.migrations) {
+    await underLock(db, migration.name, (tx) => apply(tx, migration));
+  }
+  await underLock(db, "the indexes", buildIndexes);
 }
 
 async function apply(tx: Executor, { createdAt, hash, statements }: Migration): Promise<void> {

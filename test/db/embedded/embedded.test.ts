@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import postgres from "postgres";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import type { Database } from "../../../src/db/client.ts";
 import {
   type EmbeddedDatabase,
   openEmbedded,
@@ -25,6 +26,7 @@ import { DataDirInUseError } from "../../../src/db/embedded/folder-lock.ts";
 import { unpackNewDatabase } from "../../../src/db/embedded/new-database.ts";
 import { query } from "../../../src/db/embedded/wire.ts";
 import { migrate } from "../../../src/db/migrating/migrate.ts";
+import { connect as openPool } from "../../../src/db/pool/pool.ts";
 import { FUTURE_INDEX, futureMigrations } from "../../support/future-migration.ts";
 import { roomForData } from "../../support/postgres-server.ts";
 import {
@@ -90,18 +92,19 @@ afterAll(async () => {
 test("migrations run while others use the engine, with the indexes that are built concurrently elsewhere", async () => {
   const future = futureMigrations({ concurrentIndexes: [FUTURE_INDEX] });
   const address = { socketPath: database.socketPath };
+  const pools = [1, 2].map(() => openPool({ address, poolSize: 1, prepare: true }));
   await Promise.all([
-    migrate(address, future),
-    migrate(address, future),
+    ...pools.map((embedded) => migrate({ embedded }, future)),
     sql`insert into note (body) values ('x')`,
   ]);
   const [row] = await sql`select indisvalid from pg_index where indexrelid = ${FUTURE_INDEX.name}::regclass`;
   expect(row?.indisvalid).toBe(true);
   await sql`update pg_index set indisvalid = false where indexrelid = ${FUTURE_INDEX.name}::regclass`;
-  await migrate(address, future);
+  await migrate({ embedded: pools[0] as Database }, future);
   const [again] =
     await sql`select indisvalid from pg_index where indexrelid = ${FUTURE_INDEX.name}::regclass`;
   expect(again?.indisvalid).toBe(true);
+  await Promise.all(pools.map((pool) => pool.close()));
 });
 
 const notes = async () => (await sql`select body from note order by id`).map(({ body }) => body);

@@ -19,8 +19,8 @@ let db: Database;
 beforeAll(async () => {
   engine = await openEmbedded(dataDir, {});
   const address = { socketPath: engine.socketPath };
-  await migrate(address);
   db = connect({ address, poolSize: 2, prepare: true });
+  await migrate({ embedded: db });
 });
 
 afterAll(async () => {
