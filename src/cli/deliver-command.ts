@@ -1,4 +1,5 @@
 import type { AddressInfo } from "node:net";
+import { resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import type { Logger } from "pino";
 import { byCommand } from "../administration/record-act.ts";
@@ -6,18 +7,19 @@ import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import { migrate } from "../db/migrating/migrate.ts";
 import { isMigrated } from "../db/migrating/pending.ts";
-import { borrowDatabase } from "../db/open.ts";
+import { joinDatabase, type OpenDatabase } from "../db/open.ts";
 import { isWritable } from "../db/writable.ts";
+import { AppError } from "../errors.ts";
 import { createLog, openOutput } from "../log.ts";
 import { createProcessMetrics, type ProcessMetrics } from "../metrics.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
 import { watchKeyFile } from "../sealing/key-watch.ts";
 import { keyFileOf, openKeyring, requireKeySource } from "../sealing/open-keyring.ts";
-import { awaitStop, closeInTime } from "../server/stop-signal.ts";
+import { awaitStop, closeInTime, type Stop, StoppedAtStart, unlessStopped } from "../server/stop-signal.ts";
 import { deliverWebhooks, watchWebhooks } from "../server/webhooks.ts";
 import { toUrl } from "../server/welcome.ts";
 import type { Deliverer } from "../webhooks/deliverer.ts";
-import { readConfig } from "./command.ts";
+import { CommandFailure, readConfig } from "./command.ts";
 
 /** `deliver`, which runs until a signal stops it. */
 export function deliverCommand(): Command {
@@ -47,39 +49,76 @@ async function deliver({ port }: { port?: number }): Promise<void> {
     droppedLines += lines;
   });
   const log = createLog(config.logLevel, output);
-  const { db, target, close } = await borrowDatabase(config, (message) => log.warn(message));
   try {
-    await migrate(target);
-    const keys = await openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message), byCommand());
-    const unwatch = config.encryptionKeys
-      ? () => {}
-      : watchKeyFile(keyFileOf(config), keys, {
-          onNewest: (key) => log.info({ key }, "a new encryption key is in use"),
-          onFailure: (err) => log.warn({ err }, "the key file could not be read again"),
-        });
-    const metrics = createProcessMetrics({ usage: () => db.usage(), droppedLines: () => droppedLines });
-    const state: DeliverState = { deliverer: undefined, isStopping: false };
-    const closeProbes =
-      port === undefined ? undefined : await serveProbes({ ...config, port }, { db, log, metrics, state });
-    const deliverer = deliverWebhooks({ config, db, keys, log, metrics });
-    state.deliverer = deliverer;
-    log.info("delivering webhooks");
-    // The timers of the delivery do not keep the process alive.
-    const alive = setInterval(() => {}, 2 ** 30);
-    const signal = await stop;
-    clearInterval(alive);
-    state.isStopping = true;
-    log.info({ signal }, "stopping");
-    unwatch();
-    // The probes end last: until then, `/ready` says that the process stops, and `/metrics` counts the last attempts.
-    await deliverer.stop();
-    await closeProbes?.();
-    log.info("stopped");
-  } finally {
-    await closeInTime(close());
+    const database = await unlessStopped(stop, join(config, log));
+    try {
+      await deliverUntil(stop, { config, database, log, port, droppedLines: () => droppedLines });
+    } finally {
+      await closeInTime(database.close());
+    }
+  } catch (error) {
+    if (!(error instanceof StoppedAtStart)) throw error;
+    log.info({ signal: error.signal }, "stopped before it delivered");
   }
   // As in `serve`: nothing that is left may keep the process alive.
   process.exit(0);
+}
+
+/** Opens the database. Fails with a CommandFailure if it is embedded and no gateway has it open. */
+async function join(config: Config, log: Logger): Promise<OpenDatabase> {
+  try {
+    return await joinDatabase(config, (message) => log.warn(message));
+  } catch (error) {
+    if (config.databaseUrl !== undefined || !(error instanceof AppError)) throw error;
+    throw new CommandFailure(
+      `no gateway has the embedded database in ${resolve(config.dataDir)} open, and \`deliver\` opens none itself. ` +
+        "Start the gateway, or give this command the gateway's DATABASE_URL or DATA_DIR",
+    );
+  }
+}
+
+interface DeliverOptions {
+  config: Config;
+  database: OpenDatabase;
+  log: Logger;
+  port: number | undefined;
+  /** How many lines of the log were lost. */
+  droppedLines(): number;
+}
+
+async function deliverUntil(
+  stop: Stop,
+  { config, database: { db, target }, log, port, droppedLines }: DeliverOptions,
+): Promise<void> {
+  await unlessStopped(stop, migrate(target));
+  const keys = await unlessStopped(
+    stop,
+    openKeyring(config, db, SEALED_PLACES, (message) => log.warn(message), byCommand()),
+  );
+  const unwatch = config.encryptionKeys
+    ? () => {}
+    : watchKeyFile(keyFileOf(config), keys, {
+        onNewest: (key) => log.info({ key }, "a new encryption key is in use"),
+        onFailure: (err) => log.warn({ err }, "the key file could not be read again"),
+      });
+  const metrics = createProcessMetrics({ usage: () => db.usage(), droppedLines });
+  const state: DeliverState = { deliverer: undefined, isStopping: false };
+  const closeProbes =
+    port === undefined ? undefined : await serveProbes({ ...config, port }, { db, log, metrics, state });
+  const deliverer = deliverWebhooks({ config, db, keys, log, metrics });
+  state.deliverer = deliverer;
+  log.info("delivering webhooks");
+  // The timers of the delivery do not keep the process alive.
+  const alive = setInterval(() => {}, 2 ** 30);
+  const signal = await stop;
+  clearInterval(alive);
+  state.isStopping = true;
+  log.info({ signal }, "stopping");
+  unwatch();
+  // The probes end last: until then, `/ready` says that the process stops, and `/metrics` counts the last attempts.
+  await deliverer.stop();
+  await closeProbes?.();
+  log.info("stopped");
 }
 
 interface DeliverState {

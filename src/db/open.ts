@@ -1,4 +1,7 @@
+import { once } from "node:events";
+import { connect as openSocket } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
+import { AppError } from "../errors.ts";
 import type { Database } from "./client.ts";
 import { DatabaseError } from "./database-error.ts";
 import { openEmbedded, socketPathOf } from "./embedded/embedded.ts";
@@ -22,10 +25,10 @@ export interface OpenDatabase {
 
 /** The embedded engine serves one connection at a time, so more of them would only wait. */
 const EMBEDDED_POOL_SIZE = 2;
-/** How long a command waits for another process that is just opening or closing the embedded database. */
-export const HANDOVER_TIMEOUT_MS = 30_000;
+/** How long a process waits for another one that is just opening or closing the embedded database. */
+const HANDOVER_TIMEOUT_MS = 30_000;
 /** Interval of its attempts. */
-export const HANDOVER_RETRY_MS = 100;
+const HANDOVER_RETRY_MS = 100;
 /** How long a command that opened the embedded database waits at its end for others that joined. */
 const GUESTS_TIMEOUT_MS = 10_000;
 
@@ -36,14 +39,77 @@ interface Settings extends DatabaseConfig {
 
 /**
  * Opens the configured database for a gateway. Fails with a DataDirInUseError if another process has the embedded
- * database open. When it is closed, other processes that joined it get `guestsMs` milliseconds to finish.
+ * database open; if it accepts no connections, because it is just opening or closing it, this waits for it first.
  */
 export async function openDatabase(
   config: Settings,
   onWarning: (message: string) => void,
-  guestsMs = 0,
 ): Promise<OpenDatabase> {
   if (config.databaseUrl !== undefined) return connectTo(config.databaseUrl, config, onWarning);
+  return untilHandedOver(
+    () => openAsHost(config, onWarning, 0),
+    async (error) => error instanceof DataDirInUseError && !(await acceptsConnections(config)),
+  );
+}
+
+/** As `openDatabase`, for a command. If another process has the embedded database open, the command joins it. */
+export async function borrowDatabase(
+  config: Settings,
+  onWarning: (message: string) => void,
+): Promise<OpenDatabase> {
+  if (config.databaseUrl !== undefined) return connectTo(config.databaseUrl, config, onWarning);
+  return untilHandedOver(
+    async () => {
+      try {
+        return await openAsHost(config, onWarning, GUESTS_TIMEOUT_MS);
+      } catch (inUse) {
+        if (!(inUse instanceof DataDirInUseError)) throw inUse;
+        return await joinHost(config).catch(async (failure) => {
+          throw (await acceptsConnections(config)) ? failure : inUse;
+        });
+      }
+    },
+    async (error) => error instanceof DataDirInUseError || error instanceof AppError,
+  );
+}
+
+/**
+ * As `openDatabase`, for a process that runs as long as a gateway. It never opens the embedded database itself, because
+ * the gateway could not open it then. Fails with UNAVAILABLE if no other process has it open.
+ */
+export async function joinDatabase(
+  config: Settings,
+  onWarning: (message: string) => void,
+): Promise<OpenDatabase> {
+  if (config.databaseUrl !== undefined) return connectTo(config.databaseUrl, config, onWarning);
+  return untilHandedOver(
+    () => joinHost(config),
+    async (error) => error instanceof AppError,
+  );
+}
+
+/** Repeats an attempt while its failure `isPassing`, but not for longer than opening or closing the database takes. */
+export async function untilHandedOver<T>(
+  attempt: () => Promise<T>,
+  isPassing: (failure: unknown) => Promise<boolean>,
+): Promise<T> {
+  const deadline = performance.now() + HANDOVER_TIMEOUT_MS;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (failure) {
+      if (performance.now() > deadline || !(await isPassing(failure))) throw failure;
+      await wait(HANDOVER_RETRY_MS);
+    }
+  }
+}
+
+/** When it is closed, other processes that joined it get `guestsMs` milliseconds to finish. */
+async function openAsHost(
+  config: Settings,
+  onWarning: (message: string) => void,
+  guestsMs: number,
+): Promise<OpenDatabase> {
   const embedded = await openEmbedded(config.dataDir, { onWarning });
   const address = { socketPath: embedded.socketPath };
   const db = connect({ ...limitsOf(config), address, poolSize: EMBEDDED_POOL_SIZE, prepare: true });
@@ -59,25 +125,6 @@ export async function openDatabase(
       await embedded.close(guestsMs);
     },
   };
-}
-
-/** As `openDatabase`, for a command. If a gateway has the embedded database open, the command joins it. */
-export async function borrowDatabase(
-  config: Settings,
-  onWarning: (message: string) => void,
-): Promise<OpenDatabase> {
-  const deadline = performance.now() + HANDOVER_TIMEOUT_MS;
-  for (;;) {
-    try {
-      return await openDatabase(config, onWarning, GUESTS_TIMEOUT_MS);
-    } catch (error) {
-      if (!(error instanceof DataDirInUseError)) throw error;
-      const guest = await visit(socketPathOf(config.dataDir));
-      if (guest) return guest;
-      if (performance.now() > deadline) throw error;
-      await wait(HANDOVER_RETRY_MS);
-    }
-  }
 }
 
 function limitsOf(config: Settings) {
@@ -154,14 +201,29 @@ async function chooseSettingsBehindPooler(url: string, onWarning: (message: stri
   }
 }
 
-async function visit(socketPath: string): Promise<OpenDatabase | null> {
+/** Joins the process that has the embedded database open. Fails with UNAVAILABLE if it does not answer. */
+async function joinHost(config: Settings): Promise<OpenDatabase> {
   // The host waits until this one connection ends, but at its own end it accepts no other.
-  const db = connect({ address: { socketPath }, poolSize: 1, prepare: true });
+  const address = { socketPath: socketPathOf(config.dataDir) };
+  const db = connect({ ...limitsOf(config), address, poolSize: 1, prepare: true });
   try {
     await db.execute("select 1");
     return { db, target: { embedded: db }, isGuest: true, close: () => db.close() };
-  } catch {
+  } catch (error) {
     await db.close();
-    return null;
+    throw error;
+  }
+}
+
+/** Whether a process serves the embedded database: neither while it opens it nor once it closes it. */
+async function acceptsConnections({ dataDir }: Settings): Promise<boolean> {
+  const socket = openSocket(socketPathOf(dataDir));
+  try {
+    await once(socket, "connect");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
   }
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { chmod, lstat, mkdtemp, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, link, lstat, mkdtemp, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 /** For files and folders that only their owner may use. */
@@ -50,7 +50,7 @@ export async function replaceFile(path: string, text: string): Promise<void> {
   await writeAside(path, text, (aside) => rename(aside, path));
 }
 
-/** As `createFile`, but a reader never sees a part of the text: the file is briefly empty and then complete. */
+/** As `createFile`, but a reader never sees a part of the text, except as `moveToNew` says. */
 export async function createWholeFile(path: string, text: string): Promise<void> {
   await writeAside(path, text, (aside) => moveToNew(aside, path));
 }
@@ -68,11 +68,14 @@ async function writeAside(path: string, text: string, move: (aside: string) => P
 }
 
 /**
- * Renames a file to a free name on the same file system. Fails with EEXIST if the name is taken. A rename alone would
- * replace an existing file, and some file systems have no hard links, so an empty file reserves the name first. If it
- * fails, the name is free again.
+ * Renames a file to a free name on the same file system. Fails with EEXIST if the name is taken. If it fails, the name is
+ * free again. A rename alone would replace an existing file. On a file system without hard links, such as FAT, the file is
+ * briefly empty, and a process that is killed then leaves it so.
  */
 export async function moveToNew(from: string, to: string): Promise<void> {
+  const failure = await link(from, to).catch((error: NodeJS.ErrnoException) => error);
+  if (failure?.code === "EEXIST") throw failure;
+  if (failure === undefined) return rm(from);
   await (await open(to, NEW_FILE, FILE_MODE)).close();
   try {
     await rename(from, to);

@@ -32,20 +32,23 @@ test("a stop at any moment of the first start ends the gateway with 0, and the n
   expect((await fetch(`${gateway.url}/ready`)).status).toBe(200);
 });
 
-test("while its migration waits for a lock, SIGTERM ends the gateway in time", async () => {
+test.each([
+  ["serve", "stopped before it listened"],
+  ["deliver", "stopped before it delivered"],
+])("while its migration waits for a lock, SIGTERM ends `%s` in time", async (command, last) => {
   const env = await freshEnv("a real database");
   const sql = postgres(env.DATABASE_URL ?? "", { max: 2 });
   later(() => sql.end({ timeout: 1 }));
   const locked = await sql.reserve();
   await locked`begin`;
   await locked`lock table drizzle.__drizzle_migrations in access exclusive mode`;
-  const run = launchGateway(env);
+  const run = start(process.execPath, [CLI, command], { env: { ...env, PORT: "0" } });
   const waiting = () => sql`select from pg_locks where not granted`;
   await expect.poll(async () => (await waiting()).length, SLOW).toBeGreaterThan(0);
   const { code, ms } = await run.stop();
   expect(code).toBe(0);
   expect(ms).toBeLessThan(10_000);
-  expect(run.stdout()).toContain("stopped before it listened");
+  expect(run.stdout()).toContain(last);
   await locked`rollback`;
   locked.release();
 });

@@ -125,6 +125,21 @@ test("three replicas that are killed, and receivers that fail, lose no event and
   for (const { output } of gateways) expect(output()).not.toMatch(/ZQX7731|whsec_/);
 }, 240_000);
 
+test("`deliver` never opens the embedded database: it waits for a gateway that does, and joins it", async () => {
+  const env = { ...(await freshEnv("the embedded database")), WEBHOOKS: "off" };
+  const stopped = start(process.execPath, [CLI, "deliver"], { env });
+  const first = start(process.execPath, [CLI, "deliver"], { env });
+  await wait(1500);
+  expect(await stopped.stop()).toMatchObject({ code: 0 });
+  expect(stopped.stdout()).toContain("stopped before it delivered");
+  const gateway = await startGateway(env);
+  await first.printed(/delivering webhooks/);
+  expect(await gateway.stop()).toMatchObject({ code: 0 });
+  const next = await startGateway(env);
+  expect(await first.stop()).toMatchObject({ code: 0 });
+  expect(await next.stop()).toMatchObject({ code: 0 });
+}, 120_000);
+
 test("`deliver` delivers for gateways with WEBHOOKS=off; if one is killed in an attempt, another takes over, and a stop ends soon", async () => {
   const env = { ...(await freshEnv("a real database")), ...ALLOWED };
   const gateway = await startGateway({ ...env, WEBHOOKS: "off" });

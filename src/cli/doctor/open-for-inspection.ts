@@ -2,14 +2,14 @@ import { constants as files, rmSync } from "node:fs";
 import { cp, mkdtemp, readdir, rm, stat, statfs } from "node:fs/promises";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as wait } from "node:timers/promises";
 import type { Config } from "../../config/config.ts";
 import type { Database } from "../../db/client.ts";
 import { hasDatabase, openEmbedded, pgdataOf, socketPathOf } from "../../db/embedded/embedded.ts";
-import { findLockHolder } from "../../db/embedded/folder-lock.ts";
-import { HANDOVER_RETRY_MS, HANDOVER_TIMEOUT_MS, refusesSettings } from "../../db/open.ts";
+import { findLockHolder, lastLockedAt } from "../../db/embedded/folder-lock.ts";
+import { refusesSettings, untilHandedOver } from "../../db/open.ts";
 import type { DatabaseAddress } from "../../db/pool/address.ts";
 import { connect } from "../../db/pool/pool.ts";
+import { AppError } from "../../errors.ts";
 
 /** A database that was opened without changing anything in it. */
 export interface InspectedDatabase {
@@ -54,29 +54,26 @@ async function openServer(address: DatabaseAddress): Promise<InspectedDatabase> 
   }
 }
 
-async function openEmbeddedOrCopy(dataDir: string): Promise<InspectedDatabase> {
-  const deadline = performance.now() + HANDOVER_TIMEOUT_MS;
-  for (let copies = 1; ; ) {
-    const holder = await findLockHolder(dataDir);
-    if (holder !== undefined) {
-      try {
-        return await openThroughHolder(dataDir, holder);
-      } catch (error) {
-        // The holder may be just opening or closing it.
-        if (performance.now() > deadline) throw error;
-        await wait(HANDOVER_RETRY_MS);
-        continue;
-      }
-    }
-    const folder = await copyDatabase(dataDir);
-    // A gateway that started meanwhile may have changed files while they were copied.
-    if (copies < 3 && (await findLockHolder(dataDir)) !== undefined) {
-      copies += 1;
-      await rm(folder, { recursive: true, force: true });
-      continue;
-    }
-    return openCopy(folder);
+class OpenedMeanwhile extends Error {
+  constructor() {
+    super("other processes opened the embedded database again and again while it was copied: run this again");
   }
+}
+
+async function openEmbeddedOrCopy(dataDir: string): Promise<InspectedDatabase> {
+  return untilHandedOver(
+    async () => {
+      const holder = await findLockHolder(dataDir);
+      if (holder !== undefined) return openThroughHolder(dataDir, holder);
+      const lastLocked = await lastLockedAt(dataDir);
+      const folder = await copyDatabase(dataDir);
+      if ((await lastLockedAt(dataDir)) === lastLocked) return openCopy(folder);
+      // A process that had it open meanwhile may have changed files while they were copied.
+      await rm(folder, { recursive: true, force: true });
+      throw new OpenedMeanwhile();
+    },
+    async (failure) => failure instanceof AppError || failure instanceof OpenedMeanwhile,
+  );
 }
 
 function openOn(socketPath: string, how: string, end: () => Promise<void>): InspectedDatabase {
@@ -135,14 +132,25 @@ async function copyDatabase(dataDir: string): Promise<string> {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.once(signal, () => process.exit(128 + constants.signals[signal]));
   }
-  await cp(pgdata, pgdataOf(folder), { recursive: true, mode: files.COPYFILE_FICLONE });
-  return folder;
+  try {
+    await cp(pgdata, pgdataOf(folder), { recursive: true, mode: files.COPYFILE_FICLONE });
+    return folder;
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw isGone(error) ? new OpenedMeanwhile() : error;
+  }
 }
 
 async function sizeOf(folder: string): Promise<number> {
   let size = 0;
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    if (entry.isFile()) size += (await stat(join(entry.parentPath, entry.name))).size;
+    if (!entry.isFile()) continue;
+    const found = await stat(join(entry.parentPath, entry.name)).catch((error) => {
+      throw isGone(error) ? new OpenedMeanwhile() : error;
+    });
+    size += found.size;
   }
   return size;
 }
+
+const isGone = (error: unknown) => (error as NodeJS.ErrnoException).code === "ENOENT";

@@ -8,6 +8,7 @@ import {
   readFileSync,
   writeSync,
 } from "node:fs";
+import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { DataDirError } from "./data-dir.ts";
@@ -60,6 +61,12 @@ export async function findLockHolder(folder: string): Promise<string | undefined
   } finally {
     closeSync(fd);
   }
+}
+
+/** When a folder was last locked, in nanoseconds since 1970; undefined if it never was. */
+export async function lastLockedAt(folder: string): Promise<bigint | undefined> {
+  const found = await stat(join(resolve(folder), "lock"), { bigint: true }).catch(() => undefined);
+  return found?.mtimeNs;
 }
 
 function openLockFile(file: string, create: number = constants.O_CREAT): number {

@@ -53,6 +53,7 @@ export class Multiplexer {
   readonly #options: MultiplexerOptions;
   /** Undefined after a crash until it is reopened. */
   #engine: Engine | undefined;
+  #opening: Promise<void> | undefined;
   /** Time of the last attempt to reopen it. Milliseconds since the process started. */
   #reopenedAt = Number.NEGATIVE_INFINITY;
   #parameters: Record<string, string>;
@@ -88,11 +89,13 @@ export class Multiplexer {
    */
   async close(graceMs: number): Promise<void> {
     this.#closing = true;
-    const deadline = Date.now() + graceMs;
+    const deadline = performance.now() + graceMs;
     for (const connection of this.#connections) this.#dismissIfIdle(connection);
-    while (this.#isBusy() && Date.now() < deadline) await wait(5);
+    while (this.#isBusy() && performance.now() < deadline) await wait(5);
     for (const connection of this.#connections) connection.dismiss(...SHUTTING_DOWN);
-    while (this.#isBusy() && Date.now() < deadline + graceMs) await wait(5);
+    while (this.#isBusy() && performance.now() < deadline + graceMs) await wait(5);
+    // An engine that is still opening would go on with the files after another process has them.
+    await this.#opening;
     if (this.#isBusy()) await this.#engine?.abandon();
     else await this.#engine?.close();
   }
@@ -221,11 +224,15 @@ export class Multiplexer {
 
   async #openAgain(): Promise<void> {
     if (performance.now() - this.#reopenedAt < REOPEN_AT_MOST_EVERY_MS) return;
-    try {
-      this.#engine = await this.#reopen();
-    } catch (error) {
-      this.#options.onWarning(`The embedded database can't be opened again yet: ${reasonOf(error)}`);
-    }
+    this.#opening = this.#reopen().then(
+      (engine) => {
+        this.#engine = engine;
+      },
+      (error) =>
+        this.#options.onWarning(`The embedded database can't be opened again yet: ${reasonOf(error)}`),
+    );
+    await this.#opening;
+    this.#opening = undefined;
     this.#reopenedAt = performance.now();
   }
 }

@@ -12,10 +12,11 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
 import { beforeEach, describe, expect, test } from "vitest";
 import { DataDirError, openDataDir } from "../../../src/db/embedded/data-dir.ts";
 import { openEmbedded } from "../../../src/db/embedded/embedded.ts";
-import { lockFolder } from "../../../src/db/embedded/folder-lock.ts";
+import { findLockHolder, lastLockedAt, lockFolder } from "../../../src/db/embedded/folder-lock.ts";
 
 const isRoot = process.getuid?.() === 0;
 const STRANGER = 65_534;
@@ -117,6 +118,19 @@ test("a lock that is a link or no file is refused, and what the link leads to is
   rmSync(lock);
   mkdirSync(lock);
   await expect(lockFolder(folder)).rejects.toThrow();
+});
+
+test("each locking is seen afterwards, and looking for it changes nothing", async () => {
+  expect(await lastLockedAt(folder)).toBeUndefined();
+  const times = new Set<bigint | undefined>();
+  for (let n = 0; n < 3; n++) {
+    (await lockFolder(folder))();
+    times.add(await lastLockedAt(folder));
+    expect(await findLockHolder(folder)).toBeUndefined();
+    times.add(await lastLockedAt(folder));
+    await wait(20);
+  }
+  expect(times.size).toBe(3);
 });
 
 test("a lock that another process takes for an instant, as doctor does, does not refuse a start", async () => {

@@ -4,6 +4,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -524,6 +525,26 @@ describe("from opening to closing", () => {
     const client = await RawClient.open(own.socketPath);
     expect(values(await client.ask(query("select n from survivor")))).toEqual(["1"]);
     client.socket.destroy();
+  });
+
+  test("closing while the engine is opened again waits for it, and leaves its files alone afterwards", async () => {
+    const client = await RawClient.open(own.socketPath);
+    await client.ask(query("create table before_crash as select 1 as n"));
+    const crashed = client.ask(CRASH);
+    await expect.poll(() => warnings.length, { interval: 1 }).toBe(1);
+    await own.close();
+    const files = () =>
+      readdirSync(pgdataOf(ownDir), { recursive: true })
+        .map((name) => `${name} ${statSync(join(pgdataOf(ownDir), String(name))).mtimeMs}`)
+        .join();
+    const closed = files();
+    await wait(1500);
+    expect(files()).toBe(closed);
+    await crashed;
+    own = await openEmbedded(ownDir, options);
+    const next = await RawClient.open(own.socketPath);
+    expect(values(await next.ask(query("select n from before_crash")))).toEqual(["1"]);
+    next.socket.destroy();
   });
 
   test("an engine that can't be opened again after a crash is tried again until it can", async () => {
