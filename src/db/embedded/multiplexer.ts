@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { setImmediate as nextRound, setTimeout as wait } from "node:timers/promises";
 import { ClientConnection } from "./client-connection.ts";
+import { dropStatements } from "./statement-names.ts";
 import { message, query, readyStatus } from "./wire.ts";
 
 /** A PostgreSQL backend without a server. It has one session and runs one call at a time. */
@@ -53,8 +54,9 @@ export class Multiplexer {
   readonly #options: MultiplexerOptions;
   /** Undefined after a crash until it is reopened. */
   #engine: Engine | undefined;
+  /** The last attempt to reopen it. It never rejects. */
   #opening: Promise<void> | undefined;
-  /** Time of the last attempt to reopen it. Milliseconds since the process started. */
+  /** When that ended. Milliseconds since the process started. */
   #reopenedAt = Number.NEGATIVE_INFINITY;
   #parameters: Record<string, string>;
   #holder: ClientConnection | undefined;
@@ -224,26 +226,16 @@ export class Multiplexer {
 
   async #openAgain(): Promise<void> {
     if (performance.now() - this.#reopenedAt < REOPEN_AT_MOST_EVERY_MS) return;
+    const { onWarning } = this.#options;
     this.#opening = this.#reopen().then(
       (engine) => {
         this.#engine = engine;
       },
-      (error) =>
-        this.#options.onWarning(`The embedded database can't be opened again yet: ${reasonOf(error)}`),
+      (error) => onWarning(`The embedded database can't be opened again yet: ${reasonOf(error)}`),
     );
     await this.#opening;
-    this.#opening = undefined;
     this.#reopenedAt = performance.now();
   }
-}
-
-/** SQL that closes all prepared statements whose name begins with `prefix`, which must not contain quotes. */
-function dropStatements(prefix: string): Buffer {
-  return query(`do $$ declare statement text; begin
-    for statement in select name from pg_prepared_statements where starts_with(name, '${prefix}') loop
-      execute format('deallocate %I', statement);
-    end loop;
-  end $$`);
 }
 
 function reasonOf(error: unknown): string {

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { query } from "./wire.ts";
 
 /** The engine distinguishes statement names by their first 63 bytes, of which the prefix takes a few. */
 const LONGEST_NAME = 43;
@@ -39,4 +40,13 @@ function shorten(name: string): string {
   return Buffer.byteLength(name) <= LONGEST_NAME
     ? name
     : createHash("sha256").update(name).digest("base64url");
+}
+
+/** SQL that closes all prepared statements whose name begins with `prefix`, which must not contain quotes. */
+export function dropStatements(prefix: string): Buffer {
+  return query(`do $$ declare statement text; begin
+    for statement in select name from pg_prepared_statements where starts_with(name, '${prefix}') loop
+      execute format('deallocate %I', statement);
+    end loop;
+  end $$`);
 }
