@@ -10,6 +10,7 @@ import { migrate } from "../db/migrating/migrate.ts";
 import { lastApplied } from "../db/migrating/pending.ts";
 import { borrowDatabase, type OpenDatabase } from "../db/open.ts";
 import { describeAddress, readServerAddress } from "../db/pool/server-address.ts";
+import { AppError } from "../errors.ts";
 import { say } from "./print.ts";
 
 /** A command failed. The message says everything that the user needs. */
@@ -72,6 +73,13 @@ export async function withKnownDatabase<T>(
   });
 }
 
+const HOST_ENDED =
+  "the process that had the embedded database open, which this command had joined, has ended: run the command again";
+
+/** Whether a statement failed because its connection broke or was ended, and not because the answer was late. */
+const isLostConnection = (error: unknown) =>
+  error instanceof AppError && error.code === "UNAVAILABLE" && Object.hasOwn(Object(error.cause), "code");
+
 /** Does `work` on the database without migrating it, and closes it in any case. */
 export async function withOpenDatabase<T>(
   config: Config,
@@ -80,6 +88,8 @@ export async function withOpenDatabase<T>(
   const database = await borrowDatabase(config, say);
   try {
     return await work(database);
+  } catch (error) {
+    throw database.isGuest && isLostConnection(error) ? new CommandFailure(HOST_ENDED) : error;
   } finally {
     await database.close();
   }

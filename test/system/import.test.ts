@@ -97,6 +97,25 @@ test("an import into the embedded database, from a pipe, while the gateway serve
   expect(json).toMatchObject({ data: { kycs: { totalCount: 400 } } });
   const dry = await runCli(["import", join(folder, "records"), "--account=other", "--dry-run"], env);
   expect(dry.stdout).toBe("To import: 400, already there: 0, bad: 0\n");
+
+  // A guest of a gateway that dies says so, and can be continued.
+  const many = lines.flatMap((line) =>
+    Array.from({ length: 10 }, (_, n) => line.replace(/"V(?=\d)/, `"${n}-`)),
+  );
+  await writeFile(join(folder, "many"), many.join("\n"));
+  const left = start(process.execPath, [CLI, "import", "many", "--account=left"], { env, cwd: folder });
+  const sql = openSql(env);
+  const isBegun = async () => (await sql`select from kycs where account_id = 'left' limit 1`).length > 0;
+  await expect.poll(isBegun, { timeout: 60_000, interval: 5 }).toBe(true);
+  await gateway.stop("SIGKILL");
+  await sql.end({ timeout: 2 });
+  expect(await left.exited).toMatchObject({ code: 1 });
+  expect(left.stderr()).toMatch(
+    /\nerror: the process that had the embedded database open.* run the command again\n$/,
+  );
+  expect((await runCli(["import", join(folder, "many"), "--account=left"], env)).code).toBe(0);
+  const exported = await runCli(["export", "--account=left"], env);
+  expect(exported.stdout.trim().split("\n")).toHaveLength(many.length + 1);
 });
 
 test("a disk that is full under the report of bad lines ends the import, which can be continued", async () => {

@@ -46,6 +46,22 @@ export async function readKeys(config: Config): Promise<{ keys: Keyring | null; 
   return { keys, findings };
 }
 
+/**
+ * The findings of a check with these keys. If some are bad and the key file has other keys by now, as during
+ * `keys rotate --new`, the check is repeated with those.
+ */
+export async function checkWithKeys(
+  config: Config,
+  keys: Keyring | null,
+  check: (keys: Keyring | null) => Promise<Finding[]>,
+): Promise<Finding[]> {
+  const findings = await check(keys);
+  if (findings.every(({ state }) => state === "ok")) return findings;
+  const { keys: present } = await readKeys(config);
+  const isSame = String(present?.keyIds) === String(keys?.keyIds);
+  return isSame ? findings : checkWithKeys(config, present, check);
+}
+
 /** Compares the keys with those that are registered in the database. Opens no document number. */
 export async function checkKeys(db: Database, keys: Keyring | null, stage: Stage): Promise<Finding[]> {
   if (stage === "empty") return [keyArea.ok("registered", "no gateway has started on the database yet")];

@@ -7,7 +7,7 @@ import { isOnTerminal, print, printed, printTable } from "../print.ts";
 import { checkClocks, clocks } from "./check-clock.ts";
 import { checkDocuments, readConfiguration } from "./check-configuration.ts";
 import { checkConnections, checkPooler, checkServer, checkSettings, database } from "./check-database.ts";
-import { checkKeys, checkNumbers, checkTokens, keyArea, readKeys } from "./check-keys.ts";
+import { checkKeys, checkNumbers, checkTokens, checkWithKeys, keyArea, readKeys } from "./check-keys.ts";
 import { checkDisks, checkFiles, checkMemory, limits } from "./check-limits.ts";
 import { checkMigrations, findStage } from "./check-migrations.ts";
 import { checkDatabaseTls, checkDataDir, checkListening, folders, network } from "./check-surroundings.ts";
@@ -142,18 +142,25 @@ async function examineOpen(
     await prepared.close();
   }
   found.push(...findings);
-  found.push(...(await examineKeys(db, keys, stage)));
+  found.push(...(await examineKeys(config, db, keys, stage)));
   found.push(...(await clocks.run("database", () => checkClocks(db, stage))));
   return found;
 }
 
-async function examineKeys(db: Database, keys: KnownKeys["keys"], stage: Stage): Promise<Finding[]> {
+async function examineKeys(
+  config: Config,
+  db: Database,
+  keys: KnownKeys["keys"],
+  stage: Stage,
+): Promise<Finding[]> {
   if (keys === undefined) return [keyArea.notChecked("registered", "there are no keys to compare")];
   if (stage === "unknown") return [keyArea.notChecked("registered", "this role does not see the migrations")];
-  const found = await keyArea.run("registered", () => checkKeys(db, keys, stage));
+  const run = (name: string, check: (keys: Keyring | null) => Promise<Finding[]>) =>
+    keyArea.run(name, () => checkWithKeys(config, keys, check));
+  const found = await run("registered", (present) => checkKeys(db, present, stage));
   if (stage === "behind") found.push(keyArea.notChecked("numbers and tokens", "migrations are pending"));
   if (stage !== "current") return found;
-  found.push(...(await keyArea.run("numbers", () => checkNumbers(db, keys))));
-  found.push(...(await keyArea.run("tokens", () => checkTokens(db, keys))));
+  found.push(...(await run("numbers", (present) => checkNumbers(db, present))));
+  found.push(...(await run("tokens", (present) => checkTokens(db, present))));
   return found;
 }
