@@ -14,6 +14,7 @@ const WITH_SYSTEM = [
   "test/idempotency/{races,rotation}.test.ts",
   "test/kyc/{binding,expiry.property,large-erasure,no-oracle-timing,no-oracle.property,races}.test.ts",
   "test/ledger/{cost,replicas}.test.ts",
+  "test/sealing/key-watch.test.ts",
   "test/server/load/{admission,connections,slow-clients}.test.ts",
   "test/webhooks/{deliver,hostile,receivers}.test.ts",
 ];

@@ -4,13 +4,14 @@ import { type Administrator, byCommand } from "../administration/record-act.ts";
 import { type Config, parseConfig } from "../config/config.ts";
 import { findConfigHints } from "../config/hints.ts";
 import type { Database } from "../db/client.ts";
+import { isLostConnection } from "../db/database-error.ts";
 import { openDataDir } from "../db/embedded/data-dir.ts";
 import { hasDatabase } from "../db/embedded/embedded.ts";
 import { migrate } from "../db/migrating/migrate.ts";
 import { lastApplied } from "../db/migrating/pending.ts";
-import { borrowDatabase, type OpenDatabase } from "../db/open.ts";
+import { borrowDatabase } from "../db/open.ts";
+import type { OpenDatabase } from "../db/open-server.ts";
 import { describeAddress, readServerAddress } from "../db/pool/server-address.ts";
-import { AppError } from "../errors.ts";
 import { say } from "./print.ts";
 
 /** A command failed. The message says everything that the user needs. */
@@ -74,11 +75,8 @@ export async function withKnownDatabase<T>(
 }
 
 const HOST_ENDED =
-  "the process that had the embedded database open, which this command had joined, has ended: run the command again";
-
-/** Whether a statement failed because its connection broke or was ended, and not because the answer was late. */
-const isLostConnection = (error: unknown) =>
-  error instanceof AppError && error.code === "UNAVAILABLE" && Object.hasOwn(Object(error.cause), "code");
+  "the process that had the embedded database open, which this command had joined, has ended. What the command did last " +
+  "may have taken effect or not: run it again";
 
 /** Does `work` on the database without migrating it, and closes it in any case. */
 export async function withOpenDatabase<T>(

@@ -1,5 +1,4 @@
 import type { AddressInfo } from "node:net";
-import { resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import type { Logger } from "pino";
 import { byCommand } from "../administration/record-act.ts";
@@ -7,9 +6,9 @@ import type { Config } from "../config/config.ts";
 import type { Database } from "../db/client.ts";
 import { migrate } from "../db/migrating/migrate.ts";
 import { isMigrated } from "../db/migrating/pending.ts";
-import { joinDatabase, type OpenDatabase } from "../db/open.ts";
+import { joinDatabase } from "../db/open.ts";
+import type { OpenDatabase } from "../db/open-server.ts";
 import { isWritable } from "../db/writable.ts";
-import { AppError } from "../errors.ts";
 import { createLog, openOutput } from "../log.ts";
 import { createProcessMetrics, type ProcessMetrics } from "../metrics.ts";
 import { SEALED_PLACES } from "../sealed-places.ts";
@@ -19,7 +18,7 @@ import { awaitStop, closeInTime, type Stop, StoppedAtStart, unlessStopped } from
 import { deliverWebhooks, watchWebhooks } from "../server/webhooks.ts";
 import { toUrl } from "../server/welcome.ts";
 import type { Deliverer } from "../webhooks/deliverer.ts";
-import { CommandFailure, readConfig } from "./command.ts";
+import { readConfig } from "./command.ts";
 
 /** `deliver`, which runs until a signal stops it. */
 export function deliverCommand(): Command {
@@ -50,7 +49,10 @@ async function deliver({ port }: { port?: number }): Promise<void> {
   });
   const log = createLog(config.logLevel, output);
   try {
-    const database = await unlessStopped(stop, join(config, log));
+    const database = await unlessStopped(
+      stop,
+      joinDatabase(config, (message) => log.warn(message)),
+    );
     try {
       await deliverUntil(stop, { config, database, log, port, droppedLines: () => droppedLines });
     } finally {
@@ -62,19 +64,6 @@ async function deliver({ port }: { port?: number }): Promise<void> {
   }
   // As in `serve`: nothing that is left may keep the process alive.
   process.exit(0);
-}
-
-/** Opens the database. Fails with a CommandFailure if it is embedded and no gateway has it open. */
-async function join(config: Config, log: Logger): Promise<OpenDatabase> {
-  try {
-    return await joinDatabase(config, (message) => log.warn(message));
-  } catch (error) {
-    if (config.databaseUrl !== undefined || !(error instanceof AppError)) throw error;
-    throw new CommandFailure(
-      `no gateway has the embedded database in ${resolve(config.dataDir)} open, and \`deliver\` opens none itself. ` +
-        "Start the gateway, or give this command the gateway's DATABASE_URL or DATA_DIR",
-    );
-  }
 }
 
 interface DeliverOptions {

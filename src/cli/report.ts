@@ -6,6 +6,7 @@ import { EngineError } from "../db/embedded/engine.ts";
 import { DataDirInUseError } from "../db/embedded/folder-lock.ts";
 import { EncodingError } from "../db/encoding.ts";
 import { MigrationBlockedError } from "../db/migrating/migrate.ts";
+import { NoGatewayError } from "../db/open.ts";
 import { AppError } from "../errors.ts";
 import { FaultFileError } from "../import/fault-file.ts";
 import { OvertakenError } from "../import/import-records.ts";
@@ -40,7 +41,7 @@ export function report(error: unknown): number {
 /** Failures whose message alone says what to do. */
 const FAILURES_IN_WORDS = [
   ...[BackupError, CommandFailure, DataDirInUseError, EncodingError, EngineError, LedgerError],
-  ...[MigrationBlockedError, OutputError, OvertakenError, SourceError, FaultFileError],
+  ...[MigrationBlockedError, NoGatewayError, OutputError, OvertakenError, SourceError, FaultFileError],
 ];
 
 function explain(error: unknown): string[] {

@@ -30,6 +30,16 @@ const PASSING_SQLSTATE = /^(08|28|3D|40|53|57|58)|^(25006|25P03|25P04|55P03)$/;
 // Node for sockets and TLS.
 const BROKEN_CONNECTION = /^(CONNECT|SASL_|AUTH_TYPE_|E(AI_)?[A-Z]+$|ERR_(SSL|TLS|SOCKET|STREAM)_)/;
 
+/** The server ends the session because it stops. */
+const ADMIN_SHUTDOWN = "57P01";
+
+/** Whether work failed because its connection could not be opened, broke, or was ended by a server that stops. */
+export function isLostConnection(error: unknown): boolean {
+  if (!(error instanceof AppError && error.code === "UNAVAILABLE")) return false;
+  const { code } = (error.cause ?? {}) as { code?: unknown };
+  return typeof code === "string" && (code === ADMIN_SHUTDOWN || BROKEN_CONNECTION.test(code));
+}
+
 /** Replaces a driver's error by one without any text of the driver or server that could contain bound values. */
 export function withoutValues(error: unknown): unknown {
   const { code, constraint_name, message } = (error ?? {}) as Record<

@@ -68,17 +68,16 @@ async function writeAside(path: string, text: string, move: (aside: string) => P
 }
 
 /**
- * Renames a file to a free name on the same file system. Fails with EEXIST if the name is taken. If it fails, the name is
- * free again. A rename alone would replace an existing file. On a file system without hard links, such as FAT, the file is
- * briefly empty, and a process that is killed then leaves it so.
+ * Renames a file to a free name on the same file system. Fails with EEXIST if the name is taken; if it fails otherwise, the
+ * name is free again. A rename alone would replace an existing file. On a file system without hard links, such as FAT, the
+ * file is briefly empty, and a process that is killed then leaves it so.
  */
 export async function moveToNew(from: string, to: string): Promise<void> {
   const failure = await link(from, to).catch((error: NodeJS.ErrnoException) => error);
   if (failure?.code === "EEXIST") throw failure;
-  if (failure === undefined) return rm(from);
-  await (await open(to, NEW_FILE, FILE_MODE)).close();
+  if (failure !== undefined) await (await open(to, NEW_FILE, FILE_MODE)).close();
   try {
-    await rename(from, to);
+    await (failure === undefined ? rm(from) : rename(from, to));
   } catch (error) {
     await rm(to, { force: true });
     throw error;

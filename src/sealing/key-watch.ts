@@ -24,13 +24,17 @@ export function watchKeyFile(
   const look = async () => {
     // It is taken before the file is read, so a change during the reading is noticed next time.
     const version = await versionOf(file);
-    if (version === read) return;
+    if (version === read) {
+      failed = undefined;
+      return;
+    }
     try {
       const known = await readKeyFile(file);
       const before = keys.newestId;
       if (known) keys.adopt(known);
       if (keys.newestId !== before) onNewest(keys.newestId);
       read = version;
+      failed = undefined;
     } catch (error) {
       if (version !== failed) onFailure(error);
       failed = version;

@@ -41,9 +41,9 @@ beforeAll(async () => {
   gateway = await createTestApp({ AUDIT_READS: "true" });
   token = await gateway.token("acme");
   const other = await gateway.token("acme", ["kyc:read", "kyc:write"]);
-  await createRecord(gateway, await gateway.token("globex"), { customerId: "ann" });
+  await createRecord(gateway, await gateway.token("globex"), { customerId: "anneliese" });
   const ids: string[] = [];
-  for (const customerId of ["ann", "bob", "ann"])
+  for (const customerId of ["anneliese", "bob", "anneliese"])
     ids.push(await createRecord(gateway, token, { customerId }));
   for (let turn = 0; turn < 12; turn++) {
     await update(
@@ -65,16 +65,16 @@ test("a customer's events are found after the records are gone, those of reads a
     .filter(({ action }) => action === "CREATED")
     .map(({ kycId }) => kycId)
     .reverse();
-  const { nodes, totalCount } = await list({ filter: { customerId: "ann" } });
+  const { nodes, totalCount } = await list({ filter: { customerId: "anneliese" } });
   const isOfAnn = ({ kycIds }: Event) => kycIds.includes(String(kept)) || kycIds.includes(gone);
   expect(nodes).toEqual(events.filter(isOfAnn));
   expect(totalCount).toBe(nodes.length);
   expect(nodes.map(({ action }) => action)).toEqual(expect.arrayContaining(["DELETED", "READ"]));
   expect((await list({ filter: { customerId: "nobody" } })).nodes).toEqual([]);
-  expect((await list({ filter: { customerId: "ann", kycId: gone } })).nodes).toEqual(
+  expect((await list({ filter: { customerId: "anneliese", kycId: gone } })).nodes).toEqual(
     events.filter(({ kycIds }) => kycIds.includes(gone)),
   );
-  const foreign = await list({ filter: { customerId: "ann" } }, await gateway.token("globex"));
+  const foreign = await list({ filter: { customerId: "anneliese" } }, await gateway.token("globex"));
   expect(foreign.nodes.map(({ action }) => action)).toEqual(["CREATED"]);
 });
 
@@ -88,7 +88,7 @@ test("the id of a customer is nowhere in the trail, and equal ids of two account
     `select string_agg(event::text, '') || (select string_agg(entry::text, '') from audit_event_customers entry) as all
      from audit_events event`,
   );
-  expect(all).not.toContain("ann");
+  expect(all).not.toContain("anneliese");
 });
 
 test.each([

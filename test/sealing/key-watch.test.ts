@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
@@ -57,6 +57,14 @@ describe.concurrent("a watch of the key file", () => {
     await replaceKeyFile(file, [newest]);
     await expect.poll(() => keys.newestId).toBe("2026");
     expect(failures).toHaveLength(1);
+    // What is there again can be lost again.
+    for (const count of [2, 3]) {
+      renameSync(file, `${file}.aside`);
+      symlinkSync(file, file);
+      await expect.poll(() => failures.length).toBe(count);
+      renameSync(`${file}.aside`, file);
+      await wait(LOOKED_MS);
+    }
   });
 
   test("adopts no key once it was ended", async ({ expect }) => {

@@ -111,7 +111,7 @@ test("an import into the embedded database, from a pipe, while the gateway serve
   await sql.end({ timeout: 2 });
   expect(await left.exited).toMatchObject({ code: 1 });
   expect(left.stderr()).toMatch(
-    /\nerror: the process that had the embedded database open.* run the command again\n$/,
+    /\nerror: the process that had the embedded database open.*: run it again\n$/,
   );
   expect((await runCli(["import", join(folder, "many"), "--account=left"], env)).code).toBe(0);
   const exported = await runCli(["export", "--account=left"], env);

@@ -159,7 +159,7 @@ describe.runIf(isRoot)("a backup into a folder that all users share", () => {
 });
 
 describe.runIf(isRoot)("a data folder in a folder that all users share", () => {
-  test.each(["serve", "restore", "token create --account a --name b --scopes kyc:read"])(
+  test.each(["serve", "restore", "deliver", "token create --account a --name b --scopes kyc:read"])(
     "is refused by `%s` if another user has made it, and nothing is put there",
     async (line) => {
       const folder = join(await sharedFolder(), "data");

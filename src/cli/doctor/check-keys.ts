@@ -57,9 +57,9 @@ export async function checkWithKeys(
 ): Promise<Finding[]> {
   const findings = await check(keys);
   if (findings.every(({ state }) => state === "ok")) return findings;
-  const { keys: present } = await readKeys(config);
-  const isSame = String(present?.keyIds) === String(keys?.keyIds);
-  return isSame ? findings : checkWithKeys(config, present, check);
+  const present = await readKeys(config).catch(() => undefined);
+  if (!present || String(present.keys?.keyIds) === String(keys?.keyIds)) return findings;
+  return checkWithKeys(config, present.keys, check);
 }
 
 /** Compares the keys with those that are registered in the database. Opens no document number. */

@@ -20,7 +20,7 @@ export async function checkDataDir({ dataDir }: Config): Promise<Finding[]> {
     return [folders.problem("folder", error.message, "Do what it says: the gateway does not start")];
   }
   const holder = await findLockHolder(folder);
-  const lock = holder === undefined ? "no process has it open" : `the process ${holder} has it open`;
+  const lock = holder === undefined ? "no process has it open" : `the process ${holder.pid} has it open`;
   return [folders.ok("folder", `${folder} is this user's alone`), folders.ok("lock", lock)];
 }
 

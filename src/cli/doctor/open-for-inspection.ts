@@ -6,7 +6,8 @@ import type { Config } from "../../config/config.ts";
 import type { Database } from "../../db/client.ts";
 import { hasDatabase, openEmbedded, pgdataOf, socketPathOf } from "../../db/embedded/embedded.ts";
 import { findLockHolder, lastLockedAt } from "../../db/embedded/folder-lock.ts";
-import { refusesSettings, untilHandedOver } from "../../db/open.ts";
+import { untilHandedOver } from "../../db/open.ts";
+import { refusesSettings } from "../../db/open-server.ts";
 import type { DatabaseAddress } from "../../db/pool/address.ts";
 import { connect } from "../../db/pool/pool.ts";
 import { AppError } from "../../errors.ts";
@@ -63,9 +64,10 @@ class OpenedMeanwhile extends Error {
 async function openEmbeddedOrCopy(dataDir: string): Promise<InspectedDatabase> {
   return untilHandedOver(
     async () => {
-      const holder = await findLockHolder(dataDir);
-      if (holder !== undefined) return openThroughHolder(dataDir, holder);
+      // It is read first: a process can lock the folder at any later moment.
       const lastLocked = await lastLockedAt(dataDir);
+      const holder = await findLockHolder(dataDir);
+      if (holder !== undefined) return openThroughHolder(dataDir, holder.pid || "of another program");
       const folder = await copyDatabase(dataDir);
       if ((await lastLockedAt(dataDir)) === lastLocked) return openCopy(folder);
       // A process that had it open meanwhile may have changed files while they were copied.
@@ -120,7 +122,7 @@ async function openCopy(folder: string): Promise<InspectedDatabase> {
 /** Copies the database's files into a temporary folder of this user alone, which is deleted when the process ends. */
 async function copyDatabase(dataDir: string): Promise<string> {
   const pgdata = pgdataOf(dataDir);
-  const size = await sizeOf(pgdata);
+  const size = await sizeOf(pgdata).catch(asOpenedMeanwhile);
   const { bavail, bsize } = await statfs(tmpdir());
   if (size > Math.min(LARGEST_COPY_BYTES, (bavail * bsize) / 2)) {
     throw new Error(
@@ -128,29 +130,39 @@ async function copyDatabase(dataDir: string): Promise<string> {
     );
   }
   const folder = await mkdtemp(join(tmpdir(), "kyc-doctor-"));
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.once(signal, () => process.exit(128 + constants.signals[signal]));
-  }
+  deleteAtEnd(folder);
   try {
     await cp(pgdata, pgdataOf(folder), { recursive: true, mode: files.COPYFILE_FICLONE });
     return folder;
   } catch (error) {
     await rm(folder, { recursive: true, force: true });
-    throw isGone(error) ? new OpenedMeanwhile() : error;
+    return asOpenedMeanwhile(error);
   }
+}
+
+const temporary = new Set<string>();
+
+function deleteAtEnd(folder: string): void {
+  if (temporary.size === 0) {
+    process.once("exit", () => {
+      for (const one of temporary) rmSync(one, { recursive: true, force: true });
+    });
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+      process.once(signal, () => process.exit(128 + constants.signals[signal]));
+    }
+  }
+  temporary.add(folder);
 }
 
 async function sizeOf(folder: string): Promise<number> {
   let size = 0;
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const found = await stat(join(entry.parentPath, entry.name)).catch((error) => {
-      throw isGone(error) ? new OpenedMeanwhile() : error;
-    });
-    size += found.size;
+    if (entry.isFile()) size += (await stat(join(entry.parentPath, entry.name))).size;
   }
   return size;
 }
 
-const isGone = (error: unknown) => (error as NodeJS.ErrnoException).code === "ENOENT";
+/** A file that was just listed is gone. */
+function asOpenedMeanwhile(error: unknown): never {
+  throw (error as NodeJS.ErrnoException).code === "ENOENT" ? new OpenedMeanwhile() : error;
+}

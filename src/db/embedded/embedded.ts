@@ -24,6 +24,8 @@ export interface EmbeddedDatabase {
 }
 
 interface EmbeddedOptions extends MultiplexerOptions {
+  /** Whether this process keeps the folder until it is stopped. Default false. */
+  isGateway: boolean;
   /** How long transactions may go on at closing, and, after as long again, a statement before it is ended. Milliseconds. */
   closeGraceMs: number;
 }
@@ -71,6 +73,7 @@ export async function openEmbedded(
     idleTransactionMs: IDLE_TRANSACTION_MS,
     longestCallMs: LONGEST_CALL_MS,
     closeGraceMs: CLOSE_GRACE_MS,
+    isGateway: false,
     onWarning: (text: string) => process.emitWarning(text),
     ...options,
   };
@@ -78,7 +81,7 @@ export async function openEmbedded(
   const socketPath = socketPathOf(dataDir);
   requireShort(socketPath);
   openDataDir(dataDir);
-  const unlock = await lockFolder(socketDir);
+  const unlock = await lockFolder(socketDir, limits);
   try {
     const pgdata = pgdataOf(socketDir);
     if (!hasDatabase(socketDir)) await initialise(pgdata);

@@ -5,7 +5,7 @@ import { afterAll, expect, test } from "vitest";
 import { parseConfig } from "../../../src/config/config.ts";
 import { DataDirInUseError, lockFolder } from "../../../src/db/embedded/folder-lock.ts";
 import { migrate } from "../../../src/db/migrating/migrate.ts";
-import { borrowDatabase, openDatabase } from "../../../src/db/open.ts";
+import { borrowDatabase, joinDatabase, openDatabase } from "../../../src/db/open.ts";
 import { roomForData } from "../../support/postgres-server.ts";
 
 const dataDir = mkdtempSync(join(await roomForData(), "borrow-"));
@@ -54,15 +54,37 @@ test("a guest's statements have the configured time, also while another client h
   await host.close();
 });
 
-test("a gateway waits for a process that is just opening or closing the database, and for no other", async () => {
-  const unlock = await lockFolder(dataDir);
-  const opening = openDatabase(parseConfig({ DATA_DIR: dataDir }), () => {});
+test("a gateway waits for a process that is just opening or closing the database, or a command, and for no gateway that serves", async () => {
+  const said: string[] = [];
+  const open = () => openDatabase(parseConfig({ DATA_DIR: dataDir }), (text) => said.push(text));
+  const unlock = await lockFolder(dataDir, { isGateway: true });
+  const opening = open();
   expect(await Promise.race([opening, wait(500)])).toBeUndefined();
   unlock();
   const { isGuest, close } = await opening;
   expect(isGuest).toBe(false);
-  await expect(openDatabase(parseConfig({ DATA_DIR: dataDir }), () => {})).rejects.toThrow(DataDirInUseError);
+  expect(said).toEqual([expect.stringContaining("waiting")]);
+  await expect(open()).rejects.toThrow(DataDirInUseError);
   await close();
+
+  const command = await borrow();
+  const next = open();
+  expect(await Promise.race([next, wait(500)])).toBeUndefined();
+  await command.close();
+  await (await next).close();
+});
+
+test("a process that delivers joins a gateway, and no command", async () => {
+  const config = parseConfig({ DATA_DIR: dataDir });
+  const command = await borrow();
+  const joining = joinDatabase(config, () => {});
+  expect(await Promise.race([joining, wait(500)])).toBeUndefined();
+  await command.close();
+  const gateway = await openDatabase(config, () => {});
+  const joined = await joining;
+  expect(await joined.db.execute("select 1 as n")).toEqual([{ n: 1 }]);
+  await joined.close();
+  await gateway.close();
 });
 
 test("a command that comes while the process with the database is ending waits, and opens it itself", async () => {
