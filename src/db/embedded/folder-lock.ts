@@ -43,8 +43,8 @@ const GATEWAY = "gateway";
 /**
  * Takes the exclusive lock of a folder and returns the function that releases it. The folder must exist, and only this
  * user may have access. Until the release nothing else gets the lock, in this process or another; the operating system
- * releases it if this process dies. Fails with a DataDirInUseError if the lock is taken, and with a DataDirError if the
- * lock's name belongs to something other than a file.
+ * releases it if this process dies. Other processes learn `isGateway` from the lock file. Fails with a DataDirInUseError if
+ * the lock is taken, and with a DataDirError if the lock's name belongs to something other than a file.
  */
 export async function lockFolder(folder: string, { isGateway = false } = {}): Promise<() => void> {
   // @ts-expect-error: the package has no type declarations
